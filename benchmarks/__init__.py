@@ -1,0 +1,1 @@
+"""The harness: tasks, metrics, commands, records and reports."""

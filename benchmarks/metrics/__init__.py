@@ -1,0 +1,1 @@
+"""Thin, named wrappers around the metric libraries of the field."""

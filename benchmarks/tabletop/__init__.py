@@ -1,0 +1,1 @@
+"""The embedded world: scenes, renderer, captions, evaluator and image autoencoder."""

@@ -1,0 +1,1 @@
+"""Benchmark tasks, one file each: the file name is the task name."""

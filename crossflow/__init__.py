@@ -1,0 +1,1 @@
+"""CrossFlow Bench, the library: couplings, encoders, networks, budgeted training. Knows no task."""

@@ -1,0 +1,20 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# No test may reach a model hub, whatever library it goes through.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def bench_data() -> Path:
+    """Folder of small real data in the published formats; named by CROSSFLOW_BENCH_DATA."""
+    value = os.environ.get("CROSSFLOW_BENCH_DATA")
+    if not value:
+        pytest.skip("CROSSFLOW_BENCH_DATA is not set: no real data to test on")
+    folder = Path(value)
+    assert folder.is_dir(), f"CROSSFLOW_BENCH_DATA={value} is not a folder"
+    return folder
