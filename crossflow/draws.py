@@ -1,0 +1,68 @@
+"""Random numbers that depend on what they are for, never on what was drawn before.
+
+A training draw is a function of (seed, step, name, global row), an evaluation draw of (seed, item,
+draw, name). So a resumed run, another evaluation batch size or another arm in the same match sees
+the same numbers, and no generator state has to be saved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def _generator(*key: object) -> torch.Generator:
+    digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+class StepDraws:
+    """Draws of one training step. All rows of the global batch are drawn, then `rows` are taken.
+
+    Drawing the whole batch on every process costs little and makes row k the same number whatever
+    the number of processes.
+    """
+
+    def __init__(self, seed: int, step: int, rows: range, total: int) -> None:
+        self.seed, self.step, self.rows, self.total = seed, step, rows, total
+
+    def normal(self, name: str, shape: Sequence[int]) -> Float[Tensor, "b ..."]:
+        """Standard normal numbers, one block of `shape` a row."""
+        whole = torch.randn(
+            (self.total, *shape), generator=_generator("train", self.seed, self.step, name)
+        )
+        return whole[self.rows.start : self.rows.stop]
+
+    def uniform(self, name: str) -> Float[Tensor, " b"]:
+        """Uniform numbers in [0, 1), one a row."""
+        whole = torch.rand(self.total, generator=_generator("train", self.seed, self.step, name))
+        return whole[self.rows.start : self.rows.stop]
+
+    def permutation(self, name: str) -> Int[Tensor, " total"]:
+        """A random order of all rows of the global batch (not of the local ones)."""
+        return torch.randperm(
+            self.total, generator=_generator("train", self.seed, self.step, name)
+        )
+
+
+class ItemDraws:
+    """Draws of an evaluation: one generator per item, so batches and order do not matter."""
+
+    def __init__(self, seed: int, items: Sequence[int], draw: int = 0) -> None:
+        self.seed, self.items, self.draw = seed, [int(i) for i in items], draw
+
+    def normal(self, name: str, shape: Sequence[int]) -> Float[Tensor, "b ..."]:
+        """Standard normal numbers, one block of `shape` an item."""
+        return torch.stack(
+            [
+                torch.randn(shape, generator=_generator("eval", self.seed, i, self.draw, name))
+                for i in self.items
+            ]
+        )
+
+
+Draws = StepDraws | ItemDraws
