@@ -1,0 +1,149 @@
+"""Analytic intersection of rays with the four solids, the table and the room.
+
+Rays are origin + t * direction with directions that are not normalised: with a camera ray whose
+forward component is 1, t is the depth along the optical axis. Tensors are [scene, 3, ray] so that
+one coordinate of all rays is contiguous.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+
+from benchmarks.tabletop.packing import FAR, Pack
+from benchmarks.tabletop.scenes import CEILING_Z, FLOOR_Z, HEIGHT, TABLE_HALF, WIDTH
+
+Rays = Float[torch.Tensor, "m 3 p"]
+Hits = Float[torch.Tensor, "m p"]
+
+
+def camera_rays(pack: Pack, size: int) -> Float[torch.Tensor, "n 3 p"]:
+    """Directions of the rays through the pixel centres, forward component 1, row by row."""
+    steps = (torch.arange(size, device=pack.focal.device) + 0.5) * (2 / size) - 1
+    down, right = torch.meshgrid(steps, steps, indexing="ij")
+    plane = torch.stack([right.flatten(), down.flatten()])[None] / pack.focal[:, None, None]
+    return pack.axes[:, :2].transpose(1, 2) @ plane + pack.axes[:, 2][:, :, None]
+
+
+def solid_depths(
+    pack: Pack, origin: Float[torch.Tensor, "n 3 p"], direction: Float[torch.Tensor, "n 3 p"]
+) -> Float[torch.Tensor, "n k p"]:
+    """Ray parameter of the first hit of every solid, FAR where it is missed or behind the ray.
+
+    origin may have one ray (a camera) and is then shared by all directions of its scene; likewise
+    direction may have one ray (a directional light).
+    """
+    rays = max(origin.shape[2], direction.shape[2])
+    depths = torch.full((*pack.shape.shape, rays), FAR, device=origin.device)
+    for shape, (scene, place) in enumerate(pack.by_shape):
+        if len(scene):
+            inverse = 1 / pack.size[scene, place]
+            o = origin[scene].clone()
+            o[:, :2] -= pack.place[scene, place][:, :, None]
+            # Scaled to unit size: the ray parameter does not change.
+            o = o * inverse[:, None, None]
+            d = direction[scene] * inverse[:, None, None]
+            if shape == 1:
+                turn = pack.turn[scene, place]
+                o, d = turned(o, turn), turned(d, turn)
+            depths[scene, place] = INTERSECT[shape](o, d)
+    return depths
+
+
+def turned(v: Rays, turn: Float[torch.Tensor, "m 2"]) -> Rays:
+    """Rotates vectors by minus the yaw whose (cos, sin) are given: world to solid."""
+    cos, sin = turn[:, 0, None], turn[:, 1, None]
+    return torch.stack([cos * v[:, 0] + sin * v[:, 1], cos * v[:, 1] - sin * v[:, 0], v[:, 2]], 1)
+
+
+def _safe(x: torch.Tensor) -> torch.Tensor:
+    """Keeps a divisor away from zero without changing its sign."""
+    return torch.where(x.abs() < 1e-9, torch.full_like(x, 1e-9), x)
+
+
+def _nearest(near: Hits, hit: torch.Tensor) -> Hits:
+    """The near ray parameter where the ray hits in front of its origin, FAR elsewhere."""
+    return torch.where(hit & (near > 1e-4), near, near.new_tensor(FAR))
+
+
+def _sphere(o: Rays, d: Rays) -> Hits:
+    """Unit sphere of diameter 1 on the ground."""
+    oz = o[:, 2] - 0.5
+    a = (d * d).sum(1)
+    b = o[:, 0] * d[:, 0] + o[:, 1] * d[:, 1] + oz * d[:, 2]
+    c = o[:, 0] ** 2 + o[:, 1] ** 2 + oz * oz - 0.25
+    root = b * b - a * c
+    return _nearest((-b - root.clamp_min(0).sqrt()) / a, root > 0)
+
+
+def _slab(o: Hits, d: Hits, low: float, high: float) -> tuple[Hits, Hits]:
+    inverse = 1 / _safe(d)
+    a, b = (low - o) * inverse, (high - o) * inverse
+    return torch.minimum(a, b), torch.maximum(a, b)
+
+
+def _cube(o: Rays, d: Rays) -> Hits:
+    edge = WIDTH["cube"]
+    x0, x1 = _slab(o[:, 0], d[:, 0], -edge / 2, edge / 2)
+    y0, y1 = _slab(o[:, 1], d[:, 1], -edge / 2, edge / 2)
+    z0, z1 = _slab(o[:, 2], d[:, 2], 0.0, HEIGHT["cube"])
+    near = torch.maximum(torch.maximum(x0, y0), z0)
+    return _nearest(near, near < torch.minimum(torch.minimum(x1, y1), z1))
+
+
+def _cylinder(o: Rays, d: Rays) -> Hits:
+    a = _safe(d[:, 0] ** 2 + d[:, 1] ** 2)
+    b = o[:, 0] * d[:, 0] + o[:, 1] * d[:, 1]
+    c = o[:, 0] ** 2 + o[:, 1] ** 2 - (WIDTH["cylinder"] / 2) ** 2
+    root = b * b - a * c
+    half = root.clamp_min(0).sqrt()
+    z0, z1 = _slab(o[:, 2], d[:, 2], 0.0, HEIGHT["cylinder"])
+    near = torch.maximum((-b - half) / a, z0)
+    return _nearest(near, (root > 0) & (near < torch.minimum((-b + half) / a, z1)))
+
+
+def _cone(o: Rays, d: Rays) -> Hits:
+    """A cone on its base; the base itself stands on the table and is never seen."""
+    slope = WIDTH["cone"] / 2 / HEIGHT["cone"]
+    k = slope * slope
+    oz = o[:, 2] - HEIGHT["cone"]
+    a = _safe(d[:, 0] ** 2 + d[:, 1] ** 2 - k * d[:, 2] ** 2)
+    b = o[:, 0] * d[:, 0] + o[:, 1] * d[:, 1] - k * oz * d[:, 2]
+    c = o[:, 0] ** 2 + o[:, 1] ** 2 - k * oz * oz
+    root = b * b - a * c
+    half = root.clamp_min(0).sqrt()
+    t0, t1 = (-b - half) / a, (-b + half) / a
+    first, second = torch.minimum(t0, t1), torch.maximum(t0, t1)
+
+    def on(t: Hits) -> Hits:
+        z = oz + t * d[:, 2]
+        # The quadric has a second nappe above the tip.
+        return _nearest(t, (root > 0) & (z < 0) & (z > -HEIGHT["cone"]))
+
+    return torch.minimum(on(first), on(second))
+
+
+INTERSECT = (_sphere, _cube, _cylinder, _cone)
+
+
+def background(
+    pack: Pack, direction: Float[torch.Tensor, "n 3 p"]
+) -> tuple[Float[torch.Tensor, "n p"], Int[torch.Tensor, "n p"]]:
+    """Depth of the empty scene from the camera and what is hit: 0 table, 1 floor or ceiling, 2, 3
+    walls across x and across y."""
+    x, y, z = pack.camera[:, :, None].unbind(1)
+    dx, dy, dz = _safe(direction).unbind(1)
+    table = -z / dz
+    on_x, on_y = (x + table * dx).abs() < TABLE_HALF, (y + table * dy).abs() < TABLE_HALF
+    half_x, half_y = pack.room[:, 0, None], pack.room[:, 1, None]
+    # The camera is inside the room: the exit of each slab is the far side.
+    exits = torch.stack(
+        [
+            torch.where((dz < 0) & on_x & on_y, table, table.new_tensor(FAR)),
+            (torch.where(dz < 0, FLOOR_Z, CEILING_Z) - z) / dz,
+            (torch.where(dx < 0, -half_x, half_x) - x) / dx,
+            (torch.where(dy < 0, -half_y, half_y) - y) / dy,
+        ]
+    )
+    depth, what = exits.min(0)
+    return depth, what
