@@ -7,13 +7,20 @@ it is charged. A method file defines `NAME`, `applies(problem)` (None, or the re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from crossflow.draws import Draws, StepDraws
+from crossflow.guidance import Guided
+from crossflow.paths import linear
 from crossflow.problem import Pair, Problem, Source
+from crossflow.solvers import Grid, Sampled, solve
+from crossflow.times import logit_normal
 
 
 @dataclass
@@ -22,7 +29,7 @@ class Ends:
 
     cond: None, token features (b, length, width) or a map (b, c, h, w), with its mask.
     null: True at rows that train the unconditional branch; the network reads it as the indicator
-    (cond is None) or as "source dropped".
+    (cond is None) or as "source dropped". None where the problem has no null branch.
     charges: named scalars, means per dimension, added to the loss with the method's weights.
     """
 
@@ -37,17 +44,25 @@ class Ends:
 class Method(nn.Module):
     """Base of all methods. Sub-modules (encoder, towers) train together with the backbone.
 
-    condition: what the backbone takes: "none", "cross" (tokens) or "channels" (a map).
+    condition: what the backbone takes: "none", "cross" (tokens) or "channels" (a map), and
+    cond_width: how wide those tokens are, or how many channels that map has.
+    guided: whether the method has a null branch; where not, guidance must be 1.
+    training_only: names of sub-modules and parameters that sampling does not use.
     weights: weight of each charge in the loss.
+    path, times: functions (crossflow.paths, crossflow.times); a method may define its own.
     """
 
     condition: str = "none"
-    weights: dict[str, float]
+    cond_width: int = 0
+    guided: bool = True
+    training_only: tuple[str, ...] = ()
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.problem = problem
-        self.weights = {}
+        self.weights: dict[str, float] = {}
+        self.interpolant = linear
+        self.time_law = logit_normal
 
     def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
         """Both ends of the paths of one training batch."""
@@ -56,3 +71,53 @@ class Method(nn.Module):
     def sample_ends(self, source: Source, draws: Draws) -> Ends:
         """Where sampling starts: ends without x1."""
         raise NotImplementedError
+
+    def source_moments(
+        self, source: Source
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"] | None]:
+        """Mean and log-variance of x0 given the source; None where x0 is the mean exactly."""
+        raise NotImplementedError
+
+    def times(self, count: int, draws: StepDraws) -> Float[Tensor, " b"]:
+        """Training times, one a row."""
+        return self.time_law(count, draws)
+
+    def path(
+        self,
+        x0: Float[Tensor, "b c h w"],
+        x1: Float[Tensor, "b c h w"],
+        t: Float[Tensor, " b"],
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
+        """The network's input xt and what it must give there, ut = d(xt)/dt."""
+        return self.interpolant(x0, x1, t)
+
+    @torch.no_grad()
+    def sample(self, net: nn.Module, ends: Ends, grid: Grid, guidance: float = 1.0) -> Sampled:
+        """Follows the guided velocity from `ends.x0` to time 1."""
+        velocity = Guided(net, ends, guidance)
+        x = solve(velocity, ends.x0, grid).x
+        return Sampled(x, velocity.evaluations)
+
+
+@dataclass
+class Loss:
+    """Loss of one batch: `total` has the gradient; `terms` are its unweighted parts, detached."""
+
+    total: Float[Tensor, ""]
+    terms: dict[str, Float[Tensor, ""]]
+
+
+def training_loss(net: Callable[..., Tensor], method: Method, pair: Pair, draws: StepDraws) -> Loss:
+    """The seam itself: one batch through any method. The pair is already on the network's device.
+
+    Gradient flows through x0 into xt and ut, as in the official code, unless the method stops it.
+    """
+    ends = method.train_ends(pair, draws)
+    if ends.x1 is None:
+        raise ValueError(f"{type(method).__name__}.train_ends gave no x1")
+    t = method.times(len(ends.x1), draws).to(ends.x1.device)
+    xt, ut = method.path(ends.x0, ends.x1, t)
+    flow = F.mse_loss(net(xt, t, ends.cond, ends.null, ends.cond_mask).float(), ut)
+    total = flow + sum(method.weights[name] * charge for name, charge in ends.charges.items())
+    terms = {"flow": flow.detach()} | {k: v.detach() for k, v in ends.charges.items()}
+    return Loss(total, terms)

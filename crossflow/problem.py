@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from crossflow.errors import InputError
+
 
 @dataclass(frozen=True)
 class MapShape:
@@ -42,6 +44,10 @@ class TokenShape:
             raise ValueError("TokenShape needs exactly one of vocabulary and width")
 
 
+ENCODERS = ("variational", "identity")
+CHARGES = ("contrastive", "reconstruction", None)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One transport problem: from the source's shape to the target's.
@@ -51,6 +57,8 @@ class Problem:
     "reconstruction" (of the source, paper section 5.3) or None.
     patch: side of the square patches the backbone cuts maps into.
     null_rate: share of training rows without their own source (guidance; paper section 4.3).
+
+    Raises InputError where the shapes cannot work: they follow from sizes that a user sets.
     """
 
     source: MapShape | TokenShape
@@ -59,6 +67,33 @@ class Problem:
     encoder: str
     charge: str | None
     null_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ENCODERS or self.charge not in CHARGES:
+            raise ValueError(f"encoder {self.encoder!r} or charge {self.charge!r} is unknown")
+        if not 0 <= self.null_rate < 1:
+            raise InputError(f"null_rate is {self.null_rate}: give a share in [0, 1)")
+        _, height, width = self.target.sizes
+        if height % self.patch or width % self.patch:
+            raise InputError(
+                f"target of {height} x {width} does not divide into patches of {self.patch}: "
+                "choose a size that is a multiple of the patch"
+            )
+        if isinstance(self.source, MapShape) and self.source.sizes[1:] != (height, width):
+            raise InputError(
+                f"source map is {self.source.height} x {self.source.width} but the target is "
+                f"{height} x {width}: resize the source to the target's grid"
+            )
+        if self.encoder == "identity" and self.source != self.target:
+            raise InputError(
+                f"the identity encoder needs source and target of one shape, not {self.source} "
+                f"and {self.target}: use the variational encoder"
+            )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.target.height // self.patch, self.target.width // self.patch
 
 
 @dataclass
@@ -78,11 +113,14 @@ class Source:
 
 @dataclass
 class Pair:
-    """A training batch. `groups` numbers the image each row shows: rows of one image share it."""
+    """A training batch. `groups` numbers the image each row shows: rows of one image share it.
+
+    `groups` stays on the CPU: it only decides which rows may be exchanged or contrasted.
+    """
 
     source: Source
     target: Float[Tensor, "b c h w"]
     groups: Int[Tensor, " b"]
 
     def to(self, device: str | torch.device) -> Pair:
-        return Pair(self.source.to(device), self.target.to(device), self.groups.to(device))
+        return Pair(self.source.to(device), self.target.to(device), self.groups)

@@ -1,0 +1,80 @@
+"""The same network as flow_matching, trained to give the target in one pass: no noise, no flow.
+
+It gives the mean of all targets that fit the source: the best squared error, and blurred where
+several fit (the "Regression" row of the super-resolution tables).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from baselines.flow_matching import FlowMatching
+from crossflow.draws import Draws, StepDraws
+from crossflow.methods import Ends
+from crossflow.networks import Size
+from crossflow.problem import MapShape, Pair, Problem, Source
+from crossflow.solvers import Grid, Sampled
+
+NAME = "regression"
+
+
+def applies(problem: Problem) -> str | None:
+    """A reason for sources that are not maps."""
+    if isinstance(problem.source, MapShape):
+        return None
+    return "the source is text: the mean of all pictures that fit it is not a picture"
+
+
+class Regression(FlowMatching):
+    """x0 and time are zero, the network's output is x1 itself. No null rows and no guidance."""
+
+    guided = False
+
+    def source_moments(
+        self, source: Source
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"] | None]:
+        """Zero, without variance."""
+        return torch.zeros(len(source), *self.problem.target.sizes), None
+
+    def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
+        """Every row keeps its source: there is no null branch to train."""
+        ends = self.sample_ends(pair.source, draws)
+        ends.x1 = pair.target
+        return ends
+
+    def sample_ends(self, source: Source, draws: Draws) -> Ends:
+        """Zeros, and the source as the condition."""
+        device = source.values.device
+        zeros = torch.zeros(len(source), *self.problem.target.sizes, device=device)
+        null = None
+        if self.problem.null_rate > 0:  # the network has an indicator, and it stays on "source"
+            null = torch.zeros(len(source), dtype=torch.bool, device=device)
+        return Ends(zeros, None, self._condition(source), source.mask, null)
+
+    def times(self, count: int, draws: StepDraws) -> Float[Tensor, " b"]:
+        """Zero in every row."""
+        return torch.zeros(count)
+
+    def path(
+        self,
+        x0: Float[Tensor, "b c h w"],
+        x1: Float[Tensor, "b c h w"],
+        t: Float[Tensor, " b"],
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
+        """The input is x0 = 0, the answer x1."""
+        return x0, x1
+
+    @torch.no_grad()
+    def sample(self, net: nn.Module, ends: Ends, grid: Grid, guidance: float = 1.0) -> Sampled:
+        """One evaluation, whatever the grid. Raises ValueError where guidance is not 1."""
+        if guidance != 1:
+            raise ValueError(f"regression has no null branch: guidance must be 1, not {guidance}")
+        t = torch.zeros(len(ends.x0), device=ends.x0.device)
+        return Sampled(net(ends.x0, t, ends.cond, ends.null, ends.cond_mask).float(), 1)
+
+
+def method(problem: Problem, size: Size) -> Regression:
+    """Regression for a problem whose source is a map."""
+    return Regression(problem, size)

@@ -1,0 +1,110 @@
+"""The method `crossflow`: x0 is a draw from the source encoder, and the network sees no source."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from crossflow.charges import Contrastive, kl_per_dimension, reconstruction
+from crossflow.draws import Draws, StepDraws
+from crossflow.encoders import MapTransformer, build_encoder, encoder_size
+from crossflow.methods import Ends, Method
+from crossflow.networks import Size
+from crossflow.nulls import choose_nulls
+from crossflow.problem import MapShape, Pair, Problem, Source
+
+NAME = "crossflow"
+# Per dimension: the paper's 1e-4 on a KL summed over its 4 x 32 x 32 latent.
+KL_WEIGHT = 0.41
+
+
+def applies(problem: Problem) -> str | None:
+    """None: a source of any kind can be encoded into the target's shape."""
+    return None
+
+
+class CrossFlow(Method):
+    """x0 ~ q(z given source), charged with KL and the problem's charge (CrossFlow section 4).
+
+    kl_weight, contrastive_weight, reconstruction_weight: of charges that are means per dimension
+    or row. stop_gradient: the flow loss does not reach the encoder (the official code lets it).
+    """
+
+    training_only = ("tower", "contrastive", "decoder")
+
+    def __init__(
+        self,
+        problem: Problem,
+        size: Size,
+        kl_weight: float = KL_WEIGHT,
+        contrastive_weight: float = 1.0,
+        reconstruction_weight: float = 1.0,
+        stop_gradient: bool = False,
+    ) -> None:
+        super().__init__(problem)
+        self.stop_gradient = stop_gradient
+        width = encoder_size(problem, size)
+        self.encoder = build_encoder(problem, width)
+        if problem.encoder == "variational":
+            self.weights["kl"] = kl_weight
+        if problem.charge == "contrastive":
+            self.weights["contrastive"] = contrastive_weight
+            target = problem.target
+            self.tower = MapTransformer(target, target.channels, problem.patch, width)
+            self.contrastive = Contrastive()
+        elif problem.charge == "reconstruction":
+            self.weights["reconstruction"] = reconstruction_weight
+            if not isinstance(problem.source, MapShape):
+                raise ValueError("the reconstruction charge needs a source that is a map")
+            channels = problem.source.channels
+            self.decoder = MapTransformer(problem.target, channels, problem.patch, width)
+
+    def source_moments(
+        self, source: Source
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"] | None]:
+        """The encoder's mean and log-variance; no variance for the identity."""
+        return self.encoder(source)
+
+    def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
+        """Null rows keep their x0 and get another image's x1; charges see the original pair."""
+        mean, logvar = self.source_moments(pair.source)
+        z0 = self._draw(mean, logvar, draws)
+        charges = self._charges(z0, mean, logvar, pair)
+        nulls = choose_nulls(pair.groups, draws, self.problem.null_rate)
+        x0 = z0.detach() if self.stop_gradient else z0
+        if nulls is None:
+            return Ends(x0, pair.target, charges=charges)
+        x1 = nulls.retarget(pair.target, draws)
+        return Ends(x0, x1, null=nulls.mask(draws).to(x1.device), charges=charges)
+
+    def sample_ends(self, source: Source, draws: Draws) -> Ends:
+        """A draw from the encoder, as in training: the official code starts from it too."""
+        x0 = self._draw(*self.source_moments(source), draws)
+        null = None
+        if self.problem.null_rate > 0:
+            null = torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
+        return Ends(x0, None, null=null)
+
+    def _draw(self, mean: Tensor, logvar: Tensor | None, draws: Draws) -> Tensor:
+        if logvar is None:
+            return mean
+        noise = draws.normal("source", mean.shape[1:]).to(mean.device)
+        return mean + torch.exp(0.5 * logvar) * noise
+
+    def _charges(
+        self, z0: Tensor, mean: Tensor, logvar: Tensor | None, pair: Pair
+    ) -> dict[str, Tensor]:
+        charges: dict[str, Tensor] = {}
+        if logvar is not None:
+            charges["kl"] = kl_per_dimension(mean, logvar)
+        if self.problem.charge == "contrastive":
+            charges["contrastive"] = self.contrastive(z0, self.tower(pair.target), pair.groups)
+        elif self.problem.charge == "reconstruction":
+            charges["reconstruction"] = reconstruction(self.decoder(z0), pair.source.values)
+        return charges
+
+
+def method(problem: Problem, size: Size, **options: float | bool) -> CrossFlow:
+    """CrossFlow for a problem; `options` are those of the class."""
+    return CrossFlow(problem, size, **options)

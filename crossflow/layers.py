@@ -1,0 +1,123 @@
+"""Parts that the backbone and the source encoders share. Shape suffixes: B rows, N tokens, D width."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def patchify(x: Float[Tensor, "b c h w"], patch: int) -> Float[Tensor, "b n d"]:
+    """Cuts a map into rows of square patches, d = c * patch**2; `unpatchify` is its inverse."""
+    b, c, h, w = x.shape
+    x = x.view(b, c, h // patch, patch, w // patch, patch)
+    return x.permute(0, 2, 4, 1, 3, 5).reshape(b, -1, c * patch * patch)
+
+
+def unpatchify(
+    x: Float[Tensor, "b n d"], patch: int, grid: tuple[int, int]
+) -> Float[Tensor, "b c h w"]:
+    """Puts patches back on their `grid` of rows and columns."""
+    b, _, d = x.shape
+    rows, columns = grid
+    c = d // patch**2
+    x = x.view(b, rows, columns, c, patch, patch).permute(0, 3, 1, 4, 2, 5)
+    return x.reshape(b, c, rows * patch, columns * patch)
+
+
+def position_table(grid: tuple[int, int], width: int) -> Float[Tensor, "n d"]:
+    """Fixed 2-D sine-cosine positions: half of the width for the row, half for the column."""
+    rows, columns = torch.meshgrid(*(torch.arange(n).float() for n in grid), indexing="ij")
+    return torch.cat([waves(axis.flatten(), width // 2) for axis in (rows, columns)], dim=1)
+
+
+def waves(value: Float[Tensor, " b"], width: int) -> Float[Tensor, "b d"]:
+    """cos and sin of `value` at width / 2 frequencies from 1 down to 1 / 10,000."""
+    half = width // 2
+    frequency = torch.exp(-math.log(10_000) / half * torch.arange(half, device=value.device))
+    angle = value[:, None] * frequency
+    return torch.cat([angle.cos(), angle.sin()], dim=1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries x over themselves or, with `cond_width`, over other tokens."""
+
+    def __init__(self, width: int, heads: int, cond_width: int | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width if cond_width is None else cond_width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b n d"],
+        tokens: Float[Tensor, "b m e"],
+        mask: Bool[Tensor, "b m"] | None = None,
+    ) -> Float[Tensor, "b n d"]:
+        b, n, d = x.shape
+        q = self.query(x).view(b, n, self.heads, -1).transpose(1, 2)
+        kv = self.key_value(tokens).view(b, tokens.shape[1], 2, self.heads, -1)
+        k, v = kv.permute(2, 0, 3, 1, 4)
+        keep = None if mask is None else mask[:, None, None, :]
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=keep)
+        return self.out(y.transpose(1, 2).reshape(b, n, d))
+
+
+class MLP(nn.Module):
+    """Two linear layers with a GELU (tanh form, as in DiT)."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        return self.down(F.gelu(self.up(x), approximate="tanh"))
+
+
+class TransformerLayer(nn.Module):
+    """Pre-norm self-attention and MLP (ratio 4)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.mlp = MLP(width, 4 * width)
+
+    def forward(
+        self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"] | None = None
+    ) -> Float[Tensor, "b n d"]:
+        y = self.norm1(x)
+        x = x + self.attention(y, y, mask)
+        return x + self.mlp(self.norm2(x))
+
+
+class ReadoutLayer(nn.Module):
+    """Queries read tokens by pre-norm cross-attention, then an MLP (ratio 4)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm_query, self.norm_token = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.attention = Attention(width, heads, width)
+        self.mlp = MLP(width, 4 * width)
+
+    def forward(
+        self,
+        queries: Float[Tensor, "b n d"],
+        tokens: Float[Tensor, "b m d"],
+        mask: Bool[Tensor, "b m"] | None,
+    ) -> Float[Tensor, "b n d"]:
+        x = queries + self.attention(self.norm_query(queries), self.norm_token(tokens), mask)
+        return x + self.mlp(self.norm_mlp(x))
+
+
+def initialise(module: nn.Module) -> None:
+    """Xavier weights and zero biases for every linear layer (DiT)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)

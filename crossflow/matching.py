@@ -1,0 +1,170 @@
+"""Arms of equal size: a method and its network, matched to the reference arm of the problem.
+
+The reference is `crossflow` with the named backbone. Another method gets the depth, then the MLP
+width, for which its parameters at inference (encoder or trunk included) and its FLOPs per network
+evaluation are within 5 % of the reference's; where both cannot hold, the FLOPs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from crossflow import coupling, flops
+from crossflow.errors import InputError
+from crossflow.methods import Method
+from crossflow.networks import SIZES, DiT, Size, parameters_of
+from crossflow.paths import PATHS
+from crossflow.problem import Problem
+from crossflow.times import TIMES
+
+TOLERANCE = 0.05
+HIDDEN_STEP = 8  # the MLP's width stays a multiple of this
+
+
+class MethodFile(Protocol):
+    """What a method file defines; a module is one."""
+
+    NAME: str
+
+    def applies(self, problem: Problem) -> str | None: ...
+    def method(self, problem: Problem, size: Size, **options: Any) -> Method: ...
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Parameters and FLOPs of an arm.
+
+    params_inference: network and what samples with it; params_encoder: the latter alone;
+    params_trained: also what only training uses. flops_eval: one network evaluation of one sample;
+    flops_source: encoder or trunk, once a sample; flops_train: one training step, a sample.
+    """
+
+    params_inference: int
+    params_encoder: int
+    params_trained: int
+    flops_eval: int
+    flops_source: int
+    flops_train: float
+
+
+class Arm(nn.Module):
+    """A method and its network. Its state dict has the prefixes `net.` and `method.`.
+
+    size: the backbone after matching. cost: counted. params_ratio, flops_ratio: parameters at
+    inference and FLOPs per network evaluation over the reference arm's.
+    """
+
+    def __init__(self, name: str, method: Method, net: DiT, size: Size, batch: int) -> None:
+        super().__init__()
+        self.name, self.size = name, size
+        self.method, self.net = method, net
+        inference = inference_parameters(method)
+        self.cost = Cost(
+            params_inference=parameters_of(net) + inference,
+            params_encoder=inference,
+            params_trained=parameters_of(self),
+            flops_eval=flops.count_evaluation(net, method),
+            flops_source=flops.count_source(method),
+            flops_train=flops.count_training(net, method, batch),
+        )
+        self.params_ratio = self.flops_ratio = 1.0
+
+    def flops_sample(self, nfe: int) -> int:
+        """FLOPs of one sample with `nfe` network evaluations."""
+        return self.cost.flops_source + nfe * self.cost.flops_eval
+
+
+def inference_parameters(method: Method) -> int:
+    """Parameters of what samples with the network: source encoder or condition trunk."""
+    return sum(
+        parameter.numel()
+        for name, parameter in method.named_parameters()
+        if name.split(".")[0] not in method.training_only
+    )
+
+
+def build_arm(
+    module: MethodFile,
+    problem: Problem,
+    size: str,
+    *,
+    seed: int = 0,
+    batch: int = 64,
+    path: str = "linear",
+    times: str = "logit_normal",
+    options: dict[str, Any] | None = None,
+) -> Arm:
+    """The arm of a method file on a problem, matched to the reference.
+
+    seed: of the initial weights, whatever the global generator's state. batch: training rows, for
+    the FLOPs of a training step. options: of the method. Raises InputError for unknown names and
+    where the method does not apply.
+    """
+    named_choices = ((size, SIZES, "model"), (path, PATHS, "path"), (times, TIMES, "times"))
+    for value, known, field in named_choices:
+        if value not in known:
+            raise InputError(f"{field}={value} is unknown: use one of {', '.join(known)}")
+    reason = module.applies(problem)
+    if reason is not None:
+        raise InputError(f"method {module.NAME} does not apply: {reason}")
+    named = SIZES[size]
+    with torch.device("meta"):
+        modules = _modules(coupling, problem, named, named, {})
+    reference = Arm("", *modules, named, batch)
+    matched = _matched_size(module, problem, named, reference.cost, options or {})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        method, net = _modules(module, problem, named, matched, options or {})
+    method.interpolant, method.time_law = PATHS[path], TIMES[times]
+    arm = Arm(module.NAME, method, net, matched, batch)
+    arm.params_ratio = arm.cost.params_inference / reference.cost.params_inference
+    arm.flops_ratio = arm.cost.flops_eval / reference.cost.flops_eval
+    return arm
+
+
+def _modules(
+    module: MethodFile, problem: Problem, named: Size, backbone: Size, options: dict[str, Any]
+) -> tuple[Method, DiT]:
+    # The encoder's width follows the named size, the backbone is the matched one.
+    method = module.method(problem, named, **options)
+    return method, DiT(problem, backbone, method.condition, method.cond_width)
+
+
+def _matched_size(
+    module: MethodFile, problem: Problem, named: Size, reference: Cost, options: dict[str, Any]
+) -> Size:
+    """Depth, then MLP width, of the backbone that costs what the reference costs.
+
+    Among sizes within 5 % of both parameters and FLOPs, the one that distorts the MLP ratio least;
+    where there is none, the one nearest in FLOPs. Parameters and FLOPs are affine in depth and in
+    depth x MLP width, so three probes give them for every size.
+    """
+
+    def probe(depth: int, hidden: int) -> tuple[float, float]:
+        size = replace(named, depth=depth, hidden=hidden)
+        with torch.device("meta"):
+            method, net = _modules(module, problem, named, size, options)
+        params = parameters_of(net) + inference_parameters(method)
+        return params / reference.params_inference, (
+            flops.count_evaluation(net, method) / reference.flops_eval
+        )
+
+    base, deep, wide = probe(1, 1), probe(2, 1), probe(1, 2)
+    scored: list[tuple[tuple[bool, float, float], Size]] = []
+    for depth in range(1, 2 * named.depth + 1):
+        for hidden in range(HIDDEN_STEP, 2 * named.hidden + 1, HIDDEN_STEP):
+            params, work = (
+                b + (depth - 1) * (d - b) + depth * (hidden - 1) * (w - b)
+                for b, d, w in zip(base, deep, wide, strict=True)
+            )
+            error = max(abs(params - 1), abs(work - 1))
+            both = error <= TOLERANCE
+            distortion = abs(math.log(hidden / named.hidden)) if both else abs(work - 1)
+            size = replace(named, depth=depth, hidden=hidden)
+            scored.append(((not both, distortion, error), size))
+    return min(scored, key=lambda entry: entry[0])[1]

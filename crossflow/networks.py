@@ -1,0 +1,178 @@
+"""The backbone: a diffusion transformer (DiT, Peebles and Xie 2023) with self-attention only.
+
+The same class serves the baseline, with cross-attention to source tokens or with extra input
+channels, so that arms differ in nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crossflow.layers import MLP, Attention, initialise, patchify, position_table, unpatchify, waves
+from crossflow.problem import Problem
+
+CONDITIONS = ("none", "cross", "channels")
+# Times in [0, 1] are stretched so that the sine-cosine embedding resolves them: the fastest wave
+# turns once in 0.006. DiT's own steps run to 1000; the official CrossFlow feeds raw t.
+TIME_SCALE = 1000.0
+TIME_WAVES = 256
+
+
+@dataclass(frozen=True)
+class Size:
+    """Depth, width and heads of a backbone; `hidden` is the MLP's inner width."""
+
+    depth: int
+    width: int
+    heads: int
+    hidden: int
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+
+SIZES = {
+    "T": Size(8, 128, 4, 512),
+    "S": Size(12, 384, 6, 1536),
+    "B": Size(12, 768, 12, 3072),
+    "L": Size(24, 1024, 16, 4096),
+    "XL": Size(28, 1152, 16, 4608),
+    "H": Size(36, 1280, 20, 5120),  # CrossFlow's 512 pixel DiT
+}
+
+
+def modulate(
+    x: Float[Tensor, "b n d"], shift: Float[Tensor, "b d"], scale: Float[Tensor, "b d"]
+) -> Float[Tensor, "b n d"]:
+    """Shift and scale of a normalised row, one of each for all its tokens."""
+    return torch.addcmul(shift[:, None], x, 1 + scale[:, None])
+
+
+class Block(nn.Module):
+    """adaLN-Zero block; with `cond_width`, cross-attention stands after the self-attention."""
+
+    def __init__(self, size: Size, cond_width: int | None) -> None:
+        super().__init__()
+        width = size.width
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.attention = Attention(width, size.heads)
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.mlp = MLP(width, size.hidden)
+        self.modulation = nn.Linear(width, 6 * width)
+        self.cross = None
+        if cond_width is not None:
+            self.norm_cross = nn.LayerNorm(width, eps=1e-6)
+            self.cross = Attention(width, size.heads, cond_width)
+
+    def zero_branches(self) -> None:
+        """Starts the block as the identity (adaLN-Zero)."""
+        nn.init.zeros_(self.modulation.weight)
+        if self.cross is not None:
+            nn.init.zeros_(self.cross.out.weight)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b n d"],
+        time: Float[Tensor, "b d"],
+        cond: Float[Tensor, "b m e"] | None,
+        cond_mask: Bool[Tensor, "b m"] | None,
+    ) -> Float[Tensor, "b n d"]:
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time).chunk(6, dim=1)
+        y = modulate(self.norm1(x), shift1, scale1)
+        x = torch.addcmul(x, gate1[:, None], self.attention(y, y))
+        if self.cross is not None:
+            x = x + self.cross(self.norm_cross(x), cond, cond_mask)
+        y = self.mlp(modulate(self.norm2(x), shift2, scale2))
+        return torch.addcmul(x, gate2[:, None], y)
+
+
+class DiT(nn.Module):
+    """Velocity network on maps of the problem's target shape.
+
+    condition "none": the source is x0 and nothing else is seen. "cross": `cond` are tokens of
+    `cond_width` numbers, replaced by one learned null token at null rows. "channels": `cond` is a
+    map of `cond_width` channels, zero at null rows. Where there is no cross-attention and the
+    problem has a null rate, the indicator (learned vectors g_c, g_uc; CrossFlow section 4.3) is
+    one extra token without a position, which is dropped before the output.
+    """
+
+    def __init__(
+        self, problem: Problem, size: Size, condition: str = "none", cond_width: int = 0
+    ) -> None:
+        super().__init__()
+        if condition not in CONDITIONS or (condition != "none") != (cond_width > 0):
+            raise ValueError(f"condition {condition!r} of width {cond_width} makes no network")
+        channels, width = problem.target.channels, size.width
+        area = problem.patch**2
+        self.condition, self.nullable = condition, problem.null_rate > 0
+        self.patch, self.grid = problem.patch, problem.grid
+        extra = cond_width if condition == "channels" else 0
+        self.patches = nn.Linear((channels + extra) * area, width)
+        self.register_buffer("positions", position_table(self.grid, width), persistent=False)
+        self.time = nn.Sequential(nn.Linear(TIME_WAVES, width), nn.SiLU(), nn.Linear(width, width))
+        cross_width = cond_width if condition == "cross" else None
+        self.blocks = nn.ModuleList(Block(size, cross_width) for _ in range(size.depth))
+        self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.modulation = nn.Linear(width, 2 * width)
+        self.velocity = nn.Linear(width, channels * area)
+        initialise(self)
+        for block in self.blocks:
+            block.zero_branches()
+        for layer in (self.modulation, self.velocity):
+            nn.init.zeros_(layer.weight)
+        if self.nullable:
+            shape = (cond_width,) if condition == "cross" else (2, width)
+            self.null = nn.Parameter(0.02 * torch.randn(shape))
+
+    def forward(
+        self,
+        x: Float[Tensor, "b c h w"],
+        t: Float[Tensor, " b"],
+        cond: Tensor | None = None,
+        null: Bool[Tensor, " b"] | None = None,
+        cond_mask: Bool[Tensor, "b m"] | None = None,
+    ) -> Float[Tensor, "b c h w"]:
+        """Velocity at xt and t. `null` is given exactly when the problem has a null rate.
+
+        Raises ValueError where cond or null do not fit the network: a silently ignored source
+        would look like a bad method.
+        """
+        if (cond is None) != (self.condition == "none") or (null is None) == self.nullable:
+            raise ValueError(f"cond or null does not fit condition {self.condition!r}")
+        if self.condition == "cross":
+            cond, cond_mask = self._drop_tokens(cond, cond_mask, null)
+        elif self.condition == "channels":
+            kept = cond if null is None else torch.where(null[:, None, None, None], 0, cond)
+            x = torch.cat([x, kept], dim=1)
+        tokens = self.patches(patchify(x, self.patch)) + self.positions
+        if null is not None and self.condition != "cross":
+            # Column 0 is g_c, column 1 g_uc.
+            indicator = torch.where(null[:, None], self.null[1], self.null[0])
+            tokens = torch.cat([indicator[:, None].to(tokens.dtype), tokens], dim=1)
+        time = F.silu(self.time(waves(t * TIME_SCALE, TIME_WAVES)))
+        for block in self.blocks:
+            tokens = block(tokens, time, cond, cond_mask)
+        tokens = tokens[:, -self.positions.shape[0] :]
+        shift, scale = self.modulation(time).chunk(2, dim=1)
+        out = self.velocity(modulate(self.norm(tokens), shift, scale))
+        return unpatchify(out, self.patch, self.grid)
+
+    def _drop_tokens(
+        self, cond: Tensor, mask: Tensor | None, null: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """At null rows every token is the null token and none is masked."""
+        if null is None:
+            return cond, mask
+        cond = torch.where(null[:, None, None], self.null.to(cond.dtype), cond)
+        return cond, None if mask is None else mask | null[:, None]
+
+
+def parameters_of(module: nn.Module) -> int:
+    """Number of trainable numbers."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

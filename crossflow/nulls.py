@@ -1,0 +1,82 @@
+"""Null rows: which training rows lose their own source, and which target they get instead.
+
+The choice depends on (seed, step) and on the images of the global batch alone, so every arm of a
+match and any number of processes choose alike. Never by chance none: a batch at rate > 0 has
+max(2, round(rate * batch)) of them, enough to exchange targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from crossflow.draws import StepDraws
+from crossflow.errors import InputError
+
+
+@dataclass(frozen=True)
+class Nulls:
+    """Rows of the global batch: `rows[i]` is null and, where re-targeted, gets `targets[i]`'s x1.
+
+    `targets` is a derangement of `rows`: no row keeps its own target, nor one of the same image.
+    """
+
+    rows: Int[Tensor, " n"]
+    targets: Int[Tensor, " n"]
+
+    def mask(self, draws: StepDraws) -> Bool[Tensor, " b"]:
+        """True at this process's null rows."""
+        whole = torch.zeros(draws.total, dtype=torch.bool)
+        whole[self.rows] = True
+        return whole[draws.rows.start : draws.rows.stop]
+
+    def retarget(self, x1: Float[Tensor, "b ..."], draws: StepDraws) -> Float[Tensor, "b ..."]:
+        """x1 with the targets of null rows exchanged; `x1` itself is left as it is."""
+        whole = _whole_batch(x1, draws)
+        order = torch.arange(draws.total)
+        order[self.rows] = self.targets
+        return whole[order[draws.rows.start : draws.rows.stop].to(x1.device)]
+
+
+def choose_nulls(groups: Int[Tensor, " b"], draws: StepDraws, rate: float) -> Nulls | None:
+    """Null rows of one global batch, or None at rate 0.
+
+    groups: image of each row of this process. Raises InputError where the batch has too few images
+    for every null row to get another one.
+    """
+    if rate == 0:
+        return None
+    images = _whole_batch(groups.cpu(), draws).tolist()
+    count = max(2, round(rate * draws.total))
+    rows: list[int] = []
+    taken: dict[int, int] = {}
+    # At most half of the null rows may show one image: then, and only then, all can be exchanged.
+    for row in draws.permutation("null").tolist():
+        if len(rows) < count and taken.get(images[row], 0) < count // 2:
+            rows.append(row)
+            taken[images[row]] = taken.get(images[row], 0) + 1
+    if len(rows) < count:
+        raise InputError(
+            f"a batch of {draws.total} with {len(set(images))} images has no {count} rows that can "
+            "exchange targets: use a larger training.batch or null_rate 0"
+        )
+    # Sorted by image, a shift by the largest image's count leaves every image's block.
+    first: dict[int, int] = {}
+    for place, row in enumerate(rows):
+        first.setdefault(images[row], place)
+    rows.sort(key=lambda row: first[images[row]])
+    shift = max(taken.values())
+    return Nulls(torch.tensor(rows), torch.tensor(rows[shift:] + rows[:shift]))
+
+
+def _whole_batch(x: Tensor, draws: StepDraws) -> Tensor:
+    """Rows of all processes, in global order; no gradient flows to other processes' rows."""
+    if len(draws.rows) == draws.total:
+        return x
+    parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, x.contiguous())
+    return torch.cat(parts)
