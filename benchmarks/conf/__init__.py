@@ -1,0 +1,1 @@
+"""The configuration: dataclasses in code (schema), experiment presets in YAML (experiment/)."""

@@ -1,0 +1,222 @@
+"""Every field a command understands, with its default. Plain dataclasses; hydra checks the types.
+
+They must not be frozen (OmegaConf would refuse every override) and know no `Literal`; what types
+cannot say, `check` says. No torch here: `benchmarks.list` reads this file.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from crossflow.errors import InputError
+
+# The names themselves live in crossflow, behind torch; a test compares.
+MODELS = ("T", "S", "B", "L", "XL", "H")
+PRECISIONS = ("float32", "bfloat16")
+SOLVERS = ("euler", "heun", "midpoint", "dopri5")
+TRACKS = ("defaults", "tuned")
+LIMITS = ("device_seconds", "flops", "samples", "steps")
+NONFINITE = ("refuse", "bts")
+DEFAULT_METHODS = "regression+flow_matching+crossflow"
+
+# Where results lie and what they ran on: the same run elsewhere is the same run.
+PLACES = ("out", "work", "device", "resume")
+
+
+@dataclass
+class TaskConfig:
+    """Which data. One schema for all tasks; None means: the task's own default.
+
+    root: folder of the data (real tasks). limit: use at most this many test items. split: which
+    items are scored. split_file: a list file in the data set's own format. size: side of the
+    target in pixels. scale: downsampling factor (super-resolution). nonfinite: "refuse", or "bts"
+    to clamp non-finite and negative depth as BTS does. train_limit, validation_limit: at most this
+    many training and validation items.
+    """
+
+    name: str = "depth_tabletop"
+    root: str | None = None
+    limit: int | None = None
+    split: str | None = None
+    split_file: str | None = None
+    size: int | None = None
+    scale: int | None = None
+    nonfinite: str = "refuse"
+    train_limit: int | None = None
+    validation_limit: int | None = None
+
+
+@dataclass
+class BudgetConfig:
+    """What an arm may spend in training: exactly one limit; the other three are measured.
+
+    device_seconds: train ledger times devices. flops: a multiply-add is 2, encoders charged.
+    samples: training pairs. steps: optimizer steps.
+    """
+
+    device_seconds: float | None = None
+    flops: float | None = 2e13
+    samples: float | None = None  # float, so that 1e6 is a number of samples too
+    steps: float | None = None
+
+    @property
+    def kind(self) -> str:
+        """The name of the one limit that is set."""
+        given = [name for name in LIMITS if getattr(self, name) is not None]
+        if len(given) != 1:
+            said = ", ".join(given) if given else "none"
+            raise InputError(f"budget: give exactly one of {', '.join(LIMITS)}; given: {said}")
+        return given[0]
+
+    @property
+    def limit(self) -> float:
+        """The one limit, in the unit of its name."""
+        return float(getattr(self, self.kind))
+
+
+@dataclass
+class TrainingConfig:
+    """How all arms train. Rates follow the fraction of the budget spent, not the step."""
+
+    batch: int = 64
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    warmup: float = 0.02
+    cooldown: float = 0.3
+    ema: float = 0.05
+    precision: str = "float32"
+    compile: bool = False
+
+
+@dataclass
+class SamplingConfig:
+    """How test items are sampled. guidance: a weight, or None: the best of the grid on validation.
+
+    steps: steps of a fixed-grid solver. batch: items sampled at once.
+    """
+
+    steps: int = 25
+    solver: str = "heun"
+    guidance: float | None = None
+    batch: int = 64
+
+
+@dataclass
+class Config:
+    """One job. `methods` is a list of names after `check`; on the command line a+b or [a,b]."""
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    methods: Any = DEFAULT_METHODS  # OmegaConf has no union of a string and a list
+    method_file: str | None = None
+    model: str = "T"
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    seed: int = 0
+    track: str = "defaults"
+    quick: bool = False  # tables then say "quick: not for comparison"
+    out: str = "results/local"
+    work: str = "runs"
+    device: str = "auto"
+    resume: bool = True
+    predictions: str | None = None
+    name: str | None = None
+    download: bool = False
+    check: bool = False
+    export: str | None = None
+
+
+def check(config: Config) -> None:
+    """Refuses what types cannot; makes `methods` a list and whole limits integers.
+
+    Raises InputError, one line that names the field and what is allowed.
+    """
+    config.methods = _method_list(config.methods)
+    _check_budget(config.budget)
+    for where, value, allowed in (
+        ("model", config.model, MODELS),
+        ("track", config.track, TRACKS),
+        ("training.precision", config.training.precision, PRECISIONS),
+        ("sampling.solver", config.sampling.solver, SOLVERS),
+        ("task.nonfinite", config.task.nonfinite, NONFINITE),
+    ):
+        if value not in allowed:
+            raise InputError(f"{where}={value}: must be one of {', '.join(allowed)}")
+    task, training, sampling = config.task, config.training, config.sampling
+    for where, count in (
+        ("task.limit", task.limit),
+        ("task.train_limit", task.train_limit),
+        ("task.validation_limit", task.validation_limit),
+        ("task.size", task.size),
+        ("task.scale", task.scale),
+        ("training.batch", training.batch),
+        ("sampling.steps", sampling.steps),
+        ("sampling.batch", sampling.batch),
+    ):
+        if count is not None and count < 1:
+            raise InputError(f"{where}={count}: must be at least 1")
+    if config.seed < 0:
+        raise InputError(f"seed={config.seed}: must not be negative")
+    if not (math.isfinite(training.lr) and training.lr > 0):
+        raise InputError(f"training.lr={training.lr}: must be a positive number")
+    for where, share in (
+        ("training.warmup", training.warmup),
+        ("training.cooldown", training.cooldown),
+    ):
+        if not 0 <= share <= 1:
+            raise InputError(f"{where}={share}: a fraction of the budget, between 0 and 1")
+    if training.warmup + training.cooldown > 1:
+        raise InputError("training.warmup and training.cooldown together exceed the whole budget")
+    for where, number in (
+        ("training.weight_decay", training.weight_decay),
+        ("training.ema", training.ema),
+        ("sampling.guidance", sampling.guidance),
+    ):
+        if number is not None and not (math.isfinite(number) and number >= 0):
+            raise InputError(f"{where}={number}: must be a finite number, not negative")
+
+
+def _method_list(given: Any) -> list[str]:
+    """a+b or a list -> names, in the order given."""
+    names = given.split("+") if isinstance(given, str) else given
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"methods={given}: write a+b or [a,b]")
+    names = [name.strip() for name in names]
+    if not names or not all(names):
+        raise InputError("methods: at least one name, none of them empty; write a+b or [a,b]")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"methods: {', '.join(twice)} is named twice")
+    return names
+
+
+def _check_budget(budget: BudgetConfig) -> None:
+    kind = budget.kind
+    limit = getattr(budget, kind)
+    if not math.isfinite(limit) or limit <= 0:
+        raise InputError(f"budget.{kind}={limit}: must be a positive, finite number")
+    if kind in ("samples", "steps"):
+        if limit != int(limit):
+            raise InputError(f"budget.{kind}={limit}: must be a whole number")
+        setattr(budget, kind, int(limit))
+
+
+def known_fields(of: type = Config, prefix: str = "") -> list[str]:
+    """All fields with their dotted names, as they are written on the command line."""
+    names = []
+    for item in fields(of):
+        name = prefix + item.name
+        names.append(name)
+        if item.name in _SECTIONS and not prefix:
+            names.extend(known_fields(_SECTIONS[item.name], prefix=f"{name}."))
+    return names
+
+
+_SECTIONS: dict[str, type] = {
+    "task": TaskConfig,
+    "budget": BudgetConfig,
+    "training": TrainingConfig,
+    "sampling": SamplingConfig,
+}
