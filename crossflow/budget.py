@@ -1,0 +1,74 @@
+"""How much training an arm may do, and how much of it is spent.
+
+A budget has exactly one limit. The other three quantities are counted all the same, so that a
+record says what equal FLOPs cost in seconds, or equal seconds in samples.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+
+from crossflow.errors import InputError
+
+
+@dataclass
+class Spent:
+    """What an arm has used so far: the four quantities a budget can limit.
+
+    device_seconds: the train ledger times the number of devices; waiting for data included.
+    flops: training FLOPs by the convention of `crossflow.flops` (a multiply-add is 2).
+    """
+
+    device_seconds: float = 0.0
+    flops: float = 0.0
+    samples: int = 0
+    steps: int = 0
+
+    def state(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One limit on training, the same for every arm of a match.
+
+    Raises InputError unless exactly one field is given, as a positive finite number.
+    """
+
+    device_seconds: float | None = None
+    flops: float | None = None
+    samples: float | None = None
+    steps: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        given = {name: value for name, value in given.items() if value is not None}
+        if len(given) != 1:
+            names = ", ".join(f"budget.{f.name}" for f in fields(self))
+            found = " and ".join(f"budget.{name}" for name in given) or "none"
+            raise InputError(f"the budget needs exactly one limit of {names}; given: {found}")
+        for name, value in given.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or value <= 0:
+                raise InputError(f"budget.{name}={value!r} is not a positive finite number")
+
+    @property
+    def kind(self) -> str:
+        """Name of the limited quantity."""
+        return next(f.name for f in fields(self) if getattr(self, f.name) is not None)
+
+    @property
+    def limit(self) -> float:
+        return float(getattr(self, self.kind))
+
+    def progress(self, spent: Spent) -> float:
+        """Share of the limit that is used; the last step may carry it a little above 1."""
+        return getattr(spent, self.kind) / self.limit
+
+    def fraction(self, spent: Spent) -> float:
+        """`progress` held at 1: what the learning rate follows."""
+        return min(1.0, self.progress(spent))
+
+    def done(self, spent: Spent) -> bool:
+        return self.progress(spent) >= 1.0

@@ -1,0 +1,135 @@
+"""Checkpoints: one file, whole or not there, that makes a killed run go on bit for bit.
+
+Tensors (weights, average, optimizer) and a JSON state (counters, hash chain, ledgers) share one
+safetensors file, so they cannot be of different steps. Nothing is pickled.
+
+Bits repeat on one machine with the same versions, thread count and batch. They do not across
+thread counts (sums are split differently) or versions (kernels change), so the file names all
+of these and a resume with others is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from crossflow.errors import InputError
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What bits depend on beside the run's own settings."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "threads": torch.get_num_threads(),
+        "device": name,
+    }
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Writes `tensors` and `state` (JSON) to `path` in one move.
+
+    Temporary file, fsync, replace, fsync of the folder: after a kill or a power cut there is
+    either the old checkpoint or the new one.
+    """
+    # Copies: safetensors refuses tensors that share memory (tied weights).
+    copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    metadata = {"state": json.dumps(state, sort_keys=True, allow_nan=False)}
+    temporary = path.with_name(path.name + ".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(copies, temporary, metadata=metadata)
+    _sync(temporary)
+    temporary.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and state of a checkpoint. InputError when the file is not a whole checkpoint."""
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(
+            f"checkpoint {path} cannot be read ({error}): delete it to start again"
+        ) from error
+    if "state" not in metadata:
+        raise InputError(f"{path} is not a checkpoint: it holds no training state")
+    return tensors, json.loads(metadata["state"])
+
+
+def check_identity(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """InputError that names what differs between the run that saved `path` and this one."""
+    plain = json.loads(json.dumps(now))
+    keys = sorted(k for k in saved.keys() | plain.keys() if saved.get(k) != plain.get(k))
+    if keys:
+        differ = "; ".join(f"{k} was {saved.get(k)!r}, is {plain.get(k)!r}" for k in keys)
+        raise InputError(
+            f"cannot resume from {path}: {differ}. Use the old values, or resume=false"
+        )
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state as flat names, `<index of the parameter>.<name of the moment>`."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": value
+        for index, moments in state.items()
+        for name, value in moments.items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Puts `optimizer_tensors` back; groups keep the settings the optimizer was built with."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, moment = name.split(".", 1)
+        state.setdefault(int(index), {})[moment] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names under one heading, `<prefix>.<name>`."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that `prefixed` put under `prefix`, with their own names."""
+    start = prefix + "."
+    return {n[len(start) :]: t for n, t in tensors.items() if n.startswith(start)}
+
+
+def export_weights(path: Path, module: nn.Module, about: Mapping[str, str]) -> None:
+    """Weights alone as safetensors, atomically; `about` is stored as the file's metadata."""
+    copies = {name: t.detach().cpu().clone() for name, t in module.state_dict().items()}
+    temporary = path.with_name(path.name + ".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(copies, temporary, metadata=dict(about))
+    _sync(temporary)
+    temporary.replace(path)
+
+
+def load_weights(path: Path, module: nn.Module) -> None:
+    """Puts exported weights into a module of the same architecture, strictly."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    module.load_state_dict(tensors, strict=True)

@@ -1,0 +1,104 @@
+"""Where the wall time of an arm goes: one clock, seven ledgers.
+
+Only `train` counts against a budget in seconds. Waiting for data is part of it: a method that
+reads more pays for it. Ledgers follow big_vision's Chrono and live in the checkpoint, so they
+survive a resume; the work a killed run loses is found again through a small heartbeat file.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+LEDGERS = ("train", "eval", "tuning", "warmup", "checkpoint", "lost", "other")
+BEAT_SECONDS = 1.0
+
+
+class Clock:
+    """Charges time to the innermost open ledger; stands still while no ledger is open.
+
+    One moment is charged once, so the ledgers sum to the time spent inside the outermost `with`.
+    Several arms in one process have one clock each: opening an arm's ledger starts its clock.
+
+        with clock("other"):            # all that is not named otherwise
+            with clock("train"): ...
+            with clock("eval"): ...
+
+    heartbeat: file that holds the sum of all ledgers, renewed about once a second.
+    synchronize: called before each reading; on a GPU it waits for the kernels in flight, else
+        their time would be charged to whichever ledger happens to be open when they end.
+    """
+
+    def __init__(
+        self,
+        heartbeat: Path | None = None,
+        synchronize: Callable[[], object] = lambda: None,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._seconds = dict.fromkeys(LEDGERS, 0.0)
+        self._open: list[str] = []
+        self._since = 0.0
+        self._heartbeat, self._synchronize, self._now = heartbeat, synchronize, now
+        self._beaten = -BEAT_SECONDS
+
+    @contextmanager
+    def __call__(self, ledger: str) -> Iterator[None]:
+        """Charges the time inside to `ledger`, also when the body raises."""
+        if ledger not in LEDGERS:
+            raise ValueError(f"no ledger {ledger!r}; there are {', '.join(LEDGERS)}")
+        self._settle()
+        self._open.append(ledger)
+        try:
+            yield
+        finally:
+            self._settle()
+            self._open.pop()
+
+    def _settle(self) -> None:
+        """Charges the time since the last settling to the innermost open ledger."""
+        self._synchronize()
+        now = self._now()
+        if self._open:
+            self._seconds[self._open[-1]] += now - self._since
+        self._since = now
+        if self._heartbeat is not None and now - self._beaten >= BEAT_SECONDS:
+            self.beat()
+
+    def beat(self) -> None:
+        """Renews the heartbeat file. No fsync: losing a second of it costs a second of `lost`."""
+        if self._heartbeat is None:
+            return
+        self._beaten = self._now()
+        temporary = self._heartbeat.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"seconds": self.wall}))
+        temporary.replace(self._heartbeat)
+
+    def seconds(self, ledger: str) -> float:
+        """Seconds on `ledger` so far, the running stretch included."""
+        running = bool(self._open) and self._open[-1] == ledger
+        return self._seconds[ledger] + (self._now() - self._since if running else 0.0)
+
+    @property
+    def wall(self) -> float:
+        """Sum of all ledgers: every second of this arm, over all processes that worked on it."""
+        return sum(self.seconds(ledger) for ledger in LEDGERS)
+
+    def state(self) -> dict[str, float]:
+        """Seconds of each ledger, for the checkpoint and the record."""
+        return {ledger: self.seconds(ledger) for ledger in LEDGERS}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Goes on from a checkpoint's ledgers, or from none ({}) when there is no checkpoint.
+
+        What the heartbeat saw beyond them was done and lost: it moves to the ledger `lost`.
+        Time spent in this process before the call stays charged where it was.
+        """
+        before = sum(state.values())
+        if self._heartbeat is not None and self._heartbeat.exists():
+            beaten = float(json.loads(self._heartbeat.read_text())["seconds"])
+            self._seconds["lost"] += max(0.0, beaten - before)
+        for ledger, seconds in state.items():
+            self._seconds[ledger] += seconds

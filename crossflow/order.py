@@ -1,0 +1,125 @@
+"""Which training pairs step s reads, and the proof that two arms read the same.
+
+The order is a function of (seed, rows, captions, batch, step): nothing is carried from step to
+step, so a resumed run and another arm read the same rows without saving any state. The proof is a
+chain of SHA-256 hashes over what was read: the value after step s says everything up to step s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Int
+
+MARKS = 64
+
+
+def _bits(count: int, *key: object) -> np.ndarray:
+    """`count` random 64-bit numbers that depend on `key` alone.
+
+    The raw stream of a numpy bit generator is fixed for all versions (NEP 19), while
+    `Generator.permutation` may change: an order must not change with an upgrade.
+    """
+    digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
+    return np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(count)
+
+
+class Order:
+    """Epoch by epoch, each row once, in a new random order; a caption is drawn for each visit.
+
+    Steps run over the epochs' concatenation, so no row is dropped when `batch` does not divide
+    `rows`, and a batch may be larger than an epoch.
+    """
+
+    def __init__(self, seed: int, rows: int, batch: int, captions: int = 1) -> None:
+        if rows < 1 or batch < 1 or captions < 1:
+            raise ValueError(f"rows={rows}, batch={batch}, captions={captions} must be positive")
+        self.seed, self.rows, self.batch, self.captions = seed, rows, batch, captions
+        # Two epochs: a step may end one and begin the next.
+        self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
+
+    def _draw_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        order = np.argsort(_bits(self.rows, "order", self.seed, epoch), kind="stable")
+        captions = _bits(self.rows, "caption", self.seed, epoch) % np.uint64(self.captions)
+        return order, captions.astype(np.int64)
+
+    def step(self, step: int) -> tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]]:
+        """Rows of the store and the caption drawn for each, for step 0, 1, 2 ..."""
+        first, last = step * self.batch, (step + 1) * self.batch
+        rows, captions = [], []
+        for epoch in range(first // self.rows, (last - 1) // self.rows + 1):
+            begin = max(first - epoch * self.rows, 0)
+            end = min(last - epoch * self.rows, self.rows)
+            order, drawn = self._epoch(epoch)
+            rows.append(order[begin:end])
+            captions.append(drawn[begin:end])
+        return np.concatenate(rows), np.concatenate(captions)
+
+
+class Chain:
+    """Chained hash of all (id, caption) read so far: h_s = SHA-256(h_(s-1), reads of step s).
+
+    marks: the value after every m-th step, m the smallest power of two that keeps them to at most
+    64. Marks of runs of any two lengths share the multiples of the larger m.
+    """
+
+    def __init__(self, seed: str = "") -> None:
+        self.value = hashlib.sha256(f"order 1 {seed}".encode()).hexdigest()
+        self.steps = 0
+        self.marks: dict[int, str] = {}
+        self._every = 1
+
+    def update(self, ids: Sequence[str], captions: Sequence[int]) -> None:
+        """Adds the reads of one step, in the order of the rows of the batch."""
+        reads = "\n".join(f"{i}\t{int(c)}" for i, c in zip(ids, captions, strict=True))
+        self.value = hashlib.sha256(f"{self.value}\n{reads}".encode()).hexdigest()
+        self.steps += 1
+        if self.steps % self._every == 0:
+            self.marks[self.steps] = self.value
+        if len(self.marks) > MARKS:
+            self._every *= 2
+            self.marks = {s: h for s, h in self.marks.items() if s % self._every == 0}
+
+    def state(self) -> dict[str, object]:
+        """For checkpoint and record: steps, the value after them, and the marks before."""
+        marks = {str(step): value for step, value in self.marks.items()}
+        return {"steps": self.steps, "value": self.value, "every": self._every, "marks": marks}
+
+    @classmethod
+    def restore(cls, state: Mapping) -> Chain:
+        chain = cls()
+        chain.steps, chain.value = int(state["steps"]), str(state["value"])
+        chain._every = int(state["every"])
+        chain.marks = {int(step): str(value) for step, value in state["marks"].items()}
+        return chain
+
+
+def replay(order: Order, ids: Sequence[str], steps: Iterable[int]) -> dict[int, str]:
+    """Chain values after each of `steps`, computed from the order alone.
+
+    A run whose own last value is among them has provably read what the order says, so the other
+    values are what it had after those steps: a longer run can show the value at a shorter's end.
+    """
+    wanted = sorted(set(steps))
+    chain, values = Chain(), {}
+    for step in range(wanted[-1] if wanted else 0):
+        rows, captions = order.step(step)
+        chain.update([ids[row] for row in rows], captions.tolist())
+        if chain.steps in wanted:
+            values[chain.steps] = chain.value
+    return values
+
+
+def is_prefix(shorter: Mapping, longer: Mapping) -> bool:
+    """Whether the run with record `shorter` read the beginning of what `longer` read.
+
+    Both are `Chain.state()`; `longer` must hold the value at `shorter`'s last step, as a mark or
+    as its own end. False when it does not: not shown is not proved.
+    """
+    known = {**longer["marks"], str(longer["steps"]): longer["value"]}
+    common = set(shorter["marks"]) & set(known)
+    agree = all(shorter["marks"][step] == known[step] for step in common)
+    return agree and known.get(str(shorter["steps"])) == shorter["value"]

@@ -1,0 +1,69 @@
+"""A small training run: 48 pairs of 8 x 8 maps. Run as a script, it can be killed from outside.
+
+python tests/crossflow/toy_run.py METHOD STEPS FOLDER
+"""
+
+import copy
+import sys
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from baselines import flow_matching, regression
+from crossflow import coupling
+from crossflow.budget import Budget
+from crossflow.matching import SIZES, Arm, build_arm
+from crossflow.problem import MapShape, Problem
+from crossflow.store import Store
+from crossflow.store_writer import StoreWriter
+from crossflow.train import train_match
+from crossflow.trainer import Trainer
+from crossflow.training import Training
+
+METHODS = {module.NAME: module for module in (coupling, flow_matching, regression)}
+PROBLEM = Problem(MapShape(3, 8, 8), MapShape(2, 8, 8), 4, "variational", "reconstruction", 0.25)
+ROWS = 48
+# A backbone that steps in a few milliseconds; not one of the shipped sizes.
+SIZES.setdefault("toy", replace(SIZES["T"], depth=8, width=64, heads=2, hidden=128))
+
+
+def make_store(folder: Path, rows: int = ROWS) -> Store:
+    """Sources are uint8 noise, targets a function of them: there is something to learn."""
+    if not folder.exists():
+        rng = np.random.default_rng(0)
+        source = rng.integers(0, 256, (rows, *PROBLEM.source.sizes), dtype=np.uint8)
+        mean = source.astype(np.float32).mean(1, keepdims=True)
+        target = np.concatenate([mean / 50 - 2, np.cos(mean / 20)], axis=1)
+        with StoreWriter(folder, PROBLEM.source, PROBLEM.target, {"toy": 1}, shard_rows=20) as out:
+            for k in range(0, rows, 16):
+                part = slice(k, min(k + 16, rows))
+                names = [f"item{i}" for i in range(rows)[part]]
+                groups = np.arange(rows)[part]
+                out.add(target=target[part], source=source[part], groups=groups, ids=names)
+    return Store(folder, {"toy": 1})
+
+
+@lru_cache
+def build(method: str, batch: int) -> Arm:
+    """The arm at step 0; matching its size takes a second, so it is done once."""
+    return build_arm(METHODS[method], PROBLEM, "toy", seed=0, batch=batch)
+
+
+def make_trainer(
+    folder: Path, method: str = "crossflow", budget: Budget | None = None, **settings: object
+) -> Trainer:
+    """An arm in `folder`/METHOD on the store in `folder`/store; 10 steps unless told."""
+    training = Training(**{"batch": 8, "lr": 1e-3, "log_every": 1, **settings})
+    arm = copy.deepcopy(build(method, training.batch))
+    store = make_store(folder / "store")
+    return Trainer(arm, store, budget or Budget(steps=10), training, folder / method)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    name, steps, place = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    trainer = make_trainer(place, name, Budget(samples=8 * steps), checkpoint_seconds=0.05)
+    train_match([trainer], lambda t: print(t.spent.steps, flush=True))
