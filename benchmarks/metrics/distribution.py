@@ -1,0 +1,245 @@
+"""Distances between sets of images: FID, KID and Inception score, by torch-fidelity.
+
+Every number comes from torch-fidelity's own functions. This file decides what the library leaves
+open: which extractor, how many subsets, when a number means nothing, and that an evaluation inside
+training leaves no trace (the library's data loader draws from torch's global generator).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.metrics.score import Score, Scored
+
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import Float, UInt8
+    from torch import Tensor
+
+PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
+INCEPTION = "inception-v3-compat"  # torch-fidelity's port of the TF graph inception-2015-12-05
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION_URL = (
+    f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
+)
+METRICS = ("fid", "kid", "is")
+KID_SUBSETS = 100
+KID_SUBSET_SIZE = 1000
+KID_LEAST = 100  # items; subsets of fewer than 50 say little about a distribution
+IS_SPLITS = 10
+SEED = 2020  # torch-fidelity's default: KID's subsets and the shuffle of the Inception score
+_LAYER_OF = {"fid": "fid", "kid": "kid", "is": "isc"}
+
+
+def metric_name(metric: str, n: int, extractor: str = INCEPTION) -> str:
+    """`fid@30000`; `kid_tabletop@1000` when the features are not Inception's."""
+    return f"{metric}@{n}" if extractor == INCEPTION else f"{metric}_{extractor}@{n}"
+
+
+@contextmanager
+def preserved_random_state(device: str | torch.device = "cpu") -> Iterator[None]:
+    """Runs a block and puts the generators of torch, numpy and python back as they were."""
+    import numpy as np
+    import torch
+
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def missing_weights(extractor: str, weights: Path | None, download: bool) -> str | None:
+    """Why the extractor cannot be built without a silent download, or None when it can.
+
+    Only the Inception network has weights outside this package. Its file is taken from `weights`,
+    else from torch's hub folder; `download` allows torch-fidelity to fetch it there.
+    """
+    import torch
+
+    if extractor != INCEPTION or download:
+        return None
+    path = weights or Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    if path.is_file():
+        return None
+    return f"Inception weights not found at {path}; published at {INCEPTION_URL}"
+
+
+def extract_features(
+    images: Sequence[UInt8[Tensor, "3 h w"]] | UInt8[Tensor, "n 3 h w"],
+    extractor: str = INCEPTION,
+    *,
+    metrics: Sequence[str] = METRICS,
+    device: str | torch.device = "cpu",
+    batch_size: int = 64,
+    weights: Path | None = None,
+) -> dict[str, Float[Tensor, "n d"]]:
+    """Features of uint8 images by a registered torch-fidelity extractor: {metric: (n, d)}.
+
+    `images` is anything with a length and an index that yields uint8 (3, h, w) of one size; it is
+    read batch by batch. Nothing is cached: the library's cache key knows neither content nor count.
+    Raises ValueError for an empty set or images that are not uint8.
+    """
+    import torch
+    from torch_fidelity.utils import (
+        create_feature_extractor,
+        get_featuresdict_from_dataset,
+        resolve_feature_layer_for_metric,
+    )
+
+    if not len(images):
+        raise ValueError("no images: features of an empty set do not exist")
+    layers = {
+        metric: resolve_feature_layer_for_metric(_LAYER_OF[metric], feature_extractor=extractor)
+        for metric in metrics
+    }
+    cuda = torch.device(device).type == "cuda"
+    path = None if weights is None else str(weights)
+    with preserved_random_state(device):
+        network = create_feature_extractor(
+            extractor,
+            sorted(set(layers.values())),
+            cuda=cuda,
+            verbose=False,
+            feature_extractor_weights_path=path,
+        )
+        found = get_featuresdict_from_dataset(
+            _uint8_dataset(images), network, batch_size, cuda, save_cpu_ram=True, verbose=False
+        )
+    return {metric: found[layer].float() for metric, layer in layers.items()}
+
+
+def _uint8_dataset(images: Sequence[Tensor] | Tensor) -> torch.utils.data.Dataset:
+    """The library refuses anything but a Dataset of uint8 CHW tensors; check before it guesses."""
+    import torch
+
+    class Images(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(images)
+
+        def __getitem__(self, index: int) -> Tensor:
+            image = images[index]
+            if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+                raise ValueError(
+                    f"image {index} is {image.dtype} {tuple(image.shape)}, not uint8 (3, h, w)"
+                )
+            return image
+
+    return Images()
+
+
+def fid_statistics(features: Float[Tensor, "n d"]) -> dict[str, Any]:
+    """Mean (float32) and covariance (float64, N - 1) as torch-fidelity takes them."""
+    from torch_fidelity.metric_fid import fid_features_to_statistics
+
+    return dict(fid_features_to_statistics(features.cpu()))
+
+
+def fid_from_statistics(first: dict[str, Any], second: dict[str, Any]) -> float:
+    """Frechet distance |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^1/2) (Heusel et al. 2017, Eq. 6)."""
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
+
+    return float(fid_statistics_to_metric(first, second, verbose=False)[KEY_METRIC_FID])
+
+
+def fid_from_features(generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> float:
+    """FID of two sets of features."""
+    return fid_from_statistics(fid_statistics(generated), fid_statistics(real))
+
+
+def kid_from_features(
+    generated: Float[Tensor, "n d"],
+    real: Float[Tensor, "m d"],
+    subsets: int = KID_SUBSETS,
+    subset_size: int | None = None,
+) -> tuple[float, float]:
+    """Mean and standard deviation over subsets of the unbiased MMD^2, cubic kernel.
+
+    Binkowski et al. 2018, section 4; may be negative. Default subset size: min(1000, n // 2) of the
+    smaller set.
+    """
+    from torch_fidelity.metric_kid import (
+        KEY_METRIC_KID_MEAN,
+        KEY_METRIC_KID_STD,
+        kid_features_to_metric,
+    )
+
+    size = subset_size or min(KID_SUBSET_SIZE, min(len(generated), len(real)) // 2)
+    out = kid_features_to_metric(
+        generated,
+        real,
+        kid_subsets=subsets,
+        kid_subset_size=size,
+        rng_seed=SEED,
+        verbose=False,
+    )
+    return float(out[KEY_METRIC_KID_MEAN]), float(out[KEY_METRIC_KID_STD])
+
+
+def inception_score(
+    logits: Float[Tensor, "n classes"], splits: int = IS_SPLITS, shuffle: bool = True
+) -> tuple[float, float]:
+    """Mean and std over splits of exp(E KL(p(y|x) || p(y))) (Salimans et al. 2016)."""
+    from torch_fidelity.metric_isc import (
+        KEY_METRIC_ISC_MEAN,
+        KEY_METRIC_ISC_STD,
+        isc_features_to_metric,
+    )
+
+    out = isc_features_to_metric(logits.cpu(), splits, shuffle, SEED)
+    return float(out[KEY_METRIC_ISC_MEAN]), float(out[KEY_METRIC_ISC_STD])
+
+
+def distribution_scores(
+    generated: dict[str, Float[Tensor, "n d"]],
+    real: dict[str, Float[Tensor, "m d"]],
+    extractor: str = INCEPTION,
+) -> Scored:
+    """FID, KID and IS of features from `extract_features`, for the metrics that `generated` holds.
+
+    n in each name is the number of generated images. KID's stderr is its standard deviation over
+    subsets / sqrt(subsets): the noise of the subset draw, not of the images. FID and IS have none.
+    FID is unavailable when the smaller set is not larger than the feature dimension (a singular
+    covariance), KID below 100 images, IS below one image a split.
+    """
+    scored = Scored({})
+    for metric, features in generated.items():
+        n = len(features)
+        name = metric_name(metric, n, extractor)
+        smaller = n if metric == "is" else min(n, len(real[metric]))
+        reason = _too_few(metric, smaller, features.shape[1])
+        if reason:
+            scored.unavailable[name] = reason
+        elif metric == "fid":
+            value = fid_from_features(features, real[metric])
+            scored.scores[name] = Score(value, None, n, "lower")
+        elif metric == "kid":
+            value, std = kid_from_features(features, real[metric])
+            scored.scores[name] = Score(value, std / KID_SUBSETS**0.5, n, "lower")
+        else:
+            scored.scores[name] = Score(inception_score(features)[0], None, n, "higher")
+    return scored
+
+
+def unavailable_scores(
+    n: int, reason: str, extractor: str = INCEPTION, metrics: Sequence[str] = METRICS
+) -> Scored:
+    """The same names with the reason why there are no numbers (weights missing, for one)."""
+    return Scored({}, unavailable={metric_name(m, n, extractor): reason for m in metrics})
+
+
+def _too_few(metric: str, n: int, dimension: int) -> str | None:
+    if metric == "fid" and n <= dimension:
+        return f"FID needs more images than feature dimensions: {n} images, {dimension} dimensions"
+    if metric == "kid" and n < KID_LEAST:
+        return f"KID needs at least {KID_LEAST} images: {n} images"
+    if metric == "is" and n < IS_SPLITS:
+        return f"the Inception score needs at least {IS_SPLITS} images: {n} images"
+    return None

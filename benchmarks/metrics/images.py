@@ -1,0 +1,113 @@
+"""PSNR and SSIM of pairs of 8-bit images, by scikit-image, in RGB and on luma."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.metrics.score import Scored, mean_score
+from crossflow.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+
+PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
+EQUAL_PSNR = 80.0  # dB; BasicSR's calculate_psnr_pt gives the same to equal images
+LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966])  # of red, green, blue in 0..1
+SSIM_WINDOW = 11  # pixels; the smallest image that SSIM can score
+
+
+def luma(image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
+    """Y of BT.601 studio swing, 16..235, not rounded to integers (MATLAB's rgb2ycbcr matrix).
+
+    Through float32 at the same places as BasicSR (utils/matlab_functions.py:264-298), so that its
+    numbers come out to the last digit, not only to 1e-8.
+    """
+    unit = image.astype(np.float32) / np.float32(255)
+    luminance = (unit.astype(np.float64) @ LUMA_WEIGHTS + 16.0) / 255.0
+    return (luminance.astype(np.float32) * np.float32(255)).astype(np.float64)
+
+
+def psnr(first: np.ndarray, second: np.ndarray) -> float:
+    """Peak signal to noise ratio in dB with peak 255; 80 dB for equal images, never infinite."""
+    from skimage.metrics import peak_signal_noise_ratio
+
+    if np.array_equal(first, second):
+        return EQUAL_PSNR
+    return float(peak_signal_noise_ratio(first, second, data_range=255))
+
+
+def ssim(first: np.ndarray, second: np.ndarray) -> float:
+    """Structural similarity in the setting of the MATLAB code of Wang et al. 2004.
+
+    Gaussian window of 11 pixels (sigma 1.5), population covariance, 5 pixels at the border dropped.
+    """
+    from skimage.metrics import structural_similarity
+
+    return float(
+        structural_similarity(
+            first,
+            second,
+            channel_axis=-1 if first.ndim == 3 else None,
+            data_range=255,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+    )
+
+
+def image_scores(
+    ids: Sequence[str],
+    predictions: Iterable[UInt8[np.ndarray, "h w 3"]],
+    truths: Iterable[UInt8[np.ndarray, "h w 3"]],
+    border: int = 0,
+) -> Scored:
+    """`psnr_rgb`, `ssim_rgb`, `psnr_y`, `ssim_y`: means of per-image values, read one by one.
+
+    border: pixels cut from each side first. Papers on ImageNet score the full image; classic
+    super-resolution cuts as many pixels as its scale. Equal pairs count as 80 dB and are counted.
+    Raises InputError when sizes differ (nothing is resized) or an image is too small for SSIM.
+    """
+    columns: dict[str, list[float]] = {k: [] for k in ("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y")}
+    equal = {"rgb": 0, "y": 0}
+    for name, prediction, truth in zip(ids, predictions, truths, strict=True):
+        _check_pair(name, prediction, truth, border)
+        height, width = truth.shape[:2]
+        inner = np.s_[border : height - border, border : width - border]
+        first, second = prediction[inner], truth[inner]
+        for space, a, b in (("rgb", first, second), ("y", luma(first), luma(second))):
+            equal[space] += bool(np.array_equal(a, b))
+            columns[f"psnr_{space}"].append(psnr(a, b))
+            columns[f"ssim_{space}"].append(ssim(a, b))
+    if not columns["psnr_rgb"]:
+        raise InputError("no images to score: the list of items is empty")
+    return Scored(
+        scores={name: mean_score(column, "higher") for name, column in columns.items()},
+        items={"id": list(ids), **columns},
+        counts={f"equal_images_{space}": count for space, count in equal.items()},
+    )
+
+
+def _check_pair(name: str, prediction: np.ndarray, truth: np.ndarray, border: int) -> None:
+    for what, image in (("prediction", prediction), ("truth", truth)):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise InputError(
+                f"{name}: the {what} is {image.dtype} {image.shape}, not uint8 h x w x 3"
+            )
+    if prediction.shape != truth.shape:
+        raise InputError(
+            f"{name}: the prediction is {_size(prediction)} pixels, the truth {_size(truth)}; "
+            "the scorer never resizes"
+        )
+    if min(truth.shape[:2]) - 2 * border < SSIM_WINDOW:
+        raise InputError(
+            f"{name}: {_size(truth)} pixels with a border of {border} cut is too small for SSIM, "
+            f"which needs {SSIM_WINDOW} x {SSIM_WINDOW}"
+        )
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]} x {image.shape[0]}"

