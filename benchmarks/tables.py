@@ -1,0 +1,214 @@
+"""Tables for people: one per score_key, framed by floor and oracle, one block per fair_key."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.keys import differing
+from benchmarks.leaderboard import arms, by, floor_value, seed_values
+from benchmarks.records import Record
+
+ORDER = ("floor", "oracle", "regression", "flow_matching", "crossflow")
+QUICK = "quick: not for comparison"
+ABSENT = "–"
+ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+@dataclass
+class Table:
+    """A block of rows that may be compared, with what must be read beside it."""
+
+    title: str
+    notes: list[str]
+    header: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+    footnotes: list[str] = field(default_factory=list)
+
+
+def comparison_table(records: Sequence[Record]) -> str:
+    """The records of one match, or of many, as text for the screen."""
+    return "\n\n".join(_as_text(table) for table in build(records)) + "\n"
+
+
+def markdown(records: Sequence[Record]) -> str:
+    """The same tables as GitHub Markdown; all text from records is escaped."""
+    return "\n\n".join(_as_markdown(table) for table in build(records)) + "\n"
+
+
+def table_rows(records: Sequence[Record]) -> tuple[list[str], list[dict[str, str]]]:
+    """The same tables as one list of rows for CSV, and its columns."""
+    columns = ["table"]
+    rows = []
+    for table in build(records):
+        columns += [name for name in table.header if name not in columns]
+        rows += [
+            {"table": table.title, **dict(zip(table.header, row, strict=True))}
+            for row in table.rows
+        ]
+    return columns, rows
+
+
+def build(records: Sequence[Record]) -> list[Table]:
+    """One table per score_key and fair_key; the framing rows stand in each of a score_key.
+
+    Where a task has several, each says in which fields it differs from the one before.
+    """
+    tables = []
+    for (task,), of_task in by(records, "task").items():
+        before: Record | None = None
+        for (_,), same_items in by(of_task, "score_key").items():
+            fair_keys = [key for (key,) in by(same_items, "fair_key") if key is not None]
+            for fair_key in fair_keys or [None]:
+                group = [r for r in same_items if r.fair_key in (fair_key, None)]
+                table = _table(str(task), group, same_items)
+                sample = next(r for r in group if r.fair_key == fair_key)
+                if before is not None:
+                    table.notes.append(_difference(before, sample))
+                before = sample
+                tables.append(table)
+    return tables
+
+
+def _table(task: str, group: Sequence[Record], same_items: Sequence[Record]) -> Table:
+    """Rows of one fair_key between its framing rows."""
+    first = group[0]
+    metrics = _columns(group, first.primary)
+    better = {name: score.better for record in group for name, score in record.scores.items()}
+    table = Table(
+        title=f"{task} (version {first.fair.score['version']}, {first.fair.score['split']})",
+        notes=_notes(group),
+        header=[
+            "method",
+            *(f"{name} {ARROWS[better[name]]}" for name in metrics),
+            "NFE",
+            "guidance",
+            "parameters",
+            "samples",
+            "FLOPs",
+        ],
+    )
+    rows: list[tuple[str, list[Record], list[str]]] = []
+    for arm in arms(group):
+        means = [seed_values(arm, name, floor_value(same_items, name)) for name in metrics]
+        rows.append((arm.name, arm.records, [_cell(found) for found in means]))
+    for (method,), members in by([r for r in group if r.fair_key is None], "method").items():
+        # No seed moves these rows: equal values of several matches are one value.
+        values = [{r.scores[name].value for r in members if name in r.scores} for name in metrics]
+        rows.append((str(method), members, [_cell(sorted(found)) for found in values]))
+    for name, members, cells in sorted(rows, key=_place):
+        failed = sum(record.status == "failed" for record in members)
+        table.rows.append([name, *cells, *_effort(members[-1])])
+        if failed:
+            table.footnotes.append(
+                f"{name}: {failed} of {len(members)} runs failed; a failed seed counts as the floor"
+            )
+    table.footnotes += _absences(group)
+    return table
+
+
+def _place(row: tuple[str, list[Record], list[str]]) -> tuple[int, int, str]:
+    """Floor and oracle, then the arms, then evaluations of somebody's predictions."""
+    name, members, _ = row
+    method = members[0].method
+    known = ORDER.index(method) if method in ORDER else len(ORDER)
+    return members[0].kind == "evaluation", known, name
+
+
+def _columns(group: Sequence[Record], primary: str) -> list[str]:
+    """The primary score, its levels, then the other whole metrics by name."""
+    names = {name for record in group for name in record.scores}
+    levels = sorted(name for name in names if name.startswith(f"{primary}/"))
+    others = sorted(name for name in names if "/" not in name and name != primary)
+    return [*([primary] if primary in names else []), *levels, *others]
+
+
+def _notes(group: Sequence[Record]) -> list[str]:
+    """The lines above a table: what was scored, the budget, whether it may be compared."""
+    counts = {score.n for record in group for score in record.scores.values()}
+    items = f", {max(counts)} items" if counts else ""
+    notes = [f"primary score {group[0].primary}{items}; score_key {group[0].score_key}"]
+    ran = [record for record in group if record.fair.fair is not None and record.budget]
+    if ran:
+        fair, budget = ran[0].fair.fair, ran[0].budget
+        assert fair is not None
+        assert budget is not None
+        seeds = sorted({record.seed for record in ran})
+        notes.append(
+            f"budget {budget.limit:g} {budget.kind} an arm, model {fair['model']}, batch "
+            f"{fair['batch']}, track {fair['track']}, seed{'s' if len(seeds) > 1 else ''} "
+            f"{', '.join(map(str, seeds))}; fair_key {ran[0].fair_key}"
+        )
+        if len(seeds) > 1:
+            notes.append("mean ± standard deviation over training seeds")
+    if any(record.quick for record in group):
+        notes.append(QUICK)
+    return notes
+
+
+def _difference(before: Record, now: Record) -> str:
+    fields = differing(before.fair.score, now.fair.score)
+    if not fields and before.fair.fair is not None and now.fair.fair is not None:
+        fields = differing(before.fair.fair, now.fair.fair)
+    return f"not comparable with the table above, which differs in {'; '.join(fields)}"
+
+
+def _cell(values: Sequence[float] | None) -> str:
+    if not values:
+        return ABSENT
+    mean = f"{statistics.fmean(values):.4g}"
+    return f"{mean} ± {statistics.stdev(values):.2g}" if len(values) > 1 else mean
+
+
+def _effort(record: Record) -> list[str]:
+    """What a row cost: network calls a sample, guidance, parameters, training pairs, FLOPs."""
+    model, budget = record.model, record.budget
+    guided = model is not None and model.guidance is not None
+    return [
+        str(model.nfe) if model else ABSENT,
+        f"{model.guidance:g}" if model is not None and guided else ABSENT,
+        f"{model.params / 1e6:.2f} M" if model else ABSENT,
+        str(budget.samples) if budget else ABSENT,
+        f"{budget.train_flops:.3g}" if budget else ABSENT,
+    ]
+
+
+def _absences(group: Sequence[Record]) -> list[str]:
+    """Why a score or a method is not in the table; each reason once."""
+    reasons: dict[str, None] = {}
+    for record in group:
+        for name, reason in sorted(record.unavailable.items()):
+            reasons[f"{name} unavailable for {record.method}: {reason}"] = None
+        absent = record.fair.proof.get("absent")
+        if isinstance(absent, dict):
+            for name, why in sorted(absent.items()):
+                reasons[f"{name} does not apply: {why}"] = None
+    return list(reasons)
+
+
+def _as_text(table: Table) -> str:
+    from tabulate import tabulate
+
+    body = tabulate(table.rows, table.header, tablefmt="simple", disable_numparse=True)
+    return "\n".join([table.title, *table.notes, "", body, *table.footnotes])
+
+
+def _as_markdown(table: Table) -> str:
+    from tabulate import tabulate
+
+    rows = [[escape(cell) for cell in row] for row in table.rows]
+    header = [escape(cell) for cell in table.header]
+    align = ["left", *["right"] * (len(header) - 1)]
+    body = tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=align)
+    notes = [f"**{note}**" if note == QUICK else escape(note) for note in table.notes]
+    footnotes = [f"- {escape(note)}" for note in table.footnotes]
+    parts = [f"### {escape(table.title)}", "  \n".join(notes), body, "\n".join(footnotes)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line; `_` inside a word needs no escape."""
+    text = re.sub(r"[\\`*|<>\[\]~&#]", r"\\\g<0>", " ".join(text.split()))
+    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
