@@ -43,4 +43,4 @@ class Guided:
 
     def _evaluate(self, x: Tensor, t: Tensor, null: Tensor | None) -> Tensor:
         self.evaluations += 1
-        return self.net(x, t, self.ends.cond, null, self.ends.cond_mask)
+        return self.net(x, t, self.ends.cond, null, self.ends.cond_mask).float()

@@ -63,19 +63,38 @@ class Attention(nn.Module):
         kv = self.key_value(tokens).view(b, tokens.shape[1], 2, self.heads, -1)
         k, v = kv.permute(2, 0, 3, 1, 4)
         keep = None if mask is None else mask[:, None, None, :]
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=keep)
+        y = attend(q, k, v, keep)
         return self.out(y.transpose(1, 2).reshape(b, n, d))
 
 
+def attend(
+    q: Float[Tensor, "b heads n e"],
+    k: Float[Tensor, "b heads m e"],
+    v: Float[Tensor, "b heads m e"],
+    keep: Bool[Tensor, "b 1 1 m"] | None,
+) -> Float[Tensor, "b heads n e"]:
+    """Scaled dot-product attention over the keys that are kept.
+
+    On a CPU in bfloat16 it is written out: there the fused kernel's backward pass is slower than
+    in float32 (torch 2.15, 64 tokens: 45 ms against 5 ms for the products).
+    """
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=keep)
+    similarity = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if keep is not None:
+        similarity = similarity.masked_fill(~keep, float("-inf"))
+    return torch.softmax(similarity, dim=-1).to(v.dtype) @ v
+
+
 class MLP(nn.Module):
-    """Two linear layers with a GELU (tanh form, as in DiT)."""
+    """Two linear layers with a GELU (the exact form: DiT's tanh form takes twice as long)."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        return self.down(F.gelu(self.up(x), approximate="tanh"))
+        return self.down(F.gelu(self.up(x)))
 
 
 class TransformerLayer(nn.Module):

@@ -140,9 +140,10 @@ def _matched_size(
 ) -> Size:
     """Depth, then MLP width, of the backbone that costs what the reference costs.
 
-    Among sizes within 5 % of both parameters and FLOPs, the one that distorts the MLP ratio least;
-    where there is none, the one nearest in FLOPs. Parameters and FLOPs are affine in depth and in
-    depth x MLP width, so three probes give them for every size.
+    Each depth gets the MLP width of the smallest error, the larger one of parameters and FLOPs.
+    Among depths whose error is within 5 %, the one that distorts the MLP ratio least; where there
+    is none, the size nearest in FLOPs. Both costs are affine in depth and in depth x MLP width, so
+    three probes give them for every size.
     """
 
     def probe(depth: int, hidden: int) -> tuple[float, float]:
@@ -155,16 +156,22 @@ def _matched_size(
         )
 
     base, deep, wide = probe(1, 1), probe(2, 1), probe(1, 2)
-    scored: list[tuple[tuple[bool, float, float], Size]] = []
-    for depth in range(1, 2 * named.depth + 1):
-        for hidden in range(HIDDEN_STEP, 2 * named.hidden + 1, HIDDEN_STEP):
-            params, work = (
-                b + (depth - 1) * (d - b) + depth * (hidden - 1) * (w - b)
-                for b, d, w in zip(base, deep, wide, strict=True)
-            )
-            error = max(abs(params - 1), abs(work - 1))
-            both = error <= TOLERANCE
-            distortion = abs(math.log(hidden / named.hidden)) if both else abs(work - 1)
-            size = replace(named, depth=depth, hidden=hidden)
-            scored.append(((not both, distortion, error), size))
-    return min(scored, key=lambda entry: entry[0])[1]
+
+    def errors(depth: int, hidden: int) -> tuple[float, float]:
+        """Relative deviation: the larger of both, and that of FLOPs alone."""
+        params, work = (
+            b + (depth - 1) * (d - b) + depth * (hidden - 1) * (w - b)
+            for b, d, w in zip(base, deep, wide, strict=True)
+        )
+        return max(abs(params - 1), abs(work - 1)), abs(work - 1)
+
+    widths = range(HIDDEN_STEP, 2 * named.hidden + 1, HIDDEN_STEP)
+    depths = range(1, 2 * named.depth + 1)
+    fits = [(d, min(widths, key=lambda hidden, d=d: errors(d, hidden)[0])) for d in depths]
+    within = [fit for fit in fits if errors(*fit)[0] <= TOLERANCE]
+    if within:
+        depth, hidden = min(within, key=lambda fit: abs(math.log(fit[1] / named.hidden)))
+    else:
+        every = ((d, hidden) for d in depths for hidden in widths)
+        depth, hidden = min(every, key=lambda fit: errors(*fit)[::-1])
+    return replace(named, depth=depth, hidden=hidden)
