@@ -45,6 +45,24 @@ def methods() -> dict[str, Entry]:
     return dict(sorted(found.items()))
 
 
+def metrics() -> dict[str, Entry]:
+    """Families of metrics: files of benchmarks/metrics that carry a `PROTOCOL` number."""
+    return _listing("benchmarks.metrics", "PROTOCOL")
+
+
+def models() -> dict[str, str]:
+    """Backbone sizes of crossflow/networks.py: name -> "depth x width, heads", as written there."""
+    sizes = _assigned(_tree(PACKAGES / "crossflow" / "networks.py"), "SIZES")
+    assert isinstance(sizes, ast.Dict)
+    found = {}
+    for key, value in zip(sizes.keys, sizes.values, strict=True):
+        assert isinstance(key, ast.Constant)
+        assert isinstance(value, ast.Call)
+        depth, width, heads, *_ = (ast.literal_eval(argument) for argument in value.args)
+        found[str(key.value)] = f"{depth} layers, width {width}, {heads} heads"
+    return found
+
+
 def task_defaults(entry: Entry) -> dict[str, Any]:
     """The literal `DEFAULTS` of a task file: its own values for fields of `TaskConfig`."""
     value = _assigned(_tree(entry.path), "DEFAULTS")
