@@ -43,6 +43,10 @@ class Clock:
         self._since = 0.0
         self._heartbeat, self._synchronize, self._now = heartbeat, synchronize, now
         self._beaten = -BEAT_SECONDS
+        # Read before the first beat of this process overwrites it.
+        self._survived = 0.0
+        if heartbeat is not None and heartbeat.exists():
+            self._survived = float(json.loads(heartbeat.read_text())["seconds"])
 
     @contextmanager
     def __call__(self, ledger: str) -> Iterator[None]:
@@ -96,9 +100,7 @@ class Clock:
         What the heartbeat saw beyond them was done and lost: it moves to the ledger `lost`.
         Time spent in this process before the call stays charged where it was.
         """
-        before = sum(state.values())
-        if self._heartbeat is not None and self._heartbeat.exists():
-            beaten = float(json.loads(self._heartbeat.read_text())["seconds"])
-            self._seconds["lost"] += max(0.0, beaten - before)
+        self._seconds["lost"] += max(0.0, self._survived - sum(state.values()))
+        self._survived = 0.0
         for ledger, seconds in state.items():
             self._seconds[ledger] += seconds

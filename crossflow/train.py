@@ -53,7 +53,7 @@ def _attempt(trainer: Trainer, work: Callable[[], None]) -> None:
         try:
             work()
         except TrainingError as error:
-            trainer.failure = error
+            trainer.abandon(error)
 
 
 def _check_equal(trainers: Sequence[Trainer]) -> None:

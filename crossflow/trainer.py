@@ -7,7 +7,6 @@ weights, average, counters and hash chain on by one step. `crossflow.train` runs
 from __future__ import annotations
 
 import copy
-import json
 import math
 import os
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from crossflow.budget import Budget, Spent
 from crossflow.clock import Clock
 from crossflow.draws import StepDraws
 from crossflow.ema import PowerEMA
+from crossflow.journal import Journal
 from crossflow.matching import Arm
 from crossflow.methods import Loss, training_loss
 from crossflow.optimizer import adamw
@@ -67,16 +67,13 @@ class Trainer:
         if gpu:
             # Deterministic cuBLAS needs a fixed workspace; read when its first handle is made.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        self.arm, self.store, self.budget, self.training = (
-            arm.to(self.device),
-            store,
-            budget,
-            training,
-        )
+        self.arm, self.store = arm.to(self.device), store
+        self.budget, self.training = budget, training
         self.name, self.seed, self.folder = arm.name, seed, Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         wait = partial(torch.cuda.synchronize, self.device) if gpu else lambda: None
         self.clock = Clock(self.folder / "clock.json", wait)
+        self.journal = Journal(self.folder / "stats.jsonl")
         self.order = Order(seed, len(store), training.batch, store.captions)
         self.schedule = Schedule(training.warmup, training.cooldown)
         self.ema = PowerEMA(self.arm, training.ema_width)
@@ -102,7 +99,7 @@ class Trainer:
         return self.budget.done(self.spent)
 
     def step(self) -> None:
-        """One training step. Raises TrainingError when the loss is not finite."""
+        """One training step. Raises TrainingError when loss or gradient is not finite."""
         step = self.spent.steps
         with self.clock("train"), repeatable(self.seed, step, self.device):
             before = self.budget.progress(self.spent)
@@ -126,13 +123,17 @@ class Trainer:
         bf16 = self.training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             loss = training_loss(arm.net, arm.method, pair.to(self.device), draws)
-        if not math.isfinite(float(loss.total.detach())):
-            terms = ", ".join(f"{name} {float(value)}" for name, value in loss.terms.items())
-            raise TrainingError(f"{self.name}: the loss is not finite at step {step} ({terms})")
         optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         parameters = [p for p in arm.parameters() if p.grad is not None]
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        # One check of both: a finite loss may have a gradient that is not.
+        if not math.isfinite(float(loss.total.detach()) + float(norm)):
+            terms = ", ".join(f"{name} {float(value):g}" for name, value in loss.terms.items())
+            raise TrainingError(
+                f"{self.name}: loss or gradient is not finite at step {step} "
+                f"(loss: {terms}; gradient norm {float(norm):g})"
+            )
         if self.training.clip is not None:
             clip_grads_with_norm_(parameters, self.training.clip, norm)
         for group in optimizer.param_groups:
@@ -159,8 +160,7 @@ class Trainer:
             "grad_norm": norm,
             "samples_per_second": samples / seconds if seconds > 0 else None,
         }
-        with (self.folder / "stats.jsonl").open("a") as file:
-            file.write(json.dumps(self.last) + "\n")
+        self.journal.write(self.last)
 
     def warm_up(self, steps: int = 1) -> None:
         """Runs steps on a copy (compilation, caches, clocks of a GPU): leaves no trace here."""
@@ -230,21 +230,9 @@ class Trainer:
                 self.throughput.restore(state["throughput"])
                 self.last, ledgers = state["last"], state["ledgers"]
             self.clock.restore(ledgers)
-            self._trim_stats()
+            self.journal.trim(self.spent.steps)
         self._saved = self.clock.wall
         return found
-
-    def _trim_stats(self) -> None:
-        """Drops the lines of steps after the checkpoint: they will be done again."""
-        path = self.folder / "stats.jsonl"
-        if not path.exists():
-            return
-        # A line without its end was cut off by the kill.
-        lines = [line for line in path.read_text().splitlines(True) if line.endswith("\n")]
-        kept = [line for line in lines if json.loads(line)["steps"] <= self.spent.steps]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(kept))
-        temporary.replace(path)
 
     def run(self, seconds: float = math.inf, progress: Progress = silent) -> None:
         """Steps until the budget is spent or `seconds` more are on the train ledger.
@@ -265,6 +253,14 @@ class Trainer:
         with self.clock("checkpoint"):
             about = {"method": self.name, "steps": str(self.spent.steps), "weights": "average"}
             checkpoint.export_weights(self.folder / "weights.safetensors", self.ema.module, about)
+
+    def abandon(self, error: TrainingError) -> None:
+        """Notes a failure and puts its files aside: the next run of this folder starts again."""
+        self.failure = error
+        if self._checkpoint.exists():
+            self._checkpoint.replace(self._checkpoint.with_stem("failed"))
+        self.journal.put_aside()
+        (self.folder / "clock.json").unlink(missing_ok=True)
 
     def record(self) -> dict[str, Any]:
         """What equal runs have in common: the budget and what came of it."""

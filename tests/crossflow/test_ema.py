@@ -1,0 +1,84 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from crossflow.ema import PowerEMA, gamma_from_width
+
+
+def test_gamma_has_the_published_values():
+    # Karras et al. 2024: relative widths 0.05 and 0.10 are gamma 16.97 and 6.94.
+    assert gamma_from_width(0.05) == pytest.approx(16.97, abs=0.005)
+    assert gamma_from_width(0.10) == pytest.approx(6.94, abs=0.005)
+
+
+@pytest.mark.parametrize("width", [0.02, 0.1, 0.25])
+def test_the_profile_has_the_asked_width(width):
+    """The weight of time tau in the average after time 1 is (gamma + 1) tau^gamma."""
+    gamma = gamma_from_width(width)
+    mean = (gamma + 1) / (gamma + 2)
+    variance = (gamma + 1) / (gamma + 3) - mean**2
+    assert math.sqrt(variance) == pytest.approx(width)
+
+
+@pytest.mark.parametrize("width", [0.0, -0.1, 0.29, 1.0])
+def test_impossible_widths_are_refused(width):
+    with pytest.raises(ValueError, match="relative EMA width"):
+        gamma_from_width(width)
+
+
+def track(progress, width=0.1):
+    """The average of a weight that equals the progress, followed over the given steps."""
+    module = nn.Linear(1, 1, bias=False)
+    ema = PowerEMA(module, width)
+    before = 0.0
+    for after in progress:
+        module.weight.data.fill_(after)
+        ema.update(before, after)
+        before = after
+    return float(ema.module.weight)
+
+
+def test_equal_steps_are_the_power_function():
+    ema = PowerEMA(nn.Linear(1, 1), 0.1)
+    for t in (1, 2, 10, 1000):
+        expected = (1 - 1 / t) ** (ema.gamma + 1)
+        assert ema.beta((t - 1) / 5000, t / 5000) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_average_follows_the_share_of_training_not_the_steps():
+    coarse = track([k / 500 for k in range(1, 501)])
+    fine = track([k / 2000 for k in range(1, 2001)])
+    gamma = gamma_from_width(0.1)
+    # The mean time of the profile, (gamma + 1) / (gamma + 2), whatever the number of steps.
+    assert coarse == pytest.approx((gamma + 1) / (gamma + 2), abs=3e-3)
+    assert fine == pytest.approx(coarse, abs=3e-3)
+
+
+def test_unequal_steps_give_the_same_average():
+    even = track([k / 1000 for k in range(1, 1001)])
+    slow_start = [k / 4000 for k in range(1, 2001)] + [0.5 + k / 1000 for k in range(1, 501)]
+    assert track(slow_start) == pytest.approx(even, abs=3e-3)
+
+
+def test_the_first_step_copies_exactly():
+    module = nn.Linear(3, 3)
+    ema = PowerEMA(module)
+    module.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    ema.update(0.0, 0.01)
+    assert torch.equal(ema.module.weight, module.weight)
+
+
+def test_progress_cannot_go_back():
+    with pytest.raises(ValueError, match="progress must grow"):
+        PowerEMA(nn.Linear(1, 1)).beta(0.5, 0.4)
+
+
+def test_buffers_are_copied_and_gradients_off():
+    module = nn.BatchNorm1d(2)
+    ema = PowerEMA(module)
+    module(torch.randn(8, 2))
+    ema.update(0.0, 0.1)
+    assert torch.equal(ema.module.running_mean, module.running_mean)
+    assert not any(p.requires_grad for p in ema.module.parameters())
