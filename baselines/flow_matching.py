@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from crossflow.draws import Draws, StepDraws
 from crossflow.encoders import MapTransformer, TokenTrunk, deeper, encoder_size
@@ -33,6 +33,7 @@ class FlowMatching(Method):
 
     def __init__(self, problem: Problem, size: Size) -> None:
         super().__init__(problem)
+        self.trunk: nn.Module
         width = encoder_size(problem, size)
         if isinstance(problem.source, TokenShape):
             self.condition, self.cond_width = "cross", width.width

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -105,6 +107,6 @@ class CrossFlow(Method):
         return charges
 
 
-def method(problem: Problem, size: Size, **options: float | bool) -> CrossFlow:
+def method(problem: Problem, size: Size, **options: Any) -> CrossFlow:
     """CrossFlow for a problem; `options` are those of the class."""
     return CrossFlow(problem, size, **options)

@@ -93,6 +93,8 @@ class TokenReadout(nn.Module):
 class MapTransformer(nn.Module):
     """A map to a map of other channels on the same grid: patches, transformer layers, patches."""
 
+    positions: Float[Tensor, "n d"]
+
     def __init__(self, shape: MapShape, out: int, patch: int, size: EncoderSize) -> None:
         super().__init__()
         self.patch = patch

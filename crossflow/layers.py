@@ -1,4 +1,7 @@
-"""Parts that the backbone and the source encoders share. Shape suffixes: B rows, N tokens, D width."""
+"""Parts that the backbone and the source encoders share.
+
+Axes: b rows, n or m tokens, d or e width.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def waves(value: Float[Tensor, " b"], width: int) -> Float[Tensor, "b d"]:
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries x over themselves or, with `cond_width`, over other tokens."""
+    """Multi-head attention of queries x over tokens, of `cond_width` where that is not theirs."""
 
     def __init__(self, width: int, heads: int, cond_width: int | None = None) -> None:
         super().__init__()

@@ -167,11 +167,11 @@ def _matched_size(
 
     widths = range(HIDDEN_STEP, 2 * named.hidden + 1, HIDDEN_STEP)
     depths = range(1, 2 * named.depth + 1)
-    fits = [(d, min(widths, key=lambda hidden, d=d: errors(d, hidden)[0])) for d in depths]
+    fits = [min(((d, h) for h in widths), key=lambda fit: errors(*fit)[0]) for d in depths]
     within = [fit for fit in fits if errors(*fit)[0] <= TOLERANCE]
     if within:
         depth, hidden = min(within, key=lambda fit: abs(math.log(fit[1] / named.hidden)))
     else:
-        every = ((d, hidden) for d in depths for hidden in widths)
+        every = ((d, h) for d in depths for h in widths)
         depth, hidden = min(every, key=lambda fit: errors(*fit)[::-1])
     return replace(named, depth=depth, hidden=hidden)

@@ -17,10 +17,10 @@ from torch.nn import functional as F
 
 from crossflow.draws import Draws, StepDraws
 from crossflow.guidance import Guided
-from crossflow.paths import linear
+from crossflow.paths import Path, linear
 from crossflow.problem import Pair, Problem, Source
 from crossflow.solvers import Grid, Sampled, solve
-from crossflow.times import logit_normal
+from crossflow.times import Times, logit_normal
 
 
 @dataclass
@@ -61,8 +61,8 @@ class Method(nn.Module):
         super().__init__()
         self.problem = problem
         self.weights: dict[str, float] = {}
-        self.interpolant = linear
-        self.time_law = logit_normal
+        self.interpolant: Path = linear
+        self.time_law: Times = logit_normal
 
     def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
         """Both ends of the paths of one training batch."""

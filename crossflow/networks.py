@@ -102,6 +102,8 @@ class DiT(nn.Module):
     one extra token without a position, which is dropped before the output.
     """
 
+    positions: Float[Tensor, "n d"]
+
     def __init__(
         self, problem: Problem, size: Size, condition: str = "none", cond_width: int = 0
     ) -> None:
@@ -117,18 +119,20 @@ class DiT(nn.Module):
         self.register_buffer("positions", position_table(self.grid, width), persistent=False)
         self.time = nn.Sequential(nn.Linear(TIME_WAVES, width), nn.SiLU(), nn.Linear(width, width))
         cross_width = cond_width if condition == "cross" else None
-        self.blocks = nn.ModuleList(Block(size, cross_width) for _ in range(size.depth))
+        blocks = [Block(size, cross_width) for _ in range(size.depth)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.modulation = nn.Linear(width, 2 * width)
         self.velocity = nn.Linear(width, channels * area)
         initialise(self)
-        for block in self.blocks:
+        for block in blocks:
             block.zero_branches()
         for layer in (self.modulation, self.velocity):
             nn.init.zeros_(layer.weight)
         if self.nullable:
+            # One null token, or the indicator's g_c and g_uc.
             shape = (cond_width,) if condition == "cross" else (2, width)
-            self.null = nn.Parameter(0.02 * torch.randn(shape))
+            self.null_vectors = nn.Parameter(0.02 * torch.randn(shape))
 
     def forward(
         self,
@@ -145,15 +149,14 @@ class DiT(nn.Module):
         """
         if (cond is None) != (self.condition == "none") or (null is None) == self.nullable:
             raise ValueError(f"cond or null does not fit condition {self.condition!r}")
-        if self.condition == "cross":
+        if cond is not None and self.condition == "cross":
             cond, cond_mask = self._drop_tokens(cond, cond_mask, null)
-        elif self.condition == "channels":
-            kept = cond if null is None else torch.where(null[:, None, None, None], 0, cond)
+        elif cond is not None:
+            kept = cond if null is None else cond.masked_fill(null[:, None, None, None], 0)
             x = torch.cat([x, kept], dim=1)
         tokens = self.patches(patchify(x, self.patch)) + self.positions
         if null is not None and self.condition != "cross":
-            # Column 0 is g_c, column 1 g_uc.
-            indicator = torch.where(null[:, None], self.null[1], self.null[0])
+            indicator = torch.where(null[:, None], self.null_vectors[1], self.null_vectors[0])
             tokens = torch.cat([indicator[:, None].to(tokens.dtype), tokens], dim=1)
         time = F.silu(self.time(waves(t * TIME_SCALE, TIME_WAVES)))
         for block in self.blocks:
@@ -169,7 +172,7 @@ class DiT(nn.Module):
         """At null rows every token is the null token and none is masked."""
         if null is None:
             return cond, mask
-        cond = torch.where(null[:, None, None], self.null.to(cond.dtype), cond)
+        cond = torch.where(null[:, None, None], self.null_vectors.to(cond.dtype), cond)
         return cond, None if mask is None else mask | null[:, None]
 
 
