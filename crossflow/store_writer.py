@@ -143,7 +143,7 @@ class StoreWriter:
             file.flush()
             os.fsync(file.fileno())
         digest = self._hashes.setdefault(name, hashlib.sha256())
-        text = "\n".join(values.tolist()).encode() if name == "ids" else values.tobytes()
+        text = "".join(f"{i}\n" for i in values).encode() if name == "ids" else values.tobytes()
         digest.update(text)
 
     def _rank(self, name: str) -> int:

@@ -12,7 +12,8 @@ import pytest
 def toy() -> ModuleType:
     """toy_run.py as a module; it is also a script, which a test kills from outside."""
     spec = importlib.util.spec_from_file_location("toy_run", Path(__file__).with_name("toy_run.py"))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["toy_run"] = module
     spec.loader.exec_module(module)

@@ -27,7 +27,7 @@ def test_fraction_stays_at_one_when_the_last_step_overshoots():
 
 
 def test_no_limit_and_two_limits_are_refused_by_name():
-    with pytest.raises(InputError, match="exactly one limit .* given: none"):
+    with pytest.raises(InputError, match=r"exactly one limit .* given: none"):
         Budget()
     with pytest.raises(InputError, match=r"given: budget\.flops and budget\.steps"):
         Budget(flops=1e9, steps=5)
