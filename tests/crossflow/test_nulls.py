@@ -1,0 +1,63 @@
+"""Null rows: how many, which, and that none keeps its own image's target."""
+
+import pytest
+import torch
+
+from crossflow.draws import StepDraws
+from crossflow.errors import InputError
+from crossflow.nulls import choose_nulls
+
+
+def draws(step: int, total: int, rows: range | None = None) -> StepDraws:
+    return StepDraws(0, step, rows or range(total), total)
+
+
+@pytest.mark.parametrize(
+    ("total", "rate", "count"), [(64, 0.1, 6), (8, 0.1, 2), (256, 0.1, 26), (10, 0.35, 4)]
+)
+def test_count(total: int, rate: float, count: int) -> None:
+    for step in range(5):
+        nulls = choose_nulls(torch.arange(total), draws(step, total), rate)
+        assert nulls is not None
+        assert nulls.mask(draws(step, total)).sum() == count
+
+
+def test_none_at_rate_zero() -> None:
+    assert choose_nulls(torch.arange(8), draws(0, 8), 0) is None
+
+
+def test_no_null_row_keeps_its_target_or_its_image() -> None:
+    # Few images, many rows of each: the hard case.
+    for step in range(200):
+        groups = torch.randint(0, 4, (24,), generator=torch.Generator().manual_seed(step))
+        nulls = choose_nulls(groups, draws(step, 24), 0.4)
+        assert nulls is not None
+        assert sorted(nulls.rows.tolist()) == sorted(nulls.targets.tolist())
+        assert len(set(nulls.rows.tolist())) == 10
+        assert not (groups[nulls.rows] == groups[nulls.targets]).any()
+
+
+def test_other_rows_keep_their_target() -> None:
+    x1 = torch.arange(64.0).view(64, 1, 1, 1)
+    nulls = choose_nulls(torch.arange(64), draws(1, 64), 0.1)
+    assert nulls is not None
+    new, null = nulls.retarget(x1, draws(1, 64)), nulls.mask(draws(1, 64))
+    assert torch.equal(new[~null], x1[~null])
+    assert (new[null] != x1[null]).all()
+    assert sorted(new.flatten().tolist()) == x1.flatten().tolist()
+
+
+def test_rows_change_with_the_step_alone() -> None:
+    first, again, later = (choose_nulls(torch.arange(64), draws(s, 64), 0.1) for s in (3, 3, 4))
+    assert first is not None
+    assert again is not None
+    assert later is not None
+    assert torch.equal(first.rows, again.rows)
+    assert not torch.equal(first.rows, later.rows)
+
+
+def test_too_few_images_is_an_input_error() -> None:
+    with pytest.raises(InputError, match="null_rate 0"):
+        choose_nulls(torch.zeros(8, dtype=torch.long), draws(0, 8), 0.1)
+    with pytest.raises(InputError, match=r"training\.batch"):
+        choose_nulls(torch.arange(1), draws(0, 1), 0.1)
