@@ -1,0 +1,219 @@
+"""Depth errors against numbers of cleinc/bts, pytorch/bts_main.py:144-165 and 275-309."""
+
+import numpy as np
+import pytest
+
+from benchmarks.metrics.depth import DepthProtocol, depth_errors, depth_scores
+from benchmarks.tasks.depth_protocol import nyu_protocol
+from crossflow.errors import InputError
+
+WIDE = DepthProtocol(1e-3, 100.0)  # a range that touches none of the small cases
+
+
+def scores(truth, prediction, protocol=WIDE):
+    found = depth_scores(["x"], [np.atleast_2d(prediction)], [np.atleast_2d(truth)], protocol)
+    return {name: score.value for name, score in found.scores.items()}
+
+
+def nyu_case():
+    r = np.random.RandomState(1)
+    truth = r.uniform(0, 12, (480, 640)).astype(np.float32)
+    truth[:10] = 0
+    prediction = (truth * 1.1 + 0.05 * r.randn(480, 640)).astype(np.float32)
+    prediction[100, 100], prediction[101, 101], prediction[102, 102] = np.nan, np.inf, -1
+    return truth, prediction
+
+
+def expected(silog, absrel, log10, rmse, sqrel, rmse_log, delta1, delta2, delta3):
+    return dict(locals())
+
+
+def check(found, wanted, rel):
+    assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=rel)
+
+
+def test_four_pixels():
+    found = scores(np.array([1.0, 2, 4, 8]), np.array([1.1, 1.5, 5, 8]))
+    wanted = expected(
+        18.8016838297, 0.15, 0.0658103586936, 0.561248608016, 0.09625, 0.188174154494, 0.5, 1, 1
+    )
+    check(found, wanted, 1e-9)
+
+
+def test_silog_is_not_that_of_depth_anything():
+    """metric_depth/util/metric.py:4 of Depth-Anything-V2: half the squared mean, not x 100."""
+    d, p = np.array([1.0, 2, 4, 8]), np.array([1.1, 1.5, 5, 8])
+    e = np.log(p) - np.log(d)
+    theirs = np.sqrt(np.mean(e**2) - 0.5 * np.mean(e) ** 2)
+    assert theirs == pytest.approx(0.188095512842, rel=1e-9)
+    ours = scores(d, p)["silog"] / 100
+    assert ours**2 == pytest.approx(theirs**2 - 0.5 * np.mean(e) ** 2, rel=1e-9)
+
+
+def test_delta_is_strict():
+    found = scores(np.array([4.0]), np.array([5.0]))
+    wanted = {"delta1": 0, "delta2": 1, "delta3": 1, "absrel": 0.25, "silog": 0}
+    check(found, wanted, 1e-9)
+
+
+def test_random_map():
+    r = np.random.RandomState(0)
+    truth = r.uniform(0.5, 9.5, (6, 8))
+    prediction = truth * np.exp(0.1 * r.randn(6, 8))
+    assert (truth[0, 0], prediction[0, 0]) == (5.439321535345923, 4.897863251149659)
+    wanted = expected(
+        9.22701846555,
+        0.0777477388118,
+        0.0342704112157,
+        0.566426830847,
+        0.0499862551213,
+        0.0955411054937,
+        1,
+        1,
+        1,
+    )
+    check(scores(truth, prediction), wanted, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("crop", "pixels", "wanted"),
+    [
+        (
+            True,
+            198816,
+            expected(
+                17.227299,
+                0.11066062,
+                0.045364074,
+                0.52732635,
+                0.045963727,
+                0.19228551,
+                0.98042914,
+                0.9916556,
+                0.99452257,
+            ),
+        ),
+        (
+            False,
+            250808,
+            expected(
+                17.333961,
+                0.11064445,
+                0.045393977,
+                0.5272668,
+                0.045938808,
+                0.1931686,
+                0.98026777,
+                0.99165896,
+                0.99456955,
+            ),
+        ),
+    ],
+)
+def test_nyu_range_clamp_and_crop(crop, pixels, wanted):
+    """bts_main.py:275-297 in float32, hence 1e-6; nan, inf and negative values are clamped."""
+    truth, prediction = nyu_case()
+    protocol = nyu_protocol("bts") if crop else DepthProtocol(1e-3, 10.0, None, "bts")
+    found = depth_scores(["x"], [prediction], [truth], protocol)
+    assert found.items["valid_pixels"] == [pixels]
+    check({name: score.value for name, score in found.scores.items()}, wanted, 1e-6)
+    bad = int((~np.isfinite(prediction) | (prediction < 0)).sum())
+    assert found.counts["clamped_nonfinite_pixels"] == bad
+
+
+def test_mean_over_images_not_over_pixels():
+    r = np.random.RandomState(2)
+    g1 = r.uniform(1, 3, 100)
+    g2 = r.uniform(5, 9, 20)
+    truths = [g1[None], g2[None]]
+    predictions = [1.2 * g1[None], 0.9 * g2[None]]
+    found = depth_scores(["a", "b"], predictions, truths, WIDE).scores
+    assert found["absrel"].value == pytest.approx(0.15, rel=1e-9)
+    assert found["rmse"].value == pytest.approx(0.566445995171, rel=1e-9)
+    assert found["log10"].value == pytest.approx(0.0624693683041, rel=1e-9)
+    # a pure scale error: the variance rounds to zero or below, where the reference gives NaN
+    assert found["silog"].value == pytest.approx(0.0, abs=1e-5)
+    pooled = depth_errors(np.concatenate([g1, g2]), np.concatenate([1.2 * g1, 0.9 * g2]))[0]
+    assert pooled["absrel"] == pytest.approx(0.183333333333, rel=1e-9)
+    assert pooled["rmse"] == pytest.approx(0.471385038923, rel=1e-9)
+    assert pooled["log10"] == pytest.approx(0.0736106201331, rel=1e-9)
+
+
+def test_variance_below_zero_is_counted():
+    """Some pure scale error among many rounds below zero; each is counted and scores 0."""
+    r = np.random.RandomState(3)
+    truths = [r.uniform(1, 9, (1, 40)) for _ in range(200)]
+    ids = [str(i) for i in range(200)]
+    found = depth_scores(ids, [1.1 * d for d in truths], truths, WIDE)
+    negative = sum(depth_errors(d[0], 1.1 * d[0])[1] for d in truths)
+    assert found.counts["silog_variance_below_zero"] == negative > 0
+    assert found.scores["silog"].value == pytest.approx(0.0, abs=1e-4)
+
+
+def test_median_scaling():
+    """nianticlabs/monodepth2, evaluate_depth.py: the ratio before the clamp."""
+    r = np.random.RandomState(3)
+    truth = r.uniform(1, 10, (5, 7))
+    prediction = (truth - 2) / 3 + 0.05 * r.randn(5, 7)
+    truth[0, :3] = 0  # masked
+    found = scores(truth, prediction, DepthProtocol(1e-3, 10.0, None, "bts"))
+    assert found["absrel_median"] == pytest.approx(0.2738031312, rel=1e-9)
+
+
+def test_a_scaled_prediction_is_perfect_after_median_scaling():
+    truth = np.random.RandomState(0).uniform(1, 9, (4, 5))
+    found = scores(truth, truth * 0.3)
+    assert found["absrel"] == pytest.approx(0.7)
+    assert found["absrel_median"] == pytest.approx(0.0, abs=1e-12)
+    assert np.isfinite(scores(truth, np.zeros((4, 5)))["absrel_median"])
+
+
+def test_object_pixels():
+    truth, prediction = np.full((2, 2, 2), 2.0), np.full((2, 2, 2), 2.0)
+    prediction[0, 0, 0] = 3.0
+    masks = np.zeros((2, 2, 2), bool)
+    masks[0, 0] = True
+    found = depth_scores(["a", "b"], prediction, truth, WIDE, masks)
+    assert found.items["absrel_object"] == [pytest.approx(0.25), None]
+    assert found.scores["absrel_object"].n == 1
+    assert found.counts["images_without_object_pixels"] == 1
+    assert "absrel_object" not in depth_scores(["a"], prediction[:1], truth[:1], WIDE).scores
+
+
+def test_images_without_truth_are_skipped_and_counted():
+    truth = np.stack([np.zeros((2, 3)), np.full((2, 3), 4.0)]).astype(np.float32)
+    found = depth_scores(["a", "b"], np.full_like(truth, 5.0), truth, WIDE)
+    assert found.counts["images_without_valid_pixels"] == 1
+    assert found.items["absrel"] == [None, 0.25]
+    assert found.scores["absrel"].n == 1
+    empty = depth_scores(["a"], truth[:1], truth[:1], WIDE)
+    assert empty.scores == {}
+    assert "none of 1 images" in empty.unavailable["absrel"]
+
+
+def test_crop_scales_with_the_size():
+    """Rows 11..117 and columns 10..149 at 160 x 120."""
+    valid = nyu_protocol().valid(np.ones((120, 160)))
+    rows, columns = np.flatnonzero(valid.any(1)), np.flatnonzero(valid.any(0))
+    assert (rows[0], rows[-1], columns[0], columns[-1]) == (11, 117, 10, 149)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.5])
+def test_bad_values_are_refused_by_name(value):
+    truth = np.full((2, 2), 4.0, np.float32)
+    prediction = truth.copy()
+    prediction[1, 1] = value
+    with pytest.raises(InputError, match=r"bathroom/rgb_1: 1 of 4 .*task\.nonfinite=bts"):
+        depth_scores(["bathroom/rgb_1"], [prediction], [truth], nyu_protocol())
+
+
+def test_wrong_size_type_and_protocol_are_refused():
+    truth = np.full((2, 2), 4.0, np.float32)
+    with pytest.raises(InputError, match=r"x: .*\(2, 3\), the truth \(2, 2\)"):
+        depth_scores(["x"], [np.ones((2, 3), np.float32)], [truth], WIDE)
+    with pytest.raises(InputError, match="int64, not float32"):
+        depth_scores(["x"], [truth.astype(np.int64)], [truth], WIDE)
+    with pytest.raises(InputError, match=r"task\.nonfinite=ignore"):
+        DepthProtocol(1.0, 2.0, None, "ignore")
+    with pytest.raises(InputError, match="low < high"):
+        DepthProtocol(2.0, 1.0)

@@ -1,0 +1,184 @@
+"""FID, KID and Inception score against numbers of torch-fidelity 0.4.0 and pytorch-fid 0.3.0."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch_fidelity import FeatureExtractorBase, register_feature_extractor
+
+from benchmarks.metrics import distribution as dist
+
+NORMAL = torch.from_numpy(np.random.RandomState(0).randn(64, 4).astype(np.float32))
+WIDE = torch.from_numpy((np.random.RandomState(1).randn(80, 4) * 1.5 + 0.5).astype(np.float32))
+PROJECTION = torch.randn(8, 48, generator=torch.Generator().manual_seed(0))
+
+
+class ToyExtractor(FeatureExtractorBase):
+    """Eight features of the 4 x 4 mean colours; logits are twice the features."""
+
+    def __init__(self, name, features_list, **kwargs):
+        super().__init__(name, features_list)
+
+    @staticmethod
+    def get_provided_features_list():
+        return ("toy", "logits")
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric):
+        return "logits" if metric == "isc" else "toy"
+
+    def forward(self, images):
+        mean = torch.nn.functional.adaptive_avg_pool2d(images.float(), 4).flatten(1) / 128 - 1
+        layers = {"toy": mean @ PROJECTION.T, "logits": 2 * (mean @ PROJECTION.T)}
+        return tuple(layers[name] for name in self.features_list)
+
+
+register_feature_extractor("toy", ToyExtractor)
+
+
+def toy_images(seed, count):
+    pixels = np.random.RandomState(seed).randint(0, 256, (count, 3, 16, 16), np.uint8)
+    return torch.from_numpy(pixels)
+
+
+def toy_features(seed, count, **options):
+    return dist.extract_features(toy_images(seed, count), "toy", **options)
+
+
+def test_fid_of_two_samples():
+    # metric_fid.py:24-40; the mean is accumulated in float32
+    assert dist.fid_from_features(NORMAL, WIDE) == pytest.approx(2.573779103614376, rel=1e-6)
+
+
+def test_fid_of_two_gaussians_is_exact():
+    first = {"mu": np.zeros(3), "sigma": np.diag([1.0, 4.0, 9.0])}
+    second = {"mu": np.array([1.0, 2.0, 3.0]), "sigma": np.diag([4.0, 4.0, 1.0])}
+    assert dist.fid_from_statistics(first, second) == 19.0
+
+
+def test_fid_of_a_set_with_itself():
+    assert dist.fid_from_features(NORMAL, NORMAL) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_kid_of_two_samples():
+    # metric_kid.py:21-134
+    mean, std = dist.kid_from_features(NORMAL, WIDE, subsets=5, subset_size=32)
+    assert mean == pytest.approx(3.2967806816101075, rel=1e-6)
+    assert std == pytest.approx(1.4274619678142517, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("splits", "shuffle", "mean", "std"),
+    [
+        (10, True, 3.0113643962856727, 0.33004280274434444),
+        (1, True, 3.64784041443419, 0.0),
+        (10, False, 2.994685876998076, 0.47692910682075457),
+    ],
+)
+def test_inception_score(splits, shuffle, mean, std):
+    # metric_isc.py:16-39; one split is also what ADM's evaluator gives (evaluator.py:179-193)
+    logits = torch.from_numpy((np.random.RandomState(5).randn(100, 10) * 3).astype(np.float32))
+    found = dist.inception_score(logits, splits, shuffle)
+    assert found[0] == pytest.approx(mean, rel=1e-6)
+    assert found[1] == pytest.approx(std, rel=1e-6, abs=1e-9)
+
+
+def test_registered_extractor_end_to_end():
+    generated, real = toy_features(0, 50), toy_features(1, 60)
+    scored = dist.distribution_scores(generated, real, "toy")
+    assert scored.scores["fid_toy@50"].value == pytest.approx(0.7306938957705107, rel=1e-6)
+    assert scored.scores["is_toy@50"].value == pytest.approx(1.9284150413759484, rel=1e-6)
+    assert scored.scores["is_toy@50"].better == "higher"
+    std = dist.inception_score(generated["is"])[1]
+    assert std == pytest.approx(0.16236948391862735, rel=1e-6)
+    kid = dist.kid_from_features(generated["kid"], real["kid"], subsets=10, subset_size=20)
+    assert kid == pytest.approx((-0.04626953601837158, 0.1443207628436632), rel=1e-6)
+    assert scored.unavailable == {"kid_toy@50": "KID needs at least 100 images: 50 images"}
+    prior = {"mu": np.zeros(8, np.float32), "sigma": np.eye(8)}
+    statistics = dist.fid_statistics(generated["fid"])
+    assert dist.fid_from_statistics(statistics, prior) == pytest.approx(
+        0.7749980243124011, rel=1e-6
+    )
+
+
+def test_features_are_those_of_precision_and_recall():
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    found = prc_features_to_metric(
+        toy_features(0, 50)["fid"], toy_features(1, 60)["fid"], cuda=False, verbose=False
+    )
+    assert found["precision"] == pytest.approx(0.8600000143, rel=1e-6)
+    assert found["recall"] == pytest.approx(0.8833333254, rel=1e-6)
+
+
+@pytest.mark.parametrize(("batch", "value"), [(1, 0.7306939611550334), (7, 0.7306938942366514)])
+def test_batch_size_does_not_matter(batch, value):
+    fid = dist.fid_from_features(
+        toy_features(0, 50, batch_size=batch)["fid"], toy_features(1, 60, batch_size=batch)["fid"]
+    )
+    assert fid == pytest.approx(value, rel=1e-6)
+    assert fid == pytest.approx(0.7306938957705107, rel=1e-6)
+
+
+def test_kid_takes_100_subsets_of_half_the_smaller_set():
+    generated, real = toy_features(0, 120, metrics=["kid"]), toy_features(1, 300, metrics=["kid"])
+    scored = dist.distribution_scores(generated, real, "toy")
+    mean, std = dist.kid_from_features(generated["kid"], real["kid"], 100, 60)
+    score = scored.scores["kid_toy@120"]
+    assert (score.value, score.stderr, score.n, score.better) == (mean, std / 10, 120, "lower")
+
+
+def test_fid_needs_more_images_than_dimensions():
+    features = {"fid": NORMAL[:4]}
+    scored = dist.distribution_scores(features, features, "toy")
+    assert scored.scores == {}
+    assert "4 images, 4 dimensions" in scored.unavailable["fid_toy@4"]
+    smaller_reference = dist.distribution_scores({"fid": NORMAL}, features, "toy")
+    assert "fid_toy@64" in smaller_reference.unavailable
+    assert "fid_toy@64" in dist.distribution_scores({"fid": NORMAL}, {"fid": NORMAL}, "toy").scores
+
+
+def test_inception_score_needs_one_image_a_split():
+    scored = dist.distribution_scores({"is": NORMAL[:9]}, {}, "toy")
+    assert "is_toy@9" in scored.unavailable
+
+
+def test_names_carry_count_and_extractor():
+    assert dist.metric_name("fid", 30000) == "fid@30000"
+    assert dist.metric_name("kid", 1000, "tabletop") == "kid_tabletop@1000"
+
+
+def global_draws():
+    return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+
+
+def test_random_state_is_left_alone():
+    """The library's loader draws from torch's generator; later training noise must not change."""
+    with dist.preserved_random_state():
+        expected = global_draws()
+    with dist.preserved_random_state():
+        toy_features(0, 20)
+        assert global_draws() == expected
+
+
+def test_images_must_be_uint8():
+    with pytest.raises(ValueError, match="not uint8"):
+        dist.extract_features(toy_images(0, 3).float() / 255, "toy")
+    with pytest.raises(ValueError, match="empty set"):
+        dist.extract_features(toy_images(0, 0), "toy")
+
+
+def test_inception_weights_are_never_fetched_silently(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    reason = dist.missing_weights(dist.INCEPTION, None, download=False)
+    assert reason is not None
+    assert str(tmp_path) in reason
+    assert "https://" in reason
+    scored = dist.unavailable_scores(16, reason)
+    assert scored.unavailable == dict.fromkeys(("fid@16", "kid@16", "is@16"), reason)
+    assert dist.missing_weights(dist.INCEPTION, None, download=True) is None
+    assert dist.missing_weights("toy", None, download=False) is None
+    weights = tmp_path / "inception.pth"
+    weights.write_bytes(b"x")
+    assert dist.missing_weights(dist.INCEPTION, weights, download=False) is None

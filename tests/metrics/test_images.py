@@ -1,0 +1,96 @@
+"""PSNR and SSIM against scikit-image 0.26 and BasicSR (basicsr/metrics/psnr_ssim.py)."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.metrics.images import image_scores, luma
+from benchmarks.tasks.images import enlarge, read_rgb
+from crossflow.errors import InputError
+
+_Y, _X = np.mgrid[0:32, 0:40]
+_FIRST = np.stack(
+    [(3 * _X + 5 * _Y) % 256, (7 * _X + 2 * _Y) % 256, (_X * _Y) % 256],
+    -1,
+)
+_SECOND = np.clip(_FIRST + ((_X * 13 + _Y * 7) % 9 - 4)[..., None], 0, 255)
+FIRST, SECOND = _FIRST.astype(np.uint8), _SECOND.astype(np.uint8)
+
+
+def scores(prediction, truth, border=0):
+    found = image_scores(["x"], [prediction], [truth], border)
+    return {name: score.value for name, score in found.scores.items()}
+
+
+def test_the_pair_is_the_published_one():
+    assert (int(FIRST.sum()), int(SECOND.sum())) == (458176, 458241)
+    assert FIRST[5, 6].tolist() == [43, 52, 30]
+    assert SECOND[5, 6].tolist() == [44, 53, 31]
+
+
+def test_psnr():
+    assert scores(SECOND, FIRST)["psnr_rgb"] == pytest.approx(39.97029037190012, rel=1e-9)
+    assert scores(SECOND, FIRST, 4)["psnr_rgb"] == pytest.approx(39.92179093566389, rel=1e-9)
+    assert scores(SECOND, FIRST)["psnr_y"] == pytest.approx(41.288, abs=5e-4)
+
+
+def test_ssim_in_the_matlab_setting():
+    assert scores(SECOND, FIRST)["ssim_rgb"] == pytest.approx(0.9832165138398055, rel=1e-9)
+    assert scores(SECOND, FIRST, 4)["ssim_rgb"] == pytest.approx(0.9827608817915349, rel=1e-9)
+    assert scores(SECOND, FIRST)["ssim_y"] == pytest.approx(0.9832554031808087, rel=1e-9)
+
+
+def test_constant_images():
+    dark, light = (np.full((16, 16, 3), v, np.uint8) for v in (100, 110))
+    found = scores(light, dark)
+    assert found["psnr_rgb"] == pytest.approx(28.130803608679106, rel=1e-9)
+    assert found["ssim_rgb"] == pytest.approx(0.9954764440915067, rel=1e-9)
+
+
+def test_equal_images_count_as_80_db_and_are_counted():
+    found = image_scores(["a", "b"], [FIRST, SECOND], [FIRST, FIRST])
+    assert found.items["psnr_rgb"][0] == 80.0
+    assert found.items["ssim_rgb"][0] == pytest.approx(1.0)
+    assert found.counts == {"equal_images_rgb": 1, "equal_images_y": 1}
+    # the mean of per-image values, not the PSNR of the mean error
+    assert found.scores["psnr_rgb"].value == pytest.approx((80 + 39.97029037190012) / 2, rel=1e-9)
+    assert found.scores["psnr_rgb"].n == 2
+
+
+def test_luma_is_studio_swing():
+    ends = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 0, 255]]], np.uint8)
+    assert luma(ends)[0] == pytest.approx([16, 235, 81.481, 40.966], abs=1e-4)
+
+
+def test_bad_pairs_are_named():
+    with pytest.raises(InputError, match=r"n01/x: .*40 x 31 pixels, the truth 40 x 32"):
+        image_scores(["n01/x"], [FIRST[:31]], [FIRST])
+    with pytest.raises(InputError, match="too small for SSIM"):
+        image_scores(["x"], [FIRST[:18, :18]], [FIRST[:18, :18]], border=4)
+    with pytest.raises(InputError, match="not uint8"):
+        image_scores(["x"], [FIRST / 255], [FIRST])
+    with pytest.raises(InputError, match="empty"):
+        image_scores([], [], [])
+    with pytest.raises(ValueError, match="shorter"):
+        image_scores(["x", "y"], [FIRST], [FIRST])
+
+
+@pytest.mark.parametrize("name", ["Set5_x2", "Set5_x4", "BSD100_x4"])
+def test_bicubic_gives_the_known_numbers(bench_data, name):
+    """Enlarged MATLAB-bicubic images, Y channel, border of `scale` pixels cut."""
+    expected = json.loads((bench_data / "sr/expected_bicubic.json").read_text())
+    data_set, scale = name.split("_x")
+    folder = bench_data / "sr" / data_set / f"x{scale}"
+    files = sorted(path.name for path in (folder / "HR").iterdir())
+    truths = (read_rgb(folder / "HR" / file) for file in files)
+    predictions = (enlarge(read_rgb(folder / "LR" / file), int(scale)) for file in files)
+    found = image_scores(files, predictions, truths, border=int(scale)).scores
+    known = expected["bicubic_pillow"][name]
+    assert found["psnr_y"].n == known["images"]
+    assert found["psnr_y"].value == pytest.approx(known["psnr_y"], abs=1e-4)
+    assert found["ssim_y"].value == pytest.approx(known["ssim_y"], abs=1e-5)
+    if name in expected["published_bicubic_psnr_ssim"]:
+        psnr, ssim = expected["published_bicubic_psnr_ssim"][name]
+        assert found["psnr_y"].value == pytest.approx(psnr, abs=0.02)
+        assert found["ssim_y"].value == pytest.approx(ssim, abs=1e-3)

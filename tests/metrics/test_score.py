@@ -1,0 +1,48 @@
+"""The shape of a result: means, standard errors and what may not become a score."""
+
+import math
+
+import pytest
+
+from benchmarks.metrics.score import Score, Scored, mean_score, merge
+
+
+def test_mean_and_standard_error():
+    # accuracy items of EleutherAI/lm-evaluation-harness, lm_eval/api/metrics.py:318
+    score = mean_score([1, 0, 1, 1, 0, 1, 0, 1, 1, 1], "higher")
+    assert score.value == pytest.approx(0.7, rel=1e-12)
+    assert score.stderr == pytest.approx(0.15275252316519466, rel=1e-12)
+    assert (score.n, score.better) == (10, "higher")
+
+
+def test_items_without_value_are_left_out():
+    assert mean_score([1.0, None, 3.0], "lower") == mean_score([1.0, 3.0], "lower")
+
+
+def test_one_item_has_no_standard_error():
+    assert mean_score([0.5], "lower") == Score(0.5, None, 1, "lower")
+
+
+@pytest.mark.parametrize("values", [[], [None, None]])
+def test_no_value_is_no_score(values):
+    with pytest.raises(ValueError, match="no values"):
+        mean_score(values, "lower")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_score_is_finite(value):
+    with pytest.raises(ValueError, match="finite"):
+        Score(value, None, 3, "lower")
+
+
+def test_merge_refuses_contradictions():
+    one = Scored({"a": Score(1.0, None, 1, "lower")}, {"id": ["x"]}, {"b": "why"}, {"c": 2})
+    two = Scored({"d": Score(2.0, None, 1, "lower")}, {"id": ["x"], "d": [2.0]})
+    both = merge([one, two])
+    assert set(both.scores) == {"a", "d"}
+    assert both.items == {"id": ["x"], "d": [2.0]}
+    assert (both.unavailable, both.counts) == ({"b": "why"}, {"c": 2})
+    with pytest.raises(ValueError, match="computed twice"):
+        merge([one, one])
+    with pytest.raises(ValueError, match="column id"):
+        merge([one, Scored({}, {"id": ["y"]})])
