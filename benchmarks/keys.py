@@ -46,11 +46,13 @@ def score_fields(
     truth: str,
     protocols: Mapping[str, int],
     primary: str,
+    options: Mapping[str, Any] | None = None,
 ) -> Fields:
     """What `score_key` is the digest of.
 
     items, truth: digests of the item ids and of the ground truth. protocols: number per metric
-    family, raised by hand when a value may change. primary: name of the primary score.
+    family, raised by hand when a value may change. primary: name of the primary score. options:
+    what else a user may choose that changes a number (size, scale, rule for bad depth).
     """
     return {
         "task": task,
@@ -60,6 +62,7 @@ def score_fields(
         "truth": truth,
         "protocols": dict(protocols),
         "primary": primary,
+        "options": dict(options or {}),
     }
 
 

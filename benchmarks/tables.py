@@ -22,6 +22,8 @@ class Table:
     """A block of rows that may be compared, with what must be read beside it."""
 
     title: str
+    score_key: str
+    fair_key: str | None
     notes: list[str]
     header: list[str]
     rows: list[list[str]] = field(default_factory=list)
@@ -40,12 +42,17 @@ def markdown(records: Sequence[Record]) -> str:
 
 def table_rows(records: Sequence[Record]) -> tuple[list[str], list[dict[str, str]]]:
     """The same tables as one list of rows for CSV, and its columns."""
-    columns = ["table"]
+    columns = ["table", "score_key", "fair_key"]
     rows = []
     for table in build(records):
         columns += [name for name in table.header if name not in columns]
         rows += [
-            {"table": table.title, **dict(zip(table.header, row, strict=True))}
+            {
+                "table": table.title,
+                "score_key": table.score_key,
+                "fair_key": table.fair_key or "",
+                **dict(zip(table.header, row, strict=True)),
+            }
             for row in table.rows
         ]
     return columns, rows
@@ -79,6 +86,8 @@ def _table(task: str, group: Sequence[Record], same_items: Sequence[Record]) -> 
     better = {name: score.better for record in group for name, score in record.scores.items()}
     table = Table(
         title=f"{task} (version {first.fair.score['version']}, {first.fair.score['split']})",
+        score_key=first.score_key,
+        fair_key=next((r.fair_key for r in group if r.fair_key is not None), None),
         notes=_notes(group),
         header=[
             "method",

@@ -90,6 +90,8 @@ def _written(key: str, value: str) -> str:
     if not value:
         raise InputError(f"{key} is empty")
     if key in PATHS:
+        if key == "work" and "${" in value:
+            raise InputError(f"work={value}: hydra, whose folders lie there, cannot hold ${{")
         value = os.path.expanduser(value)  # noqa: PTH111  (Path would also drop "./" and "//")
     return _quote(_escape(value))
 

@@ -7,6 +7,7 @@ cannot say, `check` says. No torch here: `benchmarks.list` reads this file.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -14,7 +15,7 @@ from crossflow.errors import InputError
 
 # The names themselves live in crossflow, behind torch; a test compares.
 MODELS = ("T", "S", "B", "L", "XL", "H")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("fp32", "bf16")
 SOLVERS = ("euler", "heun", "midpoint", "dopri5")
 TRACKS = ("defaults", "tuned")
 LIMITS = ("device_seconds", "flops", "samples", "steps")
@@ -78,29 +79,40 @@ class BudgetConfig:
 
 @dataclass
 class TrainingConfig:
-    """How all arms train. Rates follow the fraction of the budget spent, not the step."""
+    """How all arms train. Rates follow the fraction of the budget spent, not the step.
+
+    warmup, cooldown: fractions of the budget. ema_width: relative width of the weight average.
+    clip: largest gradient norm, None for no clipping. checkpoint_seconds: wall time between
+    checkpoints. The optimizer's betas and decay are the paper's (section 5.1).
+    """
 
     batch: int = 64
     lr: float = 1e-3
-    weight_decay: float = 0.0
-    warmup: float = 0.02
+    beta1: float = 0.9
+    beta2: float = 0.9
+    weight_decay: float = 0.03
+    warmup: float = 0.05
     cooldown: float = 0.3
-    ema: float = 0.05
-    precision: str = "float32"
+    ema_width: float = 0.10
+    clip: float | None = None
+    precision: str = "fp32"
     compile: bool = False
+    checkpoint_seconds: float = 60.0
 
 
 @dataclass
 class SamplingConfig:
     """How test items are sampled. guidance: a weight, or None: the best of the grid on validation.
 
-    steps: steps of a fixed-grid solver. batch: items sampled at once.
+    steps: steps of a fixed-grid solver. batch: items sampled at once. curve: numbers of steps at
+    which validation items are scored besides, for quality against network evaluations.
     """
 
     steps: int = 25
     solver: str = "heun"
     guidance: float | None = None
     batch: int = 64
+    curve: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -157,6 +169,8 @@ def check(config: Config) -> None:
     ):
         if count is not None and count < 1:
             raise InputError(f"{where}={count}: must be at least 1")
+    if config.name is not None and not re.fullmatch(r"(?!\.)[^/\\\x00-\x1f]{1,80}", config.name):
+        raise InputError(f"name={config.name}: it names files: no slash, at most 80 characters")
     if config.seed < 0:
         raise InputError(f"seed={config.seed}: must not be negative")
     if not (math.isfinite(training.lr) and training.lr > 0):
@@ -171,7 +185,7 @@ def check(config: Config) -> None:
         raise InputError("training.warmup and training.cooldown together exceed the whole budget")
     for where, number in (
         ("training.weight_decay", training.weight_decay),
-        ("training.ema", training.ema),
+        ("training.ema_width", training.ema_width),
         ("sampling.guidance", sampling.guidance),
     ):
         if number is not None and not (math.isfinite(number) and number >= 0):

@@ -1,0 +1,170 @@
+"""Ranks stay within one fair_key, seeds are the unit, and the same records give the same bytes."""
+
+import csv
+import io
+import random
+
+import pytest
+
+from benchmarks import leaderboard, report
+
+ARMS = {"crossflow": [0.30, 0.32, 0.31], "flow_matching": [0.28, 0.29, 0.30]}
+
+
+def leaders(records):
+    return list(csv.DictReader(io.StringIO(report.leaderboard_files(records)["leaderboard.csv"])))
+
+
+def runs(records):
+    return list(csv.DictReader(io.StringIO(report.leaderboard_files(records)["runs.csv"])))
+
+
+def match(record, **changes):
+    return [
+        record(method, seed, value, **changes)
+        for method, values in ARMS.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_columns(record):
+    files = report.leaderboard_files([record()])
+    assert files["runs.csv"].splitlines()[0] == (
+        "run_id,match,kind,task,task_version,split,level,method,model,track,seed,budget_kind,"
+        "budget_limit,steps,samples,device_seconds,train_flops,sample_flops,params,params_encoder,"
+        "solver,nfe,guidance,device,threads,precision,peak_memory,metric,better,value,stderr,n,"
+        "score_key,fair_key,status,commit,created"
+    )
+    assert files["leaderboard.csv"].splitlines()[0] == (
+        "task,score_key,fair_key,budget_kind,budget_limit,rank,method,model,seeds,metric,better,"
+        "mean,sd,ci_low,ci_high,verdict"
+    )
+
+
+def test_mean_sd_and_interval_over_seeds(record):
+    values = [12.31, 12.05, 12.47, 12.20, 12.60]
+    (row,) = leaders([record(seed=seed, value=value) for seed, value in enumerate(values)])
+    assert int(row["seeds"]) == 5
+    assert float(row["mean"]) == pytest.approx(12.326)
+    assert float(row["sd"]) == pytest.approx(0.216864, abs=1e-6)
+    half = (float(row["ci_high"]) - float(row["ci_low"])) / 2
+    assert half == pytest.approx(0.269272, abs=1e-6)
+
+
+def test_ranks_follow_the_direction_of_the_metric(record):
+    arms = [
+        record("crossflow", value={"absrel_object": 0.1, "delta1": 0.9}),
+        record("flow_matching", value={"absrel_object": 0.2, "delta1": 0.8}),
+    ]
+    ranks = {(row["metric"], row["method"]): row["rank"] for row in leaders(arms)}
+    assert ranks == {
+        ("absrel_object", "crossflow"): "1",
+        ("absrel_object", "flow_matching"): "2",
+        ("delta1", "crossflow"): "1",
+        ("delta1", "flow_matching"): "2",
+    }
+
+
+def test_equal_means_share_a_rank(record):
+    rows = leaders([record("crossflow", value=0.1), record("flow_matching", value=0.1)])
+    assert [row["rank"] for row in rows] == ["1", "1"]
+
+
+def test_no_rank_across_fair_keys(record):
+    rows = leaders([record("crossflow", value=0.1), record("regression", fair={"batch": 32})])
+    assert [row["rank"] for row in rows] == ["1", "1"]
+    assert len({row["fair_key"] for row in rows}) == 2
+    assert len({row["score_key"] for row in rows}) == 1
+
+
+def test_framing_and_evaluation_rows_are_never_ranked(record):
+    rows = leaders(
+        [
+            record("crossflow"),
+            record("floor", value=0.9),
+            record("oracle", value=0.0),
+            record("mymodel", value=0.01, kind="evaluation"),
+        ]
+    )
+    assert [row["method"] for row in rows] == ["crossflow"]
+
+
+def test_few_seeds_decide_nothing(record):
+    records = match(record)
+    assert {row["verdict"] for row in leaders(records)} == {"undecided"}
+    five = [record(seed=seed) for seed in range(5)]
+    assert {row["verdict"] for row in leaders(five)} == {""}
+
+
+def test_secondary_metrics_have_no_verdict(record):
+    rows = leaders([record(value={"absrel_object": 0.1, "rmse": 0.5})])
+    assert {row["metric"]: row["verdict"] for row in rows} == {
+        "absrel_object": "undecided",
+        "rmse": "",
+    }
+
+
+def test_a_failed_seed_counts_as_the_floor(record):
+    arm = [record(seed=0, value=0.1), record(seed=1, status="failed")]
+    (row,) = leaders([*arm, record("floor", value=0.7)])
+    assert float(row["mean"]) == pytest.approx(0.4)
+    assert row["seeds"] == "2"
+
+
+def test_a_failed_seed_without_a_floor_makes_the_arm_invalid(record):
+    arm = [record(seed=0, value=0.1), record(seed=1, status="failed")]
+    other = record("flow_matching", value=0.5)
+    first, last = leaders([*arm, other])
+    assert (first["method"], first["rank"]) == ("flow_matching", "1")
+    assert (last["method"], last["rank"], last["verdict"]) == ("crossflow", "", "invalid")
+
+
+def test_one_seed_run_twice_is_one_seed(record):
+    first = record(seed=0, value=0.1)
+    again = first.model_copy(
+        update={"run_id": f"{first.run_id}-2", "scores": record(value=0.3).scores}
+    )
+    (row,) = leaders([first, again])
+    assert row["seeds"] == "1"
+    assert float(row["mean"]) == pytest.approx(0.2)
+    assert row["sd"] == row["ci_low"] == ""
+
+
+def test_two_configurations_are_two_arms(record):
+    slow = record(seed=0, value=0.1)
+    fast = record(seed=0, value=0.2, config={"training": {"lr": 0.1, "precision": "float32"}})
+    rows = leaders([slow, fast])
+    assert len(rows) == 2
+    assert all(row["method"].startswith("crossflow#") for row in rows)
+    alone = record(seed=1, value=0.1, config={"methods": ["crossflow"]})
+    assert len(leaders([slow, alone])) == 1, "the other arms of a match are no difference"
+
+
+def test_runs_have_a_row_per_score_and_levels_apart(record):
+    rows = runs([record(value={"scene_score": 0.5, "scene_score/L2": 0.25})])
+    assert [(row["metric"], row["level"], row["value"]) for row in rows] == [
+        ("scene_score", "", "0.5"),
+        ("scene_score", "L2", "0.25"),
+    ]
+    assert rows[0]["nfe"] == "16"
+    assert rows[0]["task_version"] == "1"
+
+
+def test_a_failed_run_is_in_runs(record):
+    (row,) = runs([record(status="failed")])
+    assert (row["status"], row["metric"], row["value"]) == ("failed", "", "")
+
+
+def test_the_same_records_in_any_order_give_the_same_bytes(record):
+    records = match(record) + match(record, fair={"batch": 32})
+    records += [record("floor", value=0.9), record("m|y", kind="evaluation")]
+    expected = report.leaderboard_files(records)["leaderboard.csv"], report.table_files(records)
+    for seed in range(5):
+        random.Random(seed).shuffle(records)
+        again = report.leaderboard_files(records)["leaderboard.csv"], report.table_files(records)
+        assert again == expected
+
+
+def test_csv_quotes_what_needs_it():
+    text = leaderboard.csv_text(["a", "b"], [{"a": 'x,"y"\nz', "b": None}])
+    assert list(csv.DictReader(io.StringIO(text))) == [{"a": 'x,"y"\nz', "b": ""}]

@@ -1,0 +1,129 @@
+"""Tables: framed, one per score_key, and nothing compared that may not be."""
+
+import pytest
+
+from benchmarks import tables
+
+
+def lines(records):
+    return tables.comparison_table(records).splitlines()
+
+
+def test_the_order_of_rows(record):
+    records = [
+        record("mymodel", kind="evaluation"),
+        record("zebra"),
+        record("crossflow"),
+        record("floor", value=0.9),
+        record("flow_matching"),
+        record("oracle", value=0.0),
+        record("regression"),
+    ]
+    (table,) = tables.build(records)
+    names = [row[0] for row in table.rows]
+    assert names == [
+        "floor", "oracle", "regression", "flow_matching", "crossflow", "zebra", "mymodel",
+    ]  # fmt: skip
+
+
+def test_the_primary_score_comes_first_then_its_levels(record):
+    value = {"absrel": 0.2, "absrel_object": 0.1, "absrel_object/L1": 0.05, "absrel/L1": 1.0}
+    (table,) = tables.build([record(value=value)])
+    assert table.header[:4] == ["method", "absrel_object ↓", "absrel_object/L1 ↓", "absrel ↓"]
+    assert table.rows[0][1:4] == ["0.1", "0.05", "0.2"]
+
+
+def test_budget_and_quick_stand_above(record):
+    text = tables.markdown([record(config={"quick": True}), record("floor")])
+    assert "budget 2e+13 flops an arm, model T, batch 64, track defaults, seed 0" in text
+    assert "**quick: not for comparison**" in text
+    assert "quick" not in tables.markdown([record()])
+
+
+def test_one_table_per_score_key_names_the_difference(record):
+    first, second = tables.build([record(), record(score={"split": "pairs"})])
+    assert not any("not comparable" in note for note in first.notes)
+    assert any("differs in split: " in note for note in second.notes)
+
+
+def test_one_table_per_fair_key_within_the_same_framing(record):
+    both = tables.build([record(), record(fair={"batch": 32}), record("floor", value=0.9)])
+    assert len(both) == 2
+    assert all([row[0] for row in table.rows] == ["floor", "crossflow"] for table in both)
+    assert any("differs in batch: " in note for note in both[1].notes)
+
+
+def test_evaluations_alone_make_a_table(record):
+    (table,) = tables.build([record("mymodel", kind="evaluation", value=0.25)])
+    assert table.rows == [["mymodel", "0.25", *["–"] * 5]]
+
+
+def test_seeds_become_mean_and_deviation(record):
+    (table,) = tables.build([record(seed=seed, value=0.1 + 0.1 * seed) for seed in range(3)])
+    assert table.rows[0][1] == "0.2 ± 0.1"
+    assert any("seeds 0, 1, 2" in note for note in table.notes)
+    assert any("standard deviation over training seeds" in note for note in table.notes)
+
+
+def test_the_floor_of_several_matches_is_one_value(record):
+    (table,) = tables.build([record("floor", 0, 0.9), record("floor", 1, 0.9), record()])
+    assert table.rows[0][:2] == ["floor", "0.9"]
+
+
+def test_what_is_missing_says_why(record):
+    fair = record().fair.model_copy(update={"proof": {"absent": {"regression": "no mean text"}}})
+    without = record(unavailable={"meteor": "no Java"}).model_copy(update={"fair": fair})
+    other = record("flow_matching", value={"absrel_object": 0.3, "rmse": 0.4})
+    text = tables.comparison_table([without, other])
+    assert "meteor unavailable for crossflow: no Java" in text
+    assert "regression does not apply: no mean text" in text
+    crossflow = next(line for line in text.splitlines() if line.startswith("crossflow "))
+    assert "–" in crossflow
+
+
+def test_failures_are_counted_aloud(record):
+    text = tables.comparison_table(
+        [record(seed=0), record(seed=1, status="failed"), record("floor", value=0.9)]
+    )
+    assert "crossflow: 1 of 2 runs failed" in text
+    assert "0.7 ± " in text
+
+
+HOSTILE = "a|b*c_d`e`<script>[x](y)\n# z ~ \\"
+
+
+def test_text_from_records_cannot_break_the_table(record):
+    text = tables.markdown([record(HOSTILE, kind="evaluation")])
+    row = next(line for line in text.splitlines() if line.startswith("| a"))
+    assert row.replace(r"\|", "").count("|") == 8, "as many cells as the header"
+    for raw in ("<script>", "[x](y)", "`e`", "b*c"):
+        assert raw not in text
+    assert not any(line.startswith("# z") for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("flow_matching", "flow_matching"),
+        ("_x_", r"\_x\_"),
+        ("a|b", r"a\|b"),
+        ("a\\|b", r"a\\\|b"),
+        ("a\nb", "a b"),
+    ],
+)
+def test_escape(text, escaped):
+    assert tables.escape(text) == escaped
+
+
+def test_csv_rows_have_all_columns(record):
+    columns, rows = tables.table_rows(
+        [record(), record(score={"split": "pairs"}, value={"absrel_object": 1.0, "rmse": 2.0})]
+    )
+    assert columns[:4] == ["table", "score_key", "fair_key", "method"]
+    assert "rmse ↓" in columns
+    assert sorted(row["absrel_object ↓"] for row in rows) == ["0.5", "1"]
+    assert len({row["score_key"] for row in rows}) == 2
+
+
+def test_the_screen_table_has_no_markdown(record):
+    assert not any(line.startswith(("|", "#")) for line in lines([record()]))
