@@ -1,0 +1,81 @@
+"""Captions that differ from a true one in a single thing and are false for the scene.
+
+A scorer that reads a picture must flip its verdict between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from random import Random
+
+from benchmarks.tabletop.captions import Caption, captions
+from benchmarks.tabletop.facts import SIZES, Group, Statement, detections_of, holds
+from benchmarks.tabletop.parser import say
+from benchmarks.tabletop.scenes import COLORS, MATERIALS, MAX_SOLIDS, SHAPES, Scene
+
+CHANGES = ("shape", "color", "material", "size", "count", "binding", "relation")
+_CHOICES = {"shape": SHAPES, "color": COLORS, "material": MATERIALS, "size": SIZES}
+_REVERSED = {
+    "left of": "right of",
+    "right of": "left of",
+    "in front of": "behind",
+    "behind": "in front of",
+}
+_SALT = 0x3A1F
+
+
+@dataclass(frozen=True)
+class MinimalPair:
+    """A true caption, a false one, and which of CHANGES lies between them."""
+
+    true: Caption
+    false: Caption
+    change: str
+
+
+def minimal_pairs(scene: Scene) -> list[MinimalPair]:
+    """For every caption of a scene and every kind of change one false partner, where there is one.
+
+    A function of the scene alone. Partners that happen to be true as well are left out.
+    """
+    rng, truth, found = Random(scene.index * 1_000_003 + _SALT), detections_of(scene), []
+    for caption in captions(scene):
+        by_change: dict[str, list[Statement]] = {}
+        for change, changed in _changed(caption.statement):
+            if not holds(changed, truth):
+                by_change.setdefault(change, []).append(changed)
+        for change, options in by_change.items():
+            false = rng.choice(options)
+            found.append(MinimalPair(caption, Caption(say(false), caption.level, false), change))
+    return found
+
+
+def _changed(statement: Statement) -> Iterator[tuple[str, Statement]]:
+    """All statements that differ in one property, number, binding or relation."""
+    groups = statement.groups
+
+    def at(place: int, group: Group) -> Statement:
+        return replace(statement, groups=(*groups[:place], group, *groups[place + 1 :]))
+
+    for place, group in enumerate(groups):
+        for name, choices in _CHOICES.items():
+            said = getattr(group.what, name)
+            for other in choices:
+                if said is not None and other != said:
+                    what = replace(group.what, **{name: other})
+                    yield name, at(place, replace(group, what=what))
+        if group.count is not None:
+            for other in (group.count - 1, group.count + 1):
+                if 1 <= other <= MAX_SOLIDS:
+                    yield "count", at(place, replace(group, count=other))
+    for i, first in enumerate(groups):
+        for j in range(i + 1, len(groups)):
+            a, b = first.what.color, groups[j].what.color
+            if a is not None and b is not None and a != b:
+                swapped = list(groups)
+                swapped[i] = replace(first, what=replace(first.what, color=b))
+                swapped[j] = replace(groups[j], what=replace(groups[j].what, color=a))
+                yield "binding", replace(statement, groups=tuple(swapped))
+    if statement.relation is not None:
+        yield "relation", replace(statement, relation=_REVERSED[statement.relation])
