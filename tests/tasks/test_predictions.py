@@ -16,7 +16,9 @@ from benchmarks.predictions import (
     write_depth,
     write_image,
 )
+from benchmarks.tasks import nyu_reader
 from benchmarks.tasks.depth_protocol import nyu_protocol, write_depth_png
+from benchmarks.tasks.images import image_size
 from crossflow.errors import InputError
 
 IDS = ["bathroom/rgb_1", "kitchen/rgb.2", "kitchen/rgb_3"]
@@ -124,6 +126,29 @@ def test_values_are_judged_when_scored(folder, depth_maps):
         depth_scores(IDS, open_depth(folder), truths, nyu_protocol())
     clamped = depth_scores(IDS, open_depth(folder), truths, nyu_protocol("bts"))
     assert clamped.counts["clamped_nonfinite_pixels"] == 1
+
+
+def test_depth_of_another_program_on_real_frames(bench_data, tmp_path):
+    """Maps 10 % too far, as float32 and in millimetres: AbsRel 0.1 and delta1 1, and SILog 0."""
+    frames = nyu_reader.frames(bench_data / "roots/nyu", "test")[:4]
+    ids = [frame.id for frame in frames]
+    for number, frame in enumerate(frames):
+        depth = nyu_reader.load_depth(frame) * np.float32(1.1)
+        if number % 2:
+            write_depth(tmp_path, frame.id, depth)
+        else:
+            (tmp_path / frame.id).parent.mkdir(exist_ok=True)
+            write_depth_png(tmp_path / f"{frame.id}.png", depth)
+    shapes = [image_size(frame.depth)[::-1] for frame in frames]
+    found = DepthPredictions(tmp_path, ids, shapes, scale=1000.0)
+    truths = (nyu_reader.load_depth(frame) for frame in frames)
+    scored = depth_scores(ids, found, truths, nyu_protocol())
+    assert scored.scores["absrel"].value == pytest.approx(0.1, abs=2e-3)
+    assert scored.scores["delta1"].value == 1
+    assert scored.scores["silog"].value < 0.5
+    assert scored.scores["absrel_median"].value < 3e-3
+    # the data are 480 x 640 and full of depth, so the crop decides the number of pixels
+    assert scored.items["valid_pixels"] == [426 * 560] * 4
 
 
 def test_image_round_trip(tmp_path):
