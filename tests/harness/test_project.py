@@ -1,0 +1,127 @@
+"""The project's own files, and the checks of CI: each must be able to fail."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+PINS = dict(
+    line.split("==")
+    for line in (REPOSITORY / "constraints.txt").read_text().splitlines()
+    if not line.startswith("#")
+)
+
+
+def plain(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_dependency_of_a_fresh_install_is_pinned():
+    project = PROJECT["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    names = {plain(re.match(r"[\w.-]+", line)[0]) for line in wanted}
+    assert names <= {plain(name) for name in PINS}
+
+
+def test_pins_are_plain_versions():
+    assert PINS
+    for name, version in PINS.items():
+        assert re.fullmatch(r"[\w.-]+", name), name
+        assert re.fullmatch(r"[0-9][\w.]*", version), (name, version)
+
+
+def block(mark, text, tmp_path):
+    (tmp_path / "README.md").write_text(text)
+    script = f'source "{REPOSITORY}/.ci/run"; block {mark}'
+    return subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("mark", ["main-job", "tests"])
+def test_ci_finds_the_blocks_of_the_readme(mark, tmp_path):
+    found = block(mark, (REPOSITORY / "README.md").read_text(), tmp_path)
+    assert found.returncode == 0
+    assert len(found.stdout.splitlines()) == 1
+    assert "python3 -m venv" in found.stdout
+    assert ("benchmarks.run" if mark == "main-job" else "pytest") in found.stdout
+
+
+def test_ci_fails_where_a_block_is_gone(tmp_path):
+    assert block("main-job", "# nothing\n\n```sh\necho no\n```\n", tmp_path).returncode != 0
+    assert block("tests", "<!-- tests -->\n```sh\n```\n", tmp_path).returncode != 0
+
+
+@pytest.fixture
+def derived(tmp_path, monkeypatch):
+    """The script .ci/derived.py, looking at a tree of its own."""
+    spec = importlib.util.spec_from_file_location("derived", REPOSITORY / ".ci/derived.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "PUBLIC", tmp_path / "out")
+    return module
+
+
+def test_stale_derived_files_are_found(derived, record, written):
+    assert derived.stale_files() == []
+    out = written([record()])
+    assert len(derived.stale_files()) == 4
+    for make, _ in derived.REPORTS.values():
+        for name, text in make(derived.read_all(out)).items():
+            (out / name).parent.mkdir(exist_ok=True)
+            (out / name).write_text(text)
+    assert derived.stale_files() == []
+    table = out / "tables/depth_tabletop.md"
+    table.write_text(table.read_text().replace("0.5", "0.4"))
+    (stale,) = derived.stale_files()
+    assert "tables/depth_tabletop.md" in stale
+
+
+def test_stale_blocks_of_the_readme_are_found(derived, tmp_path):
+    (tmp_path / "table.md").write_text("| 0.5 |\n")
+    text = "# T\n\n<!-- file: table.md -->\n| {} |\n<!-- end of file -->\n"
+    (tmp_path / "README.md").write_text(text.format(0.5))
+    assert derived.stale_blocks() == []
+    (tmp_path / "README.md").write_text(text.format(0.4))
+    assert len(derived.stale_blocks()) == 1
+
+
+BREACHES = {
+    "crossflow/library.py": "import pandas\n",
+    "baselines/method.py": "import benchmarks.harness\n",
+    "benchmarks/report.py": "import benchmarks.harness\n",
+    "benchmarks/harness.py": "import torch\n",
+    "benchmarks/tasks/task.py": "import hydra\n",
+}
+SHELLS = ["crossflow/problem.py", "benchmarks/list.py", "benchmarks/tabletop/x.py"]
+SHELLS += [f"benchmarks/{name}.py" for name in ("keys", "leaderboard", "records", "registry")]
+SHELLS += ["benchmarks/tables.py", "benchmarks/metrics/x.py"]
+
+
+def test_import_contracts_can_break(tmp_path):
+    """A tree with one breach of each contract: all four are reported."""
+    files = dict.fromkeys(SHELLS, "") | BREACHES
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "__init__.py").touch()
+        path.write_text(text)
+    (tmp_path / "pyproject.toml").write_text((REPOSITORY / "pyproject.toml").read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],
+        cwd=tmp_path,
+        env={"PATH": "", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Contracts: 0 kept, 4 broken." in done.stdout
