@@ -64,10 +64,11 @@ def image_size(path: Path) -> tuple[int, int]:
         return image.size
 
 
-def resize(
-    image: UInt8[np.ndarray, "h w 3"], width: int, height: int
+def bicubic(
+    image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Pillow's bicubic, antialiased when shrinking, rounded to 8 bit."""
+    """The image at `size` (height, width): Pillow's bicubic, antialiased when shrinking, 8 bit."""
+    height, width = size
     return np.array(Image.fromarray(image).resize((width, height), _BICUBIC))
 
 
@@ -77,7 +78,7 @@ def centre_square(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndar
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = np.ascontiguousarray(image[top : top + side, left : left + side])
-    return square if side == size else resize(square, size, size)
+    return square if side == size else bicubic(square, (size, size))
 
 
 def shrink(image: UInt8[np.ndarray, "h w 3"], scale: int) -> UInt8[np.ndarray, "h/s w/s 3"]:
@@ -88,13 +89,13 @@ def shrink(image: UInt8[np.ndarray, "h w 3"], scale: int) -> UInt8[np.ndarray, "
     height, width = image.shape[:2]
     if height % scale or width % scale:
         raise InputError(f"task.scale={scale} does not divide the image size {width} x {height}")
-    return resize(image, width // scale, height // scale)
+    return bicubic(image, (height // scale, width // scale))
 
 
 def enlarge(image: UInt8[np.ndarray, "h w 3"], scale: int) -> UInt8[np.ndarray, "h*s w*s 3"]:
     """The bicubic baseline: the low-resolution image at full size, by Pillow in 8 bit."""
     height, width = image.shape[:2]
-    return resize(image, width * scale, height * scale)
+    return bicubic(image, (height * scale, width * scale))
 
 
 def spread(items: Sequence[T], limit: int | None) -> list[T]:
