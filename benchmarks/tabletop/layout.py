@@ -14,13 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 # Share of the picture that one solid is aimed at, by the number of solids: low, high.
-AIMED_AREA = {1: (0.06, 0.20), 2: (0.05, 0.16), 3: (0.045, 0.12), 4: (0.04, 0.09), 5: (0.035, 0.07)}
+AIMED_AREA = {1: (0.06, 0.20), 2: (0.05, 0.16), 3: (0.045, 0.12), 4: (0.04, 0.09), 5: (0.04, 0.075)}
 MIN_AREA, MAX_AREA = 0.030, 0.26
 # Least share of a solid inside the frame, and inside the frame and not hidden.
 MIN_INSIDE, MIN_VISIBLE = 0.90, 0.78
-ELEVATION = (12.0, 58.0)
-FIELD_OF_VIEW = (36.0, 64.0)
-_CANDIDATES, _KEPT, _ROUNDS = 96, 12, 6
+ELEVATION = (10.0, 47.0)
+FIELD_OF_VIEW = (34.0, 70.0)
+# Layouts drawn at once, by the number of solids: crowded ones are seldom free of overlaps.
+_CANDIDATES = {1: 32, 2: 64, 3: 96, 4: 160, 5: 384}
+_KEPT, _ROUNDS = 12, 6
 _SHAPE_ID = {"sphere": 0, "cube": 1, "cylinder": 2, "cone": 3}
 # Rows of _SHAPE_ID: half width of the silhouette, height, footprint radius, share of the top seen
 # from above that adds to the silhouette. A cube is seen at a random yaw, hence the wider outline.
@@ -51,92 +53,113 @@ class Layout:
     sizes: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Candidates:
+    """k layouts of n solids; fields as in Layout with a leading k. cos, sin: of the elevation."""
+
+    ground: np.ndarray
+    camera: np.ndarray
+    elevation: np.ndarray
+    cos: np.ndarray
+    sin: np.ndarray
+    focal: np.ndarray
+    width: np.ndarray
+
+    def take(self, rows: np.ndarray) -> _Candidates:
+        """Returns some of the candidates."""
+        return _Candidates(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
 def find_layout(shapes: list[str], sizes: np.ndarray, rng: np.random.Generator) -> Layout | None:
     """Draws layouts until one shows every solid; None after a fixed number of rounds."""
     ids = np.array([_SHAPE_ID[s] for s in shapes])
-    n, k = len(shapes), _CANDIDATES
-    foot = _FOOT[ids] * sizes
+    n = len(shapes)
+    half, tall, foot = _HALF[ids] * sizes, _TALL[ids] * sizes, _FOOT[ids] * sizes
     gap = 1.06 * (foot[:, None] + foot[None, :])
-    apart = np.triu(np.ones((n, n), bool), 1)
+    np.fill_diagonal(gap, -1.0)
     for _ in range(_ROUNDS):
-        u = rng.random((k, 8 + 2 * n))
-        elevation = np.deg2rad(ELEVATION[0] + (ELEVATION[1] - ELEVATION[0]) * u[:, 0])
-        half_view = np.deg2rad(FIELD_OF_VIEW[0] + (FIELD_OF_VIEW[1] - FIELD_OF_VIEW[0]) * u[:, 1])
-        focal = 1 / np.tan(half_view / 2)
-        low, high = np.log(AIMED_AREA[n])
-        width = 0.9 * sizes.mean() / np.exp(0.5 * (low + (high - low) * u[:, 2]))
-        distance = np.maximum(0.5 * width * focal, 0.45)
-        half = np.empty((k, 2))
-        half[:, 0] = 0.42 * width
-        half[:, 1] = np.minimum(0.40 * width / np.sin(elevation), np.minimum(0.45 * distance, 0.8))
-        ground = (2 * u[:, 8:].reshape(k, n, 2) - 1) * half[:, None] * (1 if n > 1 else 0.3)
-        between = np.linalg.norm(ground[:, :, None] - ground[:, None], axis=-1)
-        free = ((between > gap) | ~apart).all(axis=(1, 2))
-        kept = np.flatnonzero(free)[:_KEPT]
+        u = rng.random((_CANDIDATES[n], 6 + 2 * n))
+        drawn = _draw(u, sizes.mean(), tall.mean(), n)
+        between = np.linalg.norm(drawn.ground[:, :, None] - drawn.ground[:, None], axis=-1)
+        free = drawn.take(np.flatnonzero((between > gap).all(axis=(1, 2))))
+        # The cheap test first: size in the picture, and the centre well inside.
+        x, y, depth, area = _centres(free, ids, half, tall)
+        large = (area >= MIN_AREA) & (area <= MAX_AREA)
+        inside = (np.maximum(np.abs(x), np.abs(y)) < 0.92) & (depth > 0.2)
+        kept = np.flatnonzero((large & inside).all(axis=1))[:_KEPT]
         if len(kept) == 0:
             continue
-        found = _first_seen(
-            ids,
-            sizes,
-            ground[kept],
-            elevation[kept],
-            focal[kept],
-            distance[kept],
-            width[kept],
-            u[kept, 3:6],
+        some = free.take(kept)
+        seen, framed = _visible(some, ids, half, tall)
+        good = (framed >= MIN_INSIDE) & (seen >= MIN_VISIBLE) & (seen * area[kept] >= MIN_AREA)
+        accepted = np.flatnonzero(good.all(axis=1))
+        if len(accepted) == 0:
+            continue
+        a = accepted[0]
+        r = kept[a]
+        views = np.stack(
+            [0.5 + 0.5 * x[r], 0.5 - 0.5 * y[r], depth[r], area[r] * seen[a], seen[a]], axis=1
         )
-        if found is not None:
-            return found
+        return Layout(
+            ground=some.ground[a],
+            camera=some.camera[a],
+            elevation=float(some.elevation[a]),
+            focal=float(some.focal[a]),
+            width=float(some.width[a]),
+            views=views,
+            sizes=sizes,
+        )
     return None
 
 
-def _first_seen(
-    ids: np.ndarray,
-    sizes: np.ndarray,
-    ground: np.ndarray,
-    elevation: np.ndarray,
-    focal: np.ndarray,
-    distance: np.ndarray,
-    width: np.ndarray,
-    jitter: np.ndarray,
-) -> Layout | None:
-    """Returns the first of k candidates in which every solid is large and in sight, else None."""
-    k, n = ground.shape[:2]
-    cos_e, sin_e = np.cos(elevation), np.sin(elevation)
-    half, tall = _HALF[ids] * sizes, _TALL[ids] * sizes
-    aim = np.empty((k, 3))
-    aim[:, :2] = ground.mean(axis=1) + (jitter[:, :2] - 0.5) * (0.22 * width)[:, None]
-    aim[:, 2] = (0.35 + 0.5 * (jitter[:, 2] - 0.5)) * tall.mean()
-    camera = aim.copy()
-    camera[:, 1] -= distance * cos_e
-    camera[:, 2] += distance * sin_e
+def _draw(u: np.ndarray, size: float, tall: float, n: int) -> _Candidates:
+    """Turns uniform numbers [k, 6 + 2 n] into layouts; size and tall: mean size and height."""
+    elevation = np.deg2rad(ELEVATION[0] + (ELEVATION[1] - ELEVATION[0]) * u[:, 0])
+    cos, sin = np.cos(elevation), np.sin(elevation)
+    angle = np.deg2rad(FIELD_OF_VIEW[0] + (FIELD_OF_VIEW[1] - FIELD_OF_VIEW[0]) * u[:, 1])
+    focal = 1 / np.tan(angle / 2)
+    low, high = np.log(AIMED_AREA[n])
+    width = 0.9 * size / np.exp(0.5 * (low + (high - low) * u[:, 2]))
+    distance = np.maximum(0.5 * width * focal, 0.45)
+    spread = np.empty((len(u), 2))
+    spread[:, 0] = 0.42 * width
+    # Long in depth, so that solids of one scene are near and far.
+    spread[:, 1] = np.minimum(0.46 * width / sin, np.minimum(0.70 * distance, 1.2))
+    ground = (2 * u[:, 6:].reshape(-1, n, 2) - 1) * spread[:, None] * (1 if n > 1 else 0.3)
+    camera = np.empty((len(u), 3))
+    camera[:, :2] = ground.mean(axis=1) + (u[:, 3:5] - 0.5) * (0.22 * width)[:, None]
+    camera[:, 2] = (0.35 + 0.5 * (u[:, 5] - 0.5)) * tall
+    camera[:, 1] -= distance * cos
+    camera[:, 2] += distance * sin
+    return _Candidates(ground, camera, elevation, cos, sin, focal, width)
 
-    points = np.empty((k, n, len(_B), 3))
-    points[..., 0] = ground[:, :, None, 0] + _A * (_outline(ids[:, None], _B) * half[:, None])
-    points[..., 1] = ground[:, :, None, 1]
-    points[..., 2] = _B * tall[:, None]
-    x, y, depth = _project(points - camera[:, None, None], cos_e, sin_e, focal)
-    seen = (np.abs(x) < 0.97) & (np.abs(y) < 0.97) & (depth > 0.2)
-    inside = seen.mean(axis=2)
-    seen &= ~_hidden(points, camera, ground, ids, half, tall)
-    visible = seen.mean(axis=2)
 
-    centre = np.empty((k, n, 1, 3))
-    centre[..., 0, :2] = ground
+def _centres(
+    c: _Candidates, ids: np.ndarray, half: np.ndarray, tall: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """x, y (-1..1) and depth of the solids' centres and their share of the picture, all [k, n]."""
+    centre = np.empty((*c.ground.shape[:2], 1, 3))
+    centre[..., 0, :2] = c.ground
     centre[..., 0, 2] = 0.5 * tall
-    cx, cy, cz = (v[..., 0] for v in _project(centre - camera[:, None, None], cos_e, sin_e, focal))
+    x, y, depth = (v[..., 0] for v in _project(centre - c.camera[:, None, None], c))
     side = np.array([np.pi / 4, 1.0, 1.0, 0.5])[ids] * 2 * half * tall
-    drop = np.where(ids == 0, 1.0, cos_e[:, None])
-    flat = side * drop + _TOP[ids] * (2 * half) ** 2 * sin_e[:, None]
-    area = visible * flat * (focal[:, None] / (2 * cz)) ** 2
-    good = (inside >= MIN_INSIDE) & (visible >= MIN_VISIBLE)
-    good &= (area >= MIN_AREA) & (area <= MAX_AREA)
-    accepted = np.flatnonzero(good.all(axis=1))
-    if len(accepted) == 0:
-        return None
-    a = accepted[0]
-    views = np.stack([0.5 + 0.5 * cx[a], 0.5 - 0.5 * cy[a], cz[a], area[a], visible[a]], axis=1)
-    return Layout(ground[a], camera[a], elevation[a], focal[a], float(width[a]), views, sizes)
+    upright = np.where(ids == 0, 1.0, c.cos[:, None])
+    flat = side * upright + _TOP[ids] * (2 * half) ** 2 * c.sin[:, None]
+    return x, y, depth, flat * (c.focal[:, None] / (2 * np.maximum(depth, 1e-3))) ** 2
+
+
+def _visible(
+    c: _Candidates, ids: np.ndarray, half: np.ndarray, tall: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Share of every solid's silhouette that is seen, and that is inside the frame, [k, n]."""
+    points = np.empty((*c.ground.shape[:2], len(_B), 3))
+    points[..., 0] = c.ground[:, :, None, 0] + _A * (_outline(ids[:, None], _B) * half[:, None])
+    points[..., 1] = c.ground[:, :, None, 1]
+    points[..., 2] = _B * tall[:, None]
+    x, y, depth = _project(points - c.camera[:, None, None], c)
+    framed = (np.abs(x) < 0.97) & (np.abs(y) < 0.97) & (depth > 0.2)
+    seen = framed & ~_hidden(points, c, ids, half, tall)
+    return seen.mean(axis=2), framed.mean(axis=2)
 
 
 def _outline(ids: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -145,32 +168,29 @@ def _outline(ids: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(ids == 0, ball, np.where(ids == 3, 1 - b, 1.0))
 
 
-def _project(
-    offset: np.ndarray, cos_e: np.ndarray, sin_e: np.ndarray, focal: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _project(offset: np.ndarray, c: _Candidates) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Projects offsets from the camera [k, n, p, 3]; x right and y up in -1..1, z-depth."""
-    cos_e, sin_e, focal = (v[:, None, None] for v in (cos_e, sin_e, focal))
-    depth = offset[..., 1] * cos_e - offset[..., 2] * sin_e
-    safe = np.maximum(depth, 1e-3)
-    up = (offset[..., 1] * sin_e + offset[..., 2] * cos_e) * focal / safe
-    return offset[..., 0] * focal / safe, up, depth
+    cos, sin, focal = (v[:, None, None] for v in (c.cos, c.sin, c.focal))
+    depth = offset[..., 1] * cos - offset[..., 2] * sin
+    scale = focal / np.maximum(depth, 1e-3)
+    up = (offset[..., 1] * sin + offset[..., 2] * cos) * scale
+    return offset[..., 0] * scale, up, depth
 
 
 def _hidden(
-    points: np.ndarray,
-    camera: np.ndarray,
-    ground: np.ndarray,
-    ids: np.ndarray,
-    half: np.ndarray,
-    tall: np.ndarray,
+    points: np.ndarray, c: _Candidates, ids: np.ndarray, half: np.ndarray, tall: np.ndarray
 ) -> np.ndarray:
     """Says which points [k, n, p] lie behind the silhouette of another solid."""
-    offset = points - camera[:, None, None]  # k n p 3
-    plane = ground[..., 1] - camera[:, None, 1]  # k j: distance of solid j's silhouette plane
-    share = plane[:, None, None] / np.maximum(offset[..., 1], 1e-3)[..., None]  # k n p j
-    up = (camera[:, None, None, 2, None] + share * offset[..., 2, None]) / tall
-    side = (
-        camera[:, None, None, 0, None] + share * offset[..., 0, None] - ground[:, None, None, :, 0]
-    )
-    inside = (share < 0.999) & (up > 0) & (up < 1) & (share > 0)
-    return (inside & (np.abs(side) < _outline(ids, up) * half)).any(axis=-1)
+    offset = points - c.camera[:, None, None]
+    plane = c.ground[..., 1] - c.camera[:, None, 1]  # distance of every silhouette's plane [k, n]
+    share = plane[:, None, None] / np.maximum(offset[..., 1], 1e-3)[..., None]  # k, n, p, other
+    up = (c.camera[:, 2, None, None, None] + share * offset[..., 2, None]) / tall
+    side = c.camera[:, 0, None, None, None] + share * offset[..., 0, None]
+    side -= c.ground[:, None, None, :, 0]
+    # Seen from above, the near rim hides more below the silhouette and the far rim more above.
+    rim = half / tall * (c.sin / c.cos)[:, None, None, None]
+    above = 1 + rim * np.array([0.0, 0.85, 0.85, 0.0])[ids]
+    below = -rim * np.array([0.0, 0.7, 0.7, 0.7])[ids]
+    crossed = (share > 0) & (share < 0.999) & (up > below) & (up < above)
+    outline = _outline(ids, np.clip(up, 0, 1))
+    return (crossed & (np.abs(side) < outline * half)).any(axis=-1)

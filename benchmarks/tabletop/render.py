@@ -167,7 +167,7 @@ def _solid_color(
     shade = shading.shadowed(batch, points + shading.SHADOW_OFFSET * normal, owner)
     # Ambient light comes from above; a weak lamp at the camera keeps dark sides readable.
     sky = 0.72 + 0.28 * normal[:, 2]
-    lamp = 0.18 * (-(normal * view).sum(1)).clamp_min(0)
+    lamp = 0.25 * (-(normal * view).sum(1)).clamp_min(0)
     lit = batch.ambient[:, None] * sky + lamp + batch.direct[:, None] * facing * (1 - shade)
     gain = shading.solid_stripes(
         batch, local, of(batch.stripe[:, :, None])[:, 0] / size[:, 0], pixel / size[:, 0]

@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.tabletop.layout import Layout, find_layout
 
+VERSION = 1  # raised whenever a scene, picture or caption of some index would change
 SHAPES = ("sphere", "cube", "cylinder", "cone")
 MATERIALS = ("matte", "shiny")
 # Six hues at least 40 degrees apart, and the two ends of the grey axis.
@@ -24,7 +25,7 @@ COLOR_RGB: dict[str, tuple[float, float, float]] = {
     "blue": (0.08, 0.18, 0.88),
     "purple": (0.72, 0.12, 0.78),
     "white": (0.97, 0.97, 0.97),
-    "black": (0.14, 0.14, 0.14),
+    "black": (0.12, 0.12, 0.12),
 }
 COLORS = tuple(COLOR_RGB)
 
@@ -278,7 +279,7 @@ def _grey(rng: np.random.Generator, low: float, high: float) -> tuple[float, flo
 
 
 def _surface(rng: np.random.Generator, pixel: float, tile: float, stripes: float) -> Surface:
-    base = _grey(rng, 0.34, 0.66)
+    base = _grey(rng, 0.44, 0.68)
     u = rng.random(5)
     gain = 1.0 + (0.10 + 0.10 * u[0]) * (1.0 if u[1] < 0.5 else -1.0)
     # A period of 3.5 to 7 pixels shows at 64 pixels and is beyond the Nyquist limit (8) at 16.
