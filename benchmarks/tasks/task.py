@@ -1,93 +1,134 @@
 """What a benchmark task is. One file a task; the file name is the task's name.
 
 A task reads data, turns them into stores of encoded pairs, decodes what a method sampled, writes
-and reads predictions in the field's formats and scores them. It knows nothing of methods.
+and reads predictions in the field's formats, and scores them. It knows nothing of methods, and a
+method knows nothing of it: they meet in `crossflow.problem`.
+
+A task file defines `TASK` (an object with the calls below) and `DEFAULTS` (a literal: its own
+values for the fields of `TaskConfig`).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from crossflow.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
-    from benchmarks.metrics.score import Score
+    from benchmarks.conf.schema import Config
+    from benchmarks.metrics.score import Scored
+    from benchmarks.pictures import Cell
     from crossflow.problem import Problem
     from crossflow.store import Store
 
-
-@dataclass(frozen=True)
-class Item:
-    """One thing to predict: `id` names its prediction file (without suffix), `group` its image."""
-
-    id: str
-    index: int
-    group: int = 0
+Report = Callable[[str, int, int], None]  # what is being made, how much is done, of how much
 
 
-@dataclass
-class Scored:
-    """Scores of one set of predictions: totals, one row per item, and what could not be computed."""
+class Truth(Protocol):
+    """Ground truth of one split: all that scoring needs, for our arms and for anybody's files."""
 
-    scores: dict[str, Score]
-    items: dict[str, list[Any]]
-    unavailable: dict[str, str] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    ids: Sequence[str]
+    """Names of the items: the path of a prediction without its suffix."""
+
+    def key(self) -> dict[str, Any]:
+        """What makes two scores comparable: split, digests of ids and truth, protocol numbers."""
+
+    def read(self, folder: Path) -> Any:
+        """Predictions in item order. InputError: ids missing or extra, wrong size or type."""
+
+    def write(self, folder: Path, predictions: Any) -> None:
+        """Predictions to disk, in the format `read` takes."""
+
+    def score(self, predictions: Any) -> Scored:
+        """All metrics of the task; every name carries its protocol."""
+
+    def cells(self, index: int) -> tuple[Cell, Cell]:
+        """Source and truth of an item, for a picture grid."""
+
+    def cell(self, predictions: Any, index: int) -> Cell:
+        """The prediction of an item, for a picture grid."""
 
 
 @dataclass
 class Prepared:
-    """A task made ready: stores of encoded pairs, and everything that names them in a record.
+    """A task made ready to train on.
 
-    train, validation, test: stores; `test_items` are the items of the test store in its order.
-    frozen: codecs used, with digest, parameters and cost, identical for all arms and not charged.
+    train, validation, test: stores of encoded pairs; the rows of the latter two are the items of
+    their truths, in order. decode: latents in the store's units (b, C, H, W), and the first row's
+    number, to predictions. join: batches of predictions to what `Truth.score` takes.
+    floor: predictions for the test items by what has seen no source. frozen: codecs shared by all
+    arms, not charged, with digest and cost. seconds: what preparing took, by stage (volatile).
     """
 
     problem: Problem
     train: Store
     validation: Store
     test: Store
-    test_items: list[Item]
-    validation_items: list[Item]
-    facts: dict[str, Any]
+    truth: Truth
+    validation_truth: Truth
+    decode: Callable[[Tensor], Sequence[Any]]
+    floor: Callable[[], Any]
     frozen: dict[str, Any]
-    decode: Callable[[Any], Any]
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Task(Protocol):
-    """The calls that `benchmarks.match` and `benchmarks.evaluate` make, in this order."""
+    """A benchmark task.
 
-    name: str
+    primary: the score that ranks, given the number of test items. version: raised whenever an old
+    number would change; old and new rows never share a table. metrics: names it may report, for
+    `benchmarks.list`.
+    """
+
     version: int
-    primary: str
-    embedded: bool
 
-    def prepare(self, config: Any) -> Prepared:
-        """Reads or renders the data and encodes them once; a second call reuses the store."""
+    def primary(self, items: int) -> str:
+        """Name of the score that ranks, for a test split of so many items."""
 
-    def truth(self, config: Any) -> Truth:
-        """The items to predict and their ground truth, without any store."""
+    def truth(self, config: Config, report: Report) -> Truth:
+        """The test items and their ground truth; InputError where the data are missing."""
+
+    def prepare(self, config: Config, report: Report) -> Prepared:
+        """Reads or renders the data and encodes them once; a second call reuses the stores."""
 
 
-class Truth(Protocol):
-    """Ground truth of one split: what `evaluate` needs, nothing more."""
+def digest(*parts: bytes | str | np.ndarray) -> str:
+    """SHA-256 of texts and arrays (with their shape and type), 16 hex digits."""
+    whole = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            part = part.encode()
+        if not isinstance(part, bytes):
+            whole.update(f"{part.dtype}{part.shape}".encode())
+            part = part.tobytes()
+        whole.update(len(part).to_bytes(8, "little"))
+        whole.update(part)
+    return whole.hexdigest()[:16]
 
-    items: list[Item]
 
-    def read(self, folder: Path) -> Any:
-        """Predictions from disk, checked against the items: ids, sizes, types."""
+def require_root(config: Config) -> Path:
+    """The folder `task.root`. InputError where it is not given or not there."""
+    root = config.task.root
+    if root is None:
+        raise InputError(
+            f"task.root: {config.task.name} reads a data set, give its folder with task.root=DIR; "
+            f"`python -m benchmarks.list` names where it is published"
+        )
+    if not Path(root).is_dir():
+        raise InputError(f"task.root={root}: no such folder")
+    return Path(root)
 
-    def write(self, folder: Path, predictions: Sequence[Any]) -> None:
-        """Predictions to disk, in the format `read` takes."""
 
-    def score(self, predictions: Any) -> Scored:
-        """All metrics of the task, with the protocol in each name."""
-
-    def floor(self) -> Any:
-        """What a method scores that has seen no source: the floor of the table."""
-
-    def picture(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Source and truth of an item as uint8 pictures (h, w, 3), for the grid."""
+def choose(field_name: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """`value` if it is allowed, else InputError that lists what is."""
+    if value not in allowed:
+        names = ", ".join(map(str, allowed))
+        raise InputError(f"{field_name}={value}: this task takes {names}")
+    return value

@@ -1,0 +1,361 @@
+"""From a trained and scored arm to its record: nothing is computed here that a score depends on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import keys, records
+from benchmarks.items import write_items
+
+if TYPE_CHECKING:
+    from benchmarks.match import Match
+    from benchmarks.metrics.score import Scored
+    from benchmarks.sampling import Trial
+    from benchmarks.tasks.task import Prepared
+    from crossflow.trainer import Trainer
+
+CONVENTION = (
+    "matrix products, convolutions and attention, a multiply-add is 2; forward and backward; "
+    "source encoder and all charges included, frozen codecs not"
+)
+LIBRARIES = ("torch", "numpy", "torch-fidelity", "pycocoevalcap", "scikit-image", "scipy")
+STATISTICS_ITEMS = 256  # validation items behind the record's `source`
+
+
+def truth_through_codec(prepared: Prepared) -> list[Any]:
+    """The test targets, decoded: the most that any arm of this task can reach."""
+    from crossflow.store import unstandardise
+
+    values: list[Any] = []
+    for start in range(0, len(prepared.test), 64):
+        rows = list(range(start, min(start + 64, len(prepared.test))))
+        target = prepared.test.pairs(rows).target
+        values.extend(prepared.decode(unstandardise(target, prepared.test.statistics["target"])))
+    return values
+
+
+def framing(match: Match, name: str, scored: Scored) -> records.Record:
+    """The record of the floor or the oracle: scores without a budget, never ranked."""
+    proof: dict[str, Any] = {"absent": match.absent, "frozen": match.prepared.frozen}
+    return _record(
+        match,
+        name,
+        scored=scored,
+        fair=None,
+        proof=proof | {"counts": scored.counts},
+        volatile=_volatile(match) | {"ledgers": _prepare_ledger(match)},
+    )
+
+
+def proofs(trainers: Sequence[Trainer]) -> dict[str, Any]:
+    """By arm, the hash chain of training ids and how it relates to the other arms' chains."""
+    from crossflow.order import is_prefix
+    from crossflow.train import proof_of_order
+
+    chains = proof_of_order([trainer for trainer in trainers if trainer.failure is None])
+    found: dict[str, Any] = {}
+    for name, chain in chains.items():
+        same = {
+            other: is_prefix(*sorted((chain, theirs), key=lambda state: int(str(state["steps"]))))
+            for other, theirs in chains.items()
+            if other != name
+        }
+        found[name] = {"training_ids": chain, "same_ids_as": same}
+    return found
+
+
+def completed(
+    match: Match,
+    trainer: Trainer,
+    scored: Scored,
+    guidance: float,
+    nfe: int,
+    trials: Sequence[Trial],
+    proofs: dict[str, Any],
+) -> records.Record:
+    """The record of an arm that was trained and scored."""
+    arm, config = trainer.arm, match.config
+    # With one step or a one-pass method the solver's name would claim what did not happen.
+    model = records.Model(
+        size=config.model,
+        params=arm.cost.params_inference,
+        params_encoder=arm.cost.params_encoder,
+        evaluation_flops=float(arm.cost.flops_eval),
+        sample_flops=float(arm.flops_sample(nfe)),
+        solver=config.sampling.solver if nfe > 1 else None,
+        nfe=nfe,
+        guidance=float(guidance) if arm.method.guided else None,
+        network={
+            "depth": arm.size.depth,
+            "width": arm.size.width,
+            "heads": arm.size.heads,
+            "mlp_hidden": arm.size.hidden,
+            "params_trained": arm.cost.params_trained,
+        },
+    )
+    return _record(
+        match,
+        trainer.name,
+        scored=scored,
+        fair=_fair(match),
+        proof=_proof(match, trainer, trials, proofs) | {"counts": scored.counts},
+        volatile=_training_volatile(match, trainer),
+        model=model,
+        budget=_budget(trainer),
+        source=_source(match, trainer),
+    )
+
+
+def failed(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> records.Record:
+    """The record of an arm whose training stopped: the reason, no score."""
+    from benchmarks.metrics.score import Scored
+
+    return _record(
+        match,
+        trainer.name,
+        scored=Scored({}),
+        fair=_fair(match),
+        proof=_proof(match, trainer, [], proofs),
+        volatile=_training_volatile(match, trainer) | {"error": str(trainer.failure)},
+        budget=_budget(trainer),
+        status="failed",
+    )
+
+
+def write_curves(
+    match: Match, method: str, guidance: Sequence[Trial], steps: Sequence[Trial]
+) -> None:
+    """What was measured on validation: guidance at full steps, then steps at the chosen weight."""
+    rows = [("guidance", t) for t in guidance] + [("steps", t) for t in steps]
+    if not rows:
+        return
+    columns = {
+        "sweep": [sweep for sweep, _ in rows],
+        "guidance": [trial.guidance for _, trial in rows],
+        "steps": [trial.steps for _, trial in rows],
+        "nfe": [trial.nfe for _, trial in rows],
+        "metric": [match.primary_on_validation] * len(rows),
+        "value": [trial.score.value for _, trial in rows],
+        "stderr": [trial.score.stderr for _, trial in rows],
+        "n": [trial.score.n for _, trial in rows],
+    }
+    name = f"{match.ids[method]}.csv"
+    write_items(match.out / "curves" / match.config.task.name / name, columns)
+
+
+def _record(
+    match: Match,
+    method: str,
+    *,
+    scored: Scored,
+    fair: dict[str, Any] | None,
+    proof: dict[str, Any],
+    volatile: dict[str, Any],
+    model: records.Model | None = None,
+    budget: records.Budget | None = None,
+    source: records.Source | None = None,
+    status: Any = "completed",
+) -> records.Record:
+    score = match.score_fields
+    return records.Record(
+        run_id=match.ids[method],
+        match=match.name,
+        kind="run",
+        task=match.config.task.name,
+        method=method,
+        status=status,
+        score_key=keys.digest(score),
+        fair_key=None if fair is None else keys.digest(fair),
+        fair=records.Fair(score=score, fair=fair, proof=proof),
+        config=records.recorded_config(match.config),
+        scores=as_recorded(scored),
+        unavailable=scored.unavailable if status == "completed" else {},
+        model=model,
+        budget=budget,
+        source=source,
+        volatile=records.Volatile(**volatile),
+    )
+
+
+def as_recorded(scored: Scored) -> dict[str, records.Score]:
+    """Scores with plain numbers."""
+    return {
+        name: records.Score(
+            value=float(score.value),
+            stderr=None if score.stderr is None else float(score.stderr),
+            n=int(score.n),
+            better=score.better,
+        )
+        for name, score in sorted(scored.scores.items())
+    }
+
+
+def _fair(match: Match) -> dict[str, Any]:
+    config, sampling = match.config, match.config.sampling
+    budget = config.budget
+    timed: dict[str, Any] = {}
+    if budget.kind == "device_seconds":
+        timed = {"device": _device_name(match.device), "devices": 1, "threads": _threads()}
+    return keys.fair_fields(
+        match.score_fields,
+        budget_kind=budget.kind,
+        budget_limit=budget.limit,
+        model=config.model,
+        batch=config.training.batch,
+        precision=config.training.precision,
+        track=config.track,
+        codecs={name: str(facts["sha256"]) for name, facts in match.prepared.frozen.items()},
+        trials=0,
+        largest_nfe=_largest_nfe(sampling.solver, sampling.steps),
+        null_rate=match.prepared.problem.null_rate,
+        draws=1,
+        ema=f"power function, relative width {config.training.ema_width:g}",
+        **timed,
+    )
+
+
+def _largest_nfe(solver: str, steps: int) -> int:
+    """Most network calls a sample may take: both branches; 0 for the adaptive solver, unlimited."""
+    from crossflow.solvers import STAGES
+
+    return 2 * steps * STAGES.get(solver, 0)
+
+
+def _proof(
+    match: Match, trainer: Trainer, trials: Sequence[Trial], proofs: dict[str, Any]
+) -> dict[str, Any]:
+    arm = trainer.arm
+    return {
+        **proofs.get(trainer.name, {}),
+        "training_data": match.prepared.train.digest,
+        "params_ratio_to_crossflow": arm.params_ratio,
+        "evaluation_flops_ratio_to_crossflow": arm.flops_ratio,
+        "guidance_trials": [trial.guidance for trial in trials],
+        "weights": "average at the end of the budget; no checkpoint was chosen",
+        "absent": match.absent,
+        "frozen": match.prepared.frozen,
+    }
+
+
+def _budget(trainer: Trainer) -> records.Budget:
+    spent = trainer.spent
+    return records.Budget(
+        kind=trainer.budget.kind,  # type: ignore[arg-type]  # Budget knows these four only
+        limit=trainer.budget.limit,
+        steps=int(spent.steps),
+        samples=int(spent.samples),
+        train_flops=float(spent.flops),
+        convention=CONVENTION,
+    )
+
+
+def _source(match: Match, trainer: Trainer) -> records.Source:
+    from crossflow.statistics import source_statistics
+
+    store = match.prepared.validation
+    count = min(STATISTICS_ITEMS, len(store))
+    batches = (
+        store.pairs(list(range(start, min(start + 64, count)))).to(match.device)
+        for start in range(0, count, 64)
+    )
+    found = source_statistics(trainer.ema.module.method, batches, match.config.seed)
+    return records.Source(
+        sigma_mean=found.mean_sigma,
+        mu_std=found.std_mean,
+        kl_per_dimension=found.kl,
+        transport=found.distance,
+    )
+
+
+def _training_volatile(match: Match, trainer: Trainer) -> dict[str, Any]:
+    from crossflow.throughput import WINDOW_SECONDS
+
+    seen = trainer.volatile()
+    seconds = seen["device_seconds"]
+    ledgers = {name: float(value) for name, value in seen["ledgers"].items()}
+    return _volatile(match) | {
+        "device_seconds": float(seconds),
+        "throughput": trainer.spent.samples / seconds if seconds else None,
+        "utilisation": seen["utilisation"]["mfu"],
+        "peak_memory": int(seen["peak_memory"]),
+        "ledgers": ledgers,
+        "host": _host()
+        | {
+            "clock": seen["throughput"]["verdict"],
+            "throughput_windows": seen["throughput"]["windows"],
+            "window_seconds": WINDOW_SECONDS,
+            "flops_per_second": seen["utilisation"]["flops_per_second"],
+            "utilisation_reason": seen["utilisation"]["reason"],
+        },
+    }
+
+
+def _prepare_ledger(match: Match) -> dict[str, float]:
+    return {f"prepare: {name}": float(s) for name, s in match.prepared.seconds.items()}
+
+
+def _volatile(match: Match) -> dict[str, Any]:
+    config = match.config
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "command": shlex.join(["python", "-m", "benchmarks.run", *sys.argv[1:]]),
+        "device": _device_name(match.device),
+        "devices": 1,
+        "threads": _threads(),
+        "host": _host(),
+        "versions": versions(),
+        "paths": {"out": config.out, "work": config.work},
+    }
+
+
+def commit() -> str | None:
+    """The commit of the checkout this package lies in, `-dirty` with changes; None outside one."""
+    folder = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def versions() -> dict[str, str]:
+    """Versions of python and of the libraries that decide numbers."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        found[name] = metadata.version(name)
+    return found
+
+
+def _host() -> dict[str, Any]:
+    return {"name": socket.gethostname(), "platform": platform.platform(), "cores": os.cpu_count()}
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _device_name(device: str) -> str:
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()

@@ -1,0 +1,27 @@
+"""Which device a command runs on."""
+
+from __future__ import annotations
+
+from crossflow.errors import InputError
+
+
+def resolve(name: str) -> str:
+    """`auto` becomes cuda where there is one, else cpu. InputError for a device that is not there.
+
+    The answer stands in every record; nothing falls back in silence to a slower device.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device={name}: use auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (
+        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    ):
+        raise InputError(f"device={name}: no such GPU here; use device=cpu or device=auto")
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device={name}: use auto, cpu, cuda or cuda:N")
+    return name

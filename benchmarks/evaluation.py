@@ -1,0 +1,74 @@
+"""Scoring of predictions that were made elsewhere: no training, so a score_key but no fair_key."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import arm_record, keys, records, registry
+from benchmarks.conf.schema import Config
+from benchmarks.items import write_items
+from benchmarks.progress import Progress
+from benchmarks.tables import comparison_table
+from crossflow.errors import InputError
+
+
+def evaluate(config: Config) -> int:
+    """Reads `predictions`, scores them against the task's truth and writes the record.
+
+    Raises InputError for anything wrong with the predictions; then nothing is written.
+    """
+    if config.predictions is None:
+        raise InputError("predictions: name the folder of predictions, predictions=DIR")
+    name = config.name or Path(config.predictions).resolve().name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in registry.FRAMING:
+        raise InputError(
+            f"name={name}: a name for the table, of letters, digits, dots, dashes and underscores"
+        )
+    task = registry.load_task(config.task.name)
+    progress = Progress()
+    try:
+        truth = task.truth(config, progress)
+        scored = truth.score(truth.read(Path(config.predictions)))
+    finally:
+        progress.close()
+    score = keys.score_fields(
+        task=config.task.name,
+        version=task.version,
+        primary=task.primary(len(truth.ids)),
+        **truth.key(),
+    )
+    plain = records.recorded_config(config) | {"name": name}
+    out = Path(config.out)
+    record = records.Record(
+        run_id=keys.run_id(config.task.name, name, plain),
+        match=None,
+        kind="evaluation",
+        task=config.task.name,
+        method=name,
+        status="completed",
+        score_key=keys.digest(score),
+        fair_key=None,
+        fair=records.Fair(score=score, fair=None, proof={"counts": scored.counts}),
+        config=plain,
+        scores=arm_record.as_recorded(scored),
+        unavailable=scored.unavailable,
+        model=None,
+        budget=None,
+        source=None,
+        volatile=records.Volatile(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=arm_record.commit(),
+            command=shlex.join(["python", "-m", "benchmarks.evaluate", *sys.argv[1:]]),
+            versions=arm_record.versions(),
+            paths={"predictions": config.predictions},
+        ),
+    )
+    items = out / "items" / config.task.name / f"{record.run_id}.csv"
+    write_items(items, scored.items)
+    print(f"record: {records.write(record, out)}\n")
+    print(comparison_table([record]), end="")
+    return 0

@@ -1,0 +1,127 @@
+"""Sampling the items of a split with a trained arm; guidance and steps are chosen on validation.
+
+A sample depends on (seed, item, draw) alone: neither the batch size nor the order of the items
+changes it (beyond the last bits of a matrix product).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from crossflow.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmarks.metrics.score import Score
+    from benchmarks.tasks.task import Prepared, Truth
+    from crossflow.matching import Arm
+    from crossflow.solvers import Grid
+    from crossflow.store import Store
+
+# The same for every arm; extended while the best lies at an end (design: never on the edge).
+GUIDANCE = (1.0, 1.5, 2.0, 3.0, 4.0)
+LOWEST, HIGHEST = 0.5, 32.0
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass
+class Predictions:
+    """What an arm predicts for the items of a split, and the network calls a sample took."""
+
+    values: list[Any]
+    nfe: int
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How an arm is sampled: the same settings for every arm of a match, but for guidance."""
+
+    grid: Grid
+    batch: int
+    seed: int
+    device: str
+
+    def predict(
+        self,
+        arm: Arm,
+        store: Store,
+        decode: Callable[[Any], Sequence[Any]],
+        guidance: float,
+        report: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Predictions:
+        """One prediction for each row of `store`, in its order."""
+        import torch
+
+        from crossflow.draws import ItemDraws
+        from crossflow.store import unstandardise
+
+        values: list[Any] = []
+        names, nfe = store.ids, 0
+        for start in range(0, len(store), self.batch):
+            rows = range(start, min(start + self.batch, len(store)))
+            source = store.pairs(list(rows)).source.to(self.device)
+            draws = ItemDraws(self.seed, [item_number(names[row]) for row in rows])
+            with torch.no_grad():
+                ends = arm.method.sample_ends(source, draws)
+            sampled = arm.method.sample(arm.net, ends, self.grid, guidance)
+            values.extend(decode(unstandardise(sampled.x, store.statistics["target"])))
+            nfe = max(nfe, sampled.nfe)
+            report(rows.stop, len(store))
+        return Predictions(values, nfe)
+
+
+def item_number(name: str) -> int:
+    """A number for the draws of an item, from its id: the item's place in a list may change."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "little")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of a sweep on validation items."""
+
+    guidance: float
+    steps: int
+    nfe: int
+    score: Score
+
+
+def try_out(arm: Arm, sampler: Sampler, prepared: Prepared, primary: str, guidance: float) -> Trial:
+    """The primary score of validation items. InputError where it cannot be computed there."""
+    truth: Truth = prepared.validation_truth
+    found = sampler.predict(arm, prepared.validation, prepared.decode, guidance)
+    scored = truth.score(found.values)
+    if primary not in scored.scores:
+        reason = scored.unavailable.get(primary, "unknown score")
+        raise InputError(
+            f"{primary} is unavailable on {len(truth.ids)} validation items ({reason}): "
+            "raise task.validation_limit, or give sampling.guidance and no sampling.curve"
+        )
+    return Trial(guidance, sampler.grid.steps, found.nfe, scored.scores[primary])
+
+
+def choose_guidance(measure: Callable[[float], Trial]) -> tuple[float, list[Trial]]:
+    """The best weight of the grid by `measure`, and every trial in order of the weight.
+
+    While the best is the largest weight the grid grows by half, while it is the smallest it shrinks
+    by half; it stops at HIGHEST and LOWEST, which the trials then show.
+    """
+    trials = {weight: measure(weight) for weight in GUIDANCE}
+    while True:
+        best = min(trials.values(), key=lambda trial: (_cost(trial.score), trial.guidance)).guidance
+        if best == max(trials) and best * 1.5 <= HIGHEST:
+            following = best * 1.5
+        elif best == min(trials) and best / 2 >= LOWEST:
+            following = best / 2
+        else:
+            return best, [trials[weight] for weight in sorted(trials)]
+        trials[following] = measure(following)
+
+
+def _cost(score: Score) -> float:
+    if not math.isfinite(score.value):
+        return math.inf
+    return -score.value if score.better == "higher" else score.value

@@ -1,0 +1,215 @@
+"""Captioning in the embedded world: latent of a picture -> text latent -> caption.
+
+The text latent space is that of a caption codec trained once per data set (`caption_codec`), of the
+same shape as the picture's latent. Any of a scene's five captions is a right target. Primary score:
+F1 of the facts a caption states; CIDEr and its kin stand beside it, they cannot see which colour
+belongs to which solid.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.metrics import captions as metric
+from benchmarks.tabletop import captions as words
+from benchmarks.tasks.encoded import open_store
+from benchmarks.tasks.t2i_tabletop import CAPTIONS, token_ids
+from benchmarks.tasks.tabletop_world import (
+    RenderedSplit,
+    World,
+    frozen_autoencoder,
+    store_facts,
+    truth_key,
+    world,
+)
+from benchmarks.tasks.task import Prepared, Report, choose, digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchmarks.conf.schema import Config
+    from benchmarks.metrics.score import Scored
+    from benchmarks.pictures import Cell
+    from benchmarks.tasks.caption_codec import CaptionCodec
+    from crossflow.problem import Problem
+    from crossflow.store import Store
+
+DEFAULTS = {"split": "iid", "size": 64}
+CODEC_STEPS, CODEC_BATCH, CODEC_SEED = 300, 64, 0
+
+
+class CaptionTruth:
+    """Five reference captions of each scene of a split."""
+
+    def __init__(self, split: RenderedSplit, size: int) -> None:
+        self.split, self.size = split, size
+        self.ids: Sequence[str] = split.ids
+
+    @cached_property
+    def references(self) -> dict[str, list[str]]:
+        pairs = zip(self.ids, self.split.captions, strict=True)
+        return {name: [caption.text for caption in five] for name, five in pairs}
+
+    def key(self) -> dict[str, Any]:
+        protocols = {"captions": metric.PROTOCOL, "scene_f1": words.PROTOCOL}
+        return truth_key(self.split, digest(json.dumps(self.references)), protocols)
+
+    def read(self, folder: Path) -> list[str]:
+        from benchmarks.predictions import read_captions
+
+        return list(read_captions(folder, [int(name) for name in self.ids]).values())
+
+    def write(self, folder: Path, predictions: Sequence[str]) -> None:
+        from benchmarks.predictions import write_captions
+
+        names = [int(name) for name in self.ids]
+        write_captions(folder, dict(zip(names, predictions, strict=True)))
+
+    def score(self, predictions: Sequence[str]) -> Scored:
+        from benchmarks.metrics.score import Scored, mean_score, merge
+
+        pairs = zip(predictions, self.split.scenes, strict=True)
+        f1 = [float(words.scene_f1(text, scene)) for text, scene in pairs]
+        facts = Scored({"scene_f1": mean_score(f1, "higher")})
+        facts.items = {"id": list(self.ids), "scene_f1": f1, "caption": list(predictions)}
+        spoken = dict(zip(self.ids, predictions, strict=True))
+        return merge([facts, metric.caption_scores(spoken, self.references)])
+
+    def cells(self, index: int) -> tuple[Cell, Cell]:
+        picture = self.split.pictures(self.size)[index].transpose(1, 2, 0)
+        return picture, self.references[self.ids[index]][0]
+
+    def cell(self, predictions: Sequence[str], index: int) -> Cell:
+        return predictions[index]
+
+
+class CaptionTabletop:
+    """See the file's docstring."""
+
+    version = 1
+
+    def primary(self, items: int) -> str:
+        return "scene_f1"
+
+    def problem(self, size: int) -> Problem:
+        """Latent of a picture to a text latent of the same shape."""
+        from crossflow.problem import MapShape, Problem
+
+        shape = MapShape(16, size // 8, size // 8)
+        return Problem(
+            source=shape, target=shape, patch=1, encoder="variational", charge=None, null_rate=0.0
+        )
+
+    def truth(self, config: Config, report: Report) -> CaptionTruth:
+        size = choose("task.size", config.task.size, (32, 64))
+        return CaptionTruth(world(config, report).test, size)
+
+    def prepare(self, config: Config, report: Report) -> Prepared:
+        size = choose("task.size", config.task.size, (32, 64))
+        splits, problem = world(config, report), self.problem(size)
+        codec, facts, codec_seconds = _codec(config, splits, size, report)
+        started = time.perf_counter()
+
+        def store(split: RenderedSplit, statistics: Any = None) -> Store:
+            made = store_facts("caption_tabletop", self.version, splits, split)
+            made |= {"codec": facts["sha256"], "size": size}
+            folder = Path(config.work) / "stores" / f"caption-{split.name}"
+            batches = _batches(split, size, codec, report)
+            return open_store(folder, problem, made | frozen_autoencoder(), batches, statistics)
+
+        train = store(splits.train)
+        return Prepared(
+            problem=problem,
+            train=train,
+            validation=store(splits.validation, train.statistics),
+            test=store(splits.test, train.statistics),
+            truth=CaptionTruth(splits.test, size),
+            validation_truth=CaptionTruth(splits.validation, size),
+            decode=lambda target: _speak(codec, target),
+            floor=lambda: [_most_frequent(splits.train)] * splits.test.count,
+            frozen={"autoencoder": frozen_autoencoder(), "caption_codec": facts},
+            seconds={"caption codec": codec_seconds, "stores": time.perf_counter() - started},
+        )
+
+
+def _codec(
+    config: Config, splits: World, size: int, report: Report
+) -> tuple[CaptionCodec, dict[str, Any], float]:
+    """The codec of this training set, its facts for the record, and the seconds it took.
+
+    Trained once and kept under `work`; the seed is its own, so that all seeds of a match share it.
+    """
+    import hashlib
+
+    from benchmarks.tasks import caption_codec as codecs
+
+    shape = codecs.CodecShape(len(words.VOCABULARY), words.MAX_TOKENS, 16, size // 8, size // 8)
+    made = {"steps": CODEC_STEPS, "batch": CODEC_BATCH, "seed": CODEC_SEED, **asdict(shape)}
+    made |= {"vocabulary": list(words.VOCABULARY)}
+    made |= store_facts("caption_tabletop", TASK.version, splits, splits.train)
+    where = Path(config.work) / "codecs" / f"caption_tabletop-{digest(json.dumps(made))}"
+    weights, card = where / "codec.safetensors", where / "card.json"
+    if not card.is_file():
+        codec, cost = codecs.train_codec(
+            shape,
+            token_ids(splits.train).reshape(-1, words.MAX_TOKENS),
+            token_ids(splits.validation).reshape(-1, words.MAX_TOKENS),
+            steps=CODEC_STEPS,
+            batch=CODEC_BATCH,
+            seed=CODEC_SEED,
+            device=splits.train.device,
+            report=lambda done, total, _: report("caption codec: training", done, total),
+        )
+        where.mkdir(parents=True, exist_ok=True)
+        codecs.save_codec(codec, weights)
+        card.write_text(json.dumps(asdict(cost)))
+    facts = json.loads(card.read_text())
+    seconds = facts.pop("seconds")
+    facts["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return codecs.load_codec(weights, splits.train.device), facts, seconds
+
+
+def _batches(
+    split: RenderedSplit, size: int, codec: CaptionCodec, report: Report
+) -> Iterator[dict[str, Any]]:
+    """Rows of a store: the picture's latent, and the text latents (means) of its five captions."""
+    import torch
+
+    source = split.latents(f"hr{size}", split.pictures(size))
+    ids = token_ids(split).astype(np.int64)
+    where = next(codec.parameters()).device
+    for start in range(0, split.count, 200):
+        rows = slice(start, min(start + 200, split.count))
+        tokens = torch.from_numpy(ids[rows].reshape(-1, words.MAX_TOKENS)).to(where)
+        with torch.no_grad():
+            means = codec.encode(tokens)[0].cpu().numpy().astype(np.float16)
+        yield {
+            "target": means.reshape(-1, CAPTIONS, *means.shape[1:]),
+            "source": np.array(source[rows]),
+            "groups": split.indices[rows],
+            "ids": split.ids[rows],
+        }
+        report(f"{split.name} captions: encoding", rows.stop, split.count)
+
+
+def _speak(codec: CaptionCodec, target: Tensor) -> list[str]:
+    found = codec.words(target.to(next(codec.parameters()).device)).cpu().numpy()
+    return [words.decode(row) for row in found]
+
+
+def _most_frequent(train: RenderedSplit) -> str:
+    """The caption seen most often in training: what is known without looking."""
+    texts = [caption.text for five in train.captions for caption in five]
+    names, counts = np.unique(texts, return_counts=True)
+    return str(names[counts.argmax()])
+
+
+TASK = CaptionTabletop()
