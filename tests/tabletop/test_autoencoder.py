@@ -1,0 +1,101 @@
+"""The frozen image autoencoder: shapes, determinism, fidelity on unseen scenes, smoothness."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks.tabletop import autoencoder, cards, evaluator, measure_cards
+from benchmarks.tabletop.render import render
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return autoencoder.load()
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return {s: render(measure_cards.scenes_of("iid", 60), s) for s in (64, 32)}
+
+
+@pytest.fixture(scope="module")
+def latents(codec, pictures):
+    return {s: codec.encode(autoencoder.to_unit(images)) for s, images in pictures.items()}
+
+
+def psnr(a, b):
+    return float(10 * torch.log10(255**2 / (a.float() - b.float()).square().mean()))
+
+
+def test_weights_are_small_and_the_card_is_complete():
+    assert (cards.WEIGHTS / "autoencoder.safetensors").stat().st_size <= cards.LARGEST
+    card = cards.read_card("autoencoder")
+    for field in ("version", "sha256", "command", "seed", "scenes", "minutes", "torch", "scores"):
+        assert field in card
+    assert card["evaluator"] == cards.read_card("evaluator")["sha256"]
+
+
+@pytest.mark.parametrize("size", [64, 32])
+def test_shapes_and_range(codec, latents, size):
+    assert latents[size].shape == (60, autoencoder.CHANNELS, size // 8, size // 8)
+    images = codec.decode(10 * latents[size][:2])
+    assert images.shape == (2, 3, size, size)
+    assert images.abs().max() <= 1
+
+
+def test_encoding_is_a_function_of_the_picture(codec, pictures, latents):
+    again = codec.encode(autoencoder.to_unit(pictures[64]))
+    assert torch.equal(again, latents[64])
+    alone = codec.encode(autoencoder.to_unit(pictures[64][:1]))
+    torch.testing.assert_close(alone, latents[64][:1], atol=1e-4, rtol=1e-4)
+
+
+def test_frozen_and_cached():
+    assert autoencoder.load() is autoencoder.load()
+    assert not any(p.requires_grad for p in autoencoder.load().parameters())
+
+
+def test_odd_sides_are_refused(codec):
+    with pytest.raises(ValueError, match="multiples of 8"):
+        codec.encode(torch.zeros(1, 3, 60, 64))
+
+
+def test_bytes_round_trip():
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(autoencoder.to_bytes(autoencoder.to_unit(levels)), levels)
+
+
+@pytest.mark.parametrize("size", [64, 32])
+def test_unseen_pictures_come_back(codec, pictures, size):
+    copies = measure_cards.rebuilt(codec, pictures[size])
+    stated = cards.read_card("autoencoder")["scores"][f"iid@{size}"]["psnr"]
+    each = [psnr(a, b) for a, b in zip(copies, pictures[size], strict=True)]
+    assert sum(each) / len(each) == pytest.approx(stated, abs=1.5)
+
+
+def test_latents_have_about_unit_variance_in_every_channel(latents):
+    spread = latents[64].transpose(0, 1).flatten(1).std(1)
+    assert spread.min() > 0.4
+    assert spread.max() < 2
+
+
+def test_small_errors_in_latents_stay_small_in_pictures(codec, pictures, latents):
+    """A flow lands near a latent, not on it: a tenth of its spread must cost little."""
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(latents[64].shape, generator=generator)
+    copies = autoencoder.to_bytes(codec.decode(latents[64]))
+    near = autoencoder.to_bytes(codec.decode(latents[64] + noise))
+    assert psnr(near, copies) > 28
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [64, 32])
+def test_the_card_is_what_is_measured(codec, size):
+    card = cards.read_card("autoencoder")["scores"][f"iid@{size}"]
+    scenes = measure_cards.scenes_of("iid", 500)
+    scores = measure_cards.autoencoder_scores(codec, evaluator.load(), scenes, size)
+    assert scores.pop("psnr") == pytest.approx(card["psnr"], abs=0.3)
+    for name, value in scores.items():
+        spread = 3 * (max(card[name] * (1 - card[name]), 0.01) / 500) ** 0.5
+        assert value == pytest.approx(card[name], abs=spread), name

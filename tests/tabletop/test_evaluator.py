@@ -1,0 +1,239 @@
+"""The frozen judge: its files, its verdicts on unseen scenes, its soft score, its extractor."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.tabletop import cards, detector, evaluator, measure_cards
+from benchmarks.tabletop.captions import captions
+from benchmarks.tabletop.facts import Description, Detection, Fact, detections_of
+from benchmarks.tabletop.minimal_pairs import minimal_pairs
+from benchmarks.tabletop.render import render
+from benchmarks.tabletop.scenes import COLORS, MATERIALS, SHAPES
+from benchmarks.tabletop.soft_match import Sighting, fact_probability, statement_probability
+from crossflow.errors import InputError
+
+LEVELS = ("L1", "L2", "L3", "L4")
+BARS = {64: 0.95, 32: 0.90}  # joint scene score asked of true pictures, for each level
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return evaluator.load()
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return measure_cards.scenes_of("iid", 120)
+
+
+@pytest.fixture(scope="module")
+def pictures(scenes):
+    return {size: render(scenes, size) for size in (64, 32)}
+
+
+def test_weights_are_small_and_the_card_is_complete():
+    assert (cards.WEIGHTS / "evaluator.safetensors").stat().st_size <= cards.LARGEST
+    card = cards.read_card("evaluator")
+    for field in ("version", "sha256", "command", "seed", "scenes", "minutes", "torch", "scores"):
+        assert field in card
+    assert card["n"] >= 500
+
+
+@pytest.mark.parametrize("size", [64, 32])
+def test_the_card_states_the_bars(size):
+    scores = cards.read_card("evaluator")["scores"][f"iid@{size}"]
+    for level in LEVELS:
+        assert scores[f"scene_score_{level}"] >= BARS[size]
+    assert scores["minimal_pairs"] >= 0.95
+    assert scores["average_picture"] < 0.05
+
+
+def test_altered_weights_are_refused(tmp_path):
+    for suffix in (".json", ".safetensors"):
+        shutil.copy(cards.WEIGHTS / f"evaluator{suffix}", tmp_path)
+    blob = bytearray((tmp_path / "evaluator.safetensors").read_bytes())
+    blob[-1] ^= 1
+    (tmp_path / "evaluator.safetensors").write_bytes(blob)
+    with pytest.raises(InputError, match="sha256"):
+        cards.read_weights("evaluator", tmp_path)
+
+
+def test_missing_or_broken_files_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"evaluator\.json"):
+        cards.read_weights("evaluator", tmp_path)
+    (tmp_path / "evaluator.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match="JSON"):
+        cards.read_card("evaluator", tmp_path)
+    (tmp_path / "evaluator.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(InputError, match="object"):
+        cards.read_card("evaluator", tmp_path)
+    (tmp_path / "evaluator.json").write_text(json.dumps({"sha256": "0"}), encoding="utf-8")
+    with pytest.raises(InputError, match="weights are missing"):
+        cards.read_weights("evaluator", tmp_path)
+
+
+def test_written_weights_come_back_exactly(tmp_path):
+    state = {"a": torch.randn(3, 4), "steps": torch.tensor(7)}
+    cards.write_weights("evaluator", state, {"version": 1}, tmp_path)
+    again = cards.read_weights("evaluator", tmp_path)
+    assert again["a"].dtype == torch.float32
+    assert torch.equal(again["a"], state["a"].half().float())
+    assert again["steps"] == 7
+
+
+@pytest.mark.parametrize("value", [torch.full((1,), 1e6), torch.zeros(3_000_000)])
+def test_weights_that_cannot_ship_are_refused(tmp_path, value):
+    with pytest.raises(ValueError, match="a"):
+        cards.write_weights("evaluator", {"a": value}, {}, tmp_path)
+
+
+def test_loading_is_cached_and_leaves_the_random_state_alone(judge):
+    evaluator.load.cache_clear()
+    before = torch.random.get_rng_state()
+    first = evaluator.load()
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert evaluator.load() is first
+
+
+def test_detections_name_the_solids_of_a_picture(judge, scenes, pictures):
+    scores = measure_cards.solid_scores(scenes, judge.detect(pictures[64]))
+    assert scores["solids_found"] > 0.95
+    assert scores["solids_surplus"] < 0.05
+    assert min(scores[f"{name}_right"] for name in ("shape", "color", "material")) > 0.9
+
+
+@pytest.mark.parametrize("size", [64, 32])
+def test_true_pictures_hold_what_their_captions_state(judge, scenes, pictures, size):
+    seen = judge.detect(pictures[size])
+    scores = measure_cards.level_scores(scenes, seen)
+    # 120 scenes: a binomial's two standard errors below the bar.
+    assert scores["all"] > BARS[size] - 0.04
+    assert measure_cards.flipped_pairs(scenes, seen) > 0.92
+
+
+def test_the_pictures_of_other_scenes_do_not(judge, scenes, pictures):
+    others = judge.detect(pictures[64].roll(1, 0))
+    assert measure_cards.level_scores(scenes, others)["all"] < 0.15
+
+
+def test_score_is_the_verdict_on_the_picture(judge, scenes, pictures):
+    texts = [captions(one)[0].text for one in scenes]
+    verdicts = judge.score(pictures[64], texts)
+    assert np.mean(verdicts) > 0.9
+    assert np.mean(judge.score(pictures[64], [captions(s)[0].text for s in scenes[::-1]])) < 0.4
+    assert judge.score(pictures[64][:1], ["no caption of this world"]) == [False]
+
+
+def test_soft_score_prefers_the_true_caption(judge, scenes, pictures):
+    pairs = [pairs[0] for one in scenes if (pairs := minimal_pairs(one))]
+    kept = torch.tensor([bool(minimal_pairs(one)) for one in scenes])
+    true = judge.match(pictures[64][kept], [pair.true for pair in pairs])
+    false = judge.match(pictures[64][kept], [pair.false for pair in pairs])
+    assert all(0 <= value <= 1 for value in true + false)
+    assert np.mean(np.greater(true, false)) > 0.9
+    assert judge.match(pictures[64][:1], ["no caption of this world"]) == [0.0]
+
+
+def test_results_do_not_depend_on_the_batch(judge, pictures):
+    whole = judge.features(pictures[64][:6])
+    parts = torch.cat([judge.features(one[None]) for one in pictures[64][:6]])
+    assert whole.shape == (6, 64)
+    torch.testing.assert_close(whole, parts, atol=1e-4, rtol=1e-4)
+    assert judge.features(pictures[64][:0]).shape == (0, 64)
+
+
+@pytest.mark.parametrize(
+    "images", [torch.zeros(1, 3, 48, 48, dtype=torch.uint8), torch.zeros(1, 3, 64, 64)]
+)
+def test_other_pictures_are_refused(judge, images):
+    with pytest.raises(ValueError, match="evaluator sees"):
+        judge.detect(images)
+
+
+def certain(truth: Detection) -> Sighting:
+    rows = [
+        np.eye(len(names))[names.index(value)]
+        for names, value in (
+            (SHAPES, truth.shape),
+            (COLORS, truth.color),
+            (MATERIALS, truth.material),
+        )
+    ]
+    return Sighting(truth, *rows)
+
+
+def test_soft_score_of_certain_sightings_is_one_for_true_captions(scenes):
+    for one in scenes[:40]:
+        seen = [certain(d) for d in detections_of(one)]
+        for caption in captions(one):
+            assert statement_probability(caption.statement, seen) == pytest.approx(1)
+
+
+def test_soft_score_of_doubtful_sightings():
+    half = Detection("cube", "red", "matte", 0.3, 0.2, 0.5, 1.0, confidence=0.5)
+    seen = [certain(half), certain(half)]
+    cube = Description(shape="cube")
+    assert fact_probability(Fact("object", cube), seen) == pytest.approx(0.75)
+    assert fact_probability(Fact("count", cube, 1), seen) == pytest.approx(0.5)
+    assert fact_probability(Fact("count", cube, 5), seen) == 0
+    assert fact_probability(Fact("object", cube), []) == 0
+    beside = Fact("relation", cube, "left of", cube)
+    assert fact_probability(beside, seen) == 0
+
+
+def test_extractor_is_registered_once_and_gives_the_features(judge, pictures):
+    from torch_fidelity import calculate_metrics
+    from torch_fidelity.utils import create_feature_extractor
+
+    assert evaluator.register() == evaluator.register() == "tabletop"
+    network = create_feature_extractor("tabletop", ["features", "logits"], cuda=False)
+    features, logits = network(pictures[64][:8])
+    torch.testing.assert_close(features, judge.features(pictures[64][:8]))
+    assert logits.shape == (8, detector.PAIRS)
+
+    class Set(torch.utils.data.Dataset):
+        def __init__(self, images):
+            self.images = images
+
+        def __len__(self):
+            return len(self.images)
+
+        def __getitem__(self, row):
+            return self.images[row]
+
+    scores = calculate_metrics(
+        input1=Set(pictures[64][:70]),
+        input2=Set(pictures[64][:70]),
+        feature_extractor="tabletop",
+        cuda=False,
+        cache=False,
+        fid=True,
+        verbose=False,
+    )
+    assert abs(scores["frechet_inception_distance"]) < 1e-3
+
+
+def test_features_tell_blurred_pictures_from_sharp_ones(judge, pictures):
+    sharp = pictures[64]
+    small = torch.nn.functional.interpolate(sharp.float(), 16, mode="bicubic", antialias=True)
+    blurred = torch.nn.functional.interpolate(small, 64, mode="bicubic").clamp(0, 255)
+    first, second = judge.features(sharp[:60]).mean(0), judge.features(sharp[60:]).mean(0)
+    other = judge.features(blurred.round().to(torch.uint8)[:60]).mean(0)
+    assert (first - other).norm() > 3 * (first - second).norm()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [64, 32])
+def test_the_card_is_what_is_measured(judge, size):
+    """500 scenes against the card's share: three standard errors of their difference."""
+    card = cards.read_card("evaluator")
+    scores = measure_cards.evaluator_scores(judge, measure_cards.scenes_of("iid", 500), size)
+    for name, stated in card["scores"][f"iid@{size}"].items():
+        spread = 3 * (max(stated * (1 - stated), 0.01) / 500) ** 0.5
+        assert scores[name] == pytest.approx(stated, abs=spread), name
