@@ -44,9 +44,7 @@ class StepDraws:
 
     def permutation(self, name: str) -> Int[Tensor, " total"]:
         """A random order of all rows of the global batch (not of the local ones)."""
-        return torch.randperm(
-            self.total, generator=_generator("train", self.seed, self.step, name)
-        )
+        return torch.randperm(self.total, generator=_generator("train", self.seed, self.step, name))
 
 
 class ItemDraws:

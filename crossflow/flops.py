@@ -37,7 +37,7 @@ def meta_pair(problem: Problem, batch: int) -> Pair:
             values = torch.empty(batch, shape.length, shape.width)
         if not isinstance(shape, MapShape):
             mask = torch.empty(batch, shape.length, dtype=torch.bool)
-    return Pair(Source(values, mask), target, torch.arange(batch))
+    return Pair(Source(values, mask), target, torch.arange(batch, device="cpu"))
 
 
 def count_evaluation(net: nn.Module, method: Method) -> int:

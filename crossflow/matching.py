@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -32,7 +33,7 @@ class MethodFile(Protocol):
     NAME: str
 
     def applies(self, problem: Problem) -> str | None: ...
-    def method(self, problem: Problem, size: Size, **options: Any) -> Method: ...
+    def method(self, problem: Problem, size: Size, *args: Any, **options: Any) -> Method: ...
 
 
 @dataclass(frozen=True)
@@ -113,18 +114,39 @@ def build_arm(
     if reason is not None:
         raise InputError(f"method {module.NAME} does not apply: {reason}")
     named = SIZES[size]
-    with torch.device("meta"):
-        modules = _modules(coupling, problem, named, named, {})
-    reference = Arm("", *modules, named, batch)
-    matched = _matched_size(module, problem, named, reference.cost, options or {})
+    reference = _reference(problem, named)
+    matched = named
+    if module is not coupling:
+        matched = _matched_size(module, problem, named, options or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         method, net = _modules(module, problem, named, matched, options or {})
     method.interpolant, method.time_law = PATHS[path], TIMES[times]
     arm = Arm(module.NAME, method, net, matched, batch)
-    arm.params_ratio = arm.cost.params_inference / reference.cost.params_inference
-    arm.flops_ratio = arm.cost.flops_eval / reference.cost.flops_eval
+    arm.params_ratio = arm.cost.params_inference / reference.params
+    arm.flops_ratio = arm.cost.flops_eval / reference.flops
     return arm
+
+
+class _Matched(NamedTuple):
+    """What arms are matched on: parameters at inference, FLOPs per network evaluation."""
+
+    params: float
+    flops: float
+
+
+@lru_cache
+def _reference(problem: Problem, named: Size) -> _Matched:
+    return _probe(coupling, problem, named, named, {})
+
+
+def _probe(
+    module: MethodFile, problem: Problem, named: Size, backbone: Size, options: dict[str, Any]
+) -> _Matched:
+    with torch.device("meta"):
+        method, net = _modules(module, problem, named, backbone, options)
+    params = parameters_of(net) + inference_parameters(method)
+    return _Matched(params, flops.count_evaluation(net, method))
 
 
 def _modules(
@@ -136,7 +158,7 @@ def _modules(
 
 
 def _matched_size(
-    module: MethodFile, problem: Problem, named: Size, reference: Cost, options: dict[str, Any]
+    module: MethodFile, problem: Problem, named: Size, options: dict[str, Any]
 ) -> Size:
     """Depth, then MLP width, of the backbone that costs what the reference costs.
 
@@ -146,22 +168,17 @@ def _matched_size(
     three probes give them for every size.
     """
 
-    def probe(depth: int, hidden: int) -> tuple[float, float]:
-        size = replace(named, depth=depth, hidden=hidden)
-        with torch.device("meta"):
-            method, net = _modules(module, problem, named, size, options)
-        params = parameters_of(net) + inference_parameters(method)
-        return params / reference.params_inference, (
-            flops.count_evaluation(net, method) / reference.flops_eval
-        )
-
-    base, deep, wide = probe(1, 1), probe(2, 1), probe(1, 2)
+    base, deep, wide = (
+        _probe(module, problem, named, replace(named, depth=depth, hidden=hidden), options)
+        for depth, hidden in ((1, 1), (2, 1), (1, 2))
+    )
+    reference = _reference(problem, named)
 
     def errors(depth: int, hidden: int) -> tuple[float, float]:
         """Relative deviation: the larger of both, and that of FLOPs alone."""
         params, work = (
-            b + (depth - 1) * (d - b) + depth * (hidden - 1) * (w - b)
-            for b, d, w in zip(base, deep, wide, strict=True)
+            (b + (depth - 1) * (d - b) + depth * (hidden - 1) * (w - b)) / r
+            for b, d, w, r in zip(base, deep, wide, reference, strict=True)
         )
         return max(abs(params - 1), abs(work - 1)), abs(work - 1)
 

@@ -45,12 +45,12 @@ class Nulls:
 def choose_nulls(groups: Int[Tensor, " b"], draws: StepDraws, rate: float) -> Nulls | None:
     """Null rows of one global batch, or None at rate 0.
 
-    groups: image of each row of this process. Raises InputError where the batch has too few images
-    for every null row to get another one.
+    groups: image of each row of this process, on the CPU. Raises InputError where the batch has
+    too few images for every null row to get another one.
     """
     if rate == 0:
         return None
-    images = _whole_batch(groups.cpu(), draws).tolist()
+    images = _whole_batch(groups, draws).tolist()
     count = max(2, round(rate * draws.total))
     rows: list[int] = []
     taken: dict[int, int] = {}

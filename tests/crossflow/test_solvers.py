@@ -1,6 +1,7 @@
 """Solvers converge at their order, count evaluations, and agree with one another."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def test_order_of_convergence(solver: str) -> None:
         (solve(field, x0, Grid(steps, solver)).x - solution(x0)).abs().max().item()
         for steps in (16, 32, 64)
     ]
-    for coarse, fine in zip(errors, errors[1:], strict=False):
+    for coarse, fine in pairwise(errors):
         assert math.log2(coarse / fine) == pytest.approx(ORDER[solver], abs=0.25)
 
 

@@ -1,0 +1,81 @@
+"""Regression: the same network, one pass, no noise, no guidance."""
+
+import pytest
+import torch
+
+from baselines import flow_matching, regression
+from crossflow.draws import ItemDraws, StepDraws
+from crossflow.matching import build_arm
+from crossflow.methods import training_loss
+from crossflow.networks import SIZES, DiT, Size
+from crossflow.problem import MapShape, Pair, Problem, Source, TokenShape
+from crossflow.solvers import Grid
+from crossflow.statistics import source_statistics
+
+MAP = MapShape(1, 4, 4)
+PROBLEM = Problem(MAP, MAP, 1, "identity", None, 0.1)
+SMALL = Size(depth=2, width=32, heads=2, hidden=64)
+
+
+def batch(step: int) -> Pair:
+    x = torch.randn(32, *MAP.sizes, generator=torch.Generator().manual_seed(step))
+    return Pair(Source(x), x.flip(-1) + 1, torch.arange(32))
+
+
+def draws(step: int) -> StepDraws:
+    return StepDraws(0, step, range(32), 32)
+
+
+def test_applies_to_maps_only() -> None:
+    assert regression.applies(PROBLEM) is None
+    text = Problem(TokenShape(5, vocabulary=9), MAP, 1, "variational", "contrastive")
+    reason = regression.applies(text)
+    assert reason is not None
+    assert "text" in reason
+
+
+def test_network_is_that_of_flow_matching(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIZES, "toy", SMALL)
+    ours, theirs = (build_arm(m, PROBLEM, "toy", batch=8) for m in (regression, flow_matching))
+    assert ours.size == theirs.size
+    assert ours.cost == theirs.cost
+    state = theirs.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in ours.state_dict().items())
+
+
+def test_input_is_the_source_alone_and_the_answer_is_the_target() -> None:
+    method, pair = regression.method(PROBLEM, SMALL), batch(0)
+    ends = method.train_ends(pair, draws(0))
+    assert ends.x1 is not None
+    assert ends.null is not None
+    assert not ends.null.any()
+    t = method.times(32, draws(0))
+    xt, ut = method.path(ends.x0, ends.x1, t)
+    assert (xt == 0).all()
+    assert (t == 0).all()
+    assert ut is pair.target
+    assert ends.cond is pair.source.values
+
+
+def test_learns_the_map_and_samples_it_in_one_evaluation() -> None:
+    torch.manual_seed(0)
+    method = regression.method(PROBLEM, SMALL)
+    net = DiT(PROBLEM, SMALL, method.condition, method.cond_width)
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for step in range(200):
+        optimizer.zero_grad()
+        training_loss(net, method, batch(step), draws(step)).total.backward()
+        optimizer.step()
+    pair = batch(10_000)
+    ends = method.sample_ends(pair.source, ItemDraws(0, range(32)))
+    sampled = method.sample(net, ends, Grid(50), 1.0)
+    assert sampled.nfe == 1
+    assert (sampled.x - pair.target).square().mean() < 0.2  # of 2: the target's mean square
+    with pytest.raises(ValueError, match="guidance must be 1"):
+        method.sample(net, ends, Grid(50), 2.0)
+
+
+def test_source_statistics() -> None:
+    result = source_statistics(regression.method(PROBLEM, SMALL), [batch(0)])
+    assert (result.mean_sigma, result.std_mean, result.kl) == (0, 0, None)
+    assert result.distance == pytest.approx(batch(0).target.square().mean().item(), rel=1e-5)

@@ -1,0 +1,192 @@
+"""The method crossflow: ends, null rows, charges, gradients, and what its source is."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from baselines import flow_matching
+from crossflow import coupling
+from crossflow.draws import ItemDraws, StepDraws
+from crossflow.methods import training_loss
+from crossflow.networks import DiT, Size
+from crossflow.problem import MapShape, Pair, Problem, Source, TokenShape
+from crossflow.statistics import source_statistics
+
+BACKBONE = Size(depth=4, width=64, heads=2, hidden=256)
+MAP = MapShape(2, 8, 8)
+TEXT = Problem(TokenShape(6, vocabulary=9), MAP, 2, "variational", "contrastive", 0.25)
+DEPTH = Problem(MapShape(3, 8, 8), MAP, 2, "variational", "reconstruction", 0.25)
+PLAIN = Problem(MAP, MAP, 2, "identity", None, 0.25)
+
+
+def pair(problem: Problem, rows: int = 16, seed: int = 0) -> Pair:
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randn(rows, *problem.target.sizes, generator=generator)
+    if isinstance(problem.source, MapShape):
+        source = Source(torch.randn(rows, *problem.source.sizes, generator=generator))
+    else:
+        assert problem.source.vocabulary is not None
+        shape = (rows, problem.source.length)
+        ids = torch.randint(0, problem.source.vocabulary, shape, generator=generator)
+        source = Source(ids, torch.ones(shape, dtype=torch.bool))
+    return Pair(source, target, torch.arange(rows) // 2)  # two rows an image
+
+
+def draws(step: int = 0, rows: int = 16) -> StepDraws:
+    return StepDraws(0, step, range(rows), rows)
+
+
+def build(problem: Problem, **options: float | bool) -> coupling.CrossFlow:
+    torch.manual_seed(0)
+    return coupling.method(problem, BACKBONE, **options)
+
+
+@pytest.mark.parametrize("problem", [TEXT, DEPTH, PLAIN])
+def test_null_rows_get_another_image_and_the_rest_their_own(problem: Problem) -> None:
+    batch = pair(problem)
+    for step in range(20):
+        ends = build(problem).train_ends(batch, draws(step))
+        assert ends.x1 is not None
+        assert ends.null is not None
+        assert ends.null.sum() == 4
+        assert torch.equal(ends.x1[~ends.null], batch.target[~ends.null])
+        for row in ends.null.nonzero()[:, 0].tolist():
+            images = (batch.target == ends.x1[row]).flatten(1).all(1).nonzero()[:, 0]
+            assert batch.groups[images[0]] != batch.groups[row]
+        if problem is not PLAIN:
+            break
+
+
+def test_null_rows_are_the_same_in_both_arms() -> None:
+    batch = pair(TEXT)
+    torch.manual_seed(0)
+    baseline = flow_matching.method(TEXT, BACKBONE)
+    for step in range(5):
+        ours = build(TEXT).train_ends(batch, draws(step)).null
+        theirs = baseline.train_ends(batch, draws(step)).null
+        assert ours is not None
+        assert theirs is not None
+        assert torch.equal(ours, theirs)
+
+
+def test_no_null_rows_at_rate_zero() -> None:
+    problem = replace(TEXT, null_rate=0)
+    ends = build(problem).train_ends(pair(problem), draws())
+    assert ends.null is None
+    assert ends.x1 is not None
+    assert build(problem).sample_ends(pair(problem).source, ItemDraws(0, range(16))).null is None
+
+
+def test_charges_see_the_original_pair() -> None:
+    batch, method = pair(TEXT), build(TEXT)
+    with_nulls = method.train_ends(batch, draws()).charges
+    method.problem = replace(TEXT, null_rate=0)
+    without = method.train_ends(batch, draws()).charges
+    assert set(with_nulls) == {"kl", "contrastive"} == set(method.weights)
+    for name, charge in with_nulls.items():
+        assert charge == without[name]
+    assert set(build(DEPTH).train_ends(pair(DEPTH), draws()).charges) == {"kl", "reconstruction"}
+    assert build(PLAIN).train_ends(pair(PLAIN), draws()).charges == {}
+
+
+def test_x0_is_a_draw_from_the_encoder_in_training_and_in_sampling() -> None:
+    batch, method = pair(TEXT), build(TEXT)
+    mean, logvar = method.source_moments(batch.source)
+    assert logvar is not None
+    noise = draws(3).normal("source", MAP.sizes)
+    x0 = method.train_ends(batch, draws(3)).x0
+    torch.testing.assert_close(x0, mean + torch.exp(logvar / 2) * noise)
+    sampled = method.sample_ends(batch.source, ItemDraws(0, range(16))).x0
+    noise = ItemDraws(0, range(16)).normal("source", MAP.sizes)
+    torch.testing.assert_close(sampled, mean + torch.exp(logvar / 2) * noise)
+
+
+def test_samples_do_not_depend_on_the_batch() -> None:
+    batch, method = pair(DEPTH), build(DEPTH)
+    whole = method.sample_ends(batch.source, ItemDraws(0, range(16))).x0
+    part = method.sample_ends(Source(batch.source.values[5:7]), ItemDraws(0, [5, 6])).x0
+    torch.testing.assert_close(whole[5:7], part, atol=1e-6, rtol=1e-5)
+
+
+def test_identity_starts_from_the_source() -> None:
+    batch = pair(PLAIN)
+    assert build(PLAIN).train_ends(batch, draws()).x0 is batch.source.values
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_flow_gradient_reaches_the_encoder_unless_stopped(stop: bool) -> None:
+    torch.manual_seed(0)
+    method = build(replace(DEPTH, charge=None), stop_gradient=stop, kl_weight=0)
+    net = DiT(DEPTH, BACKBONE)
+    training_loss(net, method, pair(DEPTH), draws()).total.backward()
+    largest = max(0.0 if p.grad is None else p.grad.abs().max().item() for p in method.parameters())
+    assert (largest == 0) == stop
+
+
+def test_loss_is_the_flow_and_the_weighted_charges() -> None:
+    torch.manual_seed(0)
+    net, method = DiT(DEPTH, BACKBONE), build(DEPTH, kl_weight=2.0, reconstruction_weight=3.0)
+    loss = training_loss(net, method, pair(DEPTH), draws())
+    terms = loss.terms
+    expected = terms["flow"] + 2 * terms["kl"] + 3 * terms["reconstruction"]
+    torch.testing.assert_close(loss.total.detach(), expected)
+    assert not terms["flow"].requires_grad
+    # The network starts at zero velocity, so the first flow loss is E|ut|^2.
+    ends = method.train_ends(pair(DEPTH), draws())
+    assert ends.x1 is not None
+    assert terms["flow"].item() == pytest.approx(
+        ((ends.x1 - (1 - 1e-5) * ends.x0) ** 2).mean().item(), rel=1e-4
+    )
+
+
+def test_source_statistics_of_known_sources() -> None:
+    class Known(coupling.CrossFlow):
+        def source_moments(self, source: Source) -> tuple[torch.Tensor, torch.Tensor]:
+            mean = source.values[:, :2]
+            return mean, torch.full_like(mean, math.log(0.25))
+
+    torch.manual_seed(0)
+    method = Known(DEPTH, BACKBONE)
+    pairs = [pair(DEPTH, 200, seed) for seed in (1, 2)]
+    result = source_statistics(method, pairs)
+    assert result.mean_sigma == pytest.approx(0.5)
+    assert result.std_mean == pytest.approx(1, abs=0.02)
+    assert result.kl == pytest.approx(0.5 * (1 + 0.25 - 1 + math.log(4)), abs=0.02)
+    assert result.distance == pytest.approx(1 + 1 + 0.25, abs=0.03)  # independent ends
+    assert source_statistics(method, [*pairs[:1], *pairs[1:]]) == result
+
+
+def test_source_statistics_of_noise_and_of_the_identity() -> None:
+    pairs = [pair(PLAIN, 400)]
+    noise = source_statistics(flow_matching.method(PLAIN, BACKBONE), pairs)
+    assert (noise.mean_sigma, noise.std_mean, noise.kl) == (1, 0, 0)
+    assert noise.distance == pytest.approx(2, abs=0.05)
+    identity = source_statistics(build(PLAIN), pairs)
+    assert identity.mean_sigma == 0
+    assert identity.kl is None
+    with pytest.raises(ValueError, match="two items"):
+        source_statistics(build(PLAIN), [])
+
+
+def test_flow_between_two_gaussians_is_learned() -> None:
+    # x0 ~ N(0, 1) is the source, x1 = 0.5 x0 + 2: the velocity is 2 - 0.5 x0 and the loss can
+    # reach zero.
+    shape = MapShape(1, 2, 2)
+    problem = Problem(shape, shape, 1, "identity", None, 0)
+    torch.manual_seed(0)
+    method = coupling.method(problem, BACKBONE)
+    net = DiT(problem, Size(depth=2, width=32, heads=2, hidden=64))
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    losses = []
+    for step in range(150):
+        x0 = torch.randn(32, *shape.sizes, generator=torch.Generator().manual_seed(step))
+        batch = Pair(Source(x0), 0.5 * x0 + 2, torch.arange(32))
+        loss = training_loss(net, method, batch, draws(step, 32))
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+        losses.append(loss.terms["flow"].item())
+    assert losses[0] > 3.5
+    assert sum(losses[-10:]) / 10 < 0.1
