@@ -85,7 +85,7 @@ def _launch(job: Callable[[Config], int], overrides: list[str], command: str) ->
     """Lets hydra run the jobs; returns their statuses."""
     _register()
     statuses: list[int] = []
-    parent = os.getpid()
+    parent, typed = os.getpid(), sys.argv
 
     @hydra.main(version_base="1.3", config_path="pkg://benchmarks.conf", config_name="config")
     def application(node: DictConfig) -> None:
@@ -93,6 +93,7 @@ def _launch(job: Callable[[Config], int], overrides: list[str], command: str) ->
         if settings.mode == RunMode.MULTIRUN:
             chosen = " ".join(word for word in settings.overrides.task if word[-5:] != "=null")
             print(f"{command}: job {settings.job.num}: {chosen}", file=sys.stderr)
+        sys.argv = typed  # what the user typed is what a record should tell
         status = _run_job(job, node, command)
         statuses.append(status)
         if status and os.getpid() != parent:  # a cluster job: our list lives in another process

@@ -246,6 +246,19 @@ def test_the_environment_is_left_as_it_was(call, monkeypatch):
     assert sys.argv == arguments
 
 
+def test_a_job_sees_what_the_user_typed(call, monkeypatch):
+    """Records keep the command; hydra's additions are no part of it."""
+    monkeypatch.setattr(sys, "argv", ["run", "seed=3"])
+    seen = []
+
+    def job(config):
+        seen.append(list(sys.argv))
+        return 0
+
+    call("seed=3", job=job)
+    assert seen == [["run", "seed=3"]]
+
+
 def test_a_users_mistake_in_a_real_process(tmp_path):
     """Through the interpreter: no traceback, no warning, nothing on stdout, no folder."""
     script = (
