@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.metrics.score import Scored
     from benchmarks.sampling import Trial
     from benchmarks.tasks.task import Prepared
+    from crossflow.matching import Arm
     from crossflow.trainer import Trainer
 
 CONVENTION = (
@@ -132,6 +133,15 @@ def failed(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> records.Re
     )
 
 
+def averaged(trainer: Trainer) -> Arm:
+    """The arm with the averaged weights: what is sampled and exported."""
+    from crossflow.matching import Arm
+
+    arm = trainer.ema.module
+    assert isinstance(arm, Arm)
+    return arm
+
+
 def write_curves(
     match: Match, method: str, guidance: Sequence[Trial], steps: Sequence[Trial]
 ) -> None:
@@ -139,7 +149,7 @@ def write_curves(
     rows = [("guidance", t) for t in guidance] + [("steps", t) for t in steps]
     if not rows:
         return
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         "sweep": [sweep for sweep, _ in rows],
         "guidance": [trial.guidance for _, trial in rows],
         "steps": [trial.steps for _, trial in rows],
@@ -268,7 +278,7 @@ def _source(match: Match, trainer: Trainer) -> records.Source:
         store.pairs(list(range(start, min(start + 64, count)))).to(match.device)
         for start in range(0, count, 64)
     )
-    found = source_statistics(trainer.ema.module.method, batches, match.config.seed)
+    found = source_statistics(averaged(trainer).method, batches, match.config.seed)
     return records.Source(
         sigma_mean=found.mean_sigma,
         mu_std=found.std_mean,

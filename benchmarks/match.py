@@ -249,7 +249,7 @@ def _evaluate(
     match: Match, trainer: Trainer, proofs: dict[str, Any]
 ) -> tuple[records.Record, list[Any]]:
     """Guidance and curve on validation, then the test split once; gives record and predictions."""
-    config, prepared, arm = match.config, match.prepared, trainer.ema.module
+    config, prepared, arm = match.config, match.prepared, arm_record.averaged(trainer)
     label = f"{config.task.name} {trainer.name}"
     sampler = _sampler(match, config.sampling.steps)
     with trainer.clock("tuning"):
@@ -286,7 +286,7 @@ def _sampler(match: Match, steps: int) -> Sampler:
 
 def _guidance(match: Match, trainer: Trainer) -> tuple[float, list[Trial]]:
     """The weight a user gave, or the best on validation; 1 for a method without a null branch."""
-    given, arm = match.config.sampling.guidance, trainer.ema.module
+    given, arm = match.config.sampling.guidance, arm_record.averaged(trainer)
     if not arm.method.guided or match.prepared.problem.null_rate == 0:
         return 1.0, []
     if given is not None:

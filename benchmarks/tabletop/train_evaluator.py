@@ -29,7 +29,7 @@ RADIUS = 0.7  # of a centre's peak on the heat map, in cells
 REACH = 1.2  # cells around a centre that learn its attributes
 WEIGHTS = {"offset": 1.0, "shape": 1.0, "color": 1.0, "material": 1.0}
 METRIC = 0.3  # weight of size and depth in metres, which a picture tells only roughly
-RELATIVE = 2.0  # weight of the same within a scene, up to a common factor: what captions state
+RELATIVE = 3.0  # weight of the same within a scene, up to a common factor: what captions state
 SUMMARY = 0.3  # weight of the feature head's loss
 
 
@@ -152,7 +152,7 @@ def _per_image(values: Tensor) -> Tensor:
 def main(arguments: list[str]) -> None:
     """Parse the options, train, write weights and an unmeasured card into the store."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=16_000, help="training scenes")
+    parser.add_argument("--scenes", type=int, default=20_000, help="training scenes")
     parser.add_argument("--minutes", type=float, default=55, help="of training, wall time")
     parser.add_argument("--rate", type=float, default=2e-3, help="largest learning rate")
     parser.add_argument("--seed", type=int, default=0)

@@ -81,11 +81,12 @@ class TextToImageTruth:
         from benchmarks.metrics.score import Scored, mean_score, merge
         from benchmarks.tabletop import evaluator
 
-        found = evaluator.load(self.split.device).detect(to_tensor(predictions))
-        pairs = zip(self.captions, found, strict=True)
-        right = [float(words.verdict(caption, seen)) for caption, seen in pairs]
+        judge, pictures = evaluator.load(self.split.device), to_tensor(predictions)
+        right = [float(verdict) for verdict in judge.score(pictures, self.captions)]
+        match = judge.match(pictures, self.captions)
         facts = Scored({"scene_score": mean_score(right, "higher")})
-        facts.items = {"id": list(self.ids), "scene_score": right}
+        facts.scores["scene_match"] = mean_score(match, "higher")
+        facts.items = {"id": list(self.ids), "scene_score": right, "scene_match": match}
         facts.items["level"] = [caption.level for caption in self.captions]
         for level in sorted(set(facts.items["level"])):
             rows = [r for r, c in zip(right, self.captions, strict=True) if c.level == level]

@@ -27,11 +27,11 @@ def set_distances(
     from benchmarks.tabletop import evaluator
 
     evaluator.register()
-    features = [
+    generated, real = (
         distribution.extract_features(images, EXTRACTOR, metrics=("fid", "kid"), device=device)
         for images in (to_tensor(predictions), _tensor(truths))
-    ]
-    return distribution.distribution_scores(*features, EXTRACTOR)
+    )
+    return distribution.distribution_scores(generated, real, EXTRACTOR)
 
 
 def to_tensor(pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Tensor:

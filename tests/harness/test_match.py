@@ -81,7 +81,8 @@ def test_arms_are_equal_but_for_the_method(places):
     assert chains[0] == chains[1] == chains[2]
     assert all(is_prefix(chains[0], chain) for chain in chains)
     for record in arms:
-        assert record.budget is not None and record.budget.samples == 32
+        assert record.budget is not None
+        assert record.budget.samples == 32
         assert abs(float(str(record.fair.proof["params_ratio_to_crossflow"])) - 1) <= 0.05
         assert abs(float(str(record.fair.proof["evaluation_flops_ratio_to_crossflow"])) - 1) <= 0.05
 
@@ -98,7 +99,8 @@ def test_the_same_command_trains_nothing_and_prints_the_table(places, capsys):
     before |= {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     assert call(f"out={out}", f"work={work}") == 0
     printed = capsys.readouterr()
-    assert "absrel_object" in printed.out and "crossflow" in printed.out
+    assert "absrel_object" in printed.out
+    assert "crossflow" in printed.out
     assert printed.out.count("record: ") == len(METHODS)
     assert "nothing to do" in printed.err
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -122,7 +124,8 @@ def test_our_predictions_score_the_same_as_anybodys(places, tmp_path):
     arguments += [f"out={tmp_path / 'out'}", f"work={work}"]
     assert command.run(evaluate.job, arguments, command="evaluate") == 0
     scored = by_method(tmp_path / "out")["mine"]
-    assert scored.kind == "evaluation" and scored.fair_key is None
+    assert scored.kind == "evaluation"
+    assert scored.fair_key is None
     assert scored.score_key == record.score_key
     assert scored.scores == record.scores
 
@@ -169,7 +172,8 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, method):
     killed = start("killed")
     deadline = time.monotonic() + 300
     while not list((tmp_path / "killed").glob("work/*/*/checkpoints/last.safetensors")):
-        assert killed.poll() is None and time.monotonic() < deadline, killed.stderr.read().decode()
+        assert killed.poll() is None, killed.stderr.read().decode()
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     time.sleep(int.from_bytes(os.urandom(1), "little") / 255)  # anywhere in the training
     killed.send_signal(signal.SIGKILL)
