@@ -17,6 +17,16 @@ Rays = Float[torch.Tensor, "m 3 p"]
 Hits = Float[torch.Tensor, "m p"]
 
 
+def dot(a: Rays, b: Rays) -> Hits:
+    """Dot products over the coordinates; several times faster here than a strided sum or norm."""
+    return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2]
+
+
+def unit(v: Rays) -> Rays:
+    """Vectors scaled to length 1."""
+    return v * dot(v, v).clamp_min(1e-12).rsqrt()[:, None]
+
+
 def camera_rays(pack: Pack, size: int) -> Float[torch.Tensor, "n 3 p"]:
     """Directions of the rays through the pixel centres, forward component 1, row by row."""
     steps = (torch.arange(size, device=pack.focal.device) + 0.5) * (2 / size) - 1
@@ -69,7 +79,7 @@ def _nearest(near: Hits, hit: torch.Tensor) -> Hits:
 def _sphere(o: Rays, d: Rays) -> Hits:
     """Unit sphere of diameter 1 on the ground."""
     oz = o[:, 2] - 0.5
-    a = (d * d).sum(1)
+    a = dot(d, d)
     b = o[:, 0] * d[:, 0] + o[:, 1] * d[:, 1] + oz * d[:, 2]
     c = o[:, 0] ** 2 + o[:, 1] ** 2 + oz * oz - 0.25
     root = b * b - a * c

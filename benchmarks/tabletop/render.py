@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int, Int8, UInt8
 
 from benchmarks.tabletop import shading
-from benchmarks.tabletop.geometry import background, camera_rays, solid_depths
+from benchmarks.tabletop.geometry import background, camera_rays, dot, solid_depths, unit
 from benchmarks.tabletop.packing import Pack, pack
 from benchmarks.tabletop.scenes import Scene
 
@@ -123,7 +123,7 @@ def _background_color(
     what: Int[torch.Tensor, "n p"],
 ) -> Float[torch.Tensor, "n 3 p"]:
     x, y, z = points.unbind(1)
-    length = direction.norm(dim=1)
+    length = dot(direction, direction).sqrt()
     # Seen at a slant a pixel covers more of a plane: divide by the cosine to its normal.
     flat = pixel / (direction[:, 2].abs() / length).clamp_min(0.05)
     table = shading.surface_color(batch.table, x, y, flat)
@@ -161,13 +161,13 @@ def _solid_color(
     shape = batch.shape.gather(1, place)
     gloss = of(batch.gloss[:, :, None])
     normal = shading.normals(local, shape, of(batch.turn), gloss[:, 0])
-    view = direction / direction.norm(dim=1, keepdim=True)
+    view = unit(direction)
     light = batch.light[:, :, None]
-    facing = (normal * light).sum(1).clamp_min(0)
+    facing = dot(normal, light).clamp_min(0)
     shade = shading.shadowed(batch, points + shading.SHADOW_OFFSET * normal, owner)
     # Ambient light comes from above; a weak lamp at the camera keeps dark sides readable.
     sky = 0.72 + 0.28 * normal[:, 2]
-    lamp = 0.25 * (-(normal * view).sum(1)).clamp_min(0)
+    lamp = 0.25 * (-dot(normal, view)).clamp_min(0)
     lit = batch.ambient[:, None] * sky + lamp + batch.direct[:, None] * facing * (1 - shade)
     gain = shading.solid_stripes(
         batch, local, of(batch.stripe[:, :, None])[:, 0] / size[:, 0], pixel / size[:, 0]
@@ -175,8 +175,8 @@ def _solid_color(
     base = of(batch.rgb)
     matte = base * (lit * gain)[:, None]
     mirror = shading.reflected(view, normal)
-    spot = ((mirror * light).sum(1).clamp_min(0) ** 24) * (1 - shade)
-    rim = (1 + (normal * view).sum(1)).clamp(0, 1) ** 3
+    spot = (dot(mirror, light).clamp_min(0) ** 24) * (1 - shade)
+    rim = (1 + dot(normal, view)).clamp(0, 1) ** 3
     glow = shading.window_light(mirror) * (0.55 + 0.45 * rim)
     shiny = matte * 0.62 + glow[:, None] * (0.35 + 0.65 * base) + 0.8 * spot[:, None]
     return torch.lerp(matte, shiny, gloss)

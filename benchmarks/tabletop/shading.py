@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Int
 
-from benchmarks.tabletop.geometry import solid_depths
+from benchmarks.tabletop.geometry import dot, solid_depths, unit
 from benchmarks.tabletop.packing import FAR, Pack, SurfacePack
 from benchmarks.tabletop.scenes import HEIGHT, WIDTH
 
@@ -58,8 +58,7 @@ def normals(local: Points, shape: Int[torch.Tensor, "n p"], turn: Points, gloss:
     flat = [torch.sign(u) * side, torch.sign(v) * other, top.to(x.dtype)]
     bent = [u.pow(5), v.pow(5), w.pow(5)]
     fu, fv, fw = (torch.lerp(f, b, gloss) for f, b in zip(flat, bent, strict=True))
-    box = torch.stack([cos * fu - sin * fv, sin * fu + cos * fv, fw], 1)
-    box = box / box.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    box = unit(torch.stack([cos * fu - sin * fv, sin * fu + cos * fv, fw], 1))
     radius = (x * x + y * y).sqrt().clamp_min(1e-6)
     lid = (z > HEIGHT["cylinder"] - 1e-3).to(x.dtype)
     tube = torch.stack([x / radius * (1 - lid), y / radius * (1 - lid), lid], 1)
@@ -92,10 +91,9 @@ def contact(pack: Pack, x: Values, y: Values) -> Values:
     return torch.exp(-gap).mul((pack.shape >= 0)[:, :, None]).amax(1)
 
 
-def reflected(direction: Points, normal: Points) -> Points:
-    """Mirror directions of (unnormalised) rays, normalised."""
-    mirror = direction - 2 * (direction * normal).sum(1, keepdim=True) * normal
-    return mirror / mirror.norm(dim=1, keepdim=True)
+def reflected(view: Points, normal: Points) -> Points:
+    """Mirror directions of unit view directions at unit normals."""
+    return view - 2 * dot(view, normal)[:, None] * normal
 
 
 def window_light(mirror: Points) -> Values:
