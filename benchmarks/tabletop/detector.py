@@ -56,8 +56,8 @@ class Detector(nn.Module):
         self.side4, self.side8, self.side16 = (nn.Conv2d(c, JOINED, 1) for c in (w4, w8, w16))
         self.join = nn.Sequential(nn.ReLU(), _convolution(JOINED, JOINED))
         self.head = nn.Conv2d(JOINED, sum(PARTS.values()), 1)
-        self.pooled = nn.Sequential(nn.Linear(2 * w2 + 2 * w4 + w8 + w16, FEATURES), nn.Tanh())
-        self.summary = nn.Linear(FEATURES, PAIRS + QUALITIES)
+        self.pooled = nn.Linear(2 * w2 + 2 * w4 + w8 + w16, FEATURES)
+        self.summary = nn.Sequential(nn.ReLU(), nn.Linear(FEATURES, PAIRS + QUALITIES))
         assert self.head.bias is not None
         nn.init.constant_(self.head.bias[:1], -4.0)  # few cells hold a centre
 
