@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -30,6 +30,7 @@ EXTRACTOR = "tabletop"
 SIZES = (64, 32)
 THRESHOLD = 0.35  # of the confidence, for a detection to count; chosen on the split `codec`
 FAINTEST = 0.05  # of the confidence, for a sighting to enter the soft score
+APART = 0.07  # share of the picture: centres of two solids are never nearer
 BATCH = 128
 
 
@@ -53,13 +54,13 @@ class Evaluator:
     def sightings(self, images: UInt8[Tensor, "n 3 s s"]) -> list[list[Sighting]]:
         """Every peak of the heat map with the probabilities of its attributes."""
         found: list[list[Sighting]] = []
-        for batch in _checked(images).split(BATCH):
+        for batch in _batches(images):
             found += _read(self._output(batch).grid)
         return found
 
     def features(self, images: UInt8[Tensor, "n 3 s s"]) -> Float[Tensor, "n 64"]:
         """Features for FID and KID, on the CPU."""
-        parts = [self._output(batch).features.cpu() for batch in _checked(images).split(BATCH)]
+        parts = [self._output(batch).features.cpu() for batch in _batches(images)]
         return torch.cat(parts) if parts else torch.empty(0, detector.FEATURES)
 
     def score(
@@ -152,6 +153,12 @@ def _checked(images: Tensor) -> UInt8[Tensor, "n 3 s s"]:
     return images
 
 
+def _batches(images: Tensor) -> Iterator[UInt8[Tensor, "b 3 s s"]]:
+    """Rows in order, `BATCH` at a time; none for an empty set."""
+    for start in range(0, len(_checked(images)), BATCH):
+        yield images[start : start + BATCH]
+
+
 def _read(grid: dict[str, Float[Tensor, "b c 16 16"]]) -> list[list[Sighting]]:
     """Peaks of the heat maps with what the grid says there."""
     heat = grid["heat"].sigmoid().cpu()
@@ -167,7 +174,7 @@ def _read(grid: dict[str, Float[Tensor, "b c 16 16"]]) -> list[list[Sighting]]:
     offset, size, depth = (pick[name].numpy() for name in ("offset", "log_size", "log_depth"))
     found: list[list[Sighting]] = []
     for b in range(len(heat)):
-        seen = []
+        seen: list[Sighting] = []
         for k in np.flatnonzero(values[b].numpy() >= FAINTEST):
             row, column = divmod(int(cells[b, k]), detector.GRID)
             shape, color, material = (chances[n][b, k] for n in ("shape", "color", "material"))
@@ -181,6 +188,7 @@ def _read(grid: dict[str, Float[Tensor, "b c 16 16"]]) -> list[list[Sighting]]:
                 depth=math.exp(float(depth[b, k, 0])),
                 confidence=float(values[b, k]),
             )
-            seen.append(Sighting(best, shape, color, material))
+            if all(math.hypot(best.u - s.best.u, best.v - s.best.v) > APART for s in seen):
+                seen.append(Sighting(best, shape, color, material))
         found.append(seen)
     return found

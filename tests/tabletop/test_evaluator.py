@@ -212,6 +212,7 @@ def test_extractor_is_registered_once_and_gives_the_features(judge, pictures):
         input2=Set(pictures[64][:70]),
         feature_extractor="tabletop",
         cuda=False,
+        save_cpu_ram=True,  # no worker processes
         cache=False,
         fid=True,
         verbose=False,
