@@ -18,6 +18,7 @@ AIMED_AREA = {1: (0.06, 0.20), 2: (0.05, 0.16), 3: (0.045, 0.12), 4: (0.04, 0.09
 MIN_AREA, MAX_AREA = 0.030, 0.26
 # Least share of a solid inside the frame, and inside the frame and not hidden.
 MIN_INSIDE, MIN_VISIBLE = 0.90, 0.78
+TABLE_HALF = 1.3  # metres from the middle of the table to its edges
 ELEVATION = (10.0, 47.0)
 FIELD_OF_VIEW = (34.0, 70.0)
 # Layouts drawn at once, by the number of solids: crowded ones are seldom free of overlaps.
@@ -81,7 +82,10 @@ def find_layout(shapes: list[str], sizes: np.ndarray, rng: np.random.Generator) 
         u = rng.random((_CANDIDATES[n], 6 + 2 * n))
         drawn = _draw(u, sizes.mean(), tall.mean(), n)
         between = np.linalg.norm(drawn.ground[:, :, None] - drawn.ground[:, None], axis=-1)
-        free = drawn.take(np.flatnonzero((between > gap).all(axis=(1, 2))))
+        # However the group is turned later, it fits on the table.
+        spread = drawn.ground - drawn.ground.mean(axis=1, keepdims=True)
+        fits = np.linalg.norm(spread, axis=-1) + foot < TABLE_HALF
+        free = drawn.take(np.flatnonzero((between > gap).all(axis=(1, 2)) & fits.all(axis=1)))
         # The cheap test first: size in the picture, and the centre well inside.
         x, y, depth, area = _centres(free, ids, half, tall)
         large = (area >= MIN_AREA) & (area <= MAX_AREA)

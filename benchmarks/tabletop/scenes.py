@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from benchmarks.tabletop.layout import Layout, find_layout
+from benchmarks.tabletop.layout import TABLE_HALF, Layout, find_layout
 
 VERSION = 1  # raised whenever a scene, picture or caption of some index would change
 SHAPES = ("sphere", "cube", "cylinder", "cone")
@@ -37,7 +37,6 @@ FOOTPRINT = {"sphere": 0.50, "cube": 0.594, "cylinder": 0.40, "cone": 0.54}
 
 SIZE_RANGE = (0.20, 0.52)
 MAX_SOLIDS = 5
-TABLE_HALF = 1.3
 FLOOR_Z = -0.75
 CEILING_Z = 3.2
 

@@ -1,0 +1,128 @@
+"""Scenes: pure functions of the index, in disjoint splits, with every solid on the table."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from benchmarks.tabletop import scenes
+from benchmarks.tabletop.layout import TABLE_HALF
+from benchmarks.tabletop.scenes import HELD_OUT_PAIRS, SPLITS, Scene, indices, scene
+
+FIRST = [
+    ("cyan", "cone", "matte", 0.46098, 0.0434),
+    ("blue", "cube", "shiny", 0.34644, -0.42889),
+    ("cyan", "sphere", "matte", 0.37169, 0.60547),
+]
+FIRST_FOCAL = 2.68784
+
+
+def some(split: str, count: int) -> list[Scene]:
+    return [scene(int(i)) for i in indices(split, count)]
+
+
+def pairs_in(drawn: list[Scene]) -> set[tuple[str, str]]:
+    return {(s.color, s.shape) for one in drawn for s in one.solids}
+
+
+def test_a_scene_depends_on_its_index_alone() -> None:
+    forwards = [scene(i) for i in range(20)]
+    backwards = [scene(i) for i in reversed(range(20))][::-1]
+    assert forwards == backwards
+    assert len({str(s.solids) for s in forwards}) == 20
+
+
+def test_the_first_scene_has_not_changed() -> None:
+    """A new version of numpy or of this file that draws other scenes must be noticed."""
+    first = scene(0)
+    got = [(s.color, s.shape, s.material, round(s.size, 5), round(s.x, 5)) for s in first.solids]
+    assert got == FIRST
+    assert round(first.camera.focal, 5) == FIRST_FOCAL
+
+
+def test_splits_are_disjoint() -> None:
+    ids = [set(indices(split, 1000).tolist()) for split in SPLITS]
+    assert len(set.union(*ids)) == 1000 * len(SPLITS)
+    for split in SPLITS:
+        assert scenes.split_of(int(indices(split, 1000)[-1])) == split
+        # A split cannot run into the next one.
+        with pytest.raises(ValueError, match="a split holds"):
+            indices(split, 1_000_000_001)
+
+
+def test_unknown_splits_and_indices_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown split 'test': one of train"):
+        indices("test", 1)
+    with pytest.raises(ValueError, match="in no split"):
+        scene(-1)
+    with pytest.raises(ValueError, match="in no split"):
+        scene(10_000_000_000)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "iid", "crowd"])
+def test_held_out_pairs_are_absent(split: str) -> None:
+    assert not pairs_in(some(split, 60 if split == "crowd" else 300)) & set(HELD_OUT_PAIRS)
+
+
+def test_training_has_every_other_pair_and_the_codec_split_all() -> None:
+    everything = {(c, s) for c in scenes.COLORS for s in scenes.SHAPES}
+    assert pairs_in(some("train", 300)) == everything - set(HELD_OUT_PAIRS)
+    assert pairs_in(some("codec", 200)) == everything
+
+
+def test_pairs_split_has_a_held_out_pair_in_every_scene() -> None:
+    assert all(pairs_in([s]) & set(HELD_OUT_PAIRS) for s in some("pairs", 200))
+
+
+def test_counts_are_balanced_and_five_only_in_crowd() -> None:
+    counts = Counter(len(s.solids) for s in some("train", 800))
+    assert sorted(counts) == [1, 2, 3, 4]
+    assert min(counts.values()) > 150
+    assert {len(s.solids) for s in some("crowd", 30)} == {5}
+
+
+def test_solids_stand_apart_on_the_table_and_the_camera_is_in_the_room() -> None:
+    for one in some("train", 300) + some("crowd", 30):
+        for k, a in enumerate(one.solids):
+            edge = max(abs(a.x), abs(a.y)) + scenes.FOOTPRINT[a.shape] * a.size
+            assert edge < TABLE_HALF
+            for b in one.solids[:k]:
+                reach = scenes.FOOTPRINT[a.shape] * a.size + scenes.FOOTPRINT[b.shape] * b.size
+                assert np.hypot(a.x - b.x, a.y - b.y) > reach
+        x, y, z = one.camera.position
+        assert abs(x) < one.room[0]
+        assert abs(y) < one.room[1]
+        assert 0 < z < scenes.CEILING_Z
+
+
+def test_camera_axes_are_orthonormal() -> None:
+    for one in some("iid", 20):
+        axes = np.array([one.camera.right, one.camera.down, one.camera.forward])
+        np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
+        assert np.linalg.det(axes) == pytest.approx(1.0)
+
+
+def test_views_are_projections_of_the_centres() -> None:
+    for one in some("iid", 100):
+        camera = one.camera
+        for solid, view in zip(one.solids, one.views, strict=True):
+            centre = np.array([solid.x, solid.y, scenes.HEIGHT[solid.shape] * solid.size / 2])
+            offset = centre - np.array(camera.position)
+            depth = offset @ np.array(camera.forward)
+            assert view.depth == pytest.approx(depth, abs=1e-9)
+            u = 0.5 + 0.5 * camera.focal * (offset @ np.array(camera.right)) / depth
+            v = 0.5 + 0.5 * camera.focal * (offset @ np.array(camera.down)) / depth
+            assert (view.x, view.y) == pytest.approx((u, v), abs=1e-9)
+
+
+def test_camera_and_sizes_vary_widely() -> None:
+    """Constant depth maps fail only where the camera's place and lens vary."""
+    drawn = some("train", 300)
+    height = np.array([s.camera.position[2] for s in drawn])
+    depth = np.array([v.depth for s in drawn for v in s.views])
+    focal = np.array([s.camera.focal for s in drawn])
+    assert np.quantile(height, 0.9) > 2.5 * np.quantile(height, 0.1)
+    assert np.quantile(depth, 0.9) > 2.2 * np.quantile(depth, 0.1)
+    assert focal.max() > 1.8 * focal.min()
