@@ -186,15 +186,22 @@ def _effort(record: Record) -> list[str]:
 
 def _absences(group: Sequence[Record]) -> list[str]:
     """Why a score or a method is not in the table; each reason once."""
-    reasons: dict[str, None] = {}
+    missing: dict[tuple[str, str], list[str]] = {}
+    unfit: dict[str, None] = {}
     for record in group:
         for name, reason in sorted(record.unavailable.items()):
-            reasons[f"{name} unavailable for {record.method}: {reason}"] = None
+            rows = missing.setdefault((name, reason), [])
+            rows += [record.method] if record.method not in rows else []
         absent = record.fair.proof.get("absent")
         if isinstance(absent, dict):
             for name, why in sorted(absent.items()):
-                reasons[f"{name} does not apply: {why}"] = None
-    return list(reasons)
+                unfit[f"{name} does not apply: {why}"] = None
+    every = {record.method for record in group}
+    notes = []
+    for (name, reason), rows in missing.items():
+        where = "" if set(rows) == every else f" for {', '.join(rows)}"
+        notes.append(f"{name} unavailable{where}: {reason}")
+    return notes + list(unfit)
 
 
 def _as_text(table: Table) -> str:

@@ -132,14 +132,14 @@ class DepthNyu:
     def truth(self, config: Config, report: Report) -> NyuTruth:
         choose("task.split", config.task.split, ("test",))
         listed = None if config.task.split_file is None else Path(config.task.split_file)
-        frames = reader.frames(require_root(config), "test", listed)
+        frames = reader.frames(_root(config), "test", listed)
         return NyuTruth(spread(frames, config.task.limit), "test", config.task.nonfinite)
 
     def prepare(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
         size = choose("task.size", config.task.size, SIZES)
         truth, problem = self.truth(config, report), self.problem(size)
-        frames = reader.frames(require_root(config), "train")
+        frames = reader.frames(_root(config), "train")
         train_frames, held_out = cut(
             frames, lambda f: f.group, config.task.train_limit, config.task.validation_limit
         )
@@ -169,6 +169,11 @@ class DepthNyu:
             frozen={},
             seconds={"stores": time.perf_counter() - started},
         )
+
+
+def _root(config: Config) -> Path:
+    files = " and ".join(f"{name} with {folder}/" for name, folder in reader.SPLITS.values())
+    return require_root(config, files, reader.PUBLISHED)
 
 
 def _depth_size(frame: DepthFrame) -> tuple[int, int]:

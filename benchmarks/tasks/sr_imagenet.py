@@ -158,7 +158,7 @@ class SuperResolutionImagenet:
     def truth(self, config: Config, report: Report) -> ImagenetTruth:
         size, scale = _sizes(config)
         task = config.task
-        found = reader.photos(require_root(config), str(task.split), size, task.limit)
+        found = reader.photos(_root(config), str(task.split), size, task.limit)
         if found.too_small:
             report(
                 f"{found.too_small} {task.split} photographs left out, smaller than {size}", 1, 1
@@ -171,7 +171,7 @@ class SuperResolutionImagenet:
         truth, problem, task = self.truth(config, report), self.problem(size), config.task
         if task.split == "train":
             raise InputError("task.split=train: scored items must not be trained on; use val")
-        photos = reader.photos(require_root(config), "train", size).photos
+        photos = reader.photos(_root(config), "train", size).photos
         chosen, held_out = cut(photos, lambda p: p.id, task.train_limit, task.validation_limit)
 
         def store(part: str, some: Sequence[reader.Photo], statistics: Any = None) -> Store:
@@ -195,6 +195,10 @@ class SuperResolutionImagenet:
             frozen={},
             seconds={"stores": time.perf_counter() - started},
         )
+
+
+def _root(config: Config) -> Path:
+    return require_root(config, "{train,val}/<wnid>/*.JPEG", reader.PUBLISHED)
 
 
 def _sizes(config: Config) -> tuple[int, int]:
