@@ -118,12 +118,16 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {n[len(start) :]: t for n, t in tensors.items() if n.startswith(start)}
 
 
-def export_weights(path: Path, module: nn.Module, about: Mapping[str, str]) -> None:
-    """Weights alone as safetensors, atomically; `about` is stored as the file's metadata."""
+def export_weights(path: Path, module: nn.Module, about: Mapping[str, Any]) -> None:
+    """Weights alone as safetensors, atomically; `about` is stored as JSON in its metadata.
+
+    One metadata key: the library writes several in random order, and equal weights should be
+    equal files.
+    """
     copies = {name: t.detach().cpu().clone() for name, t in module.state_dict().items()}
     temporary = path.with_name(path.name + ".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(copies, temporary, metadata=dict(about))
+    save_file(copies, temporary, metadata={"about": json.dumps(about, sort_keys=True)})
     _sync(temporary)
     temporary.replace(path)
 

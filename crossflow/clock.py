@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+WORK = ("train", "eval", "tuning")  # what has to be done again when it was not saved
 LEDGERS = ("train", "eval", "tuning", "warmup", "checkpoint", "lost", "other")
 BEAT_SECONDS = 1.0
 
@@ -27,7 +28,7 @@ class Clock:
             with clock("train"): ...
             with clock("eval"): ...
 
-    heartbeat: file that holds the sum of all ledgers, renewed about once a second.
+    heartbeat: file that holds all ledgers, renewed about once a second.
     synchronize: called before each reading; on a GPU it waits for the kernels in flight, else
         their time would be charged to whichever ledger happens to be open when they end.
     """
@@ -44,9 +45,9 @@ class Clock:
         self._heartbeat, self._synchronize, self._now = heartbeat, synchronize, now
         self._beaten = -BEAT_SECONDS
         # Read before the first beat of this process overwrites it.
-        self._survived = 0.0
+        self._survived: dict[str, float] = {}
         if heartbeat is not None and heartbeat.exists():
-            self._survived = float(json.loads(heartbeat.read_text())["seconds"])
+            self._survived = json.loads(heartbeat.read_text())
 
     @contextmanager
     def __call__(self, ledger: str) -> Iterator[None]:
@@ -77,7 +78,7 @@ class Clock:
             return
         self._beaten = self._now()
         temporary = self._heartbeat.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"seconds": self.wall}))
+        temporary.write_text(json.dumps(self.state()))
         temporary.replace(self._heartbeat)
 
     def seconds(self, ledger: str) -> float:
@@ -97,10 +98,13 @@ class Clock:
     def restore(self, state: Mapping[str, float]) -> None:
         """Goes on from a checkpoint's ledgers, or from none ({}) when there is no checkpoint.
 
-        What the heartbeat saw beyond them was done and lost: it moves to the ledger `lost`.
-        Time spent in this process before the call stays charged where it was.
+        What the heartbeat saw beyond them was done and lost: work moves to the ledger `lost`, the
+        rest (writing the checkpoint itself, say) stays on its own. Time spent in this process
+        before the call stays charged where it was.
         """
-        self._seconds["lost"] += max(0.0, self._survived - sum(state.values()))
-        self._survived = 0.0
-        for ledger, seconds in state.items():
-            self._seconds[ledger] += seconds
+        for ledger in LEDGERS:
+            saved = state.get(ledger, 0.0)
+            beyond = max(0.0, self._survived.get(ledger, 0.0) - saved)
+            self._seconds[ledger] += saved
+            self._seconds["lost" if ledger in WORK else ledger] += beyond
+        self._survived = {}

@@ -251,7 +251,7 @@ class Trainer:
         """Last checkpoint, and the averaged weights as weights.safetensors."""
         self.save()
         with self.clock("checkpoint"):
-            about = {"method": self.name, "steps": str(self.spent.steps), "weights": "average"}
+            about = {"method": self.name, "steps": self.spent.steps, "weights": "average"}
             checkpoint.export_weights(self.folder / "weights.safetensors", self.ema.module, about)
 
     def abandon(self, error: TrainingError) -> None:

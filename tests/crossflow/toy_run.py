@@ -24,7 +24,7 @@ from crossflow.trainer import Trainer
 from crossflow.training import Training
 
 METHODS = {module.NAME: module for module in (coupling, flow_matching, regression)}
-PROBLEM = Problem(MapShape(3, 8, 8), MapShape(2, 8, 8), 4, "variational", "reconstruction", 0.25)
+PROBLEM = Problem(MapShape(3, 8, 8), MapShape(2, 8, 8), 4, "variational", "reconstruction", 0.1)
 ROWS = 48
 # A backbone that steps in a few milliseconds; not one of the shipped sizes.
 SIZES.setdefault("toy", replace(SIZES["T"], depth=8, width=64, heads=2, hidden=128))

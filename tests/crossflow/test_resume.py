@@ -1,0 +1,176 @@
+"""A killed run goes on bit for bit: 10 steps are 5, a kill, and 5 more."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from crossflow.budget import Budget
+from crossflow.errors import InputError
+from crossflow.train import train_match
+
+METHODS = ("crossflow", "flow_matching")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def outcome(trainer):
+    """All that must be equal: weights, average, optimizer, counters and what was read."""
+    tensors = {
+        **{f"arm.{k}": v for k, v in trainer.arm.state_dict().items()},
+        **{f"ema.{k}": v for k, v in trainer.ema.module.state_dict().items()},
+    }
+    for index, moments in trainer.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+    return tensors, trainer.record(), trainer.chain.state()
+
+
+def assert_same(first, second):
+    assert first[1:] == second[1:]
+    assert first[0].keys() == second[0].keys()
+    for name, tensor in first[0].items():
+        assert torch.equal(tensor, second[0][name]), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ten_steps_are_five_a_kill_and_five(toy, tmp_path, method):
+    unbroken = toy.make_trainer(tmp_path / "unbroken", method)
+    unbroken.run()
+    killed = toy.make_trainer(tmp_path / "killed", method)
+    for _ in range(5):
+        killed.step()
+    killed.save()
+    for _ in range(2):
+        killed.step()  # done after the checkpoint, and lost
+    killed.clock.beat()
+    del killed
+    torch.manual_seed(99)  # a new process has another generator
+    resumed = toy.make_trainer(tmp_path / "killed", method)
+    assert resumed.resume()
+    assert resumed.spent.steps == 5
+    assert resumed.clock.seconds("lost") > 0
+    resumed.run()
+    assert_same(outcome(resumed), outcome(unbroken))
+    assert _stats(tmp_path / "killed" / method) == _stats(tmp_path / "unbroken" / method)
+
+
+def _stats(folder):
+    lines = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    timed = ("device_seconds", "samples_per_second")
+    return [{k: v for k, v in line.items() if k not in timed} for line in lines]
+
+
+def test_a_different_history_is_noticed(toy, tmp_path):
+    """The comparison above can fail: one lost step more changes every weight."""
+    first, second = (toy.make_trainer(tmp_path / n, budget=Budget(steps=10)) for n in "ab")
+    for _ in range(4):
+        first.step()
+    for _ in range(3):
+        second.step()
+    with pytest.raises(AssertionError):
+        assert_same(outcome(first), outcome(second))
+
+
+def test_ledgers_survive_a_resume_and_add_up(toy, tmp_path):
+    start = time.perf_counter()
+    first = toy.make_trainer(tmp_path)
+    outside = time.perf_counter() - start
+    with first.clock("other"):
+        for _ in range(4):
+            first.step()
+        first.save()
+        saved = first.clock.seconds("train")
+        first.step()
+        done = first.clock.seconds("train")
+    first.clock.beat()
+    start_second = time.perf_counter()
+    second = toy.make_trainer(tmp_path)
+    outside += time.perf_counter() - start_second
+    second.resume()
+    assert second.clock.seconds("train") == pytest.approx(saved)
+    second.run()
+    wall = time.perf_counter() - start - outside
+    assert second.clock.wall == pytest.approx(wall, rel=0.01, abs=0.01)
+    assert second.clock.seconds("lost") == pytest.approx(done - saved)
+
+
+def test_a_finished_run_trains_nothing(toy, tmp_path):
+    first = toy.make_trainer(tmp_path, budget=Budget(steps=3))
+    train_match([first])
+    again = toy.make_trainer(tmp_path, budget=Budget(steps=3))
+    steps = []
+    train_match([again], lambda trainer: steps.append(trainer.spent.steps))
+    assert steps == []
+    assert_same(outcome(again), outcome(first))
+    assert again.last == first.last
+
+
+DIFFERENT = {
+    "batch": ({"batch": 4}, "batch was 8, is 4"),
+    "lr": ({"lr": 0.5}, r"lr was 0\.001, is 0\.5"),
+    "budget": ({"budget": Budget(steps=11)}, "budget was '10 steps', is '11 steps'"),
+}
+
+
+@pytest.mark.parametrize("what", DIFFERENT)
+def test_a_resume_with_other_settings_is_refused(toy, tmp_path, what):
+    settings, message = DIFFERENT[what]
+    toy.make_trainer(tmp_path).save()
+    with pytest.raises(InputError, match=f"cannot resume from .*{message}"):
+        toy.make_trainer(tmp_path, **settings).resume()
+
+
+def test_a_resume_with_other_threads_or_versions_is_refused(toy, tmp_path, monkeypatch):
+    toy.make_trainer(tmp_path).save()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(InputError, match="threads was 1, is 2"):
+            toy.make_trainer(tmp_path).resume()
+    finally:
+        torch.set_num_threads(1)
+    monkeypatch.setattr(torch, "__version__", "2.99.0")
+    with pytest.raises(InputError, match=r"torch was .*, is '2\.99\.0'"):
+        toy.make_trainer(tmp_path).resume()
+
+
+def test_a_resume_on_other_data_is_refused(toy, tmp_path):
+    import shutil
+
+    toy.make_trainer(tmp_path).save()
+    shutil.rmtree(tmp_path / "store")
+    toy.make_store(tmp_path / "store", rows=40)
+    with pytest.raises(InputError, match="data was"):
+        toy.make_trainer(tmp_path).resume()
+
+
+@pytest.mark.parametrize(
+    "method", ["crossflow", pytest.param("flow_matching", marks=pytest.mark.slow)]
+)
+def test_sigkill_at_a_random_moment(toy, tmp_path, method):
+    """A real process, killed with SIGKILL somewhere in training, started again by the same line."""
+    steps = 30
+    script = Path(__file__).with_name("toy_run.py")
+    command = [sys.executable, str(script), method, str(steps), str(tmp_path / "killed")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    moment = random.SystemRandom().randrange(2, steps - 5)
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if int(line) >= moment:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL, f"not killed at step {moment}"
+    assert not (tmp_path / "killed" / method / "weights.safetensors").exists()
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, timeout=300)
+    unbroken = toy.make_trainer(tmp_path / "unbroken", method, Budget(samples=8 * steps))
+    train_match([unbroken])
+    resumed = toy.make_trainer(tmp_path / "killed", method, Budget(samples=8 * steps))
+    assert resumed.resume()
+    assert_same(outcome(resumed), outcome(unbroken))
+    exported = [tmp_path / n / method / "weights.safetensors" for n in ("killed", "unbroken")]
+    assert exported[0].read_bytes() == exported[1].read_bytes()

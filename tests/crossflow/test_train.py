@@ -1,0 +1,268 @@
+import copy
+import json
+import math
+import time
+
+import pytest
+import torch
+
+from crossflow.budget import Budget
+from crossflow.checkpoint import load_weights
+from crossflow.draws import ItemDraws
+from crossflow.errors import InputError
+from crossflow.order import is_prefix
+from crossflow.solvers import Grid
+from crossflow.train import proof_of_order, train_match
+from crossflow.trainer import TrainingError
+from crossflow.training import Training
+
+METHODS = ("crossflow", "flow_matching", "regression")
+
+
+def weights(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_moves_weights_average_and_counters(toy, tmp_path, method):
+    trainer = toy.make_trainer(tmp_path, method, warmup=0.0)
+    before = weights(trainer.arm)
+    trainer.step()
+    assert not same(before, weights(trainer.arm))
+    assert same(weights(trainer.ema.module), weights(trainer.arm))  # the first step copies
+    trainer.step()
+    assert not same(weights(trainer.ema.module), weights(trainer.arm))
+    assert (trainer.spent.steps, trainer.spent.samples) == (2, 16)
+    assert trainer.spent.flops == 16 * trainer.arm.cost.flops_train
+    assert trainer.spent.device_seconds == trainer.clock.seconds("train") > 0
+    assert trainer.chain.steps == 2
+
+
+def test_stats_have_every_charge_and_the_budget(toy, tmp_path):
+    trainer = toy.make_trainer(tmp_path, warmup=0.2, cooldown=0.2)
+    trainer.run()
+    lines = list(map(json.loads, (tmp_path / "crossflow/stats.jsonl").read_text().splitlines()))
+    assert [line["steps"] for line in lines] == list(range(1, 11))
+    assert [line["fraction"] for line in lines] == pytest.approx([k / 10 for k in range(1, 11)])
+    # Warm-up over 20 % of the budget, cool-down over the last 20 %; rates are set before a step.
+    expected = [0, 0.5e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 0.5e-3]
+    assert [line["lr"] for line in lines] == pytest.approx(expected, abs=1e-12)
+    last = lines[-1]
+    assert set(last["terms"]) == {"flow", "kl", "reconstruction"}
+    weighted = sum(
+        trainer.arm.method.weights[k] * v for k, v in last["terms"].items() if k != "flow"
+    )
+    assert last["loss"] == pytest.approx(last["terms"]["flow"] + weighted, rel=1e-5)
+    assert last["grad_norm"] > 0
+    assert last["samples_per_second"] > 0
+    assert last["flops"] == trainer.spent.flops
+
+
+def test_arms_see_the_same_ids_in_the_same_order(toy, tmp_path):
+    seen = {}
+    trainers = [toy.make_trainer(tmp_path, method, Budget(samples=80)) for method in METHODS]
+    for trainer in trainers:
+        pairs, seen[trainer.name] = trainer.store.pairs, []
+
+        def spy(rows, captions, pairs=pairs, name=trainer.name):
+            seen[name].append((rows.tolist(), captions.tolist()))
+            return pairs(rows, captions)
+
+        trainer.store.pairs = spy
+    train_match(trainers)
+    # The warm-up reads the first step once more, on the copy.
+    assert seen["crossflow"] == seen["flow_matching"] == seen["regression"]
+    assert len(seen["crossflow"]) == 11
+    assert len({trainer.chain.value for trainer in trainers}) == 1
+
+
+def test_the_shorter_arm_is_a_prefix_of_the_longer(toy, tmp_path):
+    short = toy.make_trainer(tmp_path, "crossflow", Budget(steps=7))
+    long = toy.make_trainer(tmp_path, "flow_matching", Budget(steps=12))
+    short.run()
+    long.run()
+    proofs = proof_of_order([short, long])
+    assert is_prefix(proofs["crossflow"], proofs["flow_matching"])
+    assert not is_prefix(proofs["flow_matching"], proofs["crossflow"])
+    other = toy.make_trainer(tmp_path / "other", "crossflow", Budget(steps=7), batch=4)
+    other.run()
+    assert not is_prefix(proof_of_order([other])["crossflow"], proofs["flow_matching"])
+
+
+def test_a_chain_that_the_order_does_not_give_is_found(toy, tmp_path):
+    trainer = toy.make_trainer(tmp_path, budget=Budget(steps=2))
+    trainer.step()
+    trainer.chain.update(["item1"], [0])
+    with pytest.raises(ValueError, match="did not read what its order says"):
+        proof_of_order([trainer])
+
+
+@pytest.mark.parametrize("kind", ["steps", "samples", "flops"])
+def test_equal_budgets_run_to_their_end(toy, tmp_path, kind):
+    sample = toy.build("crossflow", 8).cost.flops_train
+    limit = {"steps": 4, "samples": 30, "flops": 30 * sample}[kind]
+    trainers = [toy.make_trainer(tmp_path, m, Budget(**{kind: limit})) for m in METHODS[:2]]
+    train_match(trainers)
+    for trainer in trainers:
+        assert trainer.done
+        steps = math.ceil(
+            limit / {"steps": 1, "samples": 8, "flops": 8 * trainer.arm.cost.flops_train}[kind]
+        )
+        assert trainer.spent.steps == steps
+        assert trainer.record()["kind"] == kind
+
+
+def test_seconds_interleave_the_arms_forwards_and_backwards(toy, tmp_path, monkeypatch):
+    trainers = [toy.make_trainer(tmp_path, m, Budget(device_seconds=9)) for m in METHODS[:2]]
+    hands = [0.0]
+    for trainer in trainers:
+        monkeypatch.setattr(trainer.clock, "_now", lambda: hands[0])
+
+        def slow(rows, captions, pairs=trainer.store.pairs):
+            hands[0] += 1  # every step takes a second of the train ledger
+            return pairs(rows, captions)
+
+        monkeypatch.setattr(trainer.store, "pairs", slow)
+    turns = []
+    train_match(trainers, lambda t: turns.append(t.name[0]), slice_seconds=3)
+    assert "".join(turns) == "cccffffffccccccfff"
+    for trainer in trainers:
+        assert trainer.spent.device_seconds == trainer.clock.seconds("train") == 9
+        assert trainer.volatile()["throughput"]["verdict"].startswith("not judged")
+
+
+def test_warm_up_leaves_no_trace(toy, tmp_path):
+    warm, cold = (toy.make_trainer(tmp_path / name) for name in ("warm", "cold"))
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    warm.warm_up(2)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert warm.clock.wall == warm.clock.seconds("warmup") > 0
+    assert same(weights(warm.arm), weights(cold.arm))
+    for trainer in (warm, cold):
+        trainer.run()
+    assert same(weights(warm.arm), weights(cold.arm))
+    assert warm.record() == cold.record()
+    assert warm.chain.state() == cold.chain.state()
+
+
+def test_results_do_not_depend_on_the_global_generator(toy, tmp_path):
+    runs = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        trainer = toy.make_trainer(tmp_path / str(seed), budget=Budget(steps=3))
+        trainer.run()
+        runs.append(weights(trainer.arm))
+    assert same(*runs)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_failed_arm_leaves_and_the_others_go_on(toy, tmp_path):
+    trainers = [toy.make_trainer(tmp_path, m, Budget(steps=4)) for m in METHODS[:2]]
+    with torch.no_grad():
+        next(trainers[0].arm.net.parameters()).fill_(math.inf)
+    train_match(trainers)
+    assert isinstance(trainers[0].failure, TrainingError)
+    assert "crossflow: loss or gradient is not finite at step 0" in str(trainers[0].failure)
+    assert trainers[1].failure is None
+    assert trainers[1].done
+    assert not (tmp_path / "crossflow" / "weights.safetensors").exists()
+
+
+def test_a_failed_run_starts_again(toy, tmp_path):
+    trainer = toy.make_trainer(tmp_path, budget=Budget(steps=4))
+    trainer.step()
+    trainer.save()
+    with torch.no_grad():
+        next(trainer.arm.net.parameters()).fill_(math.nan)
+    with pytest.raises(TrainingError, match="step 1"):
+        trainer.step()
+    trainer.abandon(TrainingError("as train_match does"))
+    again = toy.make_trainer(tmp_path, budget=Budget(steps=4))
+    assert not again.resume()
+    assert (again.spent.steps, again.clock.seconds("lost")) == (0, 0)
+    assert (tmp_path / "crossflow" / "stats-failed.jsonl").exists()
+
+
+def test_finish_exports_the_averaged_weights(toy, tmp_path):
+    trainer = toy.make_trainer(tmp_path, budget=Budget(steps=3))
+    train_match([trainer])
+    arm = copy.deepcopy(toy.build("crossflow", 8))
+    load_weights(tmp_path / "crossflow" / "weights.safetensors", arm)
+    assert same(weights(arm), weights(trainer.ema.module))
+    assert not same(weights(arm), weights(trainer.arm))
+
+
+def test_clipping_is_off_unless_asked(toy, tmp_path):
+    free, clipped = (
+        toy.make_trainer(tmp_path / str(clip), clip=clip, warmup=0.0) for clip in (None, 1e-6)
+    )
+    free.step()
+    clipped.step()
+    assert free.last["grad_norm"] == clipped.last["grad_norm"]
+    grads = [
+        torch.cat([p.grad.flatten() for p in t.arm.parameters() if p.grad is not None]).norm()
+        for t in (free, clipped)
+    ]
+    assert float(grads[0]) == pytest.approx(free.last["grad_norm"], rel=1e-4)
+    assert float(grads[1]) == pytest.approx(1e-6, rel=1e-2)
+
+
+def test_bf16_trains_and_keeps_fp32_weights(toy, tmp_path):
+    trainer = toy.make_trainer(tmp_path, budget=Budget(steps=3), precision="bf16", warmup=0.0)
+    trainer.run()
+    plain = toy.make_trainer(tmp_path / "fp32", budget=Budget(steps=3), warmup=0.0)
+    plain.run()
+    assert all(p.dtype == torch.float32 for p in trainer.arm.parameters())
+    assert trainer.last["loss"] != plain.last["loss"]
+    assert trainer.last["loss"] == pytest.approx(plain.last["loss"], rel=0.05)
+
+
+def test_arms_of_a_match_must_agree(toy, tmp_path):
+    first = toy.make_trainer(tmp_path, "crossflow", Budget(steps=3))
+    second = toy.make_trainer(tmp_path, "flow_matching", Budget(steps=4))
+    with pytest.raises(ValueError, match="budget of flow_matching differs"):
+        train_match([first, second])
+
+
+@pytest.mark.parametrize(("name", "value"), [("precision", "fp8"), ("batch", 0), ("lr", -1.0)])
+def test_bad_settings_are_refused_by_name(name, value):
+    with pytest.raises(InputError, match=rf"training\.{name}"):
+        Training(**{name: value})
+
+
+def test_ledgers_add_up_and_progress_is_told(toy, tmp_path):
+    trainer = toy.make_trainer(tmp_path, budget=Budget(steps=30), checkpoint_seconds=0.1)
+    told = []
+    start = time.perf_counter()
+    train_match([trainer], lambda t: told.append(t.fraction))
+    wall = time.perf_counter() - start
+    ledgers = trainer.volatile()["ledgers"]
+    assert sum(ledgers.values()) == pytest.approx(wall, rel=0.01, abs=0.005)
+    assert min(ledgers[name] for name in ("train", "warmup", "checkpoint", "other")) > 0
+    assert told == pytest.approx([k / 30 for k in range(1, 31)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_eight_pairs_can_be_learned_by_heart(toy, tmp_path, method):
+    store = toy.make_store(tmp_path / "store", rows=8)
+    # Each pair stands four times in a batch; 3 of the 32 rows are null rows.
+    settings = {"batch": 32, "lr": 2e-3, "beta2": 0.99, "weight_decay": 0.0}
+    trainer = toy.make_trainer(tmp_path, method, Budget(steps=500), **settings)
+    trainer.run()
+    arm, pair = trainer.ema.module, store.pairs(range(8))
+    with torch.no_grad():
+        ends = arm.method.sample_ends(pair.source, ItemDraws(0, range(8)))
+        samples = arm.method.sample(arm.net, ends, Grid(20, "heun")).x
+    error = float((samples - pair.target).square().mean())
+    # The targets have variance 1: another pair's target has an error of 2, their mean one of 1.
+    assert error < 0.15
+    nearest = torch.cdist(samples.flatten(1), pair.target.flatten(1)).argmin(1)
+    assert nearest.tolist() == list(range(8))
