@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Int
 
-from benchmarks.tabletop.layout import TABLE_HALF
+from benchmarks.tabletop.layout import HEIGHT, TABLE_HALF, WIDTH
 from benchmarks.tabletop.packing import FAR, Pack
-from benchmarks.tabletop.scenes import CEILING_Z, FLOOR_Z, HEIGHT, WIDTH
+from benchmarks.tabletop.scenes import CEILING_Z, FLOOR_Z
 
 Rays = Float[torch.Tensor, "m 3 p"]
 Hits = Float[torch.Tensor, "m p"]

@@ -24,12 +24,16 @@ FIELD_OF_VIEW = (34.0, 70.0)
 # Layouts drawn at once, by the number of solids: crowded ones are seldom free of overlaps.
 _CANDIDATES = {1: 32, 2: 64, 3: 96, 4: 160, 5: 384}
 _KEPT, _ROUNDS = 12, 6
-_SHAPE_ID = {"sphere": 0, "cube": 1, "cylinder": 2, "cone": 3}
-# Rows of _SHAPE_ID: half width of the silhouette, height, footprint radius, share of the top seen
-# from above that adds to the silhouette. A cube is seen at a random yaw, hence the wider outline.
+# Width, height and footprint radius of each shape for a size of one metre. Volumes are alike, so
+# that size is not given away by the shape.
+WIDTH = {"sphere": 1.0, "cube": 0.84, "cylinder": 0.80, "cone": 1.08}
+HEIGHT = {"sphere": 1.0, "cube": 0.84, "cylinder": 1.0, "cone": 1.15}
+FOOTPRINT = {"sphere": 0.50, "cube": 0.594, "cylinder": 0.40, "cone": 0.54}
+_SHAPE_ID = {shape: i for i, shape in enumerate(HEIGHT)}
+_TALL, _FOOT = np.array(list(HEIGHT.values())), np.array(list(FOOTPRINT.values()))
+# Half width of the silhouette (a cube is seen at any yaw, hence wider than its face), and the share
+# of the top, seen from above, that adds to it.
 _HALF = np.array([0.50, 0.53, 0.40, 0.54])
-_TALL = np.array([1.0, 0.84, 1.0, 1.15])
-_FOOT = np.array([0.50, 0.594, 0.40, 0.54])
 _TOP = np.array([0.0, 0.70, 0.50, 0.35])
 # Sample points of a silhouette: height b and side a, both as shares; 5 rows of 3 points.
 _B = np.repeat(np.array([0.1, 0.3, 0.5, 0.7, 0.9]), 3)

@@ -66,9 +66,9 @@ def _changed(statement: Statement) -> Iterator[tuple[str, Statement]]:
                     what = replace(group.what, **{name: other})
                     yield name, at(place, replace(group, what=what))
         if group.count is not None:
-            for other in (group.count - 1, group.count + 1):
-                if 1 <= other <= MAX_SOLIDS:
-                    yield "count", at(place, replace(group, count=other))
+            for number in (group.count - 1, group.count + 1):
+                if 1 <= number <= MAX_SOLIDS:
+                    yield "count", at(place, replace(group, count=number))
     for i, first in enumerate(groups):
         for j in range(i + 1, len(groups)):
             a, b = first.what.color, groups[j].what.color

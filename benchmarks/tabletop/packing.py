@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,7 +96,7 @@ def pack(scenes: Sequence[Scene], device: str | torch.device = "cpu") -> Pack:
     )
 
 
-def _surfaces(surfaces: list[Surface], real) -> SurfacePack:
+def _surfaces(surfaces: list[Surface], real: Callable[[object], torch.Tensor]) -> SurfacePack:
     return SurfacePack(
         base=real([s.base for s in surfaces]),
         other=real([s.other for s in surfaces]),

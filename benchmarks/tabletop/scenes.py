@@ -29,12 +29,6 @@ COLOR_RGB: dict[str, tuple[float, float, float]] = {
 }
 COLORS = tuple(COLOR_RGB)
 
-# Width, height and footprint radius of each shape for a size of one metre. Volumes are alike, so
-# that size is not given away by the shape.
-WIDTH = {"sphere": 1.0, "cube": 0.84, "cylinder": 0.80, "cone": 1.08}
-HEIGHT = {"sphere": 1.0, "cube": 0.84, "cylinder": 1.0, "cone": 1.15}
-FOOTPRINT = {"sphere": 0.50, "cube": 0.594, "cylinder": 0.40, "cone": 0.54}
-
 SIZE_RANGE = (0.20, 0.52)
 MAX_SOLIDS = 5
 FLOOR_Z = -0.75
@@ -66,7 +60,7 @@ _SEED = 20_250_713
 class Solid:
     """One solid on the table: size, position and stripe period in metres, yaw in radians.
 
-    `stripe` 0 means a plain surface. Proportions for a size are in WIDTH and HEIGHT.
+    `stripe` 0 means a plain surface. Proportions for a size are in layout.WIDTH and HEIGHT.
     """
 
     shape: str

@@ -10,12 +10,17 @@ import torch
 from jaxtyping import Float, Int
 
 from benchmarks.tabletop.geometry import dot, solid_depths, unit
+from benchmarks.tabletop.layout import HEIGHT, WIDTH
 from benchmarks.tabletop.packing import FAR, Pack, SurfacePack
-from benchmarks.tabletop.scenes import HEIGHT, WIDTH
 
 Points = Float[torch.Tensor, "n 3 p"]
 Values = Float[torch.Tensor, "n p"]
 SHADOW_OFFSET = 2e-3  # metres off the surface, so that a surface does not shade itself
+
+
+# Radius of the darkest part under each shape, for a size of one metre: a sphere touches the table
+# in a point only, a cube is taken between its inner and outer circle.
+CONTACT_RADIUS = (0.30, 0.52, 0.40, 0.54)
 
 
 def fine_stripes(phase: Values, pixels: Values, contrast: Values) -> Values:
@@ -82,7 +87,7 @@ def shadowed(pack: Pack, points: Points, owner: Int[torch.Tensor, "n p"]) -> Val
 
 def contact(pack: Pack, x: Values, y: Values) -> Values:
     """Darkening of the table close to the solids, 0..1: a stand-in for the sky they hide."""
-    radius = pack.size.new_tensor([0.30, 0.52, 0.40, 0.54])[pack.shape] * pack.size
+    radius = pack.size.new_tensor(CONTACT_RADIUS)[pack.shape] * pack.size
     radius = torch.where(pack.shape < 0, torch.zeros_like(radius), radius)
     gap = torch.hypot(
         x[:, None] - pack.place[:, :, 0, None], y[:, None] - pack.place[:, :, 1, None]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.tabletop import scenes
-from benchmarks.tabletop.layout import TABLE_HALF
+from benchmarks.tabletop.layout import FOOTPRINT, HEIGHT, TABLE_HALF
 from benchmarks.tabletop.scenes import HELD_OUT_PAIRS, SPLITS, Scene, indices, scene
 
 FIRST = [
@@ -86,10 +86,10 @@ def test_counts_are_balanced_and_five_only_in_crowd() -> None:
 def test_solids_stand_apart_on_the_table_and_the_camera_is_in_the_room() -> None:
     for one in some("train", 300) + some("crowd", 30):
         for k, a in enumerate(one.solids):
-            edge = max(abs(a.x), abs(a.y)) + scenes.FOOTPRINT[a.shape] * a.size
+            edge = max(abs(a.x), abs(a.y)) + FOOTPRINT[a.shape] * a.size
             assert edge < TABLE_HALF
             for b in one.solids[:k]:
-                reach = scenes.FOOTPRINT[a.shape] * a.size + scenes.FOOTPRINT[b.shape] * b.size
+                reach = FOOTPRINT[a.shape] * a.size + FOOTPRINT[b.shape] * b.size
                 assert np.hypot(a.x - b.x, a.y - b.y) > reach
         x, y, z = one.camera.position
         assert abs(x) < one.room[0]
@@ -108,7 +108,7 @@ def test_views_are_projections_of_the_centres() -> None:
     for one in some("iid", 100):
         camera = one.camera
         for solid, view in zip(one.solids, one.views, strict=True):
-            centre = np.array([solid.x, solid.y, scenes.HEIGHT[solid.shape] * solid.size / 2])
+            centre = np.array([solid.x, solid.y, HEIGHT[solid.shape] * solid.size / 2])
             offset = centre - np.array(camera.position)
             depth = offset @ np.array(camera.forward)
             assert view.depth == pytest.approx(depth, abs=1e-9)

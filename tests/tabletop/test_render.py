@@ -1,0 +1,212 @@
+"""Renderer: exact geometry, the same picture in any batch, and details beyond 16 pixels' reach."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.tabletop.geometry import camera_rays
+from benchmarks.tabletop.packing import pack
+from benchmarks.tabletop.render import depth_map, empty_depth, render, sensor_depth
+from benchmarks.tabletop.scenes import COLOR_RGB, Camera, Scene, Solid, View, indices, scene
+
+
+def some(split: str, count: int) -> list[Scene]:
+    return [scene(int(i)) for i in indices(split, count)]
+
+
+def looking_at(shape: str, size: float, color: str = "red", material: str = "matte") -> Scene:
+    """One solid on the middle of the table, 2 m away, 30 degrees below, centred in the picture."""
+    tall = {"sphere": 1.0, "cube": 0.84, "cylinder": 1.0, "cone": 1.15}[shape]
+    cos, sin = np.cos(np.pi / 6), np.sin(np.pi / 6)
+    camera = Camera(
+        position=(0.0, -2.0 * cos, 2.0 * sin + tall * size / 2),
+        right=(1.0, 0.0, 0.0),
+        down=(0.0, -sin, -cos),
+        forward=(0.0, cos, -sin),
+        focal=2.0,
+    )
+    solid = Solid(shape, color, material, size, 0.0, 0.0, 0.0, 0.0)
+    view = View(0.5, 0.5, 2.0, 0.1, 1.0)
+    return replace(scene(0), solids=(solid,), views=(view,), camera=camera)
+
+
+def test_a_picture_is_the_same_alone_and_in_any_batch() -> None:
+    drawn = some("train", 40)
+    together = render(drawn)
+    assert together.shape == (40, 3, 64, 64)
+    assert together.dtype == torch.uint8
+    alone = torch.cat([render([drawn[i]]) for i in (0, 7, 35)])
+    assert torch.equal(together[[0, 7, 35]], alone)
+    assert torch.equal(render(drawn[3:8]), together[3:8])
+
+
+def test_32_pixels_are_the_mean_of_64() -> None:
+    drawn = some("iid", 4)
+    mean = render(drawn, 64).float().unflatten(3, (32, 2)).unflatten(2, (32, 2)).mean((3, 5))
+    small = render(drawn, 32)
+    assert small.shape == (4, 3, 32, 32)
+    assert (small.float() - mean).abs().max() <= 0.5
+
+
+def test_other_sizes_are_refused_and_no_scenes_are_no_pictures() -> None:
+    with pytest.raises(ValueError, match="not 48"):
+        render(some("iid", 1), 48)
+    assert render([]).shape == (0, 3, 64, 64)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_table_depth_is_the_plane_met_by_every_ray(size: int) -> None:
+    drawn = some("iid", 10)
+    batch = pack(drawn)
+    rays = camera_rays(batch, size).double()
+    height = batch.camera[:, 2, None].double()
+    plane = (-height / rays[:, 2]).unflatten(1, (size, size))
+    depth, owner = depth_map(drawn, size)
+    points = batch.camera[:, :2, None].double() + plane.flatten(1)[:, None] * rays[:, :2]
+    on_table = (points.abs().amax(1) < 1.29).unflatten(1, (size, size)) & (plane > 0)
+    table = on_table & (owner == 0)
+    assert table.float().mean() > 0.3
+    torch.testing.assert_close(depth[table].double(), plane[table], rtol=1e-4, atol=0)
+
+
+def test_sphere_depth_is_analytic() -> None:
+    """Every ray of the sphere meets it at distance 0.25 from its centre, on the near side."""
+    one = looking_at("sphere", 0.5)
+    depth, owner = depth_map([one])
+    # The four middle pixels look half a pixel past the centre: 2 m less the radius, nearly.
+    assert depth[0, 31:33, 31:33].numpy() == pytest.approx(1.75, abs=2e-3)
+    points = _points(one, depth)
+    centre = np.array([0, 0, 0.25])
+    distance = np.linalg.norm(points - centre, axis=-1)[owner[0].numpy() == 1]
+    np.testing.assert_allclose(distance, 0.25, atol=1e-4)
+    assert (depth[0][owner[0] == 1] <= 2.0).all()
+    # A disc of diameter 0.5 / (2 / focal * depth) of the picture, slightly more by perspective.
+    assert float((owner == 1).float().mean()) == pytest.approx(np.pi * 0.25**2 / 4, rel=0.06)
+
+
+def _points(one: Scene, depth: torch.Tensor) -> np.ndarray:
+    """World points of the pixels of a 64-pixel depth map [1, 64, 64]."""
+    rays = camera_rays(pack([one]), 64)[0].T.reshape(64, 64, 3).numpy()
+    return np.array(one.camera.position) + depth[0, ..., None].numpy() * rays
+
+
+def test_points_of_the_other_solids_lie_on_their_surfaces() -> None:
+    for shape in ("cube", "cylinder", "cone"):
+        one = looking_at(shape, 0.4)
+        depth, owner = depth_map([one])
+        x, y, z = (_points(one, depth)[owner[0].numpy() == 1] / 0.4).T
+        around = np.hypot(x, y)
+        if shape == "cube":
+            gap = np.minimum(np.abs(np.maximum(np.abs(x), np.abs(y)) - 0.42), np.abs(z - 0.84))
+        elif shape == "cylinder":
+            gap = np.minimum(np.abs(around - 0.40), np.abs(z - 1.0))
+        else:
+            gap = np.abs(around - 0.54 * (1 - z / 1.15))
+        assert len(gap) > 100
+        assert gap.max() < 1e-3
+
+
+def test_owners_agree_with_views_and_solids_hide_the_table() -> None:
+    drawn = some("iid", 100)
+    depth, owner = depth_map(drawn)
+    empty = empty_depth(drawn)
+    assert torch.equal(depth[owner == 0], empty[owner == 0])
+    assert (depth[owner > 0] < empty[owner > 0]).all()
+    hits = []
+    for i, one in enumerate(drawn):
+        for k, view in enumerate(one.views):
+            # The centre is inside the solid: its ray meets this solid first, or one in front.
+            row, column = int(view.y * 64), int(view.x * 64)
+            hits.append(int(owner[i, row, column]) == k + 1)
+            if hits[-1]:
+                size = one.solids[k].size
+                assert view.depth - size < float(depth[i, row, column]) < view.depth
+    assert np.mean(hits) > 0.97
+
+
+def test_nearly_all_solids_are_large_and_in_sight() -> None:
+    """Against rays, not against the estimate that accepted the layout."""
+    drawn = some("iid", 120)
+    _, owner = depth_map(drawn)
+    area, visible = [], []
+    for i, one in enumerate(drawn):
+        alone = [replace(one, solids=(s,)) for s in one.solids]
+        whole = (depth_map(alone)[1] > 0).float().mean((1, 2))
+        for k in range(len(one.solids)):
+            area.append(float((owner[i] == k + 1).float().mean()))
+            visible.append(area[-1] / float(whole[k]))
+    large, seen = np.array(area), np.array(visible)
+    assert np.mean((large > 0.025) & (seen > 0.6)) > 0.97
+    assert np.mean((large >= 0.03) & (large <= 0.20)) > 0.88
+
+
+@pytest.mark.parametrize("color", list(COLOR_RGB))
+@pytest.mark.parametrize("material", ["matte", "shiny"])
+def test_colours_can_be_told_apart(color: str, material: str) -> None:
+    """The mean colour of a solid's pixels is nearest to its own, light and gloss included."""
+    one = looking_at("cylinder", 0.5, color, material)
+    _, owner = depth_map([one])
+    seen = render([one])[0].float()[:, owner[0] == 1].mean(1).numpy() / 255
+    assert _named(seen) == color
+
+
+def _named(rgb: np.ndarray) -> str:
+    """The nearest hue for a saturated colour, else white or black by brightness."""
+    if rgb.max() - rgb.min() < 0.35 * rgb.max():
+        return "white" if rgb.mean() > 0.35 else "black"
+    hues = {name: np.array(value) for name, value in COLOR_RGB.items()}
+    return max(hues, key=lambda name: _cosine(rgb - rgb.mean(), hues[name] - hues[name].mean()))
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-9)
+
+
+def test_a_solid_throws_a_shadow_on_the_side_away_from_the_light() -> None:
+    one = looking_at("cylinder", 0.4)
+    plain = replace(one.table, stripe=0.0, other=one.table.base)
+    light = replace(one.light, direction=(0.8, 0.0, 0.6))
+    lit = render([replace(one, table=plain, light=light)])[0].float().mean(0)
+    _, owner = depth_map([one])
+    row = 36
+    solid = torch.nonzero(owner[0, row] == 1)[:, 0]
+    left, right = lit[row, int(solid.min()) - 4], lit[row, int(solid.max()) + 4]
+    assert left < 0.75 * right
+
+
+def test_fine_stripes_are_lost_at_16_pixels() -> None:
+    """What the stripes add is beyond the Nyquist limit of 16 pixels: the mean cannot restore it."""
+    drawn = [s for s in some("iid", 120) if s.table.stripe and not s.wall.stripe][:20]
+    smooth = [replace(s, table=replace(s.table, contrast=0.0)) for s in drawn]
+    striped, plain = (_detail(images) for images in (drawn, smooth))
+    assert striped > 1.5 * plain
+
+
+def _detail(drawn: list[Scene]) -> float:
+    """Mean absolute difference of table pixels to their restoration from 16 pixels, grey levels."""
+    images = render(drawn).float()
+    _, owner = depth_map(drawn)
+    small = torch.nn.functional.avg_pool2d(images, 4)
+    restored = torch.nn.functional.interpolate(small, size=64, mode="bicubic")
+    return float((images - restored).abs().mean(1)[owner == 0].mean())
+
+
+def test_sensor_depth_is_noisy_quantised_with_holes_and_repeats() -> None:
+    depth, _ = depth_map(some("train", 20))
+    seen = torch.stack([sensor_depth(d, i) for i, d in enumerate(depth)])
+    again = torch.stack([sensor_depth(d, i) for i, d in enumerate(depth)])
+    assert torch.equal(seen, again)
+    assert not torch.equal(sensor_depth(depth[0], 0), sensor_depth(depth[0], 1))
+    holes = seen == 0
+    assert 0.002 < float(holes.float().mean()) < 0.15
+    measured = seen[~holes].double()
+    steps = 400 / measured
+    assert float((steps - steps.round()).abs().max()) < 1e-3
+    error = (seen - depth).abs()
+    near, far = (depth < 1.2) & ~holes, (depth > 2.5) & ~holes
+    assert float(error[far].mean()) > 3 * float(error[near].mean())
+    assert float((error[~holes] / depth[~holes]).mean()) < 0.02
