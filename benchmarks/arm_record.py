@@ -269,11 +269,14 @@ def _budget(trainer: Trainer) -> records.Budget:
     )
 
 
-def _source(match: Match, trainer: Trainer) -> records.Source:
+def _source(match: Match, trainer: Trainer) -> records.Source | None:
+    """Statistics of x0 on validation items; none of a single item, which has no deviation."""
     from crossflow.statistics import source_statistics
 
     store = match.prepared.validation
     count = min(STATISTICS_ITEMS, len(store))
+    if count < 2:
+        return None
     batches = (
         store.pairs(list(range(start, min(start + 64, count)))).to(match.device)
         for start in range(0, count, 64)

@@ -157,11 +157,12 @@ def _check_validation(match: Match) -> None:
     """Refuses a tuning that could not be scored, before anything is trained."""
     sampling = match.config.sampling
     items = len(match.prepared.validation_truth.ids)
-    tuned = sampling.guidance is None or sampling.curve
+    guided = match.prepared.problem.null_rate > 0
+    tuned = (guided and sampling.guidance is None) or sampling.curve
     if tuned and match.primary_on_validation.startswith("kid") and items < 100:
         raise InputError(
-            f"task.validation_limit={items}: choosing guidance by KID needs 100 validation items; "
-            "raise it, or give sampling.guidance"
+            f"task.validation_limit={items}: guidance or a curve by KID needs 100 validation "
+            "items; raise it, or give sampling.guidance and no sampling.curve"
         )
 
 

@@ -85,7 +85,7 @@ class CaptionTruth:
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
         picture = self.split.pictures(self.size)[index].transpose(1, 2, 0)
-        return picture, self.references[self.ids[index]][0]
+        return picture, self.references[self.ids[index]][words.FULL]
 
     def cell(self, predictions: Sequence[str], index: int) -> Cell:
         return predictions[index]

@@ -22,8 +22,8 @@ def cut(
 ) -> tuple[list[T], list[T]]:
     """(training, validation) items, in their order; no group (scene, image) is in both.
 
-    Groups leave for validation in the order of the hash of their name until one item in 20 (at most
-    500) has left: the cut does not depend on how the list is sorted. Limits then take evenly spaced
+    Groups leave for validation in the order of the hash of their name until one item in 20 (at
+    least 2, at most 500) has left: the cut does not depend on how the list is sorted. Limits then take evenly spaced
     items of each part. Raises InputError where a single group leaves nothing to cut.
     """
     groups = sorted({group(item) for item in items}, key=_order)
@@ -32,7 +32,7 @@ def cut(
             f"the training split has {len(groups)} scene or image: validation is cut from it by "
             "scene or image, give at least two"
         )
-    wanted = min(LARGEST, max(1, len(items) // SHARE))
+    wanted = min(LARGEST, max(2, len(items) // SHARE))
     counts = dict.fromkeys(groups, 0)
     for item in items:
         counts[group(item)] += 1
