@@ -69,7 +69,7 @@ def missing_weights(extractor: str, weights: Path | None, download: bool) -> str
     path = weights or Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
     if path.is_file():
         return None
-    # No folder of this machine: the reason stands in records, which are equal wherever they are made.
+    # No path: the reason stands in records, which are equal wherever they are made.
     where = "at the given path" if weights else "in the checkpoints of torch's hub folder"
     return f"{INCEPTION_FILE} is not {where}; it is published at {INCEPTION_URL}"
 

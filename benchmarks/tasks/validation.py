@@ -23,8 +23,8 @@ def cut(
     """(training, validation) items, in their order; no group (scene, image) is in both.
 
     Groups leave for validation in the order of the hash of their name until one item in 20 (at
-    least 2, at most 500) has left: the cut does not depend on how the list is sorted. Limits then take evenly spaced
-    items of each part. Raises InputError where a single group leaves nothing to cut.
+    least 2, at most 500) has left: the cut does not depend on how the list is sorted. Limits then
+    take evenly spaced items of each part. Raises InputError where a single group leaves nothing to cut.
     """
     groups = sorted({group(item) for item in items}, key=_order)
     if len(groups) < 2:
