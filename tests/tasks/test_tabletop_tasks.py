@@ -1,0 +1,154 @@
+"""The four tasks of the embedded world: stores, what decodes, what scores, framing rows."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import registry
+from benchmarks.conf.schema import Config, TaskConfig
+from benchmarks.tabletop import captions as words
+from crossflow.errors import InputError
+from crossflow.problem import TokenShape
+from crossflow.store import unstandardise
+
+TASKS = ("depth_tabletop", "sr_tabletop", "t2i_tabletop", "caption_tabletop")
+TRAIN, VALIDATION, TEST = 24, 4, 6
+
+
+def configured(name, work, **changed):
+    defaults = registry.task_defaults(registry.tasks()[name])
+    fields = {"train_limit": TRAIN, "validation_limit": VALIDATION, "limit": TEST}
+    return Config(task=TaskConfig(name=name, **(defaults | fields | changed)), work=str(work))
+
+
+def silent(stage, done, total):
+    pass
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """prepared(name): a task made ready, once for all tests."""
+    from benchmarks.tasks import caption_tabletop
+
+    work = tmp_path_factory.mktemp("work")
+    made = {}
+
+    def get(name):
+        if name not in made:
+            task = registry.load_task(name)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(caption_tabletop, "CODEC_STEPS", 4)
+                made[name] = task.prepare(configured(name, work), silent)
+        return made[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_stores_fit_the_problem(prepared, name):
+    ready = prepared(name)
+    sizes = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+    for part, count in sizes.items():
+        store = getattr(ready, part)
+        assert len(store) == count
+        pair = store.pairs(list(range(count)))
+        assert tuple(pair.target.shape[1:]) == ready.problem.target.sizes
+        if isinstance(ready.problem.source, TokenShape):
+            assert pair.source.values.max() < ready.problem.source.vocabulary
+        else:
+            assert tuple(pair.source.values.shape[1:]) == ready.problem.source.sizes
+    train = ready.train.pairs(list(range(TRAIN)))
+    assert train.target.mean().abs() < 0.2
+    assert 0.5 < train.target.std() < 1.5
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_splits_share_no_scene(prepared, name):
+    ready = prepared(name)
+    groups = [set(getattr(ready, p).groups.tolist()) for p in ("train", "validation", "test")]
+    assert not groups[0] & groups[1]
+    assert not groups[0] & groups[2]
+    assert not groups[1] & groups[2]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_predictions_go_to_disk_and_back(prepared, tmp_path, name):
+    """What is written is read back and scores the same; ids of test rows and truth agree."""
+    ready = prepared(name)
+    assert list(ready.truth.ids) == ready.test.ids
+    floor = ready.floor()
+    ready.truth.write(tmp_path, floor)
+    again = ready.truth.read(tmp_path)
+    for one, other in zip(floor, again, strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["depth_tabletop", "sr_tabletop", "t2i_tabletop"])
+def test_floor_and_oracle_frame_the_scores(prepared, name):
+    ready = prepared(name)
+    target = ready.test.pairs(list(range(TEST))).target
+    oracle = ready.decode(unstandardise(target, ready.test.statistics["target"]))
+    scores = [ready.truth.score(values).scores for values in (ready.floor(), oracle)]
+    assert scores[0].keys() == scores[1].keys()
+    metric = {"depth_tabletop": "absrel_object", "sr_tabletop": "psnr_rgb"}.get(name, "scene_match")
+    floor, best = scores[0][metric], scores[1][metric]
+    assert floor.better == best.better
+    assert (best.value - floor.value) * (1 if floor.better == "higher" else -1) > 0
+
+
+def test_the_key_names_items_and_truth(prepared, tmp_path):
+    """Other items or another size: other key. The same again: the same key."""
+    task = registry.load_task("depth_tabletop")
+
+    def key(**changed):
+        truth = task.truth(configured("depth_tabletop", tmp_path, **changed), silent)
+        return json.dumps(truth.key(), sort_keys=True)
+
+    assert key() == key()
+    assert len({key(), key(limit=5), key(size=64), key(split="crowd"), key(nonfinite="bts")}) == 5
+
+
+def test_training_depth_is_a_sensors_scoring_depth_is_clean(prepared):
+    ready = prepared("depth_tabletop")
+    test = unstandardise(ready.test.pairs([0]).target, ready.test.statistics["target"])
+    clean = ready.truth.split.depth(32)[0][0]
+    assert np.allclose(np.exp(test[0, 0].numpy()), clean, rtol=1e-4)
+    train = unstandardise(ready.train.pairs([0]).target, ready.train.statistics["target"])
+    from benchmarks.tasks.tabletop_world import RenderedSplit
+
+    split = ready.truth.split
+    scenes = RenderedSplit("train", TRAIN, split.folder, "cpu", silent)
+    error = np.exp(train[0, 0].numpy()) / scenes.depth(32)[0][0] - 1
+    assert 1e-4 < np.abs(error).mean() < 0.2
+
+
+def test_captions_of_text_to_image_take_the_levels_in_turn(prepared):
+    truth = prepared("t2i_tabletop").truth
+    five = truth.split.captions
+    assert [c.text for c in truth.captions] == [five[i][i % 5].text for i in range(TEST)]
+    assert [int(name) for name in truth.ids] == [
+        10 * int(scene) + i % 5 for i, scene in enumerate(truth.split.indices)
+    ]
+
+
+def test_a_true_caption_scores_one_and_an_unreadable_one_nothing(prepared):
+    truth = prepared("caption_tabletop").truth
+    full = [five[words.FULL].text for five in truth.split.captions]
+    scenes = truth.split.scenes
+    assert [words.scene_f1(t, s) for t, s in zip(full, scenes, strict=True)] == [1.0] * TEST
+    assert truth.score(["the the of"] * TEST).scores["scene_f1"].value == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("depth_tabletop", {"size": 48}),
+        ("sr_tabletop", {"scale": 3}),
+        ("t2i_tabletop", {"split": "val"}),
+    ],
+)
+def test_wrong_options_are_named(tmp_path, name, changed):
+    field, value = next(iter(changed.items()))
+    with pytest.raises(InputError, match=f"task.{field}={value}: this task takes"):
+        registry.load_task(name).prepare(configured(name, tmp_path, **changed), silent)
