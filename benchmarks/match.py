@@ -7,6 +7,7 @@ arm. Nothing here knows which method runs.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -72,6 +73,7 @@ class Match:
 
 def run_match(config: Config) -> int:
     """Runs one job; 0 when every arm is completed, 1 when one failed. Prints the table."""
+    _refuse_what_is_not_built(config)
     progress = Progress()
     task: Task = registry.load_task(config.task.name)
     out = Path(config.out)
@@ -98,6 +100,22 @@ def run_match(config: Config) -> int:
         return _conclude(_run(match), out)
     finally:
         progress.close()
+
+
+def _refuse_what_is_not_built(config: Config) -> None:
+    """A field that would be ignored is refused: its user would believe that it had worked."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("torchrun: a match runs in one process so far; start it with python -m")
+    if config.track != "defaults":
+        raise InputError(f"track={config.track}: only track=defaults is built so far")
+    if config.check:
+        raise InputError("check=true: comparing with references is not built so far")
+    for name in ("predictions", "name", "export"):
+        if getattr(config, name) is not None:
+            raise InputError(
+                f"{name}={getattr(config, name)}: `run` does not use it; predictions are scored by "
+                "python -m benchmarks.evaluate"
+            )
 
 
 def run_ids(config: Config) -> dict[str, str]:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from benchmarks.conf import command
 from benchmarks.conf.schema import Config
+from crossflow.errors import InputError
 
 
 def job(config: Config) -> int:
-    """Prepares one task and says what is there."""
+    """Prepares one task and says what is there. InputError for what is not built."""
     from benchmarks import registry
     from benchmarks.progress import Progress
 
+    if config.export is not None:
+        raise InputError("export: writing sources and truth for other programs is not built so far")
     progress = Progress()
     try:
         prepared = registry.load_task(config.task.name).prepare(config, progress)

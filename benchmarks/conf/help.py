@@ -12,7 +12,7 @@ from benchmarks.conf.schema import Config
 
 PURPOSE = {
     "run": "Train the arms of a comparison under one budget, score them, record them.",
-    "prepare": "Encode a data set once, so that runs start at once; export=DIR writes it out.",
+    "prepare": "Encode a data set once, so that runs start at once.",
     "evaluate": "Score anybody's predictions (predictions=DIR name=NAME); trains nothing.",
 }
 EXAMPLES = {

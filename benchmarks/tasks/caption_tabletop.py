@@ -30,7 +30,7 @@ from benchmarks.tasks.tabletop_world import (
     truth_key,
     world,
 )
-from benchmarks.tasks.task import Prepared, Report, choose, digest
+from benchmarks.tasks.task import Prepared, Report, choose, digest, refuse_unused
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,11 +109,11 @@ class CaptionTabletop:
         )
 
     def truth(self, config: Config, report: Report) -> CaptionTruth:
-        size = choose("task.size", config.task.size, (32, 64))
+        size = _size(config)
         return CaptionTruth(world(config, report).test, size)
 
     def prepare(self, config: Config, report: Report) -> Prepared:
-        size = choose("task.size", config.task.size, (32, 64))
+        size = _size(config)
         splits, problem = world(config, report), self.problem(size)
         codec, facts, codec_seconds = _codec(config, splits, size, report)
         started = time.perf_counter()
@@ -175,6 +175,11 @@ def _codec(
     seconds = facts.pop("seconds")
     facts["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     return codecs.load_codec(weights, splits.train.device), facts, seconds
+
+
+def _size(config: Config) -> int:
+    refuse_unused(config, "scale")
+    return int(choose("task.size", config.task.size, (32, 64)))
 
 
 def _batches(

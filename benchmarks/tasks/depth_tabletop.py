@@ -20,7 +20,7 @@ from benchmarks.metrics import depth as metric
 from benchmarks.tasks.depth_maps import fill_holes, from_log, to_log
 from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.tabletop_world import RenderedSplit, store_facts, truth_key, world
-from benchmarks.tasks.task import Prepared, Report, choose, digest
+from benchmarks.tasks.task import Prepared, Report, choose, digest, refuse_unused
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,12 +105,12 @@ class DepthTabletop:
         )
 
     def truth(self, config: Config, report: Report) -> DepthTruth:
-        size = choose("task.size", config.task.size, (32, 64))
+        size = _size(config)
         return DepthTruth(world(config, report).test, size, config.task.nonfinite)
 
     def prepare(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
-        size = choose("task.size", config.task.size, (32, 64))
+        size = _size(config)
         splits, problem = world(config, report), self.problem(size)
         root = Path(config.work) / "stores"
 
@@ -136,6 +136,11 @@ class DepthTabletop:
             frozen={},
             seconds={"stores": time.perf_counter() - started},
         )
+
+
+def _size(config: Config) -> int:
+    refuse_unused(config, "scale")
+    return int(choose("task.size", config.task.size, (32, 64)))
 
 
 def _batches(split: RenderedSplit, size: int, *, sensor: bool) -> Iterator[dict[str, Any]]:

@@ -27,7 +27,7 @@ from benchmarks.tasks.tabletop_world import (
     truth_key,
     world,
 )
-from benchmarks.tasks.task import Prepared, Report, choose, digest
+from benchmarks.tasks.task import Prepared, Report, choose, digest, refuse_unused
 
 if TYPE_CHECKING:
     from benchmarks.conf.schema import Config
@@ -122,12 +122,12 @@ class TextToImageTabletop:
         )
 
     def truth(self, config: Config, report: Report) -> TextToImageTruth:
-        size = choose("task.size", config.task.size, (32, 64))
+        size = _size(config)
         return TextToImageTruth(world(config, report).test, size)
 
     def prepare(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
-        size = choose("task.size", config.task.size, (32, 64))
+        size = _size(config)
         splits, problem = world(config, report), self.problem(size)
 
         def store(split: RenderedSplit, statistics: Any = None) -> Store:
@@ -157,6 +157,11 @@ def token_ids(split: RenderedSplit) -> np.ndarray:
     """Word ids (n, 5, length) of all captions, int16; 0 is padding."""
     texts = [[words.encode(caption.text) for caption in five] for five in split.captions]
     return np.array(texts, dtype=np.int16)
+
+
+def _size(config: Config) -> int:
+    refuse_unused(config, "scale")
+    return int(choose("task.size", config.task.size, (32, 64)))
 
 
 def _batches(split: RenderedSplit, size: int, every: bool) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import device
 from benchmarks.tabletop import scenes
-from benchmarks.tasks.task import Report, choose, digest
+from benchmarks.tasks.task import Report, choose, digest, refuse_unused
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int8, UInt8
@@ -164,6 +164,7 @@ class World:
 def world(config: Config, report: Report) -> World:
     """The splits a configuration asks for; nothing is rendered yet."""
     task = config.task
+    refuse_unused(config, "root", "split_file")
     name = choose("task.split", task.split, TEST_SPLITS)
     folder = Path(config.work) / "tabletop"
     where = device.resolve(config.device)

@@ -126,6 +126,16 @@ def require_root(config: Config, files: str, published: str) -> Path:
     return Path(config.task.root)
 
 
+def refuse_unused(config: Config, *names: str) -> None:
+    """InputError where a field was given that this task does not read: it would change nothing."""
+    for name in names:
+        value = getattr(config.task, name)
+        if value is not None:
+            raise InputError(
+                f"task.{name}={value}: {config.task.name} does not use it, leave it out"
+            )
+
+
 def choose(field_name: str, value: Any, allowed: Sequence[Any]) -> Any:
     """`value` if it is allowed, else InputError that lists what is."""
     if value not in allowed:

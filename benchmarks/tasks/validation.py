@@ -24,7 +24,7 @@ def cut(
 
     Groups leave for validation in the order of the hash of their name until one item in 20 (at
     least 2, at most 500) has left: the cut does not depend on how the list is sorted. Limits then
-    take evenly spaced items of each part. Raises InputError where a single group leaves nothing to cut.
+    take evenly spaced items of each part. Raises InputError where there is but one group.
     """
     groups = sorted({group(item) for item in items}, key=_order)
     if len(groups) < 2:

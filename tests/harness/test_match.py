@@ -151,6 +151,26 @@ def test_resume_false_makes_new_records(places):
     assert sum(name.endswith("-2") for name in names) == 1
 
 
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("track=tuned", "track=tuned"),
+        ("check=true", "check=true"),
+        ("predictions=x", "benchmarks.evaluate"),
+        ("task.root=x", "task.root=x: depth_tabletop does not use it"),
+        ("task.scale=2", "task.scale=2: depth_tabletop does not use it"),
+        ("task.size=48", "this task takes 32, 64"),
+        ("device=tpu", "device=tpu"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(tmp_path, capsys, argument, said):
+    assert call(argument, f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}") == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["flow_matching", "crossflow"])
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, method):
