@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -51,6 +53,10 @@ class StoreWriter:
             raise InputError(f"{self.folder} exists already: delete it to prepare it again")
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self._entries = {"source": shape_entry(source), "target": shape_entry(target)}
+        # Shape of one variant of one row, of the fields that may have variants.
+        self._inner = {name: _inner(entry) for name, entry in self._entries.items()}
+        if isinstance(source, TokenShape):
+            self._inner["mask"] = (source.length,)
         self._fingerprint = json.loads(json.dumps(fingerprint))
         self._given, self._shard_rows = statistics, shard_rows
         self._moments = {
@@ -64,8 +70,20 @@ class StoreWriter:
         self._hashes: dict[str, Any] = {}
         self._shards: list[int] = []
         self._ids: list[np.ndarray] = []
-        prefix = f".{self.folder.name}.partial-"
-        self._partial = Path(tempfile.mkdtemp(prefix=prefix, dir=self.folder.parent))
+        self._partial = self._new_partial()
+
+    def _new_partial(self) -> Path:
+        """A hidden folder beside the store's, after those of dead writers are removed.
+
+        A killed writer cannot clean up. Its folder's name holds host and process, so that one
+        whose writer still runs, here or on another host, is left alone.
+        """
+        prefix = f".{self.folder.name}.partial-{platform.node()}-"
+        for left in self.folder.parent.glob(glob.escape(prefix) + "*"):
+            process = int(left.name.removeprefix(prefix).split("-")[0])
+            if not _alive(process):
+                shutil.rmtree(left)
+        return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=self.folder.parent))
 
     def add(
         self,
@@ -110,11 +128,12 @@ class StoreWriter:
             raise InputError(f"{where}: dtype {values.dtype} is not one of {', '.join(DTYPES)}")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise InputError(f"{where}: a number is not finite")
-        if name in self._entries or name == "mask":
-            inner = _inner(self._entries["source" if name == "mask" else name], name == "mask")
+        if name in self._inner:
+            inner = self._inner[name]
             extra = values.ndim - 1 - len(inner)
-            tokens = self._entries.get(name, {"kind": "mask"})["kind"] != "map"
-            if extra not in ((1,) if tokens else (0, 1)) or values.shape[1 + extra :] != inner:
+            # Tokens always have the axis of variants; maps have it where k > 1.
+            allowed = (1,) if len(inner) < 3 else (0, 1)
+            if extra not in allowed or values.shape[1 + extra :] != inner:
                 raise InputError(f"{where}: shape {values.shape} does not end in {inner}")
             self._variants[name] = values.shape[1] if extra else 1
         layout = (values.dtype.name, values.shape[1:])
@@ -135,8 +154,8 @@ class StoreWriter:
         self._ids = [whole["ids"][rest:]]
 
     def _write(self, name: str, values: np.ndarray) -> None:
-        single = name in self._entries or name == "mask"
-        if single and self._variants[name] == 1 and values.ndim > 1 + self._rank(name):
+        inner = self._inner.get(name)
+        if inner is not None and self._variants[name] == 1 and values.ndim > 1 + len(inner):
             values = values[:, 0]
         with (self._partial / shard_name(name, len(self._shards))).open("wb") as file:
             np.save(file, np.ascontiguousarray(values), allow_pickle=False)
@@ -145,9 +164,6 @@ class StoreWriter:
         digest = self._hashes.setdefault(name, hashlib.sha256())
         text = "".join(f"{i}\n" for i in values).encode() if name == "ids" else values.tobytes()
         digest.update(text)
-
-    def _rank(self, name: str) -> int:
-        return len(_inner(self._entries["source" if name == "mask" else name], name == "mask"))
 
     def close(self) -> None:
         """Writes the rest and the manifest, then gives the folder its name."""
@@ -179,7 +195,14 @@ class StoreWriter:
             file.write(json.dumps(manifest, indent=1, allow_nan=False))
             file.flush()
             os.fsync(file.fileno())
-        self._partial.rename(self.folder)
+        try:
+            self._partial.rename(self.folder)
+        except OSError as error:
+            if not self.folder.exists():
+                raise
+            raise InputError(
+                f"{self.folder} was written by another process meanwhile: start again to use it"
+            ) from error
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -233,15 +256,18 @@ def shape_entry(shape: MapShape | TokenShape) -> dict[str, Any]:
     return {"kind": "features", "length": shape.length, "width": shape.width}
 
 
-def _inner(entry: Mapping[str, Any], mask: bool) -> tuple[int, ...]:
-    """Shape of one variant of one row."""
+def _inner(entry: Mapping[str, Any]) -> tuple[int, ...]:
     if entry["kind"] == "map":
         return tuple(entry["sizes"])
-    return (
-        (entry["length"],)
-        if mask or entry["kind"] == "words"
-        else (
-            entry["length"],
-            entry["width"],
-        )
-    )
+    return (entry["length"],) if entry["kind"] == "words" else (entry["length"], entry["width"])
+
+
+def _alive(process: int) -> bool:
+    """Whether a process of this host still runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, for another user
+        return True
+    return True

@@ -1,4 +1,4 @@
-"""The small training run of toy_run.py, for all tests of the loop."""
+"""What the library's tests share: one thread, and the small training run of toy_run.py."""
 
 import importlib.util
 import sys
@@ -10,8 +10,17 @@ import pytest
 import torch
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Maps this small only wait for a second thread, for long where the machine is shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
-def toy() -> Iterator[ModuleType]:
+def toy() -> ModuleType:
     """toy_run.py as a module; it is also a script, which a test kills from outside."""
     spec = importlib.util.spec_from_file_location("toy_run", Path(__file__).with_name("toy_run.py"))
     assert spec is not None
@@ -19,7 +28,4 @@ def toy() -> Iterator[ModuleType]:
     module = importlib.util.module_from_spec(spec)
     sys.modules["toy_run"] = module
     spec.loader.exec_module(module)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # maps this small only wait for a second thread
-    yield module
-    torch.set_num_threads(threads)
+    return module

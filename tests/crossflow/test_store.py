@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 
 import numpy as np
@@ -158,6 +159,27 @@ def test_a_killed_write_leaves_nothing_that_opens(tmp_path):
     writer.add(target=TARGET[:9], source=SOURCE[:9], groups=range(9), ids=IDS[:9])
     assert not (tmp_path / "store").exists()
     assert len(write(tmp_path / "store")) == 25
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path, monkeypatch):
+    def start(process):
+        monkeypatch.setattr("crossflow.store_writer.os.getpid", lambda: process)
+        return StoreWriter(tmp_path / "store", IMAGE, MAP, {})._partial
+
+    alive, dead = os.getpid(), 2**22 + 1  # above the largest process number of Linux
+    left, working = start(dead), start(alive)
+    assert not left.exists()
+    start(alive)
+    assert working.exists()
+
+
+def test_the_second_of_two_writers_is_told(tmp_path):
+    slow = StoreWriter(tmp_path / "store", IMAGE, MAP, {})
+    slow.add(target=TARGET[:9], source=SOURCE[:9], groups=range(9), ids=IDS[:9])
+    digest = write(tmp_path / "store").digest
+    with pytest.raises(InputError, match="written by another process meanwhile"):
+        slow.close()
+    assert Store(tmp_path / "store").digest == digest
 
 
 def test_an_existing_store_is_not_overwritten(tmp_path):
