@@ -37,7 +37,9 @@ class Contrastive(nn.Module):
         groups: Int[Tensor, " b"],
     ) -> Float[Tensor, ""]:
         z0, image = (F.normalize(x.flatten(1).float(), dim=1) for x in (z0, image))
-        similarity = self.scale.exp().clamp(max=100) * z0 @ image.T
+        # A cosine times up to 100 needs more digits than bfloat16 has.
+        with torch.autocast(z0.device.type, enabled=False):
+            similarity = self.scale.exp().clamp(max=100) * z0 @ image.T
         same = groups[:, None] == groups[None, :]
         same.fill_diagonal_(False)
         similarity = similarity.masked_fill(same.to(z0.device), float("-inf"))

@@ -67,6 +67,16 @@ def test_rows_of_one_image_are_no_negatives() -> None:
     assert contrastive(a[:2], b[:2], torch.zeros(2)).item() == pytest.approx(0, abs=1e-6)
 
 
+def test_contrastive_is_exact_under_autocast() -> None:
+    a, b = torch.randn(2, 8, 64, generator=torch.Generator().manual_seed(0))
+    contrastive, groups = Contrastive(), torch.arange(8)
+    with torch.no_grad():
+        contrastive.scale.fill_(math.log(100))
+    exact = contrastive(a, b, groups)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert contrastive(a, b, groups) == exact
+
+
 def test_temperature_is_learned() -> None:
     contrastive = Contrastive()
     a, b = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0))

@@ -17,9 +17,9 @@ def draws(step: int, total: int, rows: range | None = None) -> StepDraws:
 )
 def test_count(total: int, rate: float, count: int) -> None:
     for step in range(5):
-        nulls = choose_nulls(torch.arange(total), draws(step, total), rate)
-        assert nulls is not None
-        assert nulls.mask(draws(step, total)).sum() == count
+        chosen = choose_nulls(torch.arange(total), draws(step, total), rate)
+        assert chosen is not None
+        assert chosen.mask(draws(step, total)).sum() == count
 
 
 def test_none_at_rate_zero() -> None:
@@ -30,18 +30,18 @@ def test_no_null_row_keeps_its_target_or_its_image() -> None:
     # Few images, many rows of each: the hard case.
     for step in range(200):
         groups = torch.randint(0, 4, (24,), generator=torch.Generator().manual_seed(step))
-        nulls = choose_nulls(groups, draws(step, 24), 0.4)
-        assert nulls is not None
-        assert sorted(nulls.rows.tolist()) == sorted(nulls.targets.tolist())
-        assert len(set(nulls.rows.tolist())) == 10
-        assert not (groups[nulls.rows] == groups[nulls.targets]).any()
+        chosen = choose_nulls(groups, draws(step, 24), 0.4)
+        assert chosen is not None
+        assert sorted(chosen.rows.tolist()) == sorted(chosen.targets.tolist())
+        assert len(set(chosen.rows.tolist())) == 10
+        assert not (groups[chosen.rows] == groups[chosen.targets]).any()
 
 
 def test_other_rows_keep_their_target() -> None:
     x1 = torch.arange(64.0).view(64, 1, 1, 1)
-    nulls = choose_nulls(torch.arange(64), draws(1, 64), 0.1)
-    assert nulls is not None
-    new, null = nulls.retarget(x1, draws(1, 64)), nulls.mask(draws(1, 64))
+    chosen = choose_nulls(torch.arange(64), draws(1, 64), 0.1)
+    assert chosen is not None
+    new, null = chosen.retarget(x1, draws(1, 64)), chosen.mask(draws(1, 64))
     assert torch.equal(new[~null], x1[~null])
     assert (new[null] != x1[null]).all()
     assert sorted(new.flatten().tolist()) == x1.flatten().tolist()
@@ -54,6 +54,30 @@ def test_rows_change_with_the_step_alone() -> None:
     assert later is not None
     assert torch.equal(first.rows, again.rows)
     assert not torch.equal(first.rows, later.rows)
+
+
+def test_two_processes_choose_and_exchange_like_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups, x1 = torch.arange(16) // 2, torch.arange(16.0).view(16, 1)
+    whole = choose_nulls(groups, draws(2, 16), 0.3)
+    assert whole is not None
+    expected = whole.retarget(x1, draws(2, 16))
+
+    def gather(parts: list[torch.Tensor], mine: torch.Tensor) -> None:
+        # What the two processes hold, whichever of the two tensors is asked for.
+        source = groups if mine.dtype == groups.dtype else x1
+        for part, rows in zip(parts, source.chunk(2), strict=True):
+            part.copy_(rows)
+
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_gather", gather)
+    for rows in (range(8), range(8, 16)):
+        local = draws(2, 16, rows)
+        chosen = choose_nulls(groups[rows.start : rows.stop], local, 0.3)
+        assert chosen is not None
+        assert torch.equal(chosen.rows, whole.rows)
+        mine = slice(rows.start, rows.stop)
+        assert torch.equal(chosen.mask(local), whole.mask(draws(2, 16))[mine])
+        assert torch.equal(chosen.retarget(x1[mine], local), expected[mine])
 
 
 def test_too_few_images_is_an_input_error() -> None:
