@@ -105,7 +105,7 @@ class Trainer:
             before = self.budget.progress(self.spent)
             rows, captions = self.order.step(step)
             pair = self.store.pairs(rows, captions)
-            rate = self.training.lr * self.schedule.factor(min(1.0, before))
+            rate = self.training.lr * self.schedule.factor(self.fraction)
             loss, norm = self._update(self.arm, self.optimizer, pair, step, rate)
             self.chain.update([self._ids[row] for row in rows], captions.tolist())
             self._spend(len(rows))
@@ -186,7 +186,7 @@ class Trainer:
             **checkpoint.machine(self.device),
             "arm": self.name,
             "seed": self.seed,
-            "budget": f"{self.budget.limit:g} {self.budget.kind}",
+            "budget": f"{self.budget.limit!r} {self.budget.kind}",
             "data": self.store.digest,
         }
 

@@ -114,7 +114,7 @@ def test_a_finished_run_trains_nothing(toy, tmp_path):
 DIFFERENT = {
     "batch": ({"batch": 4}, "batch was 8, is 4"),
     "lr": ({"lr": 0.5}, r"lr was 0\.001, is 0\.5"),
-    "budget": ({"budget": Budget(steps=11)}, "budget was '10 steps', is '11 steps'"),
+    "budget": ({"budget": Budget(steps=11)}, r"budget was '10\.0 steps', is '11\.0 steps'"),
 }
 
 
