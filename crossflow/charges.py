@@ -38,7 +38,9 @@ class Contrastive(nn.Module):
     ) -> Float[Tensor, ""]:
         z0, image = (F.normalize(x.flatten(1).float(), dim=1) for x in (z0, image))
         # A cosine times up to 100 needs more digits than bfloat16 has.
-        with torch.autocast(z0.device.type, enabled=False):
+        # FLOPs are counted on the meta device, which has no autocast to switch off.
+        device = "cpu" if z0.is_meta else z0.device.type
+        with torch.autocast(device, enabled=False):
             similarity = self.scale.exp().clamp(max=100) * z0 @ image.T
         same = groups[:, None] == groups[None, :]
         same.fill_diagonal_(False)
