@@ -36,6 +36,8 @@ class StoreWriter:
 
     statistics: those of the training store, for validation and test; without them they are
         computed from what is written (this is the training store).
+    shared_statistics: standardise the source by the target's statistics too. For a source that is
+        itself the start of the flow: only then does a flow that stands still give the source back.
     shard_rows: rows a file; rows in memory are at most that many plus one batch.
     """
 
@@ -47,6 +49,8 @@ class StoreWriter:
         fingerprint: Mapping[str, Any],
         statistics: Mapping[str, Any] | None = None,
         shard_rows: int = 1024,
+        *,
+        shared_statistics: bool = False,
     ) -> None:
         self.folder = Path(folder)
         if self.folder.exists():
@@ -59,10 +63,16 @@ class StoreWriter:
             self._inner["mask"] = (source.length,)
         self._fingerprint = json.loads(json.dumps(fingerprint))
         self._given, self._shard_rows = statistics, shard_rows
+        maps = [name for name, entry in self._entries.items() if entry["kind"] == "map"]
+        if shared_statistics and source != target:
+            raise InputError(
+                f"store {self.folder.name}: source {source} and target {target} differ in shape, "
+                "they cannot share statistics"
+            )
+        # Field -> the field whose moments standardise it.
+        self._standard = {name: "target" if shared_statistics else name for name in maps}
         self._moments = {
-            name: Moments(entry["sizes"][0])
-            for name, entry in self._entries.items()
-            if entry["kind"] == "map"
+            name: Moments(self._entries[name]["sizes"][0]) for name in set(self._standard.values())
         }
         self._variants: dict[str, int] = {}
         self._layout: dict[str, tuple[str, tuple[int, ...]]] = {}
@@ -172,7 +182,9 @@ class StoreWriter:
         remaining = sum(map(len, self._ids))
         if remaining:
             self._flush(remaining)
-        statistics = self._given or {n: m.statistics(n) for n, m in self._moments.items()}
+        statistics = self._given or {
+            name: self._moments[by].statistics(by) for name, by in self._standard.items()
+        }
         whole = hashlib.sha256()
         for name in sorted(self._hashes):
             whole.update(
@@ -188,7 +200,7 @@ class StoreWriter:
             "shards": self._shards,
             "variants": counts,
             "dtypes": {name: layout[0] for name, layout in sorted(self._layout.items())},
-            "statistics": {name: statistics[name] for name in self._moments},
+            "statistics": {name: statistics[name] for name in self._standard},
             **self._entries,
         }
         with (self._partial / MANIFEST).open("w") as file:

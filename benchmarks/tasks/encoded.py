@@ -26,14 +26,27 @@ def open_store(
     fingerprint: everything the content depends on (data, codecs, sizes). Its digest is part of the
     folder's name, and the store compares it whole when it is opened. batches: what
     `StoreWriter.add` takes; not touched where the store exists. statistics: of the training store.
+
+    Where the source is taken as it is (encoder "identity") it is standardised by the target's
+    statistics: the flow starts from the source itself, not from an amplified one.
     """
     from crossflow.store import Store
     from crossflow.store_writer import StoreWriter
 
+    shared = problem.encoder == "identity"
+    if shared:
+        fingerprint = {**fingerprint, "standardised_by": "target"}
     name = folder.name + "-" + digest(json.dumps(fingerprint, sort_keys=True))
     folder = folder.with_name(name)
     if not folder.is_dir():
-        with StoreWriter(folder, problem.source, problem.target, fingerprint, statistics) as writer:
+        with StoreWriter(
+            folder,
+            problem.source,
+            problem.target,
+            fingerprint,
+            statistics,
+            shared_statistics=shared,
+        ) as writer:
             for batch in batches:
                 writer.add(**batch)
     return Store(folder, fingerprint)

@@ -94,6 +94,24 @@ def test_validation_uses_the_training_set_statistics(tmp_path):
     torch.testing.assert_close(shift[0, :, 0, 0], 5 / std)
 
 
+def test_a_shared_standard_leaves_the_source_in_the_targets_units(tmp_path):
+    """A flow that stands still, decoded like a target, must give back the raw source."""
+    source = (0.8 * TARGET - 1).astype(np.float32)
+    with StoreWriter(tmp_path / "s", MAP, MAP, {}, shared_statistics=True) as writer:
+        writer.add(target=TARGET, source=source, groups=range(25), ids=IDS)
+    store = Store(tmp_path / "s")
+    assert store.statistics["source"] == store.statistics["target"]
+    pair = store.pairs(range(25))
+    restored = unstandardise(pair.source.values, store.statistics["target"])
+    np.testing.assert_allclose(restored.numpy(), source, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(pair.target.std((0, 2, 3), correction=0), torch.ones(2))
+
+
+def test_fields_of_different_shape_share_no_standard(tmp_path):
+    with pytest.raises(InputError, match="cannot share statistics"):
+        StoreWriter(tmp_path / "s", IMAGE, MAP, {}, shared_statistics=True)
+
+
 def test_five_captions_of_a_target(tmp_path):
     words = RNG.integers(0, 50, (9, 5, 6)).astype(np.int16)
     mask = np.arange(6) < RNG.integers(1, 7, (9, 5, 1))

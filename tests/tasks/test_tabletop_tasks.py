@@ -97,6 +97,16 @@ def test_floor_and_oracle_frame_the_scores(prepared, name):
     assert (best.value - floor.value) * (1 if floor.better == "higher" else -1) > 0
 
 
+def test_a_source_taken_as_it_is_decodes_to_itself(prepared):
+    """Super-resolution starts from the bicubic picture: a flow that stands still keeps it."""
+    ready = prepared("sr_tabletop")
+    for part in (ready.train, ready.test):
+        rows = list(range(len(part)))
+        start = unstandardise(part.pairs(rows).source.values, part.statistics["target"])
+        raw = part.read("source", rows, [0] * len(rows))
+        np.testing.assert_allclose(start.numpy(), raw, rtol=1e-4, atol=1e-4)
+
+
 def test_the_key_names_items_and_truth(prepared, tmp_path):
     """Other items or another size: other key. The same again: the same key."""
     task = registry.load_task("depth_tabletop")
