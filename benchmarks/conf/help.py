@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import registry
-from benchmarks.conf.schema import Config
+from benchmarks.conf.schema import DEFAULT_FLOPS, Config
 
 PURPOSE = {
     "run": "Train the arms of a comparison under one budget, score them, record them.",
@@ -50,7 +50,8 @@ def help_text(command: str) -> str:
         "Fields and their defaults:",
         *_field_lines(Config()),
         "",
-        "A budget has exactly one limit; one given here replaces the preset's.",
+        f"A budget has exactly one limit, flops={DEFAULT_FLOPS:g} if none is given; one given here",
+        "replaces the preset's.",
         "",
         f"Tasks:       {', '.join(registry.tasks())}",
         f"Methods:     {', '.join(registry.methods())}",

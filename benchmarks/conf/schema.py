@@ -21,6 +21,9 @@ TRACKS = ("defaults", "tuned")
 LIMITS = ("device_seconds", "flops", "samples", "steps")
 NONFINITE = ("refuse", "bts")
 DEFAULT_METHODS = "regression+flow_matching+crossflow"
+DEFAULT_FLOPS = 2e13  # the budget where nobody gives a limit
+LARGEST_SEED = 2**31 - 1  # what every generator takes, shifted streams included
+LARGEST_EMA_WIDTH = 12**-0.5  # no power profile is wider: see crossflow.ema
 
 # Where results lie and what they ran on: the same run elsewhere is the same run.
 PLACES = ("out", "work", "device", "resume")
@@ -53,12 +56,13 @@ class TaskConfig:
 class BudgetConfig:
     """What an arm may spend in training: exactly one limit; the other three are measured.
 
+    All None, as a preset with a limit of its own needs it, becomes flops=DEFAULT_FLOPS in `check`.
     device_seconds: train ledger times devices. flops: a multiply-add is 2, encoders charged.
     samples: training pairs. steps: optimizer steps.
     """
 
     device_seconds: float | None = None
-    flops: float | None = 2e13
+    flops: float | None = None
     samples: float | None = None  # float, so that 1e6 is a number of samples too
     steps: float | None = None
 
@@ -171,25 +175,42 @@ def check(config: Config) -> None:
             raise InputError(f"{where}={count}: must be at least 1")
     if config.name is not None and not re.fullmatch(r"(?!\.)[^/\\\x00-\x1f]{1,80}", config.name):
         raise InputError(f"name={config.name}: it names files: no slash, at most 80 characters")
-    if config.seed < 0:
-        raise InputError(f"seed={config.seed}: must not be negative")
-    if not (math.isfinite(training.lr) and training.lr > 0):
-        raise InputError(f"training.lr={training.lr}: must be a positive number")
-    for where, share in (
-        ("training.warmup", training.warmup),
-        ("training.cooldown", training.cooldown),
+    if not 0 <= config.seed <= LARGEST_SEED:
+        limits = "must not be negative" if config.seed < 0 else f"at most {LARGEST_SEED}"
+        raise InputError(f"seed={config.seed}: {limits}")
+    if any(steps < 1 for steps in sampling.curve):
+        raise InputError(f"sampling.curve={sampling.curve}: every number of steps at least 1")
+    guidance = sampling.guidance
+    if guidance is not None and not (math.isfinite(guidance) and guidance >= 0):
+        raise InputError(f"sampling.guidance={guidance}: must be a finite number, not negative")
+    _check_training(training)
+
+
+def _check_training(training: TrainingConfig) -> None:
+    """Numbers with which training would fail after its start, or quietly go uphill."""
+    for where, number in (
+        ("lr", training.lr),
+        ("clip", training.clip),  # a negative norm would turn the gradient round
+        ("checkpoint_seconds", training.checkpoint_seconds),
     ):
+        if number is not None and not (math.isfinite(number) and number > 0):
+            raise InputError(f"training.{where}={number}: must be a positive number")
+    for where, share in (("warmup", training.warmup), ("cooldown", training.cooldown)):
         if not 0 <= share <= 1:
-            raise InputError(f"{where}={share}: a fraction of the budget, between 0 and 1")
+            raise InputError(f"training.{where}={share}: a fraction of the budget, from 0 to 1")
     if training.warmup + training.cooldown > 1:
         raise InputError("training.warmup and training.cooldown together exceed the whole budget")
-    for where, number in (
-        ("training.weight_decay", training.weight_decay),
-        ("training.ema_width", training.ema_width),
-        ("sampling.guidance", sampling.guidance),
-    ):
-        if number is not None and not (math.isfinite(number) and number >= 0):
-            raise InputError(f"{where}={number}: must be a finite number, not negative")
+    for where, beta in (("beta1", training.beta1), ("beta2", training.beta2)):
+        if not 0 <= beta < 1:
+            raise InputError(f"training.{where}={beta}: must be at least 0 and below 1")
+    if not (math.isfinite(training.weight_decay) and training.weight_decay >= 0):
+        raise InputError(
+            f"training.weight_decay={training.weight_decay}: must be a finite number, not negative"
+        )
+    if not 0 < training.ema_width < LARGEST_EMA_WIDTH:
+        raise InputError(
+            f"training.ema_width={training.ema_width}: must be above 0 and below 0.288"
+        )
 
 
 def _method_list(given: Any) -> list[str]:
@@ -207,6 +228,8 @@ def _method_list(given: Any) -> list[str]:
 
 
 def _check_budget(budget: BudgetConfig) -> None:
+    if all(getattr(budget, name) is None for name in LIMITS):
+        budget.flops = DEFAULT_FLOPS
     kind = budget.kind
     limit = getattr(budget, kind)
     if not math.isfinite(limit) or limit <= 0:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.conf.schema import DEFAULT_METHODS
+from benchmarks.conf.schema import DEFAULT_FLOPS, DEFAULT_METHODS
 from crossflow.errors import InputError
 
 MANY = "a b=c,d[e]{f}ü ~$(g)'\"\\"
@@ -49,6 +49,17 @@ def test_the_default_job(call):
         (["sampling.guidance=nan"], "sampling.guidance=nan"),
         (["training.precision=float16"], "training.precision=float16"),
         (["training.lr=0"], "training.lr=0.0: must be a positive number"),
+        (["training.lr=nan"], "training.lr=nan: must be a positive number"),
+        (["training.clip=-1"], "training.clip=-1.0: must be a positive number"),
+        (["training.clip=0"], "training.clip=0.0: must be a positive number"),
+        (["training.checkpoint_seconds=0"], "training.checkpoint_seconds=0.0: must be a positive"),
+        (["training.ema_width=0"], "training.ema_width=0.0: must be above 0 and below 0.288"),
+        (["training.ema_width=0.3"], "training.ema_width=0.3"),
+        (["training.beta1=1"], "training.beta1=1.0: must be at least 0 and below 1"),
+        (["training.beta2=-0.1"], "training.beta2=-0.1"),
+        (["training.weight_decay=-1"], "training.weight_decay=-1.0: must be a finite number"),
+        (["sampling.curve=[4,0]"], "sampling.curve=[4, 0]: every number of steps at least 1"),
+        (["seed=10000000000000"], "seed=10000000000000: at most 2147483647"),
         (["training.warmup=0.9", "training.cooldown=0.9"], "exceed the whole budget"),
         (["budget.samples=5", "budget.flops=3"], "two budget limits: budget.flops and budget.samp"),
         (["budget.samples=-5"], "budget.samples=-5.0: must be a positive, finite number"),
@@ -56,7 +67,6 @@ def test_the_default_job(call):
         (["budget.flops=nan"], "budget.flops=nan"),
         (["budget.device_seconds=inf"], "budget.device_seconds=inf"),
         (["budget.steps=2.5"], "budget.steps=2.5: must be a whole number"),
-        (["budget.flops=null"], "budget: give exactly one of"),
         (["budget=5"], "budget"),
         (["methods=crossflow,regression"], "are a+b; a sweep over values needs -m"),
         (["methods=crossfow"], "unknown method 'crossfow'. Did you mean crossflow?"),
@@ -157,6 +167,17 @@ def test_a_limit_replaces_the_presets(call):
     assert config.task.name == "depth_nyu", "one task instead of the preset's four"
     assert (config.budget.kind, config.budget.limit) == ("samples", 64)
     assert isinstance(config.budget.samples, int)
+
+
+def test_a_preset_of_ones_own_may_limit_anything(call):
+    """Its limit stands alone: the default is none that it would have to clear."""
+    folder = Path("presets/experiment")
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("# @package _global_\nbudget:\n  samples: 1000\n")
+    done = call("--config-dir", str(folder.parent.absolute()), "+experiment=mine")
+    assert done.status == 0, done.stderr
+    assert (done.configs[0].budget.kind, done.configs[0].budget.limit) == ("samples", 1000)
+    assert call("budget.flops=null").configs[0].budget.limit == DEFAULT_FLOPS
 
 
 def test_a_limit_may_be_swept(call):
