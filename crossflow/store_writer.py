@@ -80,20 +80,7 @@ class StoreWriter:
         self._hashes: dict[str, Any] = {}
         self._shards: list[int] = []
         self._ids: list[np.ndarray] = []
-        self._partial = self._new_partial()
-
-    def _new_partial(self) -> Path:
-        """A hidden folder beside the store's, after those of dead writers are removed.
-
-        A killed writer cannot clean up. Its folder's name holds host and process, so that one
-        whose writer still runs, here or on another host, is left alone.
-        """
-        prefix = f".{self.folder.name}.partial-{platform.node()}-"
-        for left in self.folder.parent.glob(glob.escape(prefix) + "*"):
-            process = int(left.name.removeprefix(prefix).split("-")[0])
-            if not _alive(process):
-                shutil.rmtree(left)
-        return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=self.folder.parent))
+        self._partial = partial_folder(self.folder)
 
     def add(
         self,
@@ -231,6 +218,20 @@ class StoreWriter:
         finally:
             # After a successful close the folder has its name and there is nothing to remove.
             shutil.rmtree(self._partial, ignore_errors=True)
+
+
+def partial_folder(folder: Path) -> Path:
+    """A new hidden folder beside `folder`, after those of dead writers of it are removed.
+
+    A killed writer cannot clean up. Its folder's name holds host and process, so that one whose
+    writer still runs, here or on another host, is left alone.
+    """
+    prefix = f".{folder.name}.partial-{platform.node()}-"
+    for left in folder.parent.glob(glob.escape(prefix) + "*"):
+        process = int(left.name.removeprefix(prefix).split("-")[0])
+        if not _alive(process):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=folder.parent))
 
 
 class Moments:

@@ -7,7 +7,6 @@ when it is whole, so a killed rendering leaves nothing that opens.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ import numpy as np
 
 from benchmarks import device
 from benchmarks.tabletop import scenes
+from benchmarks.tasks.publish import published
 from benchmarks.tasks.task import Report, choose, digest, refuse_unused
 
 if TYPE_CHECKING:
@@ -132,24 +132,30 @@ class RenderedSplit:
         """Opens the arrays of `what`, made first if they are not there."""
         folder = self.folder / f"v{scenes.VERSION}" / f"{self.name}-{self.count}" / what
         if not folder.is_dir():
-            partial = folder.with_name(folder.name + ".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            arrays = {
-                name: np.lib.format.open_memmap(
-                    partial / f"{name}.npy", "w+", dtype=dtype, shape=(self.count, *shape)
-                )
-                for name, (shape, dtype) in shapes.items()
-            }
-            for start in range(0, self.count, RENDER_BATCH):
-                stop = min(start + RENDER_BATCH, self.count)
-                for name, rows in make(start, stop).items():
-                    arrays[name][start:stop] = rows
-                self.report(f"{self.name} scenes: {what.split('-')[0]}", stop, self.count)
-            for array in arrays.values():
-                array.flush()
-            partial.rename(folder)
+            with published(folder) as partial:
+                self._fill(partial, what, shapes, make)
         return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in shapes}
+
+    def _fill(
+        self,
+        folder: Path,
+        what: str,
+        shapes: Arrays,
+        make: Callable[[int, int], dict[str, np.ndarray]],
+    ) -> None:
+        arrays = {
+            name: np.lib.format.open_memmap(
+                folder / f"{name}.npy", "w+", dtype=dtype, shape=(self.count, *shape)
+            )
+            for name, (shape, dtype) in shapes.items()
+        }
+        for start in range(0, self.count, RENDER_BATCH):
+            stop = min(start + RENDER_BATCH, self.count)
+            for name, rows in make(start, stop).items():
+                arrays[name][start:stop] = rows
+            self.report(f"{self.name} scenes: {what.split('-')[0]}", stop, self.count)
+        for array in arrays.values():
+            array.flush()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The four tasks of the embedded world: stores, what decodes, what scores, framing rows."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,64 @@ def test_a_source_taken_as_it_is_decodes_to_itself(prepared):
         start = unstandardise(part.pairs(rows).source.values, part.statistics["target"])
         raw = part.read("source", rows, [0] * len(rows))
         np.testing.assert_allclose(start.numpy(), raw, rtol=1e-4, atol=1e-4)
+
+
+def rendered(work, count=8):
+    from benchmarks.tasks.tabletop_world import RenderedSplit
+
+    return RenderedSplit("iid", count, work, "cpu", silent)
+
+
+def test_two_processes_that_render_the_same_publish_whole_arrays(tmp_path, monkeypatch):
+    """The second starts while the first has filled half, and is the first to finish."""
+    from benchmarks.tasks import tabletop_world
+
+    monkeypatch.setattr(tabletop_world, "RENDER_BATCH", 4)
+    first, second, seen = rendered(tmp_path), rendered(tmp_path), []
+
+    def half_way(stage, done, total):
+        if not seen:
+            seen.append(np.array(second.images))
+
+    images = replace(first, report=half_way).images
+    assert np.array_equal(images, seen[0])
+    assert np.array_equal(images, rendered(tmp_path / "alone").images)
+    (folder,) = tmp_path.glob("v*/iid-8")
+    assert [path.name for path in folder.iterdir()] == ["images"]
+
+
+def test_an_interrupted_rendering_leaves_nothing_that_opens(tmp_path):
+    def interrupt(stage, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _ = replace(rendered(tmp_path), report=interrupt).images
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_killed_codec_training_is_started_again(tmp_path, monkeypatch):
+    """Whatever validation_limit is, the codec, its card and its file are the same."""
+    from benchmarks.tasks import caption_codec, caption_tabletop
+    from benchmarks.tasks.tabletop_world import world
+
+    monkeypatch.setattr(caption_tabletop, "CODEC_STEPS", 2)
+
+    def codec(**changed):
+        config = configured("caption_tabletop", tmp_path, **changed)
+        return caption_tabletop._codec(config, world(config, silent), 64, silent)[1]
+
+    def killed(codec, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(caption_codec, "save_codec", killed)
+        with pytest.raises(KeyboardInterrupt):
+            codec()
+    facts = codec()
+    assert facts["measured_on_scenes"] == caption_tabletop.CODEC_MEASURED
+    assert codec(validation_limit=2) == facts
+    assert len(list((tmp_path / "codecs").iterdir())) == 1
 
 
 def test_the_key_names_items_and_truth(prepared, tmp_path):
