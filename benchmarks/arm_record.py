@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shlex
-import socket
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import keys, records
-from benchmarks.items import write_items
+from benchmarks import host, keys, records
 
 if TYPE_CHECKING:
     from benchmarks.match import Match
     from benchmarks.metrics.score import Scored
     from benchmarks.sampling import Trial
-    from benchmarks.tasks.task import Prepared
     from crossflow.matching import Arm
     from crossflow.trainer import Trainer
 
@@ -29,20 +22,7 @@ CONVENTION = (
     "matrix products, convolutions and attention, a multiply-add is 2; forward and backward; "
     "source encoder and all charges included, frozen codecs not"
 )
-LIBRARIES = ("torch", "numpy", "torch-fidelity", "pycocoevalcap", "scikit-image", "scipy")
 STATISTICS_ITEMS = 256  # validation items behind the record's `source`
-
-
-def truth_through_codec(prepared: Prepared) -> list[Any]:
-    """The test targets, decoded: the most that any arm of this task can reach."""
-    from crossflow.store import unstandardise
-
-    values: list[Any] = []
-    for start in range(0, len(prepared.test), 64):
-        rows = list(range(start, min(start + 64, len(prepared.test))))
-        target = prepared.test.pairs(rows).target
-        values.extend(prepared.decode(unstandardise(target, prepared.test.statistics["target"])))
-    return values
 
 
 def framing(match: Match, name: str, scored: Scored) -> records.Record:
@@ -58,12 +38,26 @@ def framing(match: Match, name: str, scored: Scored) -> records.Record:
     )
 
 
-def proofs(trainers: Sequence[Trainer]) -> dict[str, Any]:
-    """By arm, the hash chain of training ids and how it relates to the other arms' chains."""
+def proofs(trainers: Sequence[Trainer], finished: Mapping[str, records.Record]) -> dict[str, Any]:
+    """By arm, the hash chain of training ids and how it relates to the other arms' chains.
+
+    finished: records of arms that an earlier process trained; they are compared with, so that a
+    match that was interrupted between two arms leaves the records of an unbroken one.
+    """
     from crossflow.order import is_prefix
     from crossflow.train import proof_of_order
 
-    chains = proof_of_order([trainer for trainer in trainers if trainer.failure is None])
+    earlier = {
+        name: dict(record.fair.proof["training_ids"])  # type: ignore[arg-type]
+        for name, record in finished.items()
+        if "training_ids" in record.fair.proof
+    }
+    ends = [int(str(chain["steps"])) for chain in earlier.values()]
+    chains: dict[str, Any] = proof_of_order(
+        [trainer for trainer in trainers if trainer.failure is None], ends
+    )
+    ours = set(chains)
+    chains |= earlier
     found: dict[str, Any] = {}
     for name, chain in chains.items():
         same = {
@@ -71,7 +65,8 @@ def proofs(trainers: Sequence[Trainer]) -> dict[str, Any]:
             for other, theirs in chains.items()
             if other != name
         }
-        found[name] = {"training_ids": chain, "same_ids_as": same}
+        if name in ours:
+            found[name] = {"training_ids": chain, "same_ids_as": same}
     return found
 
 
@@ -117,8 +112,10 @@ def completed(
     )
 
 
-def failed(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> records.Record:
-    """The record of an arm whose training stopped: the reason, no score."""
+def failed(
+    match: Match, trainer: Trainer, proofs: dict[str, Any], failure: Exception
+) -> records.Record:
+    """The record of an arm whose training or scoring stopped: the reason, no score."""
     from benchmarks.metrics.score import Scored
 
     return _record(
@@ -127,7 +124,8 @@ def failed(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> records.Re
         scored=Scored({}),
         fair=_fair(match),
         proof=_proof(match, trainer, [], proofs),
-        volatile=_training_volatile(match, trainer) | {"error": str(trainer.failure)},
+        volatile=_training_volatile(match, trainer)
+        | {"error": f"{type(failure).__name__}: {failure}"},
         budget=_budget(trainer),
         status="failed",
     )
@@ -140,27 +138,6 @@ def averaged(trainer: Trainer) -> Arm:
     arm = trainer.ema.module
     assert isinstance(arm, Arm)
     return arm
-
-
-def write_curves(
-    match: Match, method: str, guidance: Sequence[Trial], steps: Sequence[Trial]
-) -> None:
-    """What was measured on validation: guidance at full steps, then steps at the chosen weight."""
-    rows = [("guidance", t) for t in guidance] + [("steps", t) for t in steps]
-    if not rows:
-        return
-    columns: dict[str, Sequence[Any]] = {
-        "sweep": [sweep for sweep, _ in rows],
-        "guidance": [trial.guidance for _, trial in rows],
-        "steps": [trial.steps for _, trial in rows],
-        "nfe": [trial.nfe for _, trial in rows],
-        "metric": [match.primary_on_validation] * len(rows),
-        "value": [trial.score.value for _, trial in rows],
-        "stderr": [trial.score.stderr for _, trial in rows],
-        "n": [trial.score.n for _, trial in rows],
-    }
-    name = f"{match.ids[method]}.csv"
-    write_items(match.out / "curves" / match.config.task.name / name, columns)
 
 
 def _record(
@@ -215,7 +192,7 @@ def _fair(match: Match) -> dict[str, Any]:
     budget = config.budget
     timed: dict[str, Any] = {}
     if budget.kind == "device_seconds":
-        timed = {"device": _device_name(match.device), "devices": 1, "threads": _threads()}
+        timed = {"device": host.device_name(match.device), "devices": 1, "threads": host.threads()}
     return keys.fair_fields(
         match.score_fields,
         budget_kind=budget.kind,
@@ -230,8 +207,23 @@ def _fair(match: Match) -> dict[str, Any]:
         null_rate=match.prepared.problem.null_rate,
         draws=1,
         ema=f"power function, relative width {config.training.ema_width:g}",
+        rules=_rules(match),
         **timed,
     )
+
+
+def _rules(match: Match) -> dict[str, Any]:
+    """What else the arms of a table must share: the data, the optimizer, how they are sampled."""
+    config = match.config
+    free = ("batch", "precision", "checkpoint_seconds")  # fields of their own, or without effect
+    guidance = config.sampling.guidance
+    return {
+        "training_data": match.prepared.train.digest,
+        "training": {k: v for k, v in asdict(config.training).items() if k not in free},
+        "solver": config.sampling.solver,
+        "guidance": "best of a grid on validation" if guidance is None else guidance,
+        "quick": config.quick,
+    }
 
 
 def _largest_nfe(solver: str, steps: int) -> int:
@@ -302,7 +294,7 @@ def _training_volatile(match: Match, trainer: Trainer) -> dict[str, Any]:
         "utilisation": seen["utilisation"]["mfu"],
         "peak_memory": int(seen["peak_memory"]),
         "ledgers": ledgers,
-        "host": _host()
+        "host": host.description()
         | {
             "clock": seen["throughput"]["verdict"],
             "throughput_windows": seen["throughput"]["windows"],
@@ -321,54 +313,12 @@ def _volatile(match: Match) -> dict[str, Any]:
     config = match.config
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
+        "commit": host.commit(),
         "command": shlex.join(["python", "-m", "benchmarks.run", *sys.argv[1:]]),
-        "device": _device_name(match.device),
+        "device": host.device_name(match.device),
         "devices": 1,
-        "threads": _threads(),
-        "host": _host(),
-        "versions": versions(),
+        "threads": host.threads(),
+        "host": host.description(),
+        "versions": host.versions(),
         "paths": {"out": config.out, "work": config.work},
     }
-
-
-def commit() -> str | None:
-    """The commit of the checkout this package lies in, `-dirty` with changes; None outside one."""
-    folder = Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
-
-
-def versions() -> dict[str, str]:
-    """Versions of python and of the libraries that decide numbers."""
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        found[name] = metadata.version(name)
-    return found
-
-
-def _host() -> dict[str, Any]:
-    return {"name": socket.gethostname(), "platform": platform.platform(), "cores": os.cpu_count()}
-
-
-def _threads() -> int:
-    import torch
-
-    return torch.get_num_threads()
-
-
-def _device_name(device: str) -> str:
-    import torch
-
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()

@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import arm_record, keys, records, registry
+from benchmarks import arm_record, host, keys, records, registry
 from benchmarks.conf.schema import Config
 from benchmarks.items import write_items
 from benchmarks.progress import Progress
@@ -61,9 +61,9 @@ def evaluate(config: Config) -> int:
         source=None,
         volatile=records.Volatile(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            commit=arm_record.commit(),
+            commit=host.commit(),
             command=shlex.join(["python", "-m", "benchmarks.evaluate", *sys.argv[1:]]),
-            versions=arm_record.versions(),
+            versions=host.versions(),
             paths={"predictions": config.predictions},
         ),
     )

@@ -81,6 +81,7 @@ def fair_fields(
     null_rate: float,
     draws: int,
     ema: str,
+    rules: Mapping[str, Any] | None = None,
     device: str | None = None,
     devices: int | None = None,
     threads: int | None = None,
@@ -89,7 +90,8 @@ def fair_fields(
 
     codecs: name -> digest of its weights. trials: tuning trials per arm. largest_nfe: most network
     calls a sample may take. draws: samples per test item. ema: the averaging rule, in words and
-    numbers. device, devices, threads: only under `device_seconds`, where they decide what a second
+    numbers. rules: what else all arms must share (training data, optimizer, solver, guidance).
+    device, devices, threads: only under `device_seconds`, where they decide what a second
     buys; refused otherwise.
     """
     machine = {"device": device, "devices": devices, "threads": threads}
@@ -110,6 +112,7 @@ def fair_fields(
         "null_rate": null_rate,
         "draws": draws,
         "ema": ema,
+        "rules": dict(rules or {}),
         **(machine if timed else {}),
     }
 

@@ -2,23 +2,23 @@
 
 The order is: refuse what is wrong, prepare the data once, build arms of equal size, train them on
 the same rows, choose what is chosen on validation, score the test split once, write one record an
-arm. Nothing here knows which method runs.
+arm. Nothing here knows which method runs; what happens to one arm stands in `arms`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import arm_record, keys, records, registry
+from benchmarks import arm_record, arms, keys, records, registry
 from benchmarks.device import resolve
-from benchmarks.pictures import save_grid, save_samples
+from benchmarks.pictures import save_grid
 from benchmarks.progress import Progress
-from benchmarks.sampling import Predictions, Sampler, Trial, choose_guidance, try_out
 from benchmarks.tables import comparison_table
 from crossflow.errors import InputError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from crossflow.trainer import Trainer
 
 GRID_ITEMS = 8
-SAMPLE_ITEMS = 32
+Found = tuple[Path, records.Record]
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Match:
     """One job: its configuration, its task made ready, and the names its files go by.
 
     ids: run_id of each row, by method. absent: methods that do not apply, with the reason.
+    score_fields: what makes scores comparable; its digest is the score key.
     """
 
     config: Config
@@ -44,24 +45,19 @@ class Match:
     modules: dict[str, Any]
     absent: dict[str, str]
     ids: dict[str, str]
-    name: str
+    score_fields: dict[str, Any]
     device: str
     progress: Progress
 
     @property
-    def out(self) -> Path:
-        return Path(self.config.out)
+    def name(self) -> str:
+        """<task>-s<seed>-<8 hex of the configuration>: what all arms share goes by it."""
+        plain = records.recorded_config(self.config)
+        return f"{self.config.task.name}-s{self.config.seed}-{keys.digest(plain, 8)}"
 
     @property
-    def score_fields(self) -> dict[str, Any]:
-        """What makes scores comparable; its digest is the score key."""
-        truth = self.prepared.truth
-        return keys.score_fields(
-            task=self.config.task.name,
-            version=self.task.version,
-            primary=self.task.primary(len(truth.ids)),
-            **truth.key(),
-        )
+    def out(self) -> Path:
+        return Path(self.config.out)
 
     @property
     def primary_on_validation(self) -> str:
@@ -76,28 +72,26 @@ def run_match(config: Config) -> int:
     _refuse_what_is_not_built(config)
     progress = Progress()
     task: Task = registry.load_task(config.task.name)
-    out = Path(config.out)
-    ids = run_ids(config)
-    finished = _completed(out, config, ids)
-    if finished is not None:
-        print(f"{config.task.name}: all arms are completed, nothing to do", file=sys.stderr)
-        return _conclude(finished, out)
+    device, ids = resolve(config.device), run_ids(config)
     try:
+        truth = task.truth(config, progress)
+        score = keys.score_fields(
+            task=config.task.name,
+            version=task.version,
+            primary=task.primary(len(truth.ids)),
+            **truth.key(),
+        )
+        finished = _finished(config, ids, score)
+        if _all_completed(finished, ids):
+            print(f"{config.task.name}: all arms are completed, nothing to do", file=sys.stderr)
+            return _conclude(list(finished.values()))
         prepared = task.prepare(config, progress)
         modules, absent = _applicable(config, prepared)
         match = Match(
-            config,
-            task,
-            prepared,
-            modules,
-            absent,
-            ids,
-            match_name(config),
-            resolve(config.device),
-            progress,
+            config, task, prepared, modules, absent, ids, score, device=device, progress=progress
         )
         _check_validation(match)
-        return _conclude(_run(match), out)
+        return _conclude(_run(match, finished))
     finally:
         progress.close()
 
@@ -119,40 +113,57 @@ def _refuse_what_is_not_built(config: Config) -> None:
 
 
 def run_ids(config: Config) -> dict[str, str]:
-    """The run_id of every row, framing rows included; a fresh one each with resume=false."""
-    plain = records.recorded_config(config)
-    name = config.task.name
+    """The run_id of every row, framing rows included.
+
+    With resume=false all rows get the first suffix (none, -2, -3 ...) that neither a record nor a
+    run folder has: an unfinished run has no record yet, and must not be continued either.
+    """
+    plain, task = records.recorded_config(config), config.task.name
+    methods = (*registry.FRAMING, *config.methods)
+    first = {method: keys.run_id(task, method, plain) for method in methods}
+    ids, number = first, 1
+    while not config.resume and any(_is_used(config, run_id) for run_id in ids.values()):
+        number += 1
+        ids = {method: f"{run_id}-{number}" for method, run_id in first.items()}
+    return ids
+
+
+def _is_used(config: Config, run_id: str) -> bool:
+    folder = Path(config.work) / config.task.name / run_id
+    return (
+        folder.exists() or records.record_path(Path(config.out), config.task.name, run_id).exists()
+    )
+
+
+def _finished(config: Config, ids: dict[str, str], score: dict[str, Any]) -> dict[str, Found]:
+    """The completed records among `ids`, by method.
+
+    InputError for one whose scores mean something else by now (another task version, metric
+    protocol or codec): old and new numbers must not share a table.
+    """
     found = {}
-    for method in (*registry.FRAMING, *config.methods):
-        found[method] = keys.run_id(name, method, plain)
-        if not config.resume:
-            found[method] = records.free_run_id(Path(config.out), name, found[method])
+    for method, run_id in ids.items():
+        path = records.record_path(Path(config.out), config.task.name, run_id)
+        if not path.exists():
+            continue
+        record = records.read(path)
+        if record.score_key != keys.digest(score):
+            differ = "; ".join(keys.differing(record.fair.score, score))
+            raise InputError(
+                f"{path} was scored under other rules ({differ}): keep it and run anew with "
+                "resume=false, or choose another out"
+            )
+        if record.status == "completed":
+            found[method] = (path, record)
     return found
 
 
-def match_name(config: Config) -> str:
-    """<task>-s<seed>-<8 hex of the configuration>: the folder of what all arms share."""
-    plain = records.recorded_config(config)
-    return f"{config.task.name}-s{config.seed}-{keys.digest(plain, 8)}"
-
-
-def _completed(
-    out: Path, config: Config, ids: dict[str, str]
-) -> list[tuple[Path, records.Record]] | None:
-    """The records of a match whose every applicable arm is completed, else None."""
-    found = []
-    for run_id in ids.values():
-        path = records.record_path(out, config.task.name, run_id)
-        if path.exists():
-            found.append((path, records.read(path)))
-    by_method = {record.method: record for _, record in found}
-    floor = by_method.get("floor")
-    if floor is None:
-        return None
-    absent = floor.fair.proof.get("absent")
-    needed = set(ids) - set(absent if isinstance(absent, dict) else {})
-    done = {name for name, record in by_method.items() if record.status == "completed"}
-    return found if needed <= done else None
+def _all_completed(finished: dict[str, Found], ids: dict[str, str]) -> bool:
+    """Whether every row that applies has its record; the floor's says which do not apply."""
+    if "floor" not in finished:
+        return False
+    absent = finished["floor"][1].fair.proof.get("absent")
+    return set(ids) - set(absent if isinstance(absent, dict) else {}) <= set(finished)
 
 
 def _applicable(config: Config, prepared: Prepared) -> tuple[dict[str, Any], dict[str, str]]:
@@ -184,47 +195,25 @@ def _check_validation(match: Match) -> None:
         )
 
 
-def _run(match: Match) -> list[tuple[Path, records.Record]]:
-    """Frames, trains, scores; gives the records with their paths."""
-    written = [_frame(match, name) for name in registry.FRAMING]
-    rows: dict[str, Any] = {name: predictions for name, (_, predictions) in written}
-    found = [entry for _, (entry, _) in written]
-    waiting = [n for n in match.modules if not _is_completed(match, n)]
+def _run(match: Match, finished: dict[str, Found]) -> list[Found]:
+    """Trains what is not finished, then frames, scores and records it; all rows of the match."""
+    trainers = _train(match, [name for name in match.modules if name not in finished])
+    proofs = arm_record.proofs(trainers, {name: r for name, (_, r) in finished.items()})
+    rows: dict[str, Any] = {}
+    for name in registry.FRAMING:
+        record, rows[name] = arms.frame(match, name)
+        finished[name] = (records.write(record, match.out), record)
     for name in match.modules:
-        if name not in waiting:
-            path = records.record_path(match.out, match.config.task.name, match.ids[name])
-            found.append((path, records.read(path)))
-            rows[name] = match.prepared.truth.read(match.folder(name) / "predictions")
-    trainers = _train(match, waiting)
-    proofs = arm_record.proofs(trainers)
+        folder = match.folder(name) / "predictions"
+        if name in finished and folder.is_dir():
+            rows[name] = match.prepared.truth.read(folder)
     for trainer in trainers:
-        if trainer.failure is not None:
-            record = arm_record.failed(match, trainer, proofs)
-        else:
-            record, rows[trainer.name] = _evaluate(match, trainer, proofs)
-        found.append((records.write(record, match.out), record))
+        record, values = _scored(match, trainer, proofs)
+        finished[trainer.name] = (records.write(record, match.out), record)
+        if values is not None:
+            rows[trainer.name] = values
     _draw_grid(match, rows)
-    return found
-
-
-def _is_completed(match: Match, method: str) -> bool:
-    path = records.record_path(match.out, match.config.task.name, match.ids[method])
-    return path.exists() and records.read(path).status == "completed"
-
-
-def _frame(match: Match, name: str) -> tuple[str, tuple[tuple[Path, records.Record], Any]]:
-    """The floor (no source seen) or the oracle (the truth through the codec), scored."""
-    prepared = match.prepared
-    match.progress(f"{name}: scoring", 0, 1)
-    if name == "floor":
-        values = prepared.floor()
-    else:
-        values = arm_record.truth_through_codec(prepared)
-    scored = prepared.truth.score(values)
-    record = arm_record.framing(match, name, scored)
-    _keep(match, name, values, scored)
-    match.progress(f"{name}: scoring", 1, 1)
-    return name, ((records.write(record, match.out), record), values)
+    return [finished[name] for name in match.ids if name in finished]
 
 
 def _train(match: Match, names: Sequence[str]) -> list[Trainer]:
@@ -235,22 +224,27 @@ def _train(match: Match, names: Sequence[str]) -> list[Trainer]:
     from crossflow.trainer import Trainer
     from crossflow.training import Training
 
-    config = match.config
+    config, problem = match.config, match.prepared.problem
     training, budget = Training(**asdict(config.training)), Budget(**asdict(config.budget))
-    trainers = []
+    built = {}
     for name in names:
-        arm = build_arm(
-            match.modules[name],
-            match.prepared.problem,
-            config.model,
-            seed=config.seed,
-            batch=config.training.batch,
+        module = match.modules[name]
+        built[name] = build_arm(
+            module, problem, config.model, seed=config.seed, batch=config.training.batch
         )
-        arm.name = name
-        folder = match.folder(name)
-        trainers.append(
-            Trainer(arm, match.prepared.train, budget, training, folder, config.seed, match.device)
+        built[name].name = name
+    trainers = [
+        Trainer(
+            arm,
+            match.prepared.train,
+            budget,
+            training,
+            match.folder(name),
+            config.seed,
+            match.device,
         )
+        for name, arm in built.items()
+    ]
 
     def report(trainer: Trainer) -> None:
         loss = trainer.last.get("loss")
@@ -264,85 +258,28 @@ def _train(match: Match, names: Sequence[str]) -> list[Trainer]:
     return trainers
 
 
-def _evaluate(
+def _scored(
     match: Match, trainer: Trainer, proofs: dict[str, Any]
-) -> tuple[records.Record, list[Any]]:
-    """Guidance and curve on validation, then the test split once; gives record and predictions."""
-    config, prepared, arm = match.config, match.prepared, arm_record.averaged(trainer)
-    label = f"{config.task.name} {trainer.name}"
-    sampler = _sampler(match, config.sampling.steps)
-    with trainer.clock("tuning"):
-        guidance, trials = _guidance(match, trainer)
-    with trainer.clock("eval"):
-        curve = [
-            try_out(arm, _sampler(match, steps), prepared, match.primary_on_validation, guidance)
-            for steps in config.sampling.curve
-        ]
-        found: Predictions = sampler.predict(
-            arm,
-            prepared.test,
-            prepared.decode,
-            guidance,
-            lambda done, total: match.progress(f"{label}: sampling", done, total),
-        )
-        match.progress(f"{label}: scoring", 0, 1)
-        scored = prepared.truth.score(found.values)
-        match.progress(f"{label}: scoring", 1, 1)
-    arm_record.write_curves(match, trainer.name, trials, curve)
-    _keep(match, trainer.name, found.values, scored)
-    trainer.save()
-    record = arm_record.completed(match, trainer, scored, guidance, found.nfe, trials, proofs)
-    return record, found.values
-
-
-def _sampler(match: Match, steps: int) -> Sampler:
-    from crossflow.solvers import Grid
-
-    sampling = match.config.sampling
-    grid = Grid(steps, sampling.solver)
-    return Sampler(grid, sampling.batch, match.config.seed, match.device)
-
-
-def _guidance(match: Match, trainer: Trainer) -> tuple[float, list[Trial]]:
-    """The weight a user gave, or the best on validation; 1 for a method without a null branch."""
-    given, arm = match.config.sampling.guidance, arm_record.averaged(trainer)
-    if not arm.method.guided or match.prepared.problem.null_rate == 0:
-        return 1.0, []
-    if given is not None:
-        return given, []
-    sampler, primary = _sampler(match, match.config.sampling.steps), match.primary_on_validation
-
-    def measure(weight: float) -> Trial:
-        label = f"{match.config.task.name} {trainer.name}: guidance {weight:g}"
-        match.progress(label, 0, 1)
-        trial = try_out(arm, sampler, match.prepared, primary, weight)
-        match.progress(label, 1, 1, f"{primary} {trial.score.value:.4g}")
-        return trial
-
-    return choose_guidance(measure)
-
-
-def _keep(match: Match, method: str, values: Any, scored: Any) -> None:
-    """Predictions in the run folder; items and a sheet of samples beside the record."""
-    from benchmarks.items import write_items
-
-    truth, name = match.prepared.truth, match.config.task.name
-    truth.write(match.folder(method) / "predictions", values)
-    write_items(match.out / "items" / name / f"{match.ids[method]}.csv", scored.items)
-    write_items(match.folder(method) / "items.csv", scored.items)
-    count = min(SAMPLE_ITEMS, len(truth.ids))
-    cells = [truth.cell(values, index) for index in range(count)]
-    save_samples(match.out / "samples" / name / f"{match.ids[method]}.png", cells)
+) -> tuple[records.Record, Any | None]:
+    """The record of an arm and its predictions; a failure is recorded, the other arms go on."""
+    failure: Exception | None = trainer.failure
+    if failure is None:
+        try:
+            return arms.evaluate(match, trainer, proofs)
+        except Exception as error:
+            failure = error
+    log = Path(match.config.work) / match.config.task.name / match.name / f"{trainer.name}.log"
+    records.write_text(log, "".join(traceback.format_exception(failure)))
+    print(f"{trainer.name} failed: {failure} (traceback: {log})", file=sys.stderr)
+    return arm_record.failed(match, trainer, proofs, failure), None
 
 
 def _draw_grid(match: Match, rows: dict[str, Any]) -> None:
     """Source, truth and one row an arm of the first items, for a person to look at."""
     truth = match.prepared.truth
     shown = range(min(GRID_ITEMS, len(truth.ids)))
-    grid = {
-        "source": [truth.cells(index)[0] for index in shown],
-        "truth": [truth.cells(index)[1] for index in shown],
-    }
+    cells = [truth.cells(index) for index in shown]
+    grid = {"source": [source for source, _ in cells], "truth": [true for _, true in cells]}
     order = [name for name in ("floor", "oracle", *match.config.methods) if name in rows]
     grid |= {name: [truth.cell(rows[name], index) for index in shown] for name in order}
     path = Path(match.config.work) / match.config.task.name / match.name / "grid.png"
@@ -350,13 +287,10 @@ def _draw_grid(match: Match, rows: dict[str, Any]) -> None:
     print(f"picture grid: {path}", file=sys.stderr)
 
 
-def _conclude(found: Sequence[tuple[Path, records.Record]], out: Path) -> int:
+def _conclude(found: Sequence[Found]) -> int:
     """Prints where the records are and the table; the status of the job."""
     for path, _ in found:
         print(f"record: {path}")
     print()
     print(comparison_table([record for _, record in found]), end="", flush=True)
-    for _, record in found:
-        if record.status == "failed":
-            print(f"{record.method} failed: {record.volatile.error}", file=sys.stderr)
     return int(any(record.status == "failed" for _, record in found))

@@ -7,6 +7,7 @@ fields they are digests of.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -173,8 +174,15 @@ class Record(Strict):
 
 
 def recorded_config(config: Config) -> dict[str, Any]:
-    """The resolved configuration as a record keeps it: without out, work, device, resume."""
-    return {name: value for name, value in asdict(config).items() if name not in PLACES}
+    """The resolved configuration as a record keeps it: without out, work, device, resume.
+
+    A user's method file counts by its content: an edited method is another run.
+    """
+    fields = {name: value for name, value in asdict(config).items() if name not in PLACES}
+    if config.method_file is not None:
+        content = Path(config.method_file).read_bytes()
+        fields["method_file_sha256"] = hashlib.sha256(content).hexdigest()
+    return fields
 
 
 def record_path(out: Path, task: str, run_id: str) -> Path:

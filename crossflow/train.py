@@ -22,9 +22,9 @@ def train_match(
     turns of `slice_seconds`, forwards and backwards (A B B A), so that a slow drift of the device
     (heat, clocks, neighbours) costs every arm the same.
 
-    An arm that fails (TrainingError) leaves the match with the reason in `trainer.failure`; the
-    others go on. Raises ValueError when arms differ in budget or data, InputError when a
-    checkpoint does not fit.
+    An arm that fails, in whatever way, leaves the match with the reason in `trainer.failure` (the
+    original exception is its cause); the others go on. Raises ValueError when arms differ in
+    budget or data, InputError when a checkpoint does not fit.
     """
     _check_equal(trainers)
     for trainer in trainers:
@@ -54,6 +54,10 @@ def _attempt(trainer: Trainer, work: Callable[[], None]) -> None:
             work()
         except TrainingError as error:
             trainer.abandon(error)
+        except Exception as error:  # a method's own mistake, memory, disk: not the others' fault
+            failure = TrainingError(f"{trainer.name}: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+            trainer.abandon(failure)
 
 
 def _check_equal(trainers: Sequence[Trainer]) -> None:
@@ -66,8 +70,12 @@ def _check_equal(trainers: Sequence[Trainer]) -> None:
             raise ValueError(f"{trainer.name} and {first.name} have different training data")
 
 
-def proof_of_order(trainers: Sequence[Trainer]) -> dict[str, dict[str, object]]:
+def proof_of_order(
+    trainers: Sequence[Trainer], other_ends: Sequence[int] = ()
+) -> dict[str, dict[str, object]]:
     """By arm, the hash chain of what it read, with the value at the end of every other arm.
+
+    other_ends: last steps of arms that were trained by an earlier process.
 
     The values at the others' ends are replayed from the order, and taken only where the replay
     also gives the arm's own last value: then `order.is_prefix` decides from two records.
@@ -75,7 +83,8 @@ def proof_of_order(trainers: Sequence[Trainer]) -> dict[str, dict[str, object]]:
     proofs: dict[str, dict[str, object]] = {}
     for trainer in trainers:
         own = trainer.chain.steps
-        ends = [t.chain.steps for t in trainers if t.chain.steps <= own]
+        every = [*(t.chain.steps for t in trainers), *other_ends]
+        ends = [steps for steps in every if steps <= own]
         values = replay(trainer.order, trainer.store.ids, ends)
         if own and values[own] != trainer.chain.value:
             raise ValueError(f"{trainer.name} did not read what its order says")

@@ -1,0 +1,145 @@
+"""One row of a match after training: what is chosen on validation, the scores, the files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import arm_record
+from benchmarks.items import write_items
+from benchmarks.pictures import save_samples
+from benchmarks.sampling import Sampler, Trial, choose_guidance, try_out
+
+if TYPE_CHECKING:
+    from benchmarks.match import Match
+    from benchmarks.metrics.score import Scored
+    from benchmarks.records import Record
+    from benchmarks.tasks.task import Prepared
+    from crossflow.trainer import Trainer
+
+SAMPLE_ITEMS = 32
+
+
+def frame(match: Match, name: str) -> tuple[Record, Any]:
+    """The floor (no source seen) or the oracle (the truth through the codec): record, values."""
+    prepared = match.prepared
+    match.progress(f"{name}: scoring", 0, 1)
+    floor = name == "floor"
+    values = prepared.floor() if floor else _truth_through_codec(prepared)
+    scored = prepared.truth.score(values)
+    _keep(match, name, values, scored)
+    match.progress(f"{name}: scoring", 1, 1)
+    return arm_record.framing(match, name, scored), values
+
+
+def evaluate(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> tuple[Record, list[Any]]:
+    """Guidance and curve on validation, then the test split once; gives record and predictions."""
+    prepared, arm = match.prepared, arm_record.averaged(trainer)
+    label = f"{match.config.task.name} {trainer.name}"
+    with trainer.clock("tuning"):
+        guidance, trials = _guidance(match, trainer)
+    with trainer.clock("eval"):
+        curve = _curve(match, trainer, guidance)
+        found = _sampler(match).predict(
+            arm,
+            prepared.test,
+            prepared.decode,
+            guidance,
+            lambda done, total: match.progress(f"{label}: sampling", done, total),
+        )
+        match.progress(f"{label}: scoring", 0, 1)
+        scored = prepared.truth.score(found.values)
+        match.progress(f"{label}: scoring", 1, 1)
+    _write_curves(match, trainer.name, trials, curve)
+    _keep(match, trainer.name, found.values, scored)
+    trainer.save()
+    record = arm_record.completed(match, trainer, scored, guidance, found.nfe, trials, proofs)
+    return record, found.values
+
+
+def _sampler(match: Match, steps: int | None = None) -> Sampler:
+    from crossflow.solvers import Grid
+
+    sampling = match.config.sampling
+    grid = Grid(steps or sampling.steps, sampling.solver)
+    return Sampler(grid, sampling.batch, match.config.seed, match.device)
+
+
+def _measure(match: Match, trainer: Trainer, what: str) -> Callable[[Sampler, float], Trial]:
+    """The primary score of validation items at a setting, shown while it is measured."""
+    arm, primary = arm_record.averaged(trainer), match.primary_on_validation
+
+    def measure(sampler: Sampler, weight: float) -> Trial:
+        setting = f"{sampler.grid.steps} steps" if what == "curve" else f"{weight:g}"
+        label = f"{match.config.task.name} {trainer.name}: {what}, {setting}"
+        match.progress(label, 0, 1)
+        trial = try_out(arm, sampler, match.prepared, primary, weight)
+        match.progress(label, 1, 1, f"{primary} {trial.score.value:.4g}")
+        return trial
+
+    return measure
+
+
+def _guidance(match: Match, trainer: Trainer) -> tuple[float, list[Trial]]:
+    """The weight a user gave, or the best on validation; 1 for a method without a null branch."""
+    given, arm = match.config.sampling.guidance, arm_record.averaged(trainer)
+    if not arm.method.guided or match.prepared.problem.null_rate == 0:
+        return 1.0, []
+    if given is not None:
+        return given, []
+    measure, sampler = _measure(match, trainer, "guidance"), _sampler(match)
+    return choose_guidance(lambda weight: measure(sampler, weight))
+
+
+def _curve(match: Match, trainer: Trainer, guidance: float) -> list[Trial]:
+    """Quality against network evaluations; one point for a method that takes one pass."""
+    measure, trials = _measure(match, trainer, "curve"), []
+    for steps in match.config.sampling.curve:
+        trials.append(measure(_sampler(match, steps), guidance))
+        if len(trials) > 1 and trials[-1].nfe == trials[-2].nfe:
+            return trials[:1]
+    return trials
+
+
+def _keep(match: Match, method: str, values: Any, scored: Scored) -> None:
+    """Predictions in the run folder; items and a sheet of samples beside the record."""
+    truth, name = match.prepared.truth, match.config.task.name
+    truth.write(match.folder(method) / "predictions", values)
+    write_items(match.out / "items" / name / f"{match.ids[method]}.csv", scored.items)
+    write_items(match.folder(method) / "items.csv", scored.items)
+    count = min(SAMPLE_ITEMS, len(truth.ids))
+    cells = [truth.cell(values, index) for index in range(count)]
+    save_samples(match.out / "samples" / name / f"{match.ids[method]}.png", cells)
+
+
+def _truth_through_codec(prepared: Prepared) -> list[Any]:
+    """The test targets, decoded: the most that any arm of this task can reach."""
+    from crossflow.store import unstandardise
+
+    values: list[Any] = []
+    for start in range(0, len(prepared.test), 64):
+        rows = list(range(start, min(start + 64, len(prepared.test))))
+        target = prepared.test.pairs(rows).target
+        values.extend(prepared.decode(unstandardise(target, prepared.test.statistics["target"])))
+    return values
+
+
+def _write_curves(
+    match: Match, method: str, guidance: Sequence[Trial], steps: Sequence[Trial]
+) -> None:
+    """What was measured on validation: guidance at full steps, then steps at the chosen weight."""
+    rows = [("guidance", t) for t in guidance] + [("steps", t) for t in steps]
+    if not rows:
+        return
+    columns: dict[str, Sequence[Any]] = {
+        "sweep": [sweep for sweep, _ in rows],
+        "guidance": [trial.guidance for _, trial in rows],
+        "steps": [trial.steps for _, trial in rows],
+        "nfe": [trial.nfe for _, trial in rows],
+        "metric": [match.primary_on_validation] * len(rows),
+        "value": [trial.score.value for _, trial in rows],
+        "stderr": [trial.score.stderr for _, trial in rows],
+        "n": [trial.score.n for _, trial in rows],
+    }
+    name = f"{match.ids[method]}.csv"
+    write_items(match.out / "curves" / match.config.task.name / name, columns)
