@@ -1,7 +1,8 @@
 """runs.csv and leaderboard.csv: one row per score, one row per arm and metric; from records alone.
 
 The unit of inference is the training seed. Ranks are given within one fair_key only; floor, oracle
-and evaluation rows have none and are never ranked.
+and evaluation rows have none and are never ranked. Nor are arms of a quick preset, which is too
+small to compare methods, and arms whose seconds are worth nothing (`clock_is_invalid`).
 """
 
 from __future__ import annotations
@@ -138,9 +139,26 @@ def leader_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     return rows
 
 
+def clock_is_invalid(record: Record) -> bool:
+    """Whether the budget was of seconds, and throughput changed so much that they differ in worth.
+
+    The clock is judged under every budget; a limit in FLOPs, samples or steps does not need it.
+    """
+    timed = record.budget is not None and record.budget.kind == "device_seconds"
+    return timed and str(record.volatile.host.get("clock", "")).startswith("invalid")
+
+
+def _barred(arm: Arm) -> str | None:
+    """The verdict of an arm that may not be ranked; None for one that may."""
+    if any(clock_is_invalid(record) for record in arm.records):
+        return "invalid"
+    return "not_comparable" if any(record.quick for record in arm.records) else None
+
+
 def _ranked(field: list[Arm], common: dict[str, Any], floor: float | None) -> list[dict[str, Any]]:
-    """One row per arm for one metric; arms without a mean come last and have no rank."""
+    """One row per arm for one metric; arms without a mean or barred come last, without rank."""
     rows = []
+    barred = {arm.name: _barred(arm) for arm in field}
     for arm in field:
         first = arm.records[0]
         values = seed_values(arm, common["metric"], floor)
@@ -159,14 +177,16 @@ def _ranked(field: list[Arm], common: dict[str, Any], floor: float | None) -> li
         if common["metric"] == first.primary:  # secondary metrics carry no verdict word
             if not values:
                 row["verdict"] = "invalid"
+            elif barred[arm.name]:
+                row["verdict"] = barred[arm.name]
             elif len(values) < SEEDS_FOR_A_VERDICT:
                 row["verdict"] = "undecided"
         rows.append(row)
     sign = -1 if common["better"] == "higher" else 1
-    means = sorted(sign * row["mean"] for row in rows if "mean" in row)
-    for row in rows:
-        if "mean" in row:
-            row["rank"] = 1 + means.index(sign * row["mean"])
+    ranked = [row for row in rows if "mean" in row and not barred[row["method"]]]
+    means = sorted(sign * row["mean"] for row in ranked)
+    for row in ranked:
+        row["rank"] = 1 + means.index(sign * row["mean"])
     return sorted(rows, key=lambda row: (row.get("rank", len(rows) + 1), row["method"]))
 
 

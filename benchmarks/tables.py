@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.keys import differing
-from benchmarks.leaderboard import arms, by, floor_value, seed_values
+from benchmarks.leaderboard import arms, by, clock_is_invalid, floor_value, seed_values
 from benchmarks.records import Record
 
 ORDER = ("floor", "oracle", "regression", "flow_matching", "crossflow")
@@ -113,6 +113,11 @@ def _table(task: str, group: Sequence[Record], same_items: Sequence[Record]) -> 
         if failed:
             table.footnotes.append(
                 f"{name}: {failed} of {len(members)} runs failed; a failed seed counts as the floor"
+            )
+        slowed = sum(map(clock_is_invalid, members))
+        if slowed:
+            table.footnotes.append(
+                f"{name}: invalid: {slowed} of {len(members)} runs trained on a slowed clock"
             )
     table.footnotes += _absences(group)
     return table

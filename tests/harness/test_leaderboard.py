@@ -119,6 +119,38 @@ def test_a_failed_seed_without_a_floor_makes_the_arm_invalid(record):
     assert (last["method"], last["rank"], last["verdict"]) == ("crossflow", "", "invalid")
 
 
+def test_a_quick_arm_has_no_rank(record):
+    quick = record("crossflow", value={"absrel_object": 0.1, "rmse": 0.2}, config={"quick": True})
+    other = record("flow_matching", value={"absrel_object": 0.5, "rmse": 0.6})
+    rows = {(row["method"], row["metric"]): row for row in leaders([quick, other])}
+    for metric in ("absrel_object", "rmse"):
+        assert rows["crossflow", metric]["rank"] == ""
+        assert rows["flow_matching", metric]["rank"] == "1"
+    assert rows["crossflow", "absrel_object"]["verdict"] == "not_comparable"
+
+
+@pytest.mark.parametrize(
+    ("kind", "clock", "rank", "verdict"),
+    [
+        ("device_seconds", "invalid: clock", "", "invalid"),
+        ("device_seconds", "valid", "1", "undecided"),
+        ("flops", "invalid: clock", "1", "undecided"),
+    ],
+)
+def test_an_arm_of_a_slowed_clock_has_no_rank(record, kind, clock, rank, verdict):
+    one = record(value=0.1)
+    slow = one.model_copy(
+        update={
+            "volatile": one.volatile.model_copy(update={"host": {"clock": clock}}),
+            "budget": one.budget.model_copy(update={"kind": kind}),
+        }
+    )
+    (row,) = leaders([slow])
+    assert (row["rank"], row["verdict"], row["mean"]) == (rank, verdict, "0.1")
+    text = report.table_files([slow])["tables/depth_tabletop.md"]
+    assert ("slowed clock" in text) == (verdict == "invalid")
+
+
 def test_one_seed_run_twice_is_one_seed(record):
     first = record(seed=0, value=0.1)
     again = first.model_copy(
