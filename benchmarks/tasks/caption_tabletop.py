@@ -61,9 +61,13 @@ class CaptionTruth:
         pairs = zip(self.ids, self.split.captions, strict=True)
         return {name: [caption.text for caption in five] for name, five in pairs}
 
+    @cached_property
+    def _pictures(self) -> np.ndarray:
+        return self.split.pictures(self.size)
+
     def key(self) -> dict[str, Any]:
         protocols = {"captions": metric.PROTOCOL, "scene_f1": words.PROTOCOL}
-        return truth_key(self.split, digest(json.dumps(self.references)), protocols)
+        return truth_key(self.split, protocols, json.dumps(self.references))
 
     def read(self, folder: Path) -> list[str]:
         from benchmarks.predictions import read_captions
@@ -87,7 +91,7 @@ class CaptionTruth:
         return merge([facts, metric.caption_scores(spoken, self.references)])
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
-        picture = self.split.pictures(self.size)[index].transpose(1, 2, 0)
+        picture = self._pictures[index].transpose(1, 2, 0)
         return picture, self.references[self.ids[index]][words.FULL]
 
     def cell(self, predictions: Sequence[str], index: int) -> Cell:

@@ -20,7 +20,7 @@ from benchmarks.metrics import depth as metric
 from benchmarks.tasks.depth_maps import fill_holes, from_log, to_log
 from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.tabletop_world import RenderedSplit, store_facts, truth_key, world
-from benchmarks.tasks.task import Prepared, Report, choose, digest, refuse_unused
+from benchmarks.tasks.task import Prepared, Report, choose, refuse_unused
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,10 +48,14 @@ class DepthTruth:
         depth, owner = self.split.depth(self.size)
         return np.array(depth), np.array(owner)
 
+    @cached_property
+    def _pictures(self) -> np.ndarray:
+        return self.split.pictures(self.size)
+
     def key(self) -> dict[str, Any]:
         protocols = {"depth": metric.PROTOCOL}
         options = {"size": self.size, "nonfinite": self.protocol.nonfinite}
-        return truth_key(self.split, digest(*self._maps), protocols, **options)
+        return truth_key(self.split, protocols, **options)
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
         from benchmarks.predictions import DepthPredictions
@@ -70,7 +74,7 @@ class DepthTruth:
         return metric.depth_scores(self.ids, predictions, depth, self.protocol, owner > 0)
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
-        picture = self.split.pictures(self.size)[index].transpose(1, 2, 0)
+        picture = self._pictures[index].transpose(1, 2, 0)
         return picture, self._colours(self._maps[0][index], index)
 
     def cell(self, predictions: Sequence[np.ndarray], index: int) -> Cell:

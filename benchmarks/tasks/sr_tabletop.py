@@ -28,7 +28,7 @@ from benchmarks.tasks.tabletop_world import (
     truth_key,
     world,
 )
-from benchmarks.tasks.task import Prepared, Report, choose, digest
+from benchmarks.tasks.task import Prepared, Report, choose
 
 if TYPE_CHECKING:
     from benchmarks.conf.schema import Config
@@ -62,7 +62,7 @@ class SuperResolutionTruth:
         protocols = {"images": metric.PROTOCOL, "distribution": distribution.PROTOCOL}
         options = {"size": self.size, "scale": self.scale}
         options["evaluator"] = cards.read_card("evaluator")["sha256"]
-        return truth_key(self.split, digest(self._pictures), protocols, **options)
+        return truth_key(self.split, protocols, **options)
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
         from benchmarks.predictions import ImagePredictions

@@ -27,7 +27,7 @@ from benchmarks.tasks.tabletop_world import (
     truth_key,
     world,
 )
-from benchmarks.tasks.task import Prepared, Report, choose, digest, refuse_unused
+from benchmarks.tasks.task import Prepared, Report, choose, refuse_unused
 
 if TYPE_CHECKING:
     from benchmarks.conf.schema import Config
@@ -64,7 +64,7 @@ class TextToImageTruth:
         protocols = {"scene_score": words.PROTOCOL, "distribution": distribution.PROTOCOL}
         texts = "\n".join(caption.text for caption in self.captions)
         options = {"size": self.size, "evaluator": cards.read_card("evaluator")["sha256"]}
-        return truth_key(self.split, digest(texts, self._pictures), protocols, **options)
+        return truth_key(self.split, protocols, texts, **options)
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
         from benchmarks.predictions import ImagePredictions

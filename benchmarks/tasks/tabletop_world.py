@@ -79,14 +79,16 @@ class RenderedSplit:
         return self._arrays("images", shape, make)["images"]
 
     def pictures(self, size: int) -> UInt8[np.ndarray, "n 3 size size"]:
-        """Pictures at 64 pixels, or smaller by the rounded mean of square blocks."""
+        """Pictures at 64 pixels, or smaller by the mean of square blocks, rounded as in `render`.
+
+        The frozen codecs and the evaluator were trained on pictures rounded so (half to even).
+        """
         if size == REFERENCE:
             return self.images
         block = REFERENCE // size
         parts = [
-            (
+            np.rint(
                 part.reshape(len(part), 3, size, block, size, block).mean((3, 5), dtype=np.float32)
-                + 0.5
             ).astype(np.uint8)
             for part in self.parts(self.images)
         ]
@@ -218,13 +220,18 @@ def frozen_autoencoder() -> dict[str, object]:
 
 
 def truth_key(
-    split: RenderedSplit, truth: str, protocols: dict[str, int], **options: object
+    split: RenderedSplit, protocols: dict[str, int], texts: str = "", **options: object
 ) -> dict[str, object]:
-    """What `keys.score_fields` takes; options are what else changes a score."""
+    """What `keys.score_fields` takes; options are what else changes a score.
+
+    The truth is named by what it is made from (scene indices, the world's version and the captions
+    that are scored), never by rendered numbers: another processor rounds their last bits otherwise,
+    and equal items would not be compared. The size of pictures and maps belongs to the options.
+    """
     return {
         "split": split.name,
         "items": digest(split.indices),
-        "truth": truth,
+        "truth": digest(split.indices, f"world {scenes.VERSION}", texts),
         "protocols": protocols,
         "options": {"world": scenes.VERSION, **options},
     }

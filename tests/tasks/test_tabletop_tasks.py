@@ -178,6 +178,32 @@ def test_the_key_names_items_and_truth(prepared, tmp_path):
     assert len({key(), key(limit=5), key(size=64), key(split="crowd"), key(nonfinite="bts")}) == 5
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_the_key_does_not_depend_on_rendered_bits(tmp_path, monkeypatch, name):
+    """Another processor's last bits, here a picture and a map that differ: the same key."""
+    from benchmarks.tabletop import render
+
+    def key(folder):
+        truth = registry.load_task(name).truth(configured(name, tmp_path / folder), silent)
+        return json.dumps(truth.key(), sort_keys=True)
+
+    mine = key("mine")
+    pictures, maps = render.render, render.depth_map
+    monkeypatch.setattr(render, "render", lambda *given: 255 - pictures(*given))
+    monkeypatch.setattr(
+        render, "depth_map", lambda *given: (maps(*given)[0] + 1e-6, maps(*given)[1])
+    )
+    assert key("other") == mine
+
+
+def test_small_pictures_are_the_renderers(tmp_path):
+    """One rule for the 2 x 2 mean: half a grey level goes to the even one everywhere."""
+    from benchmarks.tabletop.render import render
+
+    split = rendered(tmp_path)
+    assert np.array_equal(split.pictures(32), render(split.scenes, 32).numpy())
+
+
 def test_training_depth_is_a_sensors_scoring_depth_is_clean(prepared):
     ready = prepared("depth_tabletop")
     test = unstandardise(ready.test.pairs([0]).target, ready.test.statistics["target"])
