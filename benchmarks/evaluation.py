@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks import arm_record, host, keys, records, registry
 from benchmarks.conf.schema import Config
@@ -19,6 +22,7 @@ from crossflow.errors import InputError
 def evaluate(config: Config) -> int:
     """Reads `predictions`, scores them against the task's truth and writes the record.
 
+    Other contents of the files, or other rules of scoring, make another record beside the old one.
     Raises InputError for anything wrong with the predictions; then nothing is written.
     """
     if config.predictions is None:
@@ -32,7 +36,9 @@ def evaluate(config: Config) -> int:
     progress = Progress()
     try:
         truth = task.truth(config, progress)
-        scored = truth.score(truth.read(Path(config.predictions)))
+        values = truth.read(Path(config.predictions))
+        contents = predictions_digest(values)
+        scored = truth.score(values)
     finally:
         progress.close()
     score = keys.score_fields(
@@ -41,10 +47,17 @@ def evaluate(config: Config) -> int:
         primary=task.primary(len(truth.ids)),
         **truth.key(),
     )
-    plain = records.recorded_config(config) | {"name": name}
     out = Path(config.out)
+    # What an evaluation used: the rest describes a training that nobody here has seen.
+    recorded = records.recorded_config(config)
+    plain = {key: recorded[key] for key in ("task", "seed", "quick")} | {"name": name}
+    run_id = keys.run_id(
+        config.task.name, name, plain | {"predictions": contents, "score_key": keys.digest(score)}
+    )
+    if not config.resume:
+        run_id = records.free_run_id(out, config.task.name, run_id)
     record = records.Record(
-        run_id=keys.run_id(config.task.name, name, plain),
+        run_id=run_id,
         match=None,
         kind="evaluation",
         task=config.task.name,
@@ -52,7 +65,9 @@ def evaluate(config: Config) -> int:
         status="completed",
         score_key=keys.digest(score),
         fair_key=None,
-        fair=records.Fair(score=score, fair=None, proof={"counts": scored.counts}),
+        fair=records.Fair(
+            score=score, fair=None, proof={"counts": scored.counts, "predictions": contents}
+        ),
         config=plain,
         scores=arm_record.as_recorded(scored),
         unavailable=scored.unavailable,
@@ -72,3 +87,11 @@ def evaluate(config: Config) -> int:
     print(f"record: {records.write(record, out)}\n")
     print(comparison_table([record]), end="")
     return 0
+
+
+def predictions_digest(values: Any) -> str:
+    """12 hex of what was predicted: of the files, in item order, or of the captions themselves."""
+    paths: Sequence[Path] | None = getattr(values, "paths", None)
+    if paths is None:
+        return keys.digest(list(values))
+    return keys.digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])

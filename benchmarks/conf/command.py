@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,16 @@ from benchmarks.conf.schema import Config, TaskConfig, check
 from crossflow.errors import InputError
 
 MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
+
+# Fields and sections that a command would ignore. Typed, they are refused: their user would believe
+# that they had worked. A preset's own are let be: it is written for `run`.
+UNUSED = {
+    "prepare": ("methods", "method_file", "track", "check", "predictions", "name"),
+    "evaluate": (
+        *("methods", "method_file", "model", "budget", "training", "sampling"),
+        *("task.train_limit", "task.validation_limit", "seed", "track", "check", "export"),
+    ),
+}
 
 
 class JobError(Exception):
@@ -117,6 +127,7 @@ def _run_job(job: Callable[[Config], int], node: DictConfig, command: str) -> in
     """One job and its status; nothing escapes but an interrupt."""
     work = Path("runs")
     try:
+        refuse_unused(command, HydraConfig.get().overrides.task)
         config = OmegaConf.to_object(node)
         assert isinstance(config, Config)
         work = Path(config.work)
@@ -132,6 +143,16 @@ def _run_job(job: Callable[[Config], int], node: DictConfig, command: str) -> in
         log = _write_traceback(work)
         complain(command, f"{type(error).__name__}: {error} (traceback: {log})")
         return FAILURE
+
+
+def refuse_unused(command: str, overrides: Iterable[str]) -> None:
+    """InputError for the first override of a field that `command` would ignore."""
+    for override in overrides:
+        field, _, value = override.lstrip("+").partition("=")
+        cleared = field.startswith("budget.") and value == "null"  # made here, not typed
+        for unused in UNUSED.get(command, ()):
+            if (field == unused or field.startswith(f"{unused}.")) and not cleared:
+                raise InputError(f"{field}: `{command}` does not use it; leave it out")
 
 
 def require_writable(field: str, folder: Path) -> None:

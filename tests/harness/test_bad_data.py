@@ -106,6 +106,51 @@ def test_predictions_of_another_program(issue, nyu, tmp_path):
     assert record.scores["absrel"].value > 0.05, "two metres everywhere is no good depth"
 
 
+def test_other_predictions_in_the_same_folder_are_another_record(issue, nyu, tmp_path):
+    """A record is never edited: neither by other contents nor by resume=false."""
+    folder = predictions(nyu, tmp_path / "p")
+    fields = ("task=depth_nyu", f"task.root={nyu}", f"predictions={folder}", "name=x")
+
+    def ids():
+        return {path.stem for path in Path("results/local/records").rglob("*.json")}
+
+    assert issue("evaluate", *fields)[0] == 0
+    (first,) = ids()
+    assert issue("evaluate", *fields)[0] == 0
+    assert ids() == {first}, "the same evaluation is the same record"
+    assert issue("evaluate", *fields, "resume=false")[0] == 0
+    assert ids() == {first, f"{first}-2"}
+    changed = next(folder.rglob("*.npy"))
+    np.save(changed, np.load(changed) + 1)
+    assert issue("evaluate", *fields)[0] == 0
+    assert len(ids()) == 3
+    found = [records.read(path) for path in Path("results/local/records").rglob("*.json")]
+    assert len({record.fair.proof["predictions"] for record in found}) == 2
+    assert all("training" not in record.config for record in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("evaluate", "model=S"),
+        ("evaluate", "methods=crossflow"),
+        ("evaluate", "training.precision=bf16"),
+        ("evaluate", "sampling.steps=3"),
+        ("evaluate", "budget.samples=64"),
+        ("evaluate", "track=defaults"),
+        ("evaluate", "check=true"),
+        ("evaluate", "task.train_limit=3"),
+        ("prepare", "methods=crossflow"),
+        ("prepare", "track=tuned"),
+        ("prepare", "predictions=x"),
+        ("prepare", "name=x"),
+        ("prepare", "check=true"),
+    ],
+)
+def test_a_field_that_would_be_ignored(issue, name, field):
+    refused(issue(name, "task=depth_nyu", field), field.split("=")[0], "does not use it")
+
+
 def test_depth_of_the_wrong_type(issue, nyu, tmp_path):
     folder = predictions(nyu, tmp_path / "p", dtype=np.int32)
     fields = ("task=depth_nyu", f"task.root={nyu}", f"predictions={folder}", "name=x")
