@@ -5,7 +5,6 @@ Starts without torch: names come from file listings, the device from the driver'
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib.metadata
 import json
@@ -21,6 +20,8 @@ from benchmarks import registry
 from benchmarks.conf.help import experiments
 from benchmarks.conf.schema import Config
 from benchmarks.metrics.java import find_java
+from benchmarks.report import OneLineParser
+from crossflow.errors import InputError
 
 WEIGHTS = registry.PACKAGES / "benchmarks" / "tabletop" / "weights"
 ENOUGH_DISK = 5e9  # bytes: stores, checkpoints and predictions of the embedded tasks
@@ -70,7 +71,11 @@ def _weights() -> Iterator[tuple[str, bool, str]]:
             yield what, False, f"{weights} is missing; install the package again"
             continue
         content = weights.read_bytes()
-        expected = json.loads(card.read_text(encoding="utf-8")).get("sha256")
+        try:
+            expected = json.loads(card.read_text(encoding="utf-8"))["sha256"]
+        except (ValueError, KeyError, TypeError):
+            yield what, False, f"{card} is no card; install the package again"
+            continue
         if expected != hashlib.sha256(content).hexdigest():
             yield what, False, f"{weights} is not the file its card describes"
         else:
@@ -107,10 +112,18 @@ def _device() -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the listing, or with --check the state of this machine; 1 if something is wrong."""
-    parser = argparse.ArgumentParser(prog="benchmarks.list", description=__doc__)
+    """Prints the listing, or with --check the state of this machine.
+
+    Status: 1 if something is wrong there, 2 for arguments that there are not.
+    """
+    parser = OneLineParser(prog="benchmarks.list", description=__doc__)
     parser.add_argument("--check", action="store_true", help="Java, weights, disk, device")
-    if not parser.parse_args(arguments).check:
+    try:
+        options = parser.parse_args(arguments)
+    except InputError as error:
+        print(f"list: error: {error}", file=sys.stderr)
+        return 2
+    if not options.check:
         print(listing())
         return 0
     fine = True

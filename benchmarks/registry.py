@@ -20,6 +20,7 @@ from crossflow.errors import InputError
 
 PACKAGES = Path(__file__).resolve().parent.parent
 FRAMING = ("floor", "oracle")  # rows that frame every table, never an arm
+PARTS = ("NAME", "applies", "method")  # what a method file defines: see crossflow.methods
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ def load_method(name: str, method_file: str | None = None) -> ModuleType:
 def check_methods(names: list[str], method_file: str | None) -> list[str]:
     """The arms of a match: `names`, and the user's own method if there is one.
 
-    Raises InputError for names that are no method, and for a method file that is none or is
-    called like a shipped method.
+    Raises InputError for names that are no method, and for a method file that is none, cannot be
+    imported or is called like a shipped method.
     """
     known = methods()
     if method_file is None:
@@ -102,8 +103,19 @@ def check_methods(names: list[str], method_file: str | None) -> list[str]:
         raise InputError(
             f"method_file={method_file}: {path.stem} is a shipped method; rename the file"
         )
-    if not _defines(_tree(path), "method"):
-        raise InputError(f"method_file={method_file}: defines no `method(problem, size)`")
+    tree = _tree(path)
+    lacking = [f"`{part}`" for part in PARTS if not _defines(tree, part)]
+    if lacking:
+        raise InputError(
+            f"method_file={method_file}: defines no {', '.join(lacking)}; a method file has NAME, "
+            "applies(problem) and method(problem, size)"
+        )
+    try:
+        _load_file(path)
+    except Exception as error:  # the user's own code may raise anything
+        raise InputError(
+            f"method_file={method_file}: cannot be imported ({type(error).__name__}: {error})"
+        ) from error
     own = path.stem
     for name in names:
         if name != own:

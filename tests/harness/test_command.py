@@ -11,6 +11,10 @@ from benchmarks.conf.schema import DEFAULT_FLOPS, DEFAULT_METHODS
 from crossflow.errors import InputError
 
 MANY = "a b=c,d[e]{f}ü ~$(g)'\"\\"
+OWN_METHOD = (
+    'NAME = "own"\n\n\ndef applies(problem):\n    return None\n\n\n'
+    "def method(problem, size):\n    return None\n"
+)
 WEIRD = MANY + "${h}"
 
 
@@ -229,7 +233,7 @@ def test_two_ways_to_name_arms(call, written):
 
 def test_a_method_of_ones_own_joins_the_arms(call, packages):
     own = packages / "my method.py"
-    own.write_text("def method(problem, size):\n    return None\n")
+    own.write_text(OWN_METHOD)
     assert call(f"method_file={own}", "methods=crossflow").configs[0].methods == [
         "crossflow",
         "my method",
@@ -240,7 +244,10 @@ def test_a_method_of_ones_own_joins_the_arms(call, packages):
     ("name", "text", "said"),
     [
         ("crossflow.py", "def method(): ...", "is a shipped method"),
-        ("own.py", "x = 1", "defines no `method"),
+        ("own.py", "x = 1", "defines no `NAME`, `applies`, `method`;"),
+        ("own.py", OWN_METHOD.replace("applies", "apply"), "defines no `applies`;"),
+        ("own.py", f"import no_such_module\n{OWN_METHOD}", "(ModuleNotFoundError: No module named"),
+        ("own.py", f"{OWN_METHOD}x = 1 / 0\n", "(ZeroDivisionError: division by zero)"),
         ("own.py", "def method(:", "not a Python file"),
     ],
 )

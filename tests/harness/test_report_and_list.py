@@ -72,6 +72,14 @@ def test_the_listing(packages, capsys):
     assert "floor" not in text
 
 
+@pytest.mark.parametrize("argument", ["--x", "tasks"])
+def test_a_wrong_argument_of_the_listing_is_one_line(argument, capsys):
+    assert listing.main([argument]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"list: error: unrecognized arguments: {argument}\n"
+
+
 def checked(monkeypatch, folder):
     monkeypatch.setattr(listing, "WEIGHTS", folder)
     return {what: (good, found) for what, good, found in listing.checks()}
@@ -86,7 +94,14 @@ def test_missing_or_changed_weights_are_named(monkeypatch, tmp_path):
         '{"sha256": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}'
     )
     (tmp_path / "good.safetensors").write_bytes(b"x")
+    for name, text in {"broken": '{"sha', "bare": "[]", "empty": "{}"}.items():
+        (tmp_path / f"{name}.json").write_text(text)
+        (tmp_path / f"{name}.safetensors").write_bytes(b"x")
     found = checked(monkeypatch, tmp_path)
+    for name in ("broken", "bare", "empty"):
+        good, said = found[f"weights {name}"]
+        assert not good
+        assert f"{name}.json is no card" in said
     assert found["weights lost"][0] is False
     assert found["weights changed"][0] is False
     assert found["weights good"] == (True, "0.0 MB")
