@@ -8,6 +8,7 @@ texture and blur show there, and a distance between sets of pictures must see th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +47,9 @@ class Output:
 class Detector(nn.Module):
     """uint8 pictures of 64 or 32 px to `Output`."""
 
+    center: Tensor
+    whitening: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         w2, w4, w8, w16 = WIDTHS
@@ -57,6 +61,8 @@ class Detector(nn.Module):
         self.join = nn.Sequential(nn.ReLU(), _convolution(JOINED, JOINED))
         self.head = nn.Conv2d(JOINED, sum(PARTS.values()), 1)
         self.pooled = nn.Linear(2 * w2 + 2 * w4 + w8 + w16, FEATURES)
+        self.register_buffer("center", torch.zeros(FEATURES))
+        self.register_buffer("whitening", torch.eye(FEATURES))
         self.summary = nn.Sequential(nn.ReLU(), nn.Linear(FEATURES, PAIRS + QUALITIES))
         assert self.head.bias is not None
         nn.init.constant_(self.head.bias[:1], -4.0)  # few cells hold a centre
@@ -73,10 +79,26 @@ class Detector(nn.Module):
         top = self.side8(x8) + _doubled(self.side16(x16))
         grid = self.head(self.join(self.side4(x4) + _doubled(top)))
         pools = [*_spread(x2), *_spread(x4), x8.float().mean((2, 3)), x16.float().mean((2, 3))]
-        features = self.pooled(torch.cat(pools, 1))
-        summary = self.summary(features).float()
+        pooled = self.pooled(torch.cat(pools, 1)).float()
+        summary = self.summary(pooled).float()
+        features = (pooled - self.center) @ self.whitening
         parts = dict(zip(PARTS, grid.float().split(list(PARTS.values()), 1), strict=True))
-        return Output(parts, features.float(), summary[:, :PAIRS], summary[:, PAIRS:])
+        return Output(parts, features, summary[:, :PAIRS], summary[:, PAIRS:])
+
+
+@torch.no_grad()
+def whiten(network: Detector, pictures: Sequence[UInt8[Tensor, "b 3 s s"]]) -> None:
+    """Set `center` and `whitening` so that features of these pictures have covariance one.
+
+    Without it a few directions of large spread, the solids' colours, drown all others in KID's
+    cubic kernel, and two halves of one set of true pictures are further apart than a blur moves it.
+    """
+    network.center.zero_()
+    network.whitening.copy_(torch.eye(FEATURES))
+    pooled = torch.cat([network(part).features for part in pictures]).double()
+    values, vectors = torch.linalg.eigh(torch.cov(pooled.T))
+    network.center.copy_(pooled.mean(0))
+    network.whitening.copy_(vectors / values.clamp_min(1e-6).sqrt())
 
 
 class Residual(nn.Module):

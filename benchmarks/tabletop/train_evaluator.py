@@ -24,6 +24,7 @@ from benchmarks.tabletop.training_scenes import batches, half_size, rendered, tr
 
 BATCH = 32
 OPTIONS = ("scenes", "minutes", "rate", "seed", "threads")  # those that decide the weights
+CALIBRATION = 2000  # pictures, at both sizes, that the features are whitened on
 SHIFT = 4  # pixels by which a batch is moved at most
 RADIUS = 0.7  # of a centre's peak on the heat map, in cells
 REACH = 1.2  # cells around a centre that learn its attributes
@@ -145,6 +146,12 @@ def shifted(
     return padded[:, :, top : top + 64, left : left + 64], moved
 
 
+def calibration(pictures: UInt8[np.ndarray, "n 3 64 64"]) -> list[Tensor]:
+    """Unspoilt training pictures of both sizes, in batches."""
+    large = torch.from_numpy(np.array(pictures[:CALIBRATION])).split(BATCH)
+    return [picture for part in large for picture in (part, half_size(part))]
+
+
 def _per_image(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 
@@ -177,6 +184,8 @@ def main(arguments: list[str]) -> None:
         return loss_of(network(images), truth, done)
 
     def save(averaged: nn.Module, steps: int) -> None:
+        assert isinstance(averaged, detector.Detector)
+        detector.whiten(averaged, calibration(scenes.pictures))
         kept = [f"--{name} {getattr(options, name)}" for name in OPTIONS]
         facts = {
             "version": detector.VERSION,
