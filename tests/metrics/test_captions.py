@@ -206,6 +206,7 @@ def test_order_of_places(no_java, monkeypatch, tmp_path):
     assert program is None
     assert "JAVA_HOME" in reason
     assert "PATH" in reason
+    assert str(tmp_path) not in reason, "records of equal runs do not tell the machine"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-ins for java are shell scripts")
@@ -233,3 +234,15 @@ def test_a_tokeniser_that_loses_a_line_is_noticed(monkeypatch, tmp_path):
     found = caption_scores(HYPOTHESES, REFERENCES)
     assert found.scores == {}
     assert "returned 3 lines for 15 captions" in found.unavailable["bleu1"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-ins for java are shell scripts")
+@pytest.mark.parametrize(
+    ("script", "reason"), [("exit 3", "Java exits with status 3"), (None, "FileNotFoundError")]
+)
+def test_a_tokeniser_that_fails_names_no_path(monkeypatch, tmp_path, capsys, script, reason):
+    program = fake_java(tmp_path / "java", script) if script else str(tmp_path / "lost")
+    monkeypatch.setattr(captions, "find_java", lambda: (program, "test"))
+    found = caption_scores(HYPOTHESES, REFERENCES)
+    assert found.unavailable["bleu1"] == f"the PTB tokeniser failed: {reason}"
+    assert program in capsys.readouterr().err, "the whole message is for the person at the screen"
