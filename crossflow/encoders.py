@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from crossflow.errors import InputError
 from crossflow.layers import (
     ReadoutLayer,
     TransformerLayer,
@@ -177,7 +178,7 @@ def build_encoder(problem: Problem, size: EncoderSize) -> nn.Module:
 def encoder_size(problem: Problem, size: Size) -> EncoderSize:
     """The widest encoder within 15 % of the inference parameters beside a backbone of `size`.
 
-    Heads are as wide as the backbone's. Raises ValueError where even one head is too much (a large
+    Heads are as wide as the backbone's. Raises InputError where even one head is too much (a large
     vocabulary beside a tiny backbone).
     """
     layers = max(2, size.depth // 6)
@@ -188,4 +189,6 @@ def encoder_size(problem: Problem, size: Size) -> EncoderSize:
             encoder = parameters_of(build_encoder(problem, candidate))
             if encoder <= LARGEST_SHARE * (backbone + encoder):
                 return candidate
-    raise ValueError(f"no encoder of {problem.source} fits in 15 % beside {size}")
+    raise InputError(
+        f"model: no encoder of {problem.source} fits in 15 % beside {size}; choose a larger model"
+    )

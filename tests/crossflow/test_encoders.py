@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from crossflow.encoders import EncoderSize, build_encoder, encoder_size
+from crossflow.errors import InputError
 from crossflow.networks import SIZES, DiT, parameters_of
 from crossflow.problem import MapShape, Problem, Source, TokenShape
 
@@ -52,7 +53,7 @@ def test_share_of_the_inference_parameters(name: str, size: str) -> None:
 
 def test_no_encoder_fits_beside_a_huge_vocabulary() -> None:
     huge = replace(TEXT, source=TokenShape(40, vocabulary=50_000))
-    with pytest.raises(ValueError, match="15 %"):
+    with pytest.raises(InputError, match=r"model: .*15 %.*larger model"):
         encoder_size(huge, SIZES["T"])
 
 
