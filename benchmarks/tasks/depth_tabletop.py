@@ -54,7 +54,7 @@ class DepthTruth:
 
     def key(self) -> dict[str, Any]:
         protocols = {"depth": metric.PROTOCOL}
-        options = {"size": self.size, "nonfinite": self.protocol.nonfinite}
+        options: dict[str, Any] = {"size": self.size, "nonfinite": self.protocol.nonfinite}
         return truth_key(self.split, protocols, **options)
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:

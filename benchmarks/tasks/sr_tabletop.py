@@ -60,7 +60,7 @@ class SuperResolutionTruth:
         from benchmarks.tabletop import cards
 
         protocols = {"images": metric.PROTOCOL, "distribution": distribution.PROTOCOL}
-        options = {"size": self.size, "scale": self.scale}
+        options: dict[str, Any] = {"size": self.size, "scale": self.scale}
         options["evaluator"] = cards.read_card("evaluator")["sha256"]
         return truth_key(self.split, protocols, **options)
 
