@@ -63,7 +63,10 @@ class TextToImageTruth:
 
         protocols = {"scene_score": words.PROTOCOL, "distribution": distribution.PROTOCOL}
         texts = "\n".join(caption.text for caption in self.captions)
-        options: dict[str, Any] = {"size": self.size, "evaluator": cards.read_card("evaluator")["sha256"]}
+        options: dict[str, Any] = {
+            "size": self.size,
+            "evaluator": cards.read_card("evaluator")["sha256"],
+        }
         return truth_key(self.split, protocols, texts, **options)
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
