@@ -143,8 +143,8 @@ def test_predictions_of_another_split_are_refused(places, tmp_path, capsys):
     assert not (tmp_path / "out" / "records").exists()
 
 
-def test_resume_false_makes_new_records(places):
-    out, work = places
+def test_resume_false_makes_new_records(tmp_path):
+    out, work = tmp_path / "out", tmp_path / "work"
     only = ["methods=crossflow"]
     assert call(*only, f"out={out}", f"work={work}") == 0
     assert call(*only, "resume=false", f"out={out}", f"work={work}") == 0
