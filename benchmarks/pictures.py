@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 
 Cell = np.ndarray | str
+LARGEST_SHEET = 300_000  # bytes: sheets are committed beside the records
 
 
-def save_grid(path: Path, rows: Mapping[str, Sequence[Cell]], cell_inches: float = 1.1) -> None:
+def save_grid(
+    path: Path, rows: Mapping[str, Sequence[Cell]], cell_inches: float = 1.1, dpi: int = 110
+) -> None:
     """One labelled row of cells for each entry of `rows`, as a PNG. All rows have equal length."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -51,17 +54,24 @@ def save_grid(path: Path, rows: Mapping[str, Sequence[Cell]], cell_inches: float
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     canvas = FigureCanvasAgg(figure)
-    canvas.print_figure(path, dpi=110, metadata={"Software": None})
+    canvas.print_figure(path, dpi=dpi, metadata={"Software": None})
 
 
 def save_samples(path: Path, cells: Sequence[Cell], columns: int = 8) -> None:
-    """The samples of one arm in rows of `columns`, in item order, as a PNG."""
+    """The samples of one arm in rows of `columns`, in item order, as a PNG of at most 300 kB.
+
+    Noise does not compress: the sheet of an arm that learned nothing is drawn smaller.
+    """
     rows = {
         f"{start}": list(cells[start : start + columns]) for start in range(0, len(cells), columns)
     }
     width = min(columns, len(cells))
     padded = {k: [*v, *([""] * (width - len(v)))] for k, v in rows.items()}
-    save_grid(path, padded, cell_inches=0.8)
+    for dpi in (110, 80, 60, 45):
+        save_grid(path, padded, cell_inches=0.8, dpi=dpi)
+        if path.stat().st_size <= LARGEST_SHEET:
+            return
+    raise ValueError(f"{path}: larger than {LARGEST_SHEET} bytes even when drawn small")
 
 
 def _draw(axis: object, cell: Cell) -> None:
