@@ -7,10 +7,12 @@ arm. Nothing here knows which method runs; what happens to one arm stands in `ar
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,9 +93,27 @@ def run_match(config: Config) -> int:
             config, task, prepared, modules, absent, ids, score, device=device, progress=progress
         )
         _check_validation(match)
-        return _conclude(_run(match, finished))
+        with _alone(Path(config.work) / config.task.name / match.name):
+            return _conclude(_run(match, finished))
     finally:
         progress.close()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the match's lock: two processes would write one checkpoint in turns.
+
+    InputError where another process holds it. The lock goes with the process, killed or not.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{folder} is in use by another process: wait for it, or choose another work"
+            ) from None
+        yield
 
 
 def _refuse_what_is_not_built(config: Config) -> None:

@@ -47,7 +47,7 @@ class Clock:
         # Read before the first beat of this process overwrites it.
         self._survived: dict[str, float] = {}
         if heartbeat is not None and heartbeat.exists():
-            self._survived = json.loads(heartbeat.read_text())
+            self._survived = _last_beat(heartbeat)
 
     @contextmanager
     def __call__(self, ledger: str) -> Iterator[None]:
@@ -108,3 +108,16 @@ class Clock:
             self._seconds[ledger] += saved
             self._seconds["lost" if ledger in WORK else ledger] += beyond
         self._survived = {}
+
+
+def _last_beat(path: Path) -> dict[str, float]:
+    """The ledgers of the last heartbeat; none where a power cut left the file empty.
+
+    It is written without fsync on purpose: a torn one costs the ledger `lost` its seconds, and must
+    not stop a resume whose checkpoint is whole.
+    """
+    try:
+        found: dict[str, float] = json.loads(path.read_text())
+    except json.JSONDecodeError:
+        return {}
+    return found

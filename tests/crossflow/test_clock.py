@@ -117,3 +117,13 @@ def test_synchronize_runs_before_a_ledger_is_read():
     with clock("train"):
         pass
     assert clock.seconds("train") == 2
+
+
+def test_a_torn_heartbeat_does_not_stop_a_resume(tmp_path):
+    """A power cut may leave it empty: the checkpoint's ledgers still hold."""
+    beat = tmp_path / "clock.json"
+    beat.write_text("")
+    clock = Clock(beat)
+    clock.restore({"train": 5.0})
+    assert clock.seconds("train") == 5.0
+    assert clock.seconds("lost") == 0.0

@@ -143,6 +143,21 @@ def test_predictions_of_another_split_are_refused(places, tmp_path, capsys):
     assert not (tmp_path / "out" / "records").exists()
 
 
+def test_the_same_command_twice_at_once_is_refused(tmp_path, capsys):
+    import fcntl
+
+    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}", "methods=crossflow"]
+    assert call(*places) == 0
+    found = by_method(tmp_path / "out")["crossflow"]
+    records.record_path(tmp_path / "out", "depth_tabletop", found.run_id).unlink()
+    lock = tmp_path / "work" / "depth_tabletop" / str(found.match) / "lock"
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert call(*places) == 2
+    assert "in use by another process" in capsys.readouterr().err
+    assert call(*places) == 0
+
+
 def test_resume_false_makes_new_records(tmp_path):
     out, work = tmp_path / "out", tmp_path / "work"
     only = ["methods=crossflow"]
