@@ -111,7 +111,9 @@ def choose_guidance(measure: Callable[[float], Trial]) -> tuple[float, list[Tria
     """
     trials = {weight: measure(weight) for weight in GUIDANCE}
     while True:
-        best = min(trials.values(), key=lambda trial: (_cost(trial.score), trial.guidance)).guidance
+        # Among equals the weight nearest to 1, where one network evaluation is enough.
+        first = min(trials.values(), key=lambda t: (_cost(t.score), abs(math.log(t.guidance))))
+        best = first.guidance
         if best == max(trials) and best * 1.5 <= HIGHEST:
             following = best * 1.5
         elif best == min(trials) and best / 2 >= LOWEST:

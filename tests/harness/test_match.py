@@ -292,6 +292,30 @@ def test_a_method_that_does_not_apply_is_named(tmp_path, capsys):
     assert not (tmp_path / "o" / "records").exists()
 
 
+def test_guidance_and_curve_are_measured_on_validation(tmp_path):
+    """Without a weight the same grid is tried for the arm; every trial stands in the curves."""
+    out, work = tmp_path / "out", tmp_path / "work"
+    arguments = ["task=t2i_tabletop", "methods=crossflow", "task.train_limit=16", "task.limit=4"]
+    arguments += ["task.validation_limit=4", "sampling.steps=1", "sampling.curve=[1,2]"]
+    assert (
+        command.run(run.job, [*TINY[4:], *arguments, f"out={out}", f"work={work}"], command="run")
+        == 0
+    )
+    record = by_method(out)["crossflow"]
+    tried = record.fair.proof["guidance_trials"]
+    assert {1.0, 1.5, 2.0, 3.0, 4.0} <= set(tried)
+    assert record.model is not None
+    assert record.model.guidance in tried
+    assert record.model.nfe == (1 if record.model.guidance == 1 else 2)
+    assert record.volatile.ledgers["tuning"] > 0
+    with (out / "curves" / "t2i_tabletop" / f"{record.run_id}.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(r["guidance"]) for r in rows if r["sweep"] == "guidance"] == tried
+    assert [int(r["steps"]) for r in rows if r["sweep"] == "steps"] == [1, 2]
+    assert {r["metric"] for r in rows} == {"scene_score"}
+    assert {int(r["n"]) for r in rows} == {4}
+
+
 def test_a_failed_arm_leaves_a_failed_record(tmp_path, packages_method):
     out, work = tmp_path / "out", tmp_path / "work"
     places = [f"out={out}", f"work={work}", f"method_file={packages_method}"]
