@@ -32,7 +32,7 @@ def evaluate(config: Config) -> int:
         raise InputError(
             f"name={name}: a name for the table, of letters, digits, dots, dashes and underscores"
         )
-    task = registry.load_task(config.task.name)
+    task = registry.task_of(config)
     progress = Progress()
     try:
         truth = task.truth(config, progress)

@@ -19,7 +19,7 @@ def job(config: Config) -> int:
         raise InputError("export: writing sources and truth for other programs is not built so far")
     progress = Progress()
     try:
-        prepared = registry.load_task(config.task.name).prepare(config, progress)
+        prepared = registry.task_of(config).prepare(config, progress)
     finally:
         progress.close()
     for name in ("train", "validation", "test"):

@@ -14,9 +14,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crossflow.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmarks.conf.schema import Config
+    from benchmarks.tasks.task import Task
 
 PACKAGES = Path(__file__).resolve().parent.parent
 FRAMING = ("floor", "oracle")  # rows that frame every table, never an arm
@@ -74,6 +78,15 @@ def load_task(name: str) -> Any:
     """The object `TASK` of a task file. InputError with the right names for a wrong one."""
     entry = pick("task", name, tasks())
     return importlib.import_module(entry.module).TASK
+
+
+def task_of(config: Config) -> Task:
+    """The task a configuration names; InputError for a field that this task would ignore."""
+    from benchmarks.tasks.task import check_fields
+
+    task: Task = load_task(config.task.name)
+    check_fields(task, config)
+    return task
 
 
 def load_method(name: str, method_file: str | None = None) -> ModuleType:

@@ -9,12 +9,17 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from dataclasses import fields
 from pathlib import Path
 
-from benchmarks.conf.schema import LIMITS, Config, known_fields
+from benchmarks.conf.schema import LIMITS, Config, WeightsConfig, known_fields
 from crossflow.errors import InputError
 
-PATHS = ("task.root", "task.split_file", "predictions", "out", "work", "method_file", "export")
+WEIGHTS = tuple(f"weights.{item.name}" for item in fields(WeightsConfig))
+PATHS = (
+    *("task.root", "task.split_file", "predictions", "out", "work", "method_file", "export"),
+    *WEIGHTS,
+)
 VERBATIM = (*PATHS, "name")
 FLAGS = ("-m", "--multirun", "--resolve")
 FLAGS_WITH_VALUE = ("--cfg", "--config-dir")

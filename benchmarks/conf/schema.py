@@ -20,6 +20,7 @@ SOLVERS = ("euler", "heun", "midpoint", "dopri5")
 TRACKS = ("defaults", "tuned")
 LIMITS = ("device_seconds", "flops", "samples", "steps")
 NONFINITE = ("refuse", "bts")
+CROPS = ("none", "eigen", "garg", "kb_garg", "kb_eigen")
 DEFAULT_METHODS = "regression+flow_matching+crossflow"
 DEFAULT_FLOPS = 2e13  # the budget where nobody gives a limit
 LARGEST_SEED = 2**31 - 1  # what every generator takes, shifted streams included
@@ -37,7 +38,10 @@ class TaskConfig:
     items are scored. split_file: a list file in the data set's own format. size: side of the
     target in pixels. scale: downsampling factor (super-resolution). nonfinite: "refuse", or "bts"
     to clamp non-finite and negative depth as BTS does. train_limit, validation_limit: at most this
-    many training and validation items.
+    many training and validation items. layout: how the data lie under `root`, where a data set is
+    published in several ways. crop: pixels of a depth map that count. flip_test: depth is the mean
+    of the prediction and of the mirrored prediction for the mirrored image. border: pixels cut from
+    each side before PSNR and SSIM.
     """
 
     name: str = "depth_tabletop"
@@ -50,6 +54,29 @@ class TaskConfig:
     nonfinite: str = "refuse"
     train_limit: int | None = None
     validation_limit: int | None = None
+    layout: str | None = None
+    crop: str | None = None
+    flip_test: bool = False
+    border: int | None = None
+
+
+@dataclass
+class WeightsConfig:
+    """Frozen networks that are not shipped: each a path, or, with download=true, a hub's name.
+
+    autoencoder: image autoencoder (diffusers) whose latents the flow runs in. text_encoder: CLIP or
+    T5 (transformers) whose tokens are the source. inception: torch-fidelity's Inception, for FID,
+    KID and IS. clip: open_clip weights, for the CLIP score. lpips: folder of LPIPS weights.
+    spice: folder with the CoreNLP jars of SPICE. What is None is not used: scores that need it are
+    recorded as unavailable.
+    """
+
+    autoencoder: str | None = None
+    text_encoder: str | None = None
+    inception: str | None = None
+    clip: str | None = None
+    lpips: str | None = None
+    spice: str | None = None
 
 
 @dataclass
@@ -130,6 +157,7 @@ class Config:
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    weights: WeightsConfig = field(default_factory=WeightsConfig)
     seed: int = 0
     track: str = "defaults"
     quick: bool = False  # tables then say "quick: not for comparison"
@@ -161,6 +189,10 @@ def check(config: Config) -> None:
         if value not in allowed:
             raise InputError(f"{where}={value}: must be one of {', '.join(allowed)}")
     task, training, sampling = config.task, config.training, config.sampling
+    if task.crop is not None and task.crop not in CROPS:
+        raise InputError(f"task.crop={task.crop}: must be one of {', '.join(CROPS)}")
+    if task.border is not None and task.border < 0:
+        raise InputError(f"task.border={task.border}: must not be negative")
     for where, count in (
         ("task.limit", task.limit),
         ("task.train_limit", task.train_limit),
@@ -256,4 +288,5 @@ _SECTIONS: dict[str, type] = {
     "budget": BudgetConfig,
     "training": TrainingConfig,
     "sampling": SamplingConfig,
+    "weights": WeightsConfig,
 }

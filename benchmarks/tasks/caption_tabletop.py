@@ -31,7 +31,7 @@ from benchmarks.tasks.tabletop_world import (
     truth_key,
     world,
 )
-from benchmarks.tasks.task import Prepared, Report, choose, digest, refuse_unused
+from benchmarks.tasks.task import Prepared, Report, choose, digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,6 +102,7 @@ class CaptionTabletop:
     """See the file's docstring."""
 
     version = 1
+    uses: tuple[str, ...] = ()
 
     def primary(self, items: int) -> str:
         return "scene_f1"
@@ -191,7 +192,6 @@ def _unseen(splits: World) -> RenderedSplit:
 
 
 def _size(config: Config) -> int:
-    refuse_unused(config, "scale")
     return int(choose("task.size", config.task.size, (32, 64)))
 
 

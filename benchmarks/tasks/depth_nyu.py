@@ -24,7 +24,7 @@ from benchmarks.tasks.depth_maps import enlarge, fill_holes, from_log, reduce_de
 from benchmarks.tasks.depth_protocol import NYU_SCALE, DepthFrame, nyu_protocol
 from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.images import bicubic, image_size, spread
-from benchmarks.tasks.task import Prepared, Report, choose, digest, refuse_unused, require_root
+from benchmarks.tasks.task import Prepared, Report, choose, digest, require_root
 from benchmarks.tasks.validation import cut
 from crossflow.errors import InputError
 
@@ -111,6 +111,7 @@ class DepthNyu:
     """See the file's docstring."""
 
     version = 1
+    uses: tuple[str, ...] = ("task.root", "task.split_file", "task.nonfinite")
 
     def primary(self, items: int) -> str:
         return "absrel"
@@ -172,7 +173,6 @@ class DepthNyu:
 
 
 def _root(config: Config) -> Path:
-    refuse_unused(config, "scale")
     files = " and ".join(f"{name} with {folder}/" for name, folder in reader.SPLITS.values())
     return require_root(config, files, reader.PUBLISHED)
 

@@ -20,7 +20,7 @@ from benchmarks.metrics import depth as metric
 from benchmarks.tasks.depth_maps import fill_holes, from_log, to_log
 from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.tabletop_world import RenderedSplit, store_facts, truth_key, world
-from benchmarks.tasks.task import Prepared, Report, choose, refuse_unused
+from benchmarks.tasks.task import Prepared, Report, choose
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,6 +91,7 @@ class DepthTabletop:
     """See the file's docstring."""
 
     version = 1
+    uses: tuple[str, ...] = ()
 
     def primary(self, items: int) -> str:
         return "absrel_object"
@@ -143,7 +144,6 @@ class DepthTabletop:
 
 
 def _size(config: Config) -> int:
-    refuse_unused(config, "scale")
     return int(choose("task.size", config.task.size, (32, 64)))
 
 

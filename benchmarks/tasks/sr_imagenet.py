@@ -22,7 +22,7 @@ from benchmarks.metrics import images as metric
 from benchmarks.tasks import imagenet_reader as reader
 from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.images import LR_FILTER, enlarge
-from benchmarks.tasks.task import Prepared, Report, digest, refuse_unused, require_root
+from benchmarks.tasks.task import Prepared, Report, digest, require_root
 from benchmarks.tasks.validation import cut
 from crossflow.errors import InputError
 
@@ -136,6 +136,7 @@ class SuperResolutionImagenet:
     """See the file's docstring."""
 
     version = 1
+    uses: tuple[str, ...] = ("task.root", "task.scale")
 
     def primary(self, items: int) -> str:
         """KID below 10,000 items: FID is biased by the number of samples."""
@@ -198,7 +199,6 @@ class SuperResolutionImagenet:
 
 
 def _root(config: Config) -> Path:
-    refuse_unused(config, "split_file")
     return require_root(config, "{train,val}/<wnid>/*.JPEG", reader.PUBLISHED)
 
 

@@ -93,6 +93,7 @@ class SuperResolutionTabletop:
     """See the file's docstring."""
 
     version = 1
+    uses: tuple[str, ...] = ("task.scale",)
 
     def primary(self, items: int) -> str:
         return distribution.metric_name("kid", items, EXTRACTOR)

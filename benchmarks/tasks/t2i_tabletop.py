@@ -27,7 +27,7 @@ from benchmarks.tasks.tabletop_world import (
     truth_key,
     world,
 )
-from benchmarks.tasks.task import Prepared, Report, choose, refuse_unused
+from benchmarks.tasks.task import Prepared, Report, choose
 
 if TYPE_CHECKING:
     from benchmarks.conf.schema import Config
@@ -107,6 +107,7 @@ class TextToImageTabletop:
     """See the file's docstring."""
 
     version = 1
+    uses: tuple[str, ...] = ()
 
     def primary(self, items: int) -> str:
         return "scene_score"
@@ -163,7 +164,6 @@ def token_ids(split: RenderedSplit) -> np.ndarray:
 
 
 def _size(config: Config) -> int:
-    refuse_unused(config, "scale")
     return int(choose("task.size", config.task.size, (32, 64)))
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks import device
 from benchmarks.tabletop import scenes
 from benchmarks.tasks.publish import published
-from benchmarks.tasks.task import Report, choose, digest, refuse_unused
+from benchmarks.tasks.task import Report, choose, digest
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int8, UInt8
@@ -172,7 +172,6 @@ class World:
 def world(config: Config, report: Report) -> World:
     """The splits a configuration asks for; nothing is rendered yet."""
     task = config.task
-    refuse_unused(config, "root", "split_file")
     name = choose("task.split", task.split, TEST_SPLITS)
     folder = Path(config.work) / "tabletop"
     where = device.resolve(config.device)

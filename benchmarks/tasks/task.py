@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from crossflow.problem import Problem
     from crossflow.store import Store
 
+# Fields that only some tasks read.
+OPTIONAL = (
+    *("task.root", "task.split_file", "task.scale", "task.nonfinite", "task.layout"),
+    *("task.crop", "task.flip_test", "task.border", "weights.autoencoder", "weights.text_encoder"),
+    *("weights.inception", "weights.clip", "weights.lpips", "weights.spice"),
+)
+
 Report = Callable[[str, int, int], None]  # what is being made, how much is done, of how much
 
 
@@ -83,11 +90,12 @@ class Task(Protocol):
     """A benchmark task.
 
     primary: the score that ranks, given the number of test items. version: raised whenever an old
-    number would change; old and new rows never share a table. metrics: names it may report, for
-    `benchmarks.list`.
+    number would change; old and new rows never share a table. uses: which of `OPTIONAL` it reads;
+    the others are refused, their user would believe that they had worked.
     """
 
     version: int
+    uses: tuple[str, ...]
 
     def primary(self, items: int) -> str:
         """Name of the score that ranks, for a test split of so many items."""
@@ -126,14 +134,14 @@ def require_root(config: Config, files: str, published: str) -> Path:
     return Path(config.task.root)
 
 
-def refuse_unused(config: Config, *names: str) -> None:
+def check_fields(task: Task, config: Config) -> None:
     """InputError where a field was given that this task does not read: it would change nothing."""
-    for name in names:
-        value = getattr(config.task, name)
-        if value is not None:
-            raise InputError(
-                f"task.{name}={value}: {config.task.name} does not use it, leave it out"
-            )
+    for name in OPTIONAL:
+        section, _, item = name.partition(".")
+        holder = getattr(config, section)
+        value = getattr(holder, item)
+        if name not in task.uses and value != getattr(type(holder)(), item):
+            raise InputError(f"{name}={value}: {config.task.name} does not use it, leave it out")
 
 
 def choose(field_name: str, value: Any, allowed: Sequence[Any]) -> Any:
