@@ -91,7 +91,7 @@ class DepthTabletop:
     """See the file's docstring."""
 
     version = 1
-    uses: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ("task.nonfinite",)
 
     def primary(self, items: int) -> str:
         return "absrel_object"
