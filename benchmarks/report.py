@@ -73,7 +73,12 @@ def main(arguments: list[str] | None = None) -> int:
     purposes = {name: purpose for name, (_, purpose) in REPORTS.items()}
     for name, purpose in {**purposes, "published": PUBLISHED}.items():
         kind = kinds.add_parser(name, help=purpose, description=purpose)
-        kind.add_argument("--out", type=Path, default=Path(Config.out), help="folder of records/")
+        kind.add_argument(
+            "--out",
+            type=Path,
+            default=Path(Config.out),
+            help="folder of records/ and of what is written",
+        )
     try:
         options = parser.parse_args(arguments)
         out: Path = options.out.expanduser()
