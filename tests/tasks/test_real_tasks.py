@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import evaluate, records, run
 from benchmarks.conf import command
-from benchmarks.metrics import distribution
+from benchmarks.metrics import inception
 
 TINY = ["training.batch=8", "sampling.steps=1", "sampling.solver=euler", "budget.samples=16"]
 
@@ -41,7 +41,7 @@ def test_nyu(bench_data, tmp_path):
 
 @pytest.mark.parametrize("folder", ["roots/imagenet", "imagenet/tiny64"])
 def test_imagenet(bench_data, tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(distribution, "missing_weights", lambda *_: "no weights here")
+    monkeypatch.setattr(inception, "find_inception", lambda *_: (None, "no weights here"))
     data = ["task=sr_imagenet", f"task.root={bench_data / folder}", "task.size=64", "task.limit=5"]
     found = match(tmp_path, *data, "task.train_limit=16", "methods=crossflow+flow_matching")
     assert found["oracle"].scores["psnr_rgb"].value == 80
