@@ -113,7 +113,7 @@ def test_random_map():
 def test_nyu_range_clamp_and_crop(crop, pixels, wanted):
     """bts_main.py:275-297 in float32, hence 1e-6; nan, inf and negative values are clamped."""
     truth, prediction = nyu_case()
-    protocol = nyu_protocol("bts") if crop else DepthProtocol(1e-3, 10.0, None, "bts")
+    protocol = nyu_protocol("bts") if crop else DepthProtocol(1e-3, 10.0, nonfinite="bts")
     found = depth_scores(["x"], [prediction], [truth], protocol)
     assert found.items["valid_pixels"] == [pixels]
     check({name: score.value for name, score in found.scores.items()}, wanted, 1e-6)
@@ -156,7 +156,7 @@ def test_median_scaling():
     truth = r.uniform(1, 10, (5, 7))
     prediction = (truth - 2) / 3 + 0.05 * r.randn(5, 7)
     truth[0, :3] = 0  # masked
-    found = scores(truth, prediction, DepthProtocol(1e-3, 10.0, None, "bts"))
+    found = scores(truth, prediction, DepthProtocol(1e-3, 10.0, nonfinite="bts"))
     assert found["absrel_median"] == pytest.approx(0.2738031312, rel=1e-9)
 
 
@@ -214,6 +214,6 @@ def test_wrong_size_type_and_protocol_are_refused():
     with pytest.raises(InputError, match="int64, not float32"):
         depth_scores(["x"], [truth.astype(np.int64)], [truth], WIDE)
     with pytest.raises(InputError, match=r"task\.nonfinite=ignore"):
-        DepthProtocol(1.0, 2.0, None, "ignore")
+        DepthProtocol(1.0, 2.0, nonfinite="ignore")
     with pytest.raises(InputError, match="low < high"):
         DepthProtocol(2.0, 1.0)
