@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -53,6 +53,13 @@ COUNTS = (
 )
 NO_OBJECT = "images_without_object_pixels"
 SMALL = 2**15  # pixels; below it threads would wait for Python's lock more than they work
+
+
+class Maps(Protocol):
+    """Maps (h, w) by number: an array of them, a list, or what reads a file when asked."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -123,13 +130,13 @@ def depth_errors(
 
 def depth_scores(
     ids: Sequence[str],
-    predictions: Sequence[Float[np.ndarray, "h w"]],
-    truths: Sequence[Float[np.ndarray, "h w"]],
+    predictions: Maps,
+    truths: Maps,
     protocol: DepthProtocol,
-    objects: Sequence[Bool[np.ndarray, "h w"]] | None = None,
+    objects: Maps | None = None,
     workers: int | None = None,
 ) -> Scored:
-    """All depth scores of a set of images. Depths in metres, truth 0 = unknown.
+    """All depth scores of a set of images. Depths in metres, floating point, truth 0 = unknown.
 
     Maps are asked for one by one, several at once: on all cores, or on as many threads as workers
     says, with the same result. objects: masks of the pixels that `absrel_object` counts; without

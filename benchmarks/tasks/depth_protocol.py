@@ -126,9 +126,10 @@ def read_list(
     """Frames of a BTS list: `image depth [focal]` a line, paths below `folder`.
 
     group_parts: how many folders of the id name its scene. depth_folder: from a listed depth map to
-    the folder it lies below, where that is another one. The training list's paths begin with a slash, which is no root: os.path.join would drop the
-    folder. Raises InputError with the line number for a line of another form, an id that occurs
-    twice and paths that leave the folder; and for an empty list.
+    the folder it lies below, where that is another one. The training list's paths begin with a
+    slash, which is no root: os.path.join would drop the folder. Raises InputError with the line
+    number for a line of another form, an id that occurs twice and paths that leave the folder; and
+    for an empty list.
     """
     try:
         text = list_file.read_text(encoding="utf-8")
