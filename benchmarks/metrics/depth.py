@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -112,7 +112,9 @@ def depth_errors(
     scratch = p / d
     ratio = np.divide(d, p)
     np.maximum(ratio, scratch, out=ratio)
-    errors = {f"delta{i}": np.count_nonzero(ratio < 1.25**i) / len(d) for i in (1, 2, 3)}
+    errors: dict[str, Any] = {
+        f"delta{i}": np.count_nonzero(ratio < 1.25**i) / len(d) for i in (1, 2, 3)
+    }
     difference = np.subtract(p, d, out=ratio)
     errors["absrel"] = np.mean(np.divide(np.abs(difference, out=scratch), d, out=scratch))
     squared = np.square(difference, out=difference)
