@@ -72,6 +72,8 @@ class Prepared:
     number, to predictions. join: batches of predictions to what `Truth.score` takes.
     floor: predictions for the test items by what has seen no source. frozen: codecs shared by all
     arms, not charged, with digest and cost. seconds: what preparing took, by stage (volatile).
+    mirror: None, or exchanges left and right of maps, source and target alike: predictions are then
+    means of two, the second the mirrored one of the mirrored source (`task.flip_test`).
     """
 
     problem: Problem
@@ -84,6 +86,7 @@ class Prepared:
     floor: Callable[[], Any]
     frozen: dict[str, Any]
     seconds: dict[str, float] = field(default_factory=dict)
+    mirror: Callable[[Tensor], Tensor] | None = None
 
 
 class Task(Protocol):
