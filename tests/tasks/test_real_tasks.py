@@ -1,10 +1,14 @@
 """The tasks on real files, from the list file to the record: train, sample, score, score again."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from benchmarks import evaluate, records, run
 from benchmarks.conf import command
+from benchmarks.tasks.sr_pairs import Space
+from crossflow.errors import InputError
 
 TINY = ["training.batch=8", "sampling.steps=1", "sampling.solver=euler", "budget.samples=16"]
 
@@ -87,12 +91,24 @@ def test_imagenet_in_latents(bench_data, tmp_path):
     assert np.load(store / "target-00000.npy").shape == (3, 32, 8, 8)
 
 
-def test_a_codec_that_does_not_divide_the_size_is_refused(bench_data, tmp_path, capsys):
+def test_an_autoencoder_that_does_not_fit_is_refused_before_anything_is_written(
+    bench_data, tmp_path, capsys
+):
     arguments = ["task=sr_imagenet", f"task.root={bench_data / 'roots/imagenet'}", "task.size=64"]
     arguments += [f"weights.autoencoder={tmp_path}", f"work={tmp_path / 'w'}", "task.limit=2"]
     assert command.run(run.job, arguments, command="run") == 2
     assert "weights.autoencoder" in capsys.readouterr().err
     assert not (tmp_path / "w").exists()
+    coarse = Space(SimpleNamespace(factor=32, channels=4))
+    assert coarse.problem(64).target.sizes == (4, 2, 2)
+    with pytest.raises(InputError, match=r"task\.size=48: must be a multiple of 32"):
+        coarse.problem(48)
+
+
+@pytest.mark.parametrize(("size", "patch"), [(64, 1), (256, 2), (512, 4), (272, 2), (336, 2)])
+def test_latents_keep_at_least_sixteen_patches_a_side(size, patch):
+    """256 pixels: 32 x 32 latents in patches of 2, as in the paper; small ones in patches of 1."""
+    assert Space(SimpleNamespace(factor=8, channels=4)).problem(size).patch == patch
 
 
 def test_validation_shares_no_scene_with_training(bench_data):
