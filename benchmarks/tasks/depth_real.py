@@ -21,7 +21,7 @@ from benchmarks.metrics.depth_crops import Crop
 from benchmarks.metrics.pool import ordered_map
 from benchmarks.tasks.depth_maps import enlarge, fill_holes, from_log, reduce_depth, to_log
 from benchmarks.tasks.depth_protocol import Frame, load, load_depth
-from benchmarks.tasks.encoded import open_store
+from benchmarks.tasks.encoded import Batches, open_store
 from benchmarks.tasks.images import bicubic
 from benchmarks.tasks.task import Prepared, Report, choose, digest
 from benchmarks.tasks.validation import cut
@@ -217,8 +217,8 @@ def prepare_depth(
         facts = {"task": data.name, "version": data.version, "size": size, "part": part}
         facts |= {"data": _stamps(some), "train": _stamps(chosen)}
         folder = Path(config.work) / "stores" / f"{data.name}-{part}"
-        batches = _batches(data, some, size, part, report)
-        return open_store(folder, problem, facts, batches, statistics)
+        batches = _batches(data, some, size)
+        return open_store(folder, problem, facts, len(some), batches, statistics, report)
 
     def decode(target: Tensor) -> list[np.ndarray]:
         return list(from_log(target[:, 0].cpu().numpy(), protocol))
@@ -244,11 +244,11 @@ def _stamps(frames: Sequence[Frame]) -> str:
     return digest("\n".join(f"{frame.id} {frame.stamp()}" for frame in frames))
 
 
-def _batches(
-    data: DepthData, frames: Sequence[Frame], size: int, part: str, report: Report
-) -> Iterator[dict[str, Any]]:
+def _batches(data: DepthData, frames: Sequence[Frame], size: int) -> Batches:
     """Rows of a store: RGB (uint8) and log depth at the flow's size, holes filled."""
     shape, protocol = data.shape(size), data.protocol("refuse", data.crops[0])
+    # Numbers of the rows' pictures, for methods that may not exchange rows of one picture.
+    numbers = {name: i for i, name in enumerate(sorted({frame.id for frame in frames}))}
 
     def row(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
         picture, depth = load(frame)
@@ -259,17 +259,17 @@ def _batches(
         inside = np.ascontiguousarray(picture[top:bottom, left:right])
         return to_log(small, protocol), bicubic(inside, shape).transpose(2, 0, 1)
 
-    # Numbers of the rows' pictures, for methods that may not exchange rows of one picture.
-    numbers = {name: i for i, name in enumerate(sorted({frame.id for frame in frames}))}
-    for done, (target, source) in enumerate(ordered_map(row, frames), start=1):
-        name = frames[done - 1].id
-        yield {
-            "target": target[None, None],
-            "source": source[None],
-            "groups": [numbers[name]],
-            "ids": [name],
-        }
-        report(f"{part} frames: reading", done, len(frames))
+    def batches(start: int, stop: int) -> Iterator[dict[str, Any]]:
+        some = frames[start:stop]
+        for frame, (target, source) in zip(some, ordered_map(row, some), strict=True):
+            yield {
+                "target": target[None, None],
+                "source": source[None],
+                "groups": [numbers[frame.id]],
+                "ids": [frame.id],
+            }
+
+    return batches
 
 
 def _mirror(maps: Tensor) -> Tensor:
