@@ -1,6 +1,7 @@
 """Super-resolution on ImageNet (ILSVRC folders), 64 -> 256 pixels by default.
 
-`task.root` holds {train,val}/<wnid>/*.JPEG (image-net.org). Photographs whose short side is below
+`task.root` holds {train,val}/<wnid>/*.JPEG (image-net.org), or with `task.layout=webdataset`
+{train,val}/*.tar (see `webdataset_reader`). Photographs whose short side is below
 `task.size` are left out and counted; the rest is cropped to the centre square and reduced to
 `task.size`; the low-resolution picture is `task.scale` times smaller, bicubic with antialias. The
 source is that picture enlarged again, taken as it is; the flow runs in pixel space. FID and KID
@@ -20,9 +21,10 @@ from benchmarks import device
 from benchmarks.metrics import distribution
 from benchmarks.metrics import images as metric
 from benchmarks.tasks import imagenet_reader as reader
+from benchmarks.tasks import webdataset_reader
 from benchmarks.tasks.encoded import Batches, open_store
 from benchmarks.tasks.images import LR_FILTER, enlarge
-from benchmarks.tasks.task import Prepared, Report, digest, require_root
+from benchmarks.tasks.task import Prepared, Report, choose, digest, require_root
 from benchmarks.tasks.validation import cut
 from crossflow.errors import InputError
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from crossflow.store import Store
 
 DEFAULTS = {"split": "val", "size": 256, "scale": 4}
+LAYOUTS = {"folders": "<wnid>/*.JPEG", "webdataset": "*.tar"}
 TOKENS = 16  # patches a side: the backbone's cost does not depend on the size of the pictures
 
 
@@ -136,7 +139,7 @@ class SuperResolutionImagenet:
     """See the file's docstring."""
 
     version = 1
-    uses: tuple[str, ...] = ("task.root", "task.scale")
+    uses: tuple[str, ...] = ("task.root", "task.layout", "task.scale")
 
     def primary(self, items: int) -> str:
         """KID below 10,000 items: FID is biased by the number of samples."""
@@ -159,7 +162,7 @@ class SuperResolutionImagenet:
     def truth(self, config: Config, report: Report) -> ImagenetTruth:
         size, scale = _sizes(config)
         task = config.task
-        found = reader.photos(_root(config), str(task.split), size, task.limit)
+        found = _photos(config, str(task.split), size, task.limit)
         if found.too_small:
             report(
                 f"{found.too_small} {task.split} photographs left out, smaller than {size}", 1, 1
@@ -172,7 +175,7 @@ class SuperResolutionImagenet:
         truth, problem, task = self.truth(config, report), self.problem(size), config.task
         if task.split == "train":
             raise InputError("task.split=train: scored items must not be trained on; use val")
-        photos = reader.photos(_root(config), "train", size).photos
+        photos = _photos(config, "train", size).photos
         chosen, held_out = cut(photos, lambda p: p.id, task.train_limit, task.validation_limit)
 
         def store(part: str, some: Sequence[reader.Photo], statistics: Any = None) -> Store:
@@ -198,8 +201,13 @@ class SuperResolutionImagenet:
         )
 
 
-def _root(config: Config) -> Path:
-    return require_root(config, "{train,val}/<wnid>/*.JPEG", reader.PUBLISHED)
+def _photos(config: Config, split: str, size: int, limit: int | None = None) -> reader.Photos:
+    """Photographs of a split in the layout that `task.layout` names."""
+    layout = choose("task.layout", config.task.layout or "folders", list(LAYOUTS))
+    root = require_root(config, f"{{train,val}}/{LAYOUTS[layout]}", reader.PUBLISHED)
+    if layout == "webdataset":
+        return webdataset_reader.photos(root, split, size, limit)
+    return reader.photos(root, split, size, limit)
 
 
 def _sizes(config: Config) -> tuple[int, int]:
