@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import prepare
+from benchmarks import device, prepare
 from benchmarks.conf import command
 from benchmarks.progress import Progress
 from benchmarks.tasks.publish import published
+from crossflow.errors import InputError
 
 SCRIPT = Path(__file__).with_name("prepare_in_small_shards.py")
 PHOTOS = 40
@@ -135,6 +136,21 @@ def test_a_wrong_rank_is_a_mistake(root, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert call(root, tmp_path, monkeypatch) == 2
     assert "RANK=2, WORLD_SIZE=2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_each_process_of_a_machine_takes_its_own_gpu(name, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert device.resolve(name) == "cuda"
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert device.resolve(name) == "cuda:1"
+    assert device.resolve("cpu") == "cpu"
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match="process 2 of this machine has no GPU of its own"):
+        device.resolve(name)
+    assert device.resolve("cuda:0") == "cuda:0"
 
 
 def test_changed_data_make_another_store(root, tmp_path, unbroken, monkeypatch):
