@@ -18,7 +18,13 @@ def resolve(name: str) -> str:
     if name == "auto" and not torch.cuda.is_available():
         return "cpu"
     if name in ("auto", "cuda") and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        own, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if own >= count > 0:
+            raise InputError(
+                f"device={name}: process {own} of this machine has no GPU of its own, there are "
+                f"{count}; start fewer, or name one for all with device=cuda:0"
+            )
+        name = f"cuda:{own}"
     elif name == "auto":
         return "cuda"
     try:

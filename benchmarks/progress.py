@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 LOG_SECONDS = 15.0
+STEPS = 1_000_000  # of a live bar
 
 
 @dataclass
@@ -79,8 +80,10 @@ class Progress:
             )
             self._bars.start()
         if self._bar is None:
-            self._bar = self._bars.add_task(stage, total=1.0, completed=share, note=note)
-        self._bars.update(self._bar, completed=share, note=note)
+            # What is there already is no speed of ours: the bar starts with it.
+            there = int(share * STEPS)
+            self._bar = self._bars.add_task(stage, total=STEPS, completed=there, note=note)
+        self._bars.update(self._bar, completed=share * STEPS, note=note)
 
     def close(self) -> None:
         """Stops the live display, so that what is printed next starts on a clean line."""

@@ -1,6 +1,7 @@
 """Super-resolution on ImageNet (ILSVRC folders), 64 -> 256 pixels by default.
 
-`task.root` holds {train,val}/<wnid>/*.JPEG (image-net.org). Photographs whose short side is below
+`task.root` holds {train,val}/<wnid>/*.JPEG (image-net.org), or with `task.layout=webdataset`
+{train,val}/*.tar (see `webdataset_reader`). Photographs whose short side is below
 `task.size` are left out and counted; the rest is cropped to the centre square and reduced to
 `task.size`; the low-resolution picture is `task.scale` times smaller, bicubic with antialias. The
 source is that picture enlarged again, taken as it is.
@@ -26,11 +27,11 @@ import numpy as np
 from benchmarks import device
 from benchmarks.metrics import distribution, inception, lpips
 from benchmarks.tasks import imagenet_reader as reader
-from benchmarks.tasks import sr_pairs
+from benchmarks.tasks import sr_pairs, webdataset_reader
 from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.images import LR_FILTER, enlarge
 from benchmarks.tasks.sr_pairs import Pictures, Row
-from benchmarks.tasks.task import Prepared, Report, digest, require_root
+from benchmarks.tasks.task import Prepared, Report, choose, digest, require_root
 from benchmarks.tasks.validation import cut
 from crossflow.errors import InputError
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from crossflow.store import Store
 
 DEFAULTS = {"split": "val", "size": 256, "scale": 4}
+LAYOUTS = {"folders": "<wnid>/*.JPEG", "webdataset": "*.tar"}
 PROTOCOLS = {**sr_pairs.PROTOCOLS, "distribution": distribution.PROTOCOL}
 
 
@@ -122,8 +124,8 @@ class SuperResolutionImagenet:
 
     version = 1
     uses: tuple[str, ...] = (
-        *("task.root", "task.scale", "task.border", "weights.autoencoder"),
-        *("weights.inception", "weights.lpips"),
+        *("task.root", "task.layout", "task.scale", "task.border"),
+        *("weights.autoencoder", "weights.inception", "weights.lpips"),
     )
 
     def primary(self, items: int) -> str:
@@ -135,7 +137,7 @@ class SuperResolutionImagenet:
         task, weights = config.task, config.weights
         lpips.find_trunk(weights.lpips)
         inception.find_inception(weights.inception, config.download)
-        found = reader.photos(_root(config), str(task.split), size, task.limit)
+        found = _photos(config, str(task.split), size, task.limit)
         if found.too_small:
             report(
                 f"{found.too_small} {task.split} photographs left out, smaller than {size}", 1, 1
@@ -148,7 +150,7 @@ class SuperResolutionImagenet:
         truth, task = self.truth(config, report), config.task
         if task.split == "train":
             raise InputError("task.split=train: scored items must not be trained on; use val")
-        photos = reader.photos(_root(config), "train", size).photos
+        photos = _photos(config, "train", size).photos
         chosen, held_out = cut(photos, lambda p: p.id, task.train_limit, task.validation_limit)
         space = sr_pairs.space(config)
         problem = space.problem(size)
@@ -176,8 +178,13 @@ class SuperResolutionImagenet:
         )
 
 
-def _root(config: Config) -> Path:
-    return require_root(config, "{train,val}/<wnid>/*.JPEG", reader.PUBLISHED)
+def _photos(config: Config, split: str, size: int, limit: int | None = None) -> reader.Photos:
+    """Photographs of a split in the layout that `task.layout` names."""
+    layout = choose("task.layout", config.task.layout or "folders", list(LAYOUTS))
+    root = require_root(config, f"{{train,val}}/{LAYOUTS[layout]}", reader.PUBLISHED)
+    if layout == "webdataset":
+        return webdataset_reader.photos(root, split, size, limit)
+    return reader.photos(root, split, size, limit)
 
 
 def _sizes(config: Config) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import prepare
+from benchmarks import device, prepare
 from benchmarks.conf import command
 from benchmarks.progress import Progress
 from benchmarks.tasks.publish import published
+from crossflow.errors import InputError
 
 SCRIPT = Path(__file__).with_name("prepare_in_small_shards.py")
 PHOTOS = 40
@@ -136,6 +138,21 @@ def test_a_wrong_rank_is_a_mistake(root, tmp_path, monkeypatch, capsys):
     assert "RANK=2, WORLD_SIZE=2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_each_process_of_a_machine_takes_its_own_gpu(name, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert device.resolve(name) == "cuda"
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert device.resolve(name) == "cuda:1"
+    assert device.resolve("cpu") == "cpu"
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match="process 2 of this machine has no GPU of its own"):
+        device.resolve(name)
+    assert device.resolve("cuda:0") == "cuda:0"
+
+
 def test_changed_data_make_another_store(root, tmp_path, unbroken, monkeypatch):
     assert call(root, tmp_path, monkeypatch) == 0
     changed = next((root / "train").rglob("*.JPEG"))
@@ -147,6 +164,32 @@ def test_changed_data_make_another_store(root, tmp_path, unbroken, monkeypatch):
         os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert len(list((tmp_path / "stores").glob("sr_imagenet-train-*"))) == 2
     assert files(tmp_path).items() > unbroken.items()
+
+
+def test_tars_give_the_rows_of_folders(root, tmp_path, unbroken, monkeypatch):
+    """Everything but the fingerprint, in which sizes and times of the tars stand."""
+    for split in ("train", "val"):
+        (tmp_path / "tars" / split).mkdir(parents=True)
+        found = sorted((root / split).rglob("*.JPEG"))
+        for number, some in enumerate((found[:7], found[7:])):
+            with tarfile.open(tmp_path / "tars" / split / f"{number:05d}.tar", "w") as archive:
+                for path in some:
+                    archive.add(path, path.relative_to(root / split))
+    monkeypatch.setattr("crossflow.store_writer.SHARD_ROWS", 5)
+    given = [*arguments(tmp_path / "tars", tmp_path), "task.layout=webdataset"]
+    assert command.run(prepare.job, given, command="prepare") == 0
+
+    def rows(contents):
+        fields = {p: c for p, c in contents.items() if p.suffix == ".npy"}
+        return {(p.parts[0].rsplit("-", 1)[0], p.name): c for p, c in fields.items()}
+
+    assert rows(files(tmp_path)) == rows(unbroken)
+
+
+def test_an_unknown_layout_is_refused(root, tmp_path, capsys):
+    given = [*arguments(root, tmp_path), "task.layout=tfrecord"]
+    assert command.run(prepare.job, given, command="prepare") == 2
+    assert "task.layout=tfrecord: this task takes folders, webdataset" in capsys.readouterr().err
 
 
 def test_rate_and_time_left_count_what_this_process_did(monkeypatch, capsys):
