@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -108,23 +108,31 @@ def depth_errors(
     Marigold's (src/util/metric.py).
     """
     d, p = truth.astype(np.float64), prediction.astype(np.float64)
-    difference, log_error = p - d, np.log(p) - np.log(d)
-    ratio = np.maximum(d / p, p / d)
-    square, mean = np.mean(log_error**2), np.mean(log_error)
-    variance = float(square - mean**2)
-    errors = {
-        "absrel": np.mean(np.abs(difference) / d),
-        "sqrel": np.mean(difference**2 / d),
-        "rmse": np.sqrt(np.mean(difference**2)),
-        "rmse_log": np.sqrt(square),
-        "log10": np.mean(np.abs(np.log10(p) - np.log10(d))),
-        "silog": 100.0 * np.sqrt(max(variance, 0.0)),
-        "silog_dav2": np.sqrt(square - 0.5 * mean**2),
-        "i_rmse": np.sqrt(np.mean((1 / p - 1 / d) ** 2)),
-        "delta1": np.mean(ratio < 1.25),
-        "delta2": np.mean(ratio < 1.25**2),
-        "delta3": np.mean(ratio < 1.25**3),
+    # In place where it can be: fresh arrays of this size are pages that threads wait for.
+    scratch = p / d
+    ratio = np.divide(d, p)
+    np.maximum(ratio, scratch, out=ratio)
+    errors: dict[str, Any] = {
+        f"delta{i}": np.count_nonzero(ratio < 1.25**i) / len(d) for i in (1, 2, 3)
     }
+    difference = np.subtract(p, d, out=ratio)
+    errors["absrel"] = np.mean(np.divide(np.abs(difference, out=scratch), d, out=scratch))
+    squared = np.square(difference, out=difference)
+    errors["rmse"] = np.sqrt(np.mean(squared))
+    errors["sqrel"] = np.mean(np.divide(squared, d, out=squared))
+    log_error = np.log(p, out=squared)
+    log_error -= np.log(d, out=scratch)
+    mean, square = np.mean(log_error), np.mean(np.square(log_error, out=log_error))
+    variance = float(square - mean**2)
+    errors["rmse_log"] = np.sqrt(square)
+    errors["silog"] = 100.0 * np.sqrt(max(variance, 0.0))
+    errors["silog_dav2"] = np.sqrt(square - 0.5 * mean**2)
+    log10_error = np.log10(p, out=log_error)
+    log10_error -= np.log10(d, out=scratch)
+    errors["log10"] = np.mean(np.abs(log10_error, out=log10_error))
+    inverse_error = np.divide(1, p, out=p)
+    inverse_error -= np.divide(1, d, out=d)
+    errors["i_rmse"] = np.sqrt(np.mean(np.square(inverse_error, out=inverse_error)))
     return {name: float(value) for name, value in errors.items()}, variance < 0
 
 
@@ -193,7 +201,7 @@ def _one_image(
     row, below_zero = depth_errors(d, p)
     met["silog_variance_below_zero"] += below_zero
     finite = np.where(np.isinf(raw), protocol.clamp(raw), raw)
-    aligned, cases = aligned_errors(d, finite, protocol.low, protocol.clamp)
+    aligned, cases = aligned_errors(d, finite, protocol.low, protocol.high)
     row |= aligned
     met.update(cases)
     row["valid_pixels"] = pixels

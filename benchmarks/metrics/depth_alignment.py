@@ -16,7 +16,6 @@ Fits that cannot be made have an explicit result, and are counted; none is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 LEAST_DISPARITY = 1e-3  # 1/m
-Clamp = Callable[["Float[np.ndarray, '*shape']"], "Float[np.ndarray, '*shape']"]
 
 # Special cases, as they are called in the counts of a record.
 CASES = (
@@ -53,14 +51,16 @@ def affine_fit(x: Float[np.ndarray, " pixels"], y: Float[np.ndarray, " pixels"])
     Of a constant x nothing but the mean of y can be made. Least squares by the pseudo-inverse, as
     in the reference, gives that same constant, split between scale and shift.
     """
-    x, y = x.astype(np.float64), y.astype(np.float64)
-    middle = float(np.mean(x))
-    centred = x - middle
-    spread = float(np.mean(centred**2))
+    x, y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
+    middle, level = float(np.mean(x)), float(np.mean(y))
+    centred, scratch = x - middle, y - level
+    # No np.dot: how it adds up depends on the number of threads.
+    covariance = float(np.mean(np.multiply(centred, scratch, out=scratch)))
+    spread = float(np.mean(np.square(centred, out=scratch)))
     if x.min() == x.max() or spread == 0:
-        return Fit(0.0, float(np.mean(y)), constant=True)
-    scale = float(np.mean(centred * (y - np.mean(y)))) / spread
-    return Fit(scale, float(np.mean(y)) - scale * middle, constant=False)
+        return Fit(0.0, level, constant=True)
+    scale = covariance / spread
+    return Fit(scale, level - scale * middle, constant=False)
 
 
 def align_affine(
@@ -68,7 +68,7 @@ def align_affine(
 ) -> tuple[Float[np.ndarray, " pixels"], Fit]:
     """The prediction, scaled and shifted to the truth in depth; not yet clipped."""
     fit = affine_fit(prediction, truth)
-    return fit.scale * prediction.astype(np.float64) + fit.shift, fit
+    return _applied(fit, prediction.astype(np.float64)), fit
 
 
 def align_disparity(
@@ -78,9 +78,11 @@ def align_disparity(
 
     Both in metres and positive. The fitted disparity is clipped to at least `LEAST_DISPARITY`.
     """
-    inverse = 1.0 / prediction.astype(np.float64)
-    fit = affine_fit(inverse, 1.0 / truth.astype(np.float64))
-    return 1.0 / np.maximum(fit.scale * inverse + fit.shift, LEAST_DISPARITY), fit
+    inverse = 1.0 / prediction.astype(np.float64, copy=False)
+    fit = affine_fit(inverse, 1.0 / truth.astype(np.float64, copy=False))
+    fitted = _applied(fit, inverse)
+    np.maximum(fitted, LEAST_DISPARITY, out=fitted)
+    return np.divide(1.0, fitted, out=fitted), fit
 
 
 def median_ratio(
@@ -95,32 +97,43 @@ def aligned_errors(
     truth: Float[np.ndarray, " pixels"],
     prediction: Float[np.ndarray, " pixels"],
     low: float,
-    clamp: Clamp,
+    high: float,
 ) -> tuple[dict[str, float], list[str]]:
     """`absrel_` and `delta1_` of the three alignments of one image, and the `CASES` it met.
 
-    truth: valid depths, metres. prediction: finite depths in any unit. clamp: to the protocol's
-    range. low: what depths below it are raised to before they are inverted, as 1 / 0 is no number.
+    truth: valid depths, metres. prediction: finite depths in any unit. low, high: the protocol's
+    range; also, depths below low are raised to it before they are inverted, as 1 / 0 is no number.
     """
     cases = []
     errors: dict[str, float] = {}
-    scaled, fit = align_affine(truth, prediction)
+    ratio = median_ratio(truth, prediction)
+    d, p = truth.astype(np.float64), prediction.astype(np.float64)
+    scaled, fit = align_affine(d, p)
     cases += ["constant_predictions"] * fit.constant
     cases += ["negative_affine_scales"] * (fit.scale < 0)
-    _add(errors, "affine", truth, clamp(scaled))
-    positive = np.maximum(prediction, low)
-    cases += ["clamped_before_inversion"] * bool((prediction < low).any())
-    inverted, fit = align_disparity(truth, positive)
-    cases += ["negative_disparity_scales"] * (fit.scale < 0)
-    _add(errors, "affine_disp", truth, clamp(inverted))
-    ratio = median_ratio(truth, prediction)
+    _add(errors, "affine", d, np.clip(scaled, low, high, out=scaled))
     cases += ["median_not_positive"] * (ratio is None)
-    factor = 1.0 if ratio is None else ratio
-    _add(errors, "median", truth, clamp(prediction.astype(np.float64) * factor))
+    scaled = np.multiply(p, 1.0 if ratio is None else ratio, out=scaled)
+    _add(errors, "median", d, np.clip(scaled, low, high, out=scaled))
+    cases += ["clamped_before_inversion"] * bool(p.min() < low)
+    inverted, fit = align_disparity(d, np.maximum(p, low, out=p))
+    cases += ["negative_disparity_scales"] * (fit.scale < 0)
+    _add(errors, "affine_disp", d, np.clip(inverted, low, high, out=inverted))
     return errors, cases
 
 
+def _applied(fit: Fit, x: np.ndarray) -> np.ndarray:
+    """scale x + shift, in the memory of x."""
+    x *= fit.scale
+    x += fit.shift
+    return x
+
+
 def _add(errors: dict[str, float], name: str, truth: np.ndarray, aligned: np.ndarray) -> None:
-    ratio = np.maximum(truth / aligned, aligned / truth)
-    errors[f"absrel_{name}"] = float(np.mean(np.abs(aligned - truth) / truth))
-    errors[f"delta1_{name}"] = float(np.mean(ratio < 1.25))
+    """AbsRel and delta1 of aligned depth, both in float64."""
+    ratio = truth / aligned
+    scratch = aligned / truth
+    np.maximum(ratio, scratch, out=ratio)
+    errors[f"delta1_{name}"] = np.count_nonzero(ratio < 1.25) / len(truth)
+    error = np.abs(np.subtract(aligned, truth, out=scratch), out=scratch)
+    errors[f"absrel_{name}"] = float(np.mean(np.divide(error, truth, out=error)))

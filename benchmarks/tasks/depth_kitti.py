@@ -24,7 +24,9 @@ The flow sees the window of 352 x 1216 (bottom, middle), reduced to `task.size` 
 averaged over measured pixels and filled from the nearest one, since lidar measures a fifth of them
 and a flow needs a target everywhere. Its depth is enlarged to the window; outside it the nearest
 edge is repeated. `task.flip_test=true` takes the mean with the mirrored prediction for the mirrored
-picture. Training frames are not augmented. Validation is cut from the training list by drive.
+picture (for predictions of other programs it states that they were made so; such rows have a
+score_key of their own). Training frames are not augmented. Validation is cut from the training list
+by drive.
 
 Predictions of other programs: the first field with `.npy` (float32 metres) or `.png` (uint16, 256 a
 metre), e.g. `2011_09_26/2011_09_26_drive_0002_sync/image_02/data/0000000069.npy`, of the full size

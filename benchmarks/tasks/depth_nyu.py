@@ -20,9 +20,10 @@ labeled: nyu_depth_v2_labeled.mat (2.8 GB) and splits.mat, from
 The flow runs at `task.size` rows (4/3 as many columns); its depth is enlarged to the frame's
 480 x 640 and scored there by BTS's formulas, from 1 mm to 10 m, inside Eigen's crop (`task.crop`:
 eigen or none). `task.flip_test=true` takes the mean with the mirrored prediction for the mirrored
-picture. Training frames are neither cropped nor augmented. Validation is cut from the training
-scenes. Predictions of other programs: `<id>.npy` in metres or `<id>.png` in millimetres, e.g.
-`bathroom/rgb_00045.npy`, 480 x 640.
+picture (for predictions of other programs it states that they were made so; such rows have a
+score_key of their own). Training frames are neither cropped nor augmented. Validation is cut from
+the training scenes. Predictions of other programs: `<id>.npy` in metres or `<id>.png` in
+millimetres, e.g. `bathroom/rgb_00045.npy`, 480 x 640.
 """
 
 from __future__ import annotations
