@@ -1,4 +1,4 @@
-"""Distances between sets of images: FID, KID and Inception score, by torch-fidelity.
+"""Distances between sets of images by torch-fidelity: FID, KID, Inception score, precision, recall.
 
 Every number comes from torch-fidelity's own functions. This file decides what the library leaves
 open: which extractor, how many subsets, when a number means nothing, and that an evaluation inside
@@ -22,22 +22,32 @@ if TYPE_CHECKING:
 
 PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
 INCEPTION = "inception-v3-compat"  # torch-fidelity's port of the TF graph inception-2015-12-05
-INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
-INCEPTION_URL = (
-    f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
-)
 METRICS = ("fid", "kid", "is")
+ALL_METRICS = (*METRICS, "prc")  # "prc" is precision and recall
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
 KID_LEAST = 100  # items; subsets of fewer than 50 say little about a distribution
 IS_SPLITS = 10
+PRC_NEIGHBOURS = 3
 SEED = 2020  # torch-fidelity's default: KID's subsets and the shuffle of the Inception score
-_LAYER_OF = {"fid": "fid", "kid": "kid", "is": "isc"}
+_LAYER_OF = {"fid": "fid", "kid": "kid", "is": "isc", "prc": "prc"}
 
 
 def metric_name(metric: str, n: int, extractor: str = INCEPTION) -> str:
-    """`fid@30000`; `kid_tabletop@1000` when the features are not Inception's."""
+    """`fid@30000`; `kid_tabletop@1000` when the features are not Inception's.
+
+    Precision and recall always say whose features they are, `precision_inception@30000`: the usual
+    network for them is VGG16 (Kynkaanniemi et al. 2019), and theirs are other numbers.
+    """
+    if metric in ("precision", "recall") and extractor == INCEPTION:
+        return f"{metric}_inception@{n}"
     return f"{metric}@{n}" if extractor == INCEPTION else f"{metric}_{extractor}@{n}"
+
+
+def score_names(metric: str, n: int, extractor: str = INCEPTION) -> list[str]:
+    """The scores that a metric of `ALL_METRICS` yields: two of "prc", else one."""
+    parts = ("precision", "recall") if metric == "prc" else (metric,)
+    return [metric_name(part, n, extractor) for part in parts]
 
 
 @contextmanager
@@ -56,24 +66,6 @@ def preserved_random_state(device: str | torch.device = "cpu") -> Iterator[None]
         np.random.set_state(numpy_state)  # noqa: NPY002
 
 
-def missing_weights(extractor: str, weights: Path | None, download: bool) -> str | None:
-    """Why the extractor cannot be built without a silent download, or None when it can.
-
-    Only the Inception network has weights outside this package. Its file is taken from `weights`,
-    else from torch's hub folder; `download` allows torch-fidelity to fetch it there.
-    """
-    import torch
-
-    if extractor != INCEPTION or download:
-        return None
-    path = weights or Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
-    if path.is_file():
-        return None
-    # No path: the reason stands in records, which are equal wherever they are made.
-    where = "at the given path" if weights else "in the checkpoints of torch's hub folder"
-    return f"{INCEPTION_FILE} is not {where}; it is published at {INCEPTION_URL}"
-
-
 def extract_features(
     images: Sequence[UInt8[Tensor, "3 h w"]] | UInt8[Tensor, "n 3 h w"],
     extractor: str = INCEPTION,
@@ -87,7 +79,8 @@ def extract_features(
 
     `images` is anything with a length and an index that yields uint8 (3, h, w) of one size; it is
     read batch by batch. Nothing is cached: the library's cache key knows neither content nor count.
-    Raises ValueError for an empty set or images that are not uint8.
+    Raises ValueError for an empty set or images that are not uint8. Inception's file comes from
+    `inception.find_inception`, which checks it; without `weights` the library would download.
     """
     import torch
     from torch_fidelity.utils import (
@@ -199,26 +192,55 @@ def inception_score(
     return float(out[KEY_METRIC_ISC_MEAN]), float(out[KEY_METRIC_ISC_STD])
 
 
+def precision_recall(
+    generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"], neighbours: int = PRC_NEIGHBOURS
+) -> tuple[float, float]:
+    """Share of generated images among the real ones' k nearest neighbours, and the other way round.
+
+    Kynkaanniemi et al. 2019, Eqs. 1 and 2: a set's manifold is the union of balls round its
+    features that reach to their k-th neighbour.
+    """
+    from torch_fidelity.metric_prc import (
+        KEY_METRIC_PRECISION,
+        KEY_METRIC_RECALL,
+        prc_features_to_metric,
+    )
+
+    out = prc_features_to_metric(
+        generated.cpu(),
+        real.cpu(),
+        prc_neighborhood=neighbours,
+        save_cpu_ram=True,  # the same numbers without n x m distances at once
+        verbose=False,
+    )
+    return float(out[KEY_METRIC_PRECISION]), float(out[KEY_METRIC_RECALL])
+
+
 def distribution_scores(
     generated: dict[str, Float[Tensor, "n d"]],
     real: dict[str, Float[Tensor, "m d"]],
     extractor: str = INCEPTION,
 ) -> Scored:
-    """FID, KID and IS of features from `extract_features`, for the metrics that `generated` holds.
+    """Scores of features from `extract_features`, for the metrics that `generated` holds.
 
     n in each name is the number of generated images. KID's stderr is its standard deviation over
-    subsets / sqrt(subsets): the noise of the subset draw, not of the images. FID and IS have none.
+    subsets / sqrt(subsets): the noise of the subset draw, not of the images. The others have none.
     FID is unavailable when the smaller set is not larger than the feature dimension (a singular
-    covariance), KID below 100 images, IS below one image a split.
+    covariance), KID below 100 images, IS below one image a split, precision and recall where an
+    image has not enough neighbours.
     """
     scored = Scored({})
     for metric, features in generated.items():
         n = len(features)
-        name = metric_name(metric, n, extractor)
+        name, *others = score_names(metric, n, extractor)
         smaller = n if metric == "is" else min(n, len(real[metric]))
         reason = _too_few(metric, smaller, features.shape[1])
         if reason:
-            scored.unavailable[name] = reason
+            scored.unavailable |= dict.fromkeys((name, *others), reason)
+        elif metric == "prc":
+            values = precision_recall(features, real[metric])
+            for part, value in zip((name, *others), values, strict=True):
+                scored.scores[part] = Score(value, None, n, "higher")
         elif metric == "fid":
             value = fid_from_features(features, real[metric])
             scored.scores[name] = Score(value, None, n, "lower")
@@ -234,7 +256,8 @@ def unavailable_scores(
     n: int, reason: str, extractor: str = INCEPTION, metrics: Sequence[str] = METRICS
 ) -> Scored:
     """The same names with the reason why there are no numbers (weights missing, for one)."""
-    return Scored({}, unavailable={metric_name(m, n, extractor): reason for m in metrics})
+    names = [name for metric in metrics for name in score_names(metric, n, extractor)]
+    return Scored({}, unavailable=dict.fromkeys(names, reason))
 
 
 def _too_few(metric: str, n: int, dimension: int) -> str | None:
@@ -244,4 +267,6 @@ def _too_few(metric: str, n: int, dimension: int) -> str | None:
         return f"KID needs at least {KID_LEAST} images: {n} images"
     if metric == "is" and n < IS_SPLITS:
         return f"the Inception score needs at least {IS_SPLITS} images: {n} images"
+    if metric == "prc" and n <= PRC_NEIGHBOURS:
+        return f"precision and recall need more than {PRC_NEIGHBOURS} images a set: {n} images"
     return None

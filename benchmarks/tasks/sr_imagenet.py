@@ -70,6 +70,7 @@ class ImagenetTruth:
         self.pictures = Pictures(self.photos, size, scale, low=False)
         self.enlarged = Pictures(self.photos, size, scale, low=True)
         self.device, self.download = device.resolve(config.device), config.download
+        self.weights = config.weights.inception
 
     def key(self) -> dict[str, Any]:
         files = (photo.path.read_bytes() for photo in self.photos)
@@ -99,15 +100,16 @@ class ImagenetTruth:
         return merge([pairs, self._distances(predictions)])
 
     def _distances(self, predictions: Sequence[np.ndarray]) -> Scored:
-        """FID, KID and IS by Inception; unavailable with the reason where its weights are not."""
-        reason = distribution.missing_weights(distribution.INCEPTION, None, self.download)
-        if reason is not None:
-            return distribution.unavailable_scores(len(self.ids), reason)
-        features = [
-            distribution.extract_features(_Tensors(pictures), device=self.device)
-            for pictures in (predictions, self.pictures)
-        ]
-        return distribution.distribution_scores(features[0], features[1])
+        """By Inception; unavailable with the reason where its weights are not."""
+        from benchmarks.metrics.inception import inception_scores
+
+        return inception_scores(
+            predictions,
+            self.pictures,
+            weights=self.weights,
+            download=self.download,
+            device=self.device,
+        )
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
         return self.enlarged[index], self.pictures[index]
@@ -116,27 +118,11 @@ class ImagenetTruth:
         return predictions[index]
 
 
-class _Tensors(Sequence["Tensor"]):
-    """Pictures (h, w, 3) as uint8 tensors (3, h, w)."""
-
-    def __init__(self, pictures: Sequence[np.ndarray]) -> None:
-        self.pictures = pictures
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __getitem__(self, index: Any) -> Any:
-        import torch
-
-        picture = self.pictures[index]
-        return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
-
-
 class SuperResolutionImagenet:
     """See the file's docstring."""
 
     version = 1
-    uses: tuple[str, ...] = ("task.root", "task.scale")
+    uses: tuple[str, ...] = ("task.root", "task.scale", "weights.inception")
 
     def primary(self, items: int) -> str:
         """KID below 10,000 items: FID is biased by the number of samples."""

@@ -102,14 +102,29 @@ def test_registered_extractor_end_to_end():
     )
 
 
-def test_features_are_those_of_precision_and_recall():
-    from torch_fidelity.metric_prc import prc_features_to_metric
+def test_precision_and_recall_of_two_samples():
+    # metric_prc.py:57-93
+    precision, recall = dist.precision_recall(NORMAL, WIDE)
+    assert (precision, recall) == (0.984375, 0.625)
+    assert 2 * precision * recall / (precision + recall) == pytest.approx(0.7645631067961165)
+    assert dist.precision_recall(WIDE, NORMAL) == (recall, precision)
 
-    found = prc_features_to_metric(
-        toy_features(0, 50)["fid"], toy_features(1, 60)["fid"], cuda=False, verbose=False
-    )
-    assert found["precision"] == pytest.approx(0.8600000143, rel=1e-6)
-    assert found["recall"] == pytest.approx(0.8833333254, rel=1e-6)
+
+def test_precision_and_recall_of_a_registered_extractor():
+    generated, real = (toy_features(s, n, metrics=["prc"]) for s, n in ((0, 50), (1, 60)))
+    scored = dist.distribution_scores(generated, real, "toy")
+    assert scored.scores["precision_toy@50"].value == pytest.approx(0.8600000143, rel=1e-6)
+    assert scored.scores["recall_toy@50"].value == pytest.approx(0.8833333254, rel=1e-6)
+    assert scored.scores["recall_toy@50"].better == "higher"
+    assert scored.unavailable == {}
+
+
+def test_precision_and_recall_need_neighbours():
+    generated, real = {"prc": NORMAL}, {"prc": WIDE[:3]}
+    scored = dist.distribution_scores(generated, real)
+    assert scored.scores == {}
+    assert set(scored.unavailable) == {"precision_inception@64", "recall_inception@64"}
+    assert "more than 3 images a set: 3 images" in scored.unavailable["recall_inception@64"]
 
 
 @pytest.mark.parametrize(("batch", "value"), [(1, 0.7306939611550334), (7, 0.7306938942366514)])
@@ -147,6 +162,10 @@ def test_inception_score_needs_one_image_a_split():
 def test_names_carry_count_and_extractor():
     assert dist.metric_name("fid", 30000) == "fid@30000"
     assert dist.metric_name("kid", 1000, "tabletop") == "kid_tabletop@1000"
+    assert dist.score_names("prc", 9) == ["precision_inception@9", "recall_inception@9"]
+    assert dist.score_names("prc", 9, "toy") == ["precision_toy@9", "recall_toy@9"]
+    names = dist.unavailable_scores(9, "why", metrics=dist.ALL_METRICS).unavailable
+    assert list(names) == ["fid@9", "kid@9", "is@9", *dist.score_names("prc", 9)]
 
 
 def global_draws():
@@ -167,19 +186,3 @@ def test_images_must_be_uint8():
         dist.extract_features(toy_images(0, 3).float() / 255, "toy")
     with pytest.raises(ValueError, match="empty set"):
         dist.extract_features(toy_images(0, 0), "toy")
-
-
-def test_inception_weights_are_never_fetched_silently(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    reason = dist.missing_weights(dist.INCEPTION, None, download=False)
-    assert reason is not None
-    assert str(tmp_path) not in reason  # it stands in records: equal on every machine
-    assert dist.INCEPTION_FILE in reason
-    assert "https://" in reason
-    scored = dist.unavailable_scores(16, reason)
-    assert scored.unavailable == dict.fromkeys(("fid@16", "kid@16", "is@16"), reason)
-    assert dist.missing_weights(dist.INCEPTION, None, download=True) is None
-    assert dist.missing_weights("toy", None, download=False) is None
-    weights = tmp_path / "inception.pth"
-    weights.write_bytes(b"x")
-    assert dist.missing_weights(dist.INCEPTION, weights, download=False) is None

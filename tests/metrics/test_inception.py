@@ -1,0 +1,214 @@
+"""Inception's file is checked, and cached reference features are those of the very pictures."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.metrics import distribution as dist
+from benchmarks.metrics import inception
+from crossflow.errors import InputError
+
+
+def pictures(seed, count, side=16):
+    return np.random.RandomState(seed).randint(0, 256, (count, side, side, 3), np.uint8)
+
+
+@pytest.fixture
+def extracted(monkeypatch):
+    """Counts extractions; four features of the mean colours stand in for a network."""
+    calls = []
+
+    def extract(images, extractor, *, metrics, **_):
+        calls.append(len(images))
+        rows = torch.stack([images[i].float().mean((1, 2)) for i in range(len(images))])
+        return dict.fromkeys(metrics, rows)
+
+    monkeypatch.setattr(inception, "extract_features", extract)
+    return calls
+
+
+def features(shown, cache, **changes):
+    options = {"extractor": "toy", "metrics": ["fid", "prc"], "device": "cpu", "cache_key": None}
+    options |= {"cache": cache, "weights_digest": "w"} | changes
+    return inception.reference_features(shown, **options)
+
+
+def test_features_of_a_reference_are_computed_once(tmp_path, extracted):
+    first = features(pictures(0, 20), tmp_path)
+    again = features(pictures(0, 20), tmp_path)
+    assert extracted == [20]
+    assert set(first) == set(again) == {"fid", "prc"}
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert len(list(tmp_path.iterdir())) == 1
+    features(pictures(0, 20), None)
+    assert extracted == [20, 20]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weights_digest": "other"},
+        {"extractor": "other"},
+        {"metrics": ["fid", "kid"]},
+        {"cache_key": "files"},
+    ],
+)
+def test_whatever_decides_the_features_is_in_the_key(tmp_path, extracted, changes):
+    features(pictures(0, 20), tmp_path)
+    features(pictures(0, 20), tmp_path, **changes)
+    assert extracted == [20, 20]
+
+
+def test_versions_and_threads_are_in_the_key(tmp_path, extracted, monkeypatch):
+    features(pictures(0, 20), tmp_path)
+    monkeypatch.setattr(inception, "_circumstances", lambda device: {"versions": "others"})
+    features(pictures(0, 20), tmp_path)
+    assert extracted == [20, 20]
+
+
+@pytest.mark.parametrize("key", [None, "given"])
+def test_another_data_set_never_gets_the_first_ones_features(tmp_path, extracted, key):
+    """Not even under a caller's key that forgot what differs: some pixels are looked at."""
+    first = features(pictures(0, 40), tmp_path, cache_key=key)
+    other = features(pictures(1, 40), tmp_path, cache_key=key)
+    assert extracted == [40, 40]
+    assert not torch.equal(first["fid"], other["fid"])
+    features(pictures(0, 41)[:40], tmp_path, cache_key=key)
+    shorter = features(pictures(0, 40)[:39], tmp_path, cache_key=key)
+    assert len(shorter["fid"]) == 39
+
+
+def test_one_pixel_of_one_picture_is_noticed(tmp_path, extracted):
+    shown = pictures(0, 40)
+    features(shown, tmp_path)
+    changed = shown.copy()
+    changed[17, 3, 4, 1] ^= 1
+    features(changed, tmp_path)
+    assert extracted == [40, 40]
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def rename(path):
+    """Another set's file under this one's name."""
+    other = next(p for p in path.parent.iterdir() if p != path)
+    path.write_bytes(other.read_bytes())
+
+
+@pytest.mark.parametrize("damage", [cut, flip, rename])
+def test_a_damaged_file_is_named_and_made_again(tmp_path, extracted, capsys, damage):
+    good = features(pictures(0, 20), tmp_path)
+    path = next(tmp_path.iterdir())
+    features(pictures(1, 20), tmp_path)
+    damage(path)
+    again = features(pictures(0, 20), tmp_path)
+    assert torch.equal(good["fid"], again["fid"])
+    assert extracted == [20, 20, 20]
+    said = capsys.readouterr().err
+    assert str(path) in said and "computed again" in said
+    features(pictures(0, 20), tmp_path)
+    assert extracted == [20, 20, 20], "the new file is a good one"
+
+
+def test_spots_reach_both_ends():
+    assert inception._spread(1) == [0]
+    assert inception._spread(5) == [0, 1, 2, 3, 4]
+    assert inception._spread(1000)[0] == 0 and inception._spread(1000)[-1] == 999
+    assert len(inception._spread(1000)) == inception.SPOTS
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    return tmp_path / "hub" / "checkpoints"
+
+
+def test_inception_is_never_fetched_silently(hub):
+    path, reason = inception.find_inception(None, download=False)
+    assert path is None
+    assert str(hub) not in reason  # it stands in records: equal on every machine
+    assert inception.INCEPTION_FILE in reason and "https://" in reason
+    scored = inception.inception_scores(pictures(0, 16), pictures(1, 16), weights=None)
+    names = ["fid@16", "kid@16", "is@16", "precision_inception@16", "recall_inception@16"]
+    assert scored.scores == {}
+    assert scored.unavailable == dict.fromkeys(names, reason)
+
+
+def test_a_download_is_asked_for_and_checked(hub, monkeypatch):
+    asked = []
+
+    def fetch(url, path, hash_prefix):
+        asked.append((url, hash_prefix))
+        inception.Path(path).write_bytes(b"not it")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    with pytest.raises(InputError, match="is another file"):
+        inception.find_inception(None, download=True)
+    assert asked == [(inception.INCEPTION_URL, inception.INCEPTION_SHA256)]
+
+
+def test_another_file_is_refused(tmp_path, hub):
+    assert inception.INCEPTION_SHA256.startswith("6726825d")  # the prefix in the published name
+    wrong = tmp_path / inception.INCEPTION_FILE
+    wrong.write_bytes(b"another network")
+    found = hashlib.sha256(b"another network").hexdigest()[:16]
+    for given in (wrong, tmp_path):
+        with pytest.raises(InputError, match=rf"starts with {found}, .* with 6726825d0af5f729"):
+            inception.find_inception(str(given), download=False)
+    with pytest.raises(InputError, match="no such file"):
+        inception.find_inception(str(tmp_path / "lost.pth"), download=True)
+
+
+@pytest.fixture
+def network(tmp_path, monkeypatch):
+    """A file with random weights of the real architecture, taken for the published one."""
+    from torch_fidelity import feature_extractor_inceptionv3 as library
+
+    class NoWeightsError(Exception):
+        """Raised where the constructor would fetch weights: all layers are there by then."""
+
+    built = []
+
+    def stop(url, progress):
+        raise NoWeightsError
+
+    class Kept(library.FeatureExtractorInceptionV3):
+        def __init__(self, *args):
+            built.append(self)
+            super().__init__(*args)
+
+    monkeypatch.setattr(library, "load_state_dict_from_url", stop)
+    with torch.random.fork_rng(), pytest.raises(NoWeightsError):
+        Kept("inception", ["2048"])
+    path = tmp_path / "inception.pth"
+    torch.save(built[0].state_dict(), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(inception, "INCEPTION_SHA256", digest)
+    return str(path)
+
+
+def test_scores_by_the_architecture_itself(tmp_path, network):
+    """All the way with random weights: names, unavailable scores, cache, random state."""
+    cache = tmp_path / "cache"
+    shown, real = pictures(0, 10, 32), pictures(1, 6, 32)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first = inception.inception_scores(shown, real, weights=network, cache=cache)
+    assert torch.equal(torch.rand(1), expected)
+    assert set(first.scores) == {"is@10", "precision_inception@10", "recall_inception@10"}
+    assert set(first.unavailable) == {"fid@10", "kid@10"}
+    assert "6 images, 2048 dimensions" in first.unavailable["fid@10"]
+    again = inception.inception_scores(shown, real, weights=network, cache=cache)
+    assert again == first
+    assert len(list(cache.iterdir())) == 1
