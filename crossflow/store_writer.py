@@ -1,286 +1,300 @@
-"""Writes a store: batch by batch, whole or not at all."""
+"""Writes a store: shard by shard, by one process or several, going on where a killed one stopped.
+
+The store grows in a hidden folder beside it, `.<name>.partial-<digest>`, whose name follows from
+what the store is made of: the next process finds it, and one made of something else is never used.
+Each shard is a function of its range of rows alone (`store_shards`), so the finished store is the
+same byte for byte however many processes wrote it and however often they were killed.
+"""
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import os
-import platform
+import re
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
-
-import numpy as np
 
 from crossflow.errors import InputError
 from crossflow.problem import MapShape, TokenShape
-from crossflow.store import MANIFEST, VERSION, shard_name
+from crossflow.store import MANIFEST, VERSION, Store
+from crossflow.store_locks import POLL_SECONDS, Share, attempt, held, is_working
+from crossflow.store_shards import (
+    NOTES,
+    Fields,
+    Moments,
+    ShardWriter,
+    note_path,
+    read_note,
+    sync_folder,
+    write_whole,
+)
 
-DTYPES = ("float16", "float32", "uint8", "int16", "int32", "int64", "bool")
+Batches = Callable[[int, int], Iterable[Mapping[str, Any]]]
+"""Rows [start, stop) in batches, each of them what `Fields.check` takes."""
+
+FACTS = "made_of.json"
+SHARD_ROWS, MOST_SHARDS = 1024, 4096
+PATIENCE = 300.0  # seconds in which a process that is not running may still start
 
 
-class StoreWriter:
-    """Streams encoded pairs into a new store.
+def write_store(
+    folder: Path,
+    source: MapShape | TokenShape,
+    target: MapShape,
+    fingerprint: Mapping[str, Any],
+    rows: int,
+    batches: Batches,
+    statistics: Mapping[str, Any] | None = None,
+    *,
+    shared_statistics: bool = False,
+    shard_rows: int | None = None,
+    share: Share | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Store:
+    """The store `folder` of `rows` encoded pairs; written unless it is there.
 
-        with StoreWriter(folder, problem.source, problem.target, fingerprint) as writer:
-            for batch in batches:
-                writer.add(target=..., source=..., mask=..., groups=..., ids=...)
-        store = Store(folder, fingerprint)
+        store = write_store(folder, problem.source, problem.target, facts, len(items), batches)
 
-    All is written to a hidden folder beside `folder` and renamed at the end, so an interrupted
-    write leaves nothing that opens. An existing `folder` is refused.
-
+    batches: `batches(start, stop)` yields rows start to stop - 1 in batches of its choice. It is
+        called once a shard with the shard's range, so no batch crosses from one into the next, and
+        must depend on the range alone: a network's numbers depend on how its input is batched.
     statistics: those of the training store, for validation and test; without them they are
         computed from what is written (this is the training store).
     shared_statistics: standardise the source by the target's statistics too. For a source that is
         itself the start of the flow: only then does a flow that stands still give the source back.
-    shard_rows: rows a file; rows in memory are at most that many plus one batch.
+    shard_rows: rows a file, `default_shard_rows(rows)` unless given.
+    share: which of several processes this is; every one of them makes the same call and gets the
+        store when the last shard is written. By default the only one.
+    report: called with (rows done by all processes, rows).
+
+    Raises InputError for a store of another fingerprint and for bad rows; what is whole stays for
+    the next call. Raises RuntimeError where another process of the share died.
     """
+    folder, share = Path(folder), share or Share()
+    if rows < 1:
+        raise InputError(f"store {folder} would be empty: there is no row")
+    if shared_statistics and source != target:
+        raise InputError(
+            f"store {folder.name}: source {source} and target {target} differ in shape, "
+            "they cannot share statistics"
+        )
+    if not folder.exists():
+        fields = Fields(folder.name, source, target)
+        size = shard_rows or default_shard_rows(rows)
+        standard = {name: "target" if shared_statistics else name for name in fields.maps}
+        plan = _Plan(folder, fields, dict(fingerprint), rows, size, standard, statistics)
+        _Writer(plan, batches, share, report or (lambda done, total: None)).run()
+    return Store(folder, fingerprint)
+
+
+def default_shard_rows(rows: int) -> int:
+    """1,024, more where there would be above 4,096 shards: a whole multiple of 1,024."""
+    return SHARD_ROWS * max(1, -(-rows // (SHARD_ROWS * MOST_SHARDS)))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the store is to be. standard: field -> the field whose moments standardise it."""
+
+    folder: Path
+    fields: Fields
+    fingerprint: dict[str, Any]
+    rows: int
+    shard_rows: int
+    standard: dict[str, str]
+    given: Mapping[str, Any] | None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything the bytes follow from."""
+        facts = {
+            "version": VERSION,
+            "fingerprint": self.fingerprint,
+            "rows": self.rows,
+            "shard_rows": self.shard_rows,
+            "standardised_by": self.standard,
+            "statistics": self.given,
+            **self.fields.entries,
+        }
+        return json.loads(json.dumps(facts))
+
+    @property
+    def partial(self) -> Path:
+        text = json.dumps(self.facts, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return self.folder.with_name(f".{self.folder.name}.partial-{digest}")
+
+    @property
+    def shards(self) -> list[tuple[int, int]]:
+        """Range of rows of each shard."""
+        starts = range(0, self.rows, self.shard_rows)
+        return [(start, min(start + self.shard_rows, self.rows)) for start in starts]
+
+    @property
+    def moments(self) -> set[str]:
+        """Fields whose moments are needed."""
+        return set() if self.given else set(self.standard.values())
+
+
+class _Writer:
+    """One process's part in writing a store."""
 
     def __init__(
-        self,
-        folder: Path,
-        source: MapShape | TokenShape,
-        target: MapShape,
-        fingerprint: Mapping[str, Any],
-        statistics: Mapping[str, Any] | None = None,
-        shard_rows: int = 1024,
-        *,
-        shared_statistics: bool = False,
+        self, plan: _Plan, batches: Batches, share: Share, report: Callable[[int, int], None]
     ) -> None:
-        self.folder = Path(folder)
-        if self.folder.exists():
-            raise InputError(f"{self.folder} exists already: delete it to prepare it again")
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self._entries = {"source": shape_entry(source), "target": shape_entry(target)}
-        # Shape of one variant of one row, of the fields that may have variants.
-        self._inner = {name: _inner(entry) for name, entry in self._entries.items()}
-        if isinstance(source, TokenShape):
-            self._inner["mask"] = (source.length,)
-        self._fingerprint = json.loads(json.dumps(fingerprint))
-        self._given, self._shard_rows = statistics, shard_rows
-        maps = [name for name, entry in self._entries.items() if entry["kind"] == "map"]
-        if shared_statistics and source != target:
-            raise InputError(
-                f"store {self.folder.name}: source {source} and target {target} differ in shape, "
-                "they cannot share statistics"
-            )
-        # Field -> the field whose moments standardise it.
-        self._standard = {name: "target" if shared_statistics else name for name in maps}
-        self._moments = {
-            name: Moments(self._entries[name]["sizes"][0]) for name in set(self._standard.values())
-        }
-        self._variants: dict[str, int] = {}
-        self._layout: dict[str, tuple[str, tuple[int, ...]]] = {}
-        self._rows: dict[str, list[np.ndarray]] = {}
-        self._hashes: dict[str, Any] = {}
-        self._shards: list[int] = []
-        self._ids: list[np.ndarray] = []
-        self._partial = partial_folder(self.folder)
+        self.plan, self.batches, self.share = plan, batches, share
+        self.partial, self.ranges = plan.partial, plan.shards
+        self.report = report
 
-    def add(
-        self,
-        *,
-        target: np.ndarray,
-        source: np.ndarray,
-        groups: Sequence[int] | np.ndarray,
-        ids: Sequence[str],
-        mask: np.ndarray | None = None,
-    ) -> None:
-        """Appends rows.
-
-        target: (n, C, H, W), or (n, k, C, H, W) with k variants each.
-        source: a map like the target; word ids (n, k, L); or features (n, k, L, D).
-        mask: (n, k, L), True at real tokens; required for tokens, refused for maps.
-        Raises InputError on a wrong shape, a non-finite number or a changed dtype.
-        """
-        tokens = self._entries["source"]["kind"] != "map"
-        if tokens != (mask is not None):
-            raise InputError("a store of tokens needs a mask, a store of maps takes none")
-        batch = {"target": np.asarray(target), "source": np.asarray(source)}
-        if mask is not None:
-            batch["mask"] = np.asarray(mask, dtype=np.bool_)
-        batch["groups"] = np.asarray(groups, dtype=np.int64)
-        names = np.asarray(ids, dtype=np.str_)
-        for name, values in batch.items():
-            self._check(name, values, len(names))
-        # Checked whole before anything is kept: a refused batch leaves the writer as it was.
-        for name, values in batch.items():
-            self._rows.setdefault(name, []).append(values)
-            if name in self._moments:
-                self._moments[name].update(values)
-        self._ids.append(names)
-        if sum(map(len, self._rows["groups"])) >= self._shard_rows:
-            self._flush(self._shard_rows)
-
-    def _check(self, name: str, values: np.ndarray, rows: int) -> None:
-        where = f"store {self.folder.name}, field {name}"
-        if len(values) != rows:
-            raise InputError(f"{where}: {len(values)} rows for {rows} ids")
-        if values.dtype.name not in DTYPES:
-            raise InputError(f"{where}: dtype {values.dtype} is not one of {', '.join(DTYPES)}")
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise InputError(f"{where}: a number is not finite")
-        if name in self._inner:
-            inner = self._inner[name]
-            extra = values.ndim - 1 - len(inner)
-            # Tokens always have the axis of variants; maps have it where k > 1.
-            allowed = (1,) if len(inner) < 3 else (0, 1)
-            if extra not in allowed or values.shape[1 + extra :] != inner:
-                raise InputError(f"{where}: shape {values.shape} does not end in {inner}")
-            self._variants[name] = values.shape[1] if extra else 1
-        layout = (values.dtype.name, values.shape[1:])
-        if self._layout.setdefault(name, layout) != layout:
-            raise InputError(f"{where}: {layout} after {self._layout[name]}")
-
-    def _flush(self, rows: int) -> None:
-        """Writes shards of `rows` rows until fewer remain in memory."""
-        whole = {name: np.concatenate(parts) for name, parts in self._rows.items()}
-        whole["ids"] = np.concatenate(self._ids)
-        count = len(whole["ids"])
-        for start in range(0, count - rows + 1, rows):
-            for name, values in whole.items():
-                self._write(name, values[start : start + rows])
-            self._shards.append(rows)
-        rest = count - count % rows
-        self._rows = {name: [whole[name][rest:]] for name in self._rows}
-        self._ids = [whole["ids"][rest:]]
-
-    def _write(self, name: str, values: np.ndarray) -> None:
-        inner = self._inner.get(name)
-        if inner is not None and self._variants[name] == 1 and values.ndim > 1 + len(inner):
-            values = values[:, 0]
-        with (self._partial / shard_name(name, len(self._shards))).open("wb") as file:
-            np.save(file, np.ascontiguousarray(values), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        digest = self._hashes.setdefault(name, hashlib.sha256())
-        text = "".join(f"{i}\n" for i in values).encode() if name == "ids" else values.tobytes()
-        digest.update(text)
-
-    def close(self) -> None:
-        """Writes the rest and the manifest, then gives the folder its name."""
-        if not self._ids:
-            raise InputError(f"store {self.folder} would be empty: no row was added")
-        remaining = sum(map(len, self._ids))
-        if remaining:
-            self._flush(remaining)
-        statistics = self._given or {
-            name: self._moments[by].statistics(by) for name, by in self._standard.items()
-        }
-        whole = hashlib.sha256()
-        for name in sorted(self._hashes):
-            whole.update(
-                f"{name} {self._layout.get(name)} {self._hashes[name].hexdigest()}".encode()
-            )
-        counts = {name: self._variants[name] for name in sorted(self._variants)}
-        if len({count for count in counts.values() if count > 1}) > 1:
-            raise InputError(f"store {self.folder}: fields differ in their variants {counts}")
-        manifest = {
-            "version": VERSION,
-            "fingerprint": self._fingerprint,
-            "digest": whole.hexdigest(),
-            "shards": self._shards,
-            "variants": counts,
-            "dtypes": {name: layout[0] for name, layout in sorted(self._layout.items())},
-            "statistics": {name: statistics[name] for name in self._standard},
-            **self._entries,
-        }
-        with (self._partial / MANIFEST).open("w") as file:
-            file.write(json.dumps(manifest, indent=1, allow_nan=False))
-            file.flush()
-            os.fsync(file.fileno())
+    def run(self) -> None:
+        """Writes the shards of this process, waits for the others', and publishes if first."""
+        common = self.partial / "writers.lock"
+        published = self.plan.folder.is_dir
         try:
-            self._partial.rename(self.folder)
-        except OSError as error:
-            if not self.folder.exists():
-                raise
-            raise InputError(
-                f"{self.folder} was written by another process meanwhile: start again to use it"
-            ) from error
-
-    def __enter__(self) -> StoreWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                self.close()
+            # The same process of another job that shares `work` waits here.
+            with held(self.share.lock(self.partial), shared=False, unless=published) as mine:
+                if mine:
+                    with held(common, shared=True, unless=published):
+                        self._write_own()
+                    self._await_others()
+                    # Exclusive: nobody writes in the folder while it gets its name.
+                    with held(common, shared=False, unless=published) as alone:
+                        if alone:
+                            self._publish()
         finally:
-            # After a successful close the folder has its name and there is nothing to remove.
-            shutil.rmtree(self._partial, ignore_errors=True)
+            self._tidy(common)
+
+    def _write_own(self) -> None:
+        for left in self.partial.rglob(f"*.{self.share.mark}"):  # of a killed predecessor
+            left.unlink()
+        # For people who wonder what the folder is: its name says it to programs.
+        write_whole(self.partial / FACTS, json.dumps(self.plan.facts, indent=1), self.share.mark)
+        for number in range(self.share.rank, len(self.ranges), self.share.world):
+            if read_note(self.partial, number) is None:
+                self._write(number)
+
+    def _write(self, number: int) -> None:
+        start, stop = self.ranges[number]
+        note_path(self.partial, number).unlink(missing_ok=True)  # of files that are not whole
+        done = self._rows_done()
+        self.report(done, self.plan.rows)
+        with ShardWriter(
+            self.partial,
+            number,
+            stop - start,
+            self.plan.fields,
+            self.plan.moments,
+            self.share.mark,
+        ) as shard:
+            for batch in self.batches(start, stop):
+                done += shard.add(batch)
+                self.report(done, self.plan.rows)
+
+    def _whole(self) -> set[int]:
+        """Numbers of the shards that have their note."""
+        return {int(path.stem) for path in (self.partial / NOTES).glob("*.json")}
+
+    def _rows_done(self) -> int:
+        ranges = (self.ranges[number] for number in self._whole())
+        return sum(stop - start for start, stop in ranges)
+
+    def _await_others(self) -> None:
+        """Until all shards are whole. RuntimeError when a process that owes some has died."""
+        absent: dict[int, float] = {}
+        while not self.plan.folder.is_dir():
+            missing = set(range(len(self.ranges))) - self._whole()
+            if not missing:
+                return
+            self.report(self._rows_done(), self.plan.rows)
+            for rank in {number % self.share.world for number in missing}:
+                other = Share(rank, self.share.world)
+                if is_working(other.lock(self.partial)):
+                    absent.pop(rank, None)
+                elif time.monotonic() - absent.setdefault(rank, time.monotonic()) > PATIENCE:
+                    raise RuntimeError(
+                        f"store {self.plan.folder.name}: process {rank} of {self.share.world} is "
+                        f"not running and owes {len(missing)} of {len(self.ranges)} shards; see "
+                        "what it said. The same command continues with the shards that are whole"
+                    )
+            time.sleep(POLL_SECONDS)
+
+    def _publish(self) -> None:
+        """Writes the manifest and gives the folder its name."""
+        notes = [read_note(self.partial, number) for number in range(len(self.ranges))]
+        whole = [note for note in notes if note is not None]
+        if len(whole) < len(notes):
+            raise RuntimeError(
+                f"{self.partial}: shard {notes.index(None)} was changed by another program; the "
+                "same command writes it again"
+            )
+        try:
+            manifest = _manifest(self.plan, whole)
+        except InputError:  # of all rows together: there is nothing to continue with
+            shutil.rmtree(self.partial)
+            raise
+        write_whole(self.partial / MANIFEST, json.dumps(manifest, indent=1), self.share.mark)
+        for path in self.partial.iterdir():
+            if path.name not in (MANIFEST, NOTES) and not re.fullmatch(r".*-\d+\.npy", path.name):
+                path.unlink()
+        for path in self.partial.glob(f"{NOTES}/*.tmp"):
+            path.unlink()
+        sync_folder(self.partial)
+        self.partial.rename(self.plan.folder)
+        sync_folder(self.plan.folder.parent)
+        self.report(self.plan.rows, self.plan.rows)
+
+    def _tidy(self, common: Path) -> None:
+        """Removes the hidden folder where it holds nothing to continue with."""
+        if self.plan.folder.is_dir():
+            shutil.rmtree(self.partial, ignore_errors=True)
+        elif not self._whole():
+            file = attempt(common, shared=False)
+            if file is not None:  # no other process writes in it
+                with file:
+                    shutil.rmtree(self.partial, ignore_errors=True)
 
 
-def partial_folder(folder: Path) -> Path:
-    """A new hidden folder beside `folder`, after those of dead writers of it are removed.
-
-    A killed writer cannot clean up. Its folder's name holds host and process, so that one whose
-    writer still runs, here or on another host, is left alone.
-    """
-    prefix = f".{folder.name}.partial-{platform.node()}-"
-    for left in folder.parent.glob(glob.escape(prefix) + "*"):
-        process = int(left.name.removeprefix(prefix).split("-")[0])
-        if not _alive(process):
-            shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=folder.parent))
-
-
-class Moments:
-    """Mean and variance per channel, batch by batch in float64 (Chan et al. 1983, merged)."""
-
-    def __init__(self, channels: int) -> None:
-        self.count = 0
-        self.mean = np.zeros(channels)
-        self.squares = np.zeros(channels)
-
-    def update(self, values: np.ndarray) -> None:
-        """values: (n, [k,] C, H, W) of any dtype."""
-        flat = np.moveaxis(values.astype(np.float64), -3, 0).reshape(len(self.mean), -1)
-        count, mean = flat.shape[1], flat.mean(1)
-        delta, total = mean - self.mean, self.count + count
-        self.squares += ((flat - mean[:, None]) ** 2).sum(1) + delta**2 * self.count * count / total
-        self.mean += delta * count / total
-        self.count = total
-
-    def statistics(self, name: str) -> dict[str, list[float]]:
-        """`mean` and `std` of each channel. InputError where a channel never changes."""
-        std = np.sqrt(self.squares / self.count)
-        if (std <= 0).any():
-            channel = int(np.argmin(std))
-            raise InputError(f"channel {channel} of {name} is constant: it cannot be standardised")
-        return {"mean": self.mean.tolist(), "std": std.tolist()}
+def _manifest(plan: _Plan, notes: list[dict[str, Any]]) -> dict[str, Any]:
+    """From the notes of all shards, in their order."""
+    fields = notes[0]["fields"]
+    name = plan.folder.name
+    digest = hashlib.sha256()
+    for field, first in fields.items():
+        for number, note in enumerate(notes):
+            entry = note["fields"][field]
+            layout, wanted = (entry["dtype"], entry["shape"]), (first["dtype"], first["shape"])
+            if layout != wanted and field != "ids":  # names are as wide as a shard's longest
+                raise InputError(
+                    f"store {name}, field {field}: {layout} in shard {number} after {wanted}"
+                )
+            digest.update(f"{field} {layout} {note['rows']} {entry['sha256']}\n".encode())
+    counts = {f: entry["variants"] for f, entry in fields.items() if "variants" in entry}
+    if len({count for count in counts.values() if count > 1}) > 1:
+        raise InputError(f"store {name}: fields differ in their variants {counts}")
+    return {
+        "version": VERSION,
+        "fingerprint": plan.facts["fingerprint"],
+        "digest": digest.hexdigest(),
+        "shards": [note["rows"] for note in notes],
+        "variants": counts,
+        "dtypes": {f: entry["dtype"] for f, entry in fields.items() if f != "ids"},
+        "statistics": _statistics(plan, notes),
+        **plan.fields.entries,
+    }
 
 
-def shape_entry(shape: MapShape | TokenShape) -> dict[str, Any]:
-    """The problem's shape as it stands in the manifest."""
-    if isinstance(shape, MapShape):
-        return {"kind": "map", "sizes": list(shape.sizes)}
-    if shape.vocabulary is not None:
-        return {"kind": "words", "length": shape.length, "vocabulary": shape.vocabulary}
-    return {"kind": "features", "length": shape.length, "width": shape.width}
-
-
-def _inner(entry: Mapping[str, Any]) -> tuple[int, ...]:
-    if entry["kind"] == "map":
-        return tuple(entry["sizes"])
-    return (entry["length"],) if entry["kind"] == "words" else (entry["length"], entry["width"])
-
-
-def _alive(process: int) -> bool:
-    """Whether a process of this host still runs."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it runs, for another user
-        return True
-    return True
+def _statistics(plan: _Plan, notes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of each map: those given, else the shards' moments merged in their order."""
+    if plan.given is not None:
+        return {field: plan.given[field] for field in plan.standard}
+    found = {}
+    for field in sorted(plan.moments):
+        moments = Moments(plan.fields.inner[field][0])
+        for note in notes:
+            moments.merge(note["fields"][field]["moments"])
+        found[field] = moments.statistics(field)
+    return {field: found[by] for field, by in plan.standard.items()}

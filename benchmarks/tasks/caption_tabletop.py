@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.metrics import captions as metric
 from benchmarks.tabletop import captions as words
-from benchmarks.tasks.encoded import open_store
+from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.publish import published
 from benchmarks.tasks.t2i_tabletop import token_ids
 from benchmarks.tasks.tabletop_world import (
@@ -130,8 +130,9 @@ class CaptionTabletop:
             made = store_facts("caption_tabletop", self.version, splits, split)
             made |= {"codec": facts["sha256"], "size": size}
             folder = Path(config.work) / "stores" / f"caption-{split.name}"
-            batches = _batches(split, size, codec, report)
-            return open_store(folder, problem, made | frozen_autoencoder(), batches, statistics)
+            made |= frozen_autoencoder()
+            batches = in_batches(lambda: _rows(split, size, codec), 256)
+            return open_store(folder, problem, made, split.count, batches, statistics, report)
 
         train = store(splits.train)
         return Prepared(
@@ -195,9 +196,9 @@ def _size(config: Config) -> int:
     return int(choose("task.size", config.task.size, (32, 64)))
 
 
-def _batches(
-    split: RenderedSplit, size: int, codec: CaptionCodec, report: Report
-) -> Iterator[dict[str, Any]]:
+def _rows(
+    split: RenderedSplit, size: int, codec: CaptionCodec
+) -> Callable[[slice], dict[str, Any]]:
     """Rows of a store: the picture's latent, and the text latents (means) of its five captions.
 
     Validation and test keep one, the caption that names every solid: decoded, it is the oracle.
@@ -209,18 +210,19 @@ def _batches(
     if split.name != "train":
         ids = ids[:, words.FULL : words.FULL + 1]
     where = next(codec.parameters()).device
-    for start in range(0, split.count, 200):
-        rows = slice(start, min(start + 200, split.count))
+
+    def batch(rows: slice) -> dict[str, Any]:
         tokens = torch.from_numpy(ids[rows].reshape(-1, words.MAX_TOKENS)).to(where)
         with torch.no_grad():
             means = codec.encode(tokens)[0].cpu().numpy().astype(np.float16)
-        yield {
+        return {
             "target": means.reshape(rows.stop - rows.start, -1, *means.shape[1:]),
             "source": np.array(source[rows]),
             "groups": split.indices[rows],
             "ids": split.ids[rows],
         }
-        report(f"{split.name} captions: encoding", rows.stop, split.count)
+
+    return batch
 
 
 def _speak(codec: CaptionCodec, target: Tensor) -> list[str]:

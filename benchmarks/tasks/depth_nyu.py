@@ -22,7 +22,7 @@ from benchmarks.metrics import depth as metric
 from benchmarks.tasks import nyu_reader as reader
 from benchmarks.tasks.depth_maps import enlarge, fill_holes, from_log, reduce_depth, to_log
 from benchmarks.tasks.depth_protocol import NYU_SCALE, DepthFrame, nyu_protocol
-from benchmarks.tasks.encoded import open_store
+from benchmarks.tasks.encoded import Batches, open_store
 from benchmarks.tasks.images import bicubic, image_size, spread
 from benchmarks.tasks.task import Prepared, Report, choose, digest, require_root
 from benchmarks.tasks.validation import cut
@@ -153,9 +153,8 @@ class DepthNyu:
             facts = {"task": "depth_nyu", "version": self.version, "size": size, "part": part}
             facts |= {"data": _data_digest(some), "train": _data_digest(train_frames)}
             folder = Path(config.work) / "stores" / f"depth_nyu-{part}"
-            return open_store(
-                folder, problem, facts, _batches(some, size, part, report), statistics
-            )
+            batches = _batches(some, size)
+            return open_store(folder, problem, facts, len(some), batches, statistics, report)
 
         train = store("train", train_frames)
         return Prepared(
@@ -194,24 +193,25 @@ def _data_digest(frames: Sequence[DepthFrame]) -> str:
     )
 
 
-def _batches(
-    frames: Sequence[DepthFrame], size: int, part: str, report: Report
-) -> Iterator[dict[str, Any]]:
+def _batches(frames: Sequence[DepthFrame], size: int) -> Batches:
     """Rows of a store: RGB (uint8) and log depth at the flow's size, holes filled."""
     shape = (size, size * 4 // 3)
     numbers = {name: i for i, name in enumerate(sorted({frame.id for frame in frames}))}
-    for done, frame in enumerate(frames, start=1):
-        picture, depth = reader.load(frame)
-        small = fill_holes(reduce_depth(depth, shape))
-        if not (small > 0).all():
-            raise InputError(f"{frame.depth}: the depth map has no measurement at all")
-        yield {
-            "target": to_log(small, nyu_protocol())[None, None],
-            "source": bicubic(picture, shape).transpose(2, 0, 1)[None],
-            "groups": [numbers[frame.id]],
-            "ids": [frame.id],
-        }
-        report(f"{part} frames: reading", done, len(frames))
+
+    def batches(start: int, stop: int) -> Iterator[dict[str, Any]]:
+        for frame in frames[start:stop]:
+            picture, depth = reader.load(frame)
+            small = fill_holes(reduce_depth(depth, shape))
+            if not (small > 0).all():
+                raise InputError(f"{frame.depth}: the depth map has no measurement at all")
+            yield {
+                "target": to_log(small, nyu_protocol())[None, None],
+                "source": bicubic(picture, shape).transpose(2, 0, 1)[None],
+                "groups": [numbers[frame.id]],
+                "ids": [frame.id],
+            }
+
+    return batches
 
 
 def _decode(target: Tensor, full: tuple[int, int]) -> list[np.ndarray]:

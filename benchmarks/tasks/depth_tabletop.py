@@ -9,7 +9,7 @@ or a mean map cannot get right.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.metrics import depth as metric
 from benchmarks.tasks.depth_maps import fill_holes, from_log, to_log
-from benchmarks.tasks.encoded import open_store
+from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.tabletop_world import RenderedSplit, store_facts, truth_key, world
 from benchmarks.tasks.task import Prepared, Report, choose
 
@@ -117,13 +117,13 @@ class DepthTabletop:
         started = time.perf_counter()
         size = _size(config)
         splits, problem = world(config, report), self.problem(size)
-        root = Path(config.work) / "stores"
 
         def store(split: RenderedSplit, statistics: Any = None) -> Any:
             facts = store_facts("depth_tabletop", self.version, splits, split)
             facts |= {"size": size}
-            batches = _batches(split, size, sensor=split.name == "train")
-            return open_store(root / f"depth-{split.name}", problem, facts, batches, statistics)
+            folder = Path(config.work) / "stores" / f"depth-{split.name}"
+            batches = in_batches(lambda: _rows(split, size, sensor=split.name == "train"), 512)
+            return open_store(folder, problem, facts, split.count, batches, statistics, report)
 
         train = store(splits.train)
         truths = [
@@ -147,7 +147,7 @@ def _size(config: Config) -> int:
     return int(choose("task.size", config.task.size, (32, 64)))
 
 
-def _batches(split: RenderedSplit, size: int, *, sensor: bool) -> Iterator[dict[str, Any]]:
+def _rows(split: RenderedSplit, size: int, *, sensor: bool) -> Callable[[slice], dict[str, Any]]:
     """Rows of a store: RGB in [0, 1] and log depth, of the sensor for training."""
     import torch
 
@@ -155,18 +155,20 @@ def _batches(split: RenderedSplit, size: int, *, sensor: bool) -> Iterator[dict[
 
     depth, _ = split.depth(size)
     pictures = split.pictures(size)
-    for start in range(0, split.count, 500):
-        rows = slice(start, min(start + 500, split.count))
+
+    def batch(rows: slice) -> dict[str, Any]:
         clean, indices = np.array(depth[rows]), split.indices[rows]
         if sensor:
             pairs = zip(torch.from_numpy(clean), indices, strict=True)
             clean = np.stack([fill_holes(sensor_depth(d, int(i)).numpy()) for d, i in pairs])
-        yield {
+        return {
             "target": to_log(clean, PROTOCOL)[:, None],
             "source": np.array(pictures[rows]).astype(np.float32) / 255,
             "groups": indices,
             "ids": split.ids[rows],
         }
+
+    return batch
 
 
 def _decode(target: Tensor) -> Sequence[np.ndarray]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import glob
+import os
+import platform
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +20,8 @@ def published(folder: Path) -> Iterator[Path]:
     other's half-written files. The first to finish gives the name; what the others made, equal
     since it comes from the same configuration, is dropped.
     """
-    from crossflow.store_writer import partial_folder
-
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_folder(folder)
+    partial = _partial_folder(folder)
     try:
         yield partial
         try:
@@ -30,3 +32,28 @@ def published(folder: Path) -> Iterator[Path]:
     finally:
         # After the rename there is nothing of that name left to remove.
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial_folder(folder: Path) -> Path:
+    """A new hidden folder beside `folder`, after those of dead writers of it are removed.
+
+    A killed writer cannot clean up. Its folder's name holds host and process, so that one whose
+    writer still runs, here or on another host, is left alone.
+    """
+    prefix = f".{folder.name}.partial-{platform.node()}-"
+    for left in folder.parent.glob(glob.escape(prefix) + "*"):
+        process = int(left.name.removeprefix(prefix).split("-")[0])
+        if not _alive(process):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=folder.parent))
+
+
+def _alive(process: int) -> bool:
+    """Whether a process of this host still runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, for another user
+        return True
+    return True

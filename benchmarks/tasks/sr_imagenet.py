@@ -20,7 +20,7 @@ from benchmarks import device
 from benchmarks.metrics import distribution
 from benchmarks.metrics import images as metric
 from benchmarks.tasks import imagenet_reader as reader
-from benchmarks.tasks.encoded import open_store
+from benchmarks.tasks.encoded import Batches, open_store
 from benchmarks.tasks.images import LR_FILTER, enlarge
 from benchmarks.tasks.task import Prepared, Report, digest, require_root
 from benchmarks.tasks.validation import cut
@@ -166,8 +166,8 @@ class SuperResolutionImagenet:
             facts |= {"part": part, "low_resolution": LR_FILTER}
             facts |= {"data": _data_digest(some), "train": _data_digest(chosen)}
             folder = Path(config.work) / "stores" / f"sr_imagenet-{part}"
-            batches = _batches(some, size, scale, part, report)
-            return open_store(folder, problem, facts, batches, statistics)
+            batches = _batches(some, size, scale)
+            return open_store(folder, problem, facts, len(some), batches, statistics, report)
 
         train = store("train", chosen)
         return Prepared(
@@ -204,19 +204,20 @@ def _data_digest(photos: Sequence[reader.Photo]) -> str:
     return digest("\n".join(f"{name} {s.st_size} {s.st_mtime_ns}" for name, s in stats))
 
 
-def _batches(
-    photos: Sequence[reader.Photo], size: int, scale: int, part: str, report: Report
-) -> Iterator[dict[str, Any]]:
+def _batches(photos: Sequence[reader.Photo], size: int, scale: int) -> Batches:
     """Rows of a store: enlarged low-resolution pictures and targets, uint8."""
-    for done, photo in enumerate(photos, start=1):
-        small, target = reader.load(photo, size, scale)
-        yield {
-            "target": target.transpose(2, 0, 1)[None],
-            "source": enlarge(small, scale).transpose(2, 0, 1)[None],
-            "groups": [done],
-            "ids": [photo.id],
-        }
-        report(f"{part} photographs: reading", done, len(photos))
+
+    def batches(start: int, stop: int) -> Iterator[dict[str, Any]]:
+        for row in range(start, stop):
+            small, target = reader.load(photos[row], size, scale)
+            yield {
+                "target": target.transpose(2, 0, 1)[None],
+                "source": enlarge(small, scale).transpose(2, 0, 1)[None],
+                "groups": [row + 1],
+                "ids": [photos[row].id],
+            }
+
+    return batches
 
 
 def _decode(target: Tensor) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ ranks, PSNR stands beside it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.metrics import distribution
 from benchmarks.metrics import images as metric
-from benchmarks.tasks.encoded import open_store
+from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.tabletop_pictures import EXTRACTOR, set_distances
 from benchmarks.tasks.tabletop_world import (
     RenderedSplit,
@@ -119,7 +119,8 @@ class SuperResolutionTabletop:
             facts = store_facts("sr_tabletop", self.version, splits, split)
             facts |= {"size": size, "scale": scale, **frozen_autoencoder()}
             folder = Path(config.work) / "stores" / f"sr-{split.name}"
-            return open_store(folder, problem, facts, _batches(split, size, scale), statistics)
+            batches = in_batches(lambda: _rows(split, size, scale), 512)
+            return open_store(folder, problem, facts, split.count, batches, statistics, report)
 
         train = store(splits.train)
         truth = SuperResolutionTruth(splits.test, size, scale)
@@ -151,20 +152,22 @@ def upsample(picture: np.ndarray, scale: int) -> np.ndarray:
     return bicubic(bicubic(picture, (height // scale, width // scale)), (height, width))
 
 
-def _batches(split: RenderedSplit, size: int, scale: int) -> Iterator[dict[str, Any]]:
+def _rows(split: RenderedSplit, size: int, scale: int) -> Callable[[slice], dict[str, Any]]:
     """Rows of a store: latents of upsampled and of true pictures."""
     pictures = split.pictures(size)
     small = np.stack([upsample(p.transpose(1, 2, 0), scale).transpose(2, 0, 1) for p in pictures])
     target = split.latents(f"hr{size}", pictures)
     source = split.latents(f"lr{size}x{scale}", small)
-    for start in range(0, split.count, 1000):
-        rows = slice(start, min(start + 1000, split.count))
-        yield {
+
+    def batch(rows: slice) -> dict[str, Any]:
+        return {
             "target": np.array(target[rows]),
             "source": np.array(source[rows]),
             "groups": split.indices[rows],
             "ids": split.ids[rows],
         }
+
+    return batch
 
 
 TASK = SuperResolutionTabletop()

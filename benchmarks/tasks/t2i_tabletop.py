@@ -8,7 +8,7 @@ evaluator's detections (GenEval's six kinds of fact, all of a caption's facts at
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.metrics import distribution
 from benchmarks.tabletop import captions as words
-from benchmarks.tasks.encoded import open_store
+from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.tabletop_pictures import set_distances, to_tensor
 from benchmarks.tasks.tabletop_world import (
     RenderedSplit,
@@ -139,7 +139,8 @@ class TextToImageTabletop:
             facts |= {"size": size, **frozen_autoencoder()}
             folder = Path(config.work) / "stores" / f"t2i-{split.name}"
             every = split.name == "train"
-            return open_store(folder, problem, facts, _batches(split, size, every), statistics)
+            batches = in_batches(lambda: _rows(split, size, every), 512)
+            return open_store(folder, problem, facts, split.count, batches, statistics, report)
 
         train = store(splits.train)
         truth = TextToImageTruth(splits.test, size)
@@ -167,22 +168,24 @@ def _size(config: Config) -> int:
     return int(choose("task.size", config.task.size, (32, 64)))
 
 
-def _batches(split: RenderedSplit, size: int, every: bool) -> Iterator[dict[str, Any]]:
+def _rows(split: RenderedSplit, size: int, every: bool) -> Callable[[slice], dict[str, Any]]:
     """Rows of a store: all five captions of a scene for training, else the one that is scored."""
     target = split.latents(f"hr{size}", split.pictures(size))
     ids, names = token_ids(split), split.ids
     if not every:
         truth = TextToImageTruth(split, size)
         ids, names = ids[np.arange(split.count), truth.chosen][:, None], list(truth.ids)
-    for start in range(0, split.count, 1000):
-        rows = slice(start, min(start + 1000, split.count))
-        yield {
+
+    def batch(rows: slice) -> dict[str, Any]:
+        return {
             "target": np.array(target[rows]),
             "source": ids[rows],
             "mask": ids[rows] != 0,
             "groups": split.indices[rows],
             "ids": names[rows],
         }
+
+    return batch
 
 
 def _random_pictures(train: RenderedSplit, size: int, count: int) -> list[np.ndarray]:

@@ -1,5 +1,4 @@
 import json
-import os
 import pickle
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from crossflow.errors import InputError
 from crossflow.problem import MapShape, TokenShape
 from crossflow.store import Store, standardise, unstandardise
-from crossflow.store_writer import StoreWriter
+from crossflow.store_writer import default_shard_rows, write_store
 
 MAP, IMAGE, WORDS = MapShape(2, 4, 4), MapShape(3, 4, 4), TokenShape(6, vocabulary=50)
 RNG = np.random.default_rng(0)
@@ -18,19 +17,35 @@ SOURCE = RNG.integers(0, 256, (25, *IMAGE.sizes), dtype=np.uint8)
 IDS = [f"ä {i}" for i in range(25)]
 
 
-def write(folder, *, shard_rows=7, step=10, fingerprint=None, **options):
-    with StoreWriter(
-        folder, IMAGE, MAP, fingerprint or {"data": "v1"}, shard_rows=shard_rows, **options
-    ) as writer:
-        for k in range(0, 25, step):
-            part = slice(k, k + step)
-            writer.add(
-                target=TARGET[part],
-                source=SOURCE[part],
-                groups=np.arange(25)[part] // 2,
-                ids=IDS[part],
-            )
-    return Store(folder)
+def batches_of(step=10, **fields):
+    """`batches` of `write_store` from whole fields."""
+
+    def batches(start, stop):
+        for first in range(start, stop, step):
+            part = slice(first, min(first + step, stop))
+            yield {name: values[part] for name, values in fields.items()}
+
+    return batches
+
+
+def rows_of(source, target, rows=25, first=0, **fields):
+    """Rows with the usual groups and ids."""
+    part = slice(first, first + rows)
+    whole = {"groups": np.arange(25) // 2, "ids": IDS, "source": source, "target": target}
+    return {name: values[part] for name, values in whole.items()} | fields
+
+
+def write(folder, *, shard_rows=7, step=10, fingerprint=None, fields=None, shapes=None, **options):
+    fields = fields or rows_of(SOURCE, TARGET)
+    return write_store(
+        folder,
+        *(shapes or (IMAGE, MAP)),
+        fingerprint or {"data": "v1"},
+        len(fields["ids"]),
+        batches_of(step, **fields),
+        shard_rows=shard_rows,
+        **options,
+    )
 
 
 def test_rows_come_back_standardised_by_channel(tmp_path):
@@ -63,15 +78,37 @@ def test_unstandardise_is_the_inverse():
     torch.testing.assert_close(unstandardise(standardise(values, statistics), statistics), values)
 
 
-def test_files_and_batches_do_not_change_the_content(tmp_path):
-    one = write(tmp_path / "one", shard_rows=100, step=25)
-    many = write(tmp_path / "many", shard_rows=4, step=3)
-    assert one.digest == many.digest
+def same_files(one, other):
+    """Whether two folders hold the same files, byte for byte."""
+    contents = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+        for folder in (one, other)
+    ]
+    return contents[0] == contents[1]
+
+
+def test_batches_do_not_change_a_byte(tmp_path):
+    for step in (1, 3, 25):
+        write(tmp_path / f"s{step}", step=step)
+    assert same_files(tmp_path / "s1", tmp_path / "s3")
+    assert same_files(tmp_path / "s1", tmp_path / "s25")
+
+
+def test_shards_do_not_change_the_content(tmp_path):
+    one = write(tmp_path / "one", shard_rows=100)
+    many = write(tmp_path / "many", shard_rows=4)
     assert one.ids == many.ids
-    assert torch.equal(one.pairs(range(25)).source.values, many.pairs(range(25)).source.values)
     np.testing.assert_allclose(one.statistics["target"]["std"], many.statistics["target"]["std"])
-    # No file per sample.
-    assert len(list((tmp_path / "many").iterdir())) < 25 + 10
+    for field in ("target", "source", "groups"):
+        found = [store.read(field, range(25), [0] * 25) for store in (one, many)]
+        assert (found[0] == found[1]).all()
+    # No file per sample: the fields' shards and one note each.
+    assert len(list((tmp_path / "many").rglob("*.*"))) == 7 * 5 + 1
+
+
+def test_large_stores_have_larger_shards():
+    assert default_shard_rows(1) == default_shard_rows(1_281_167) == 1024
+    assert default_shard_rows(400_000_000) == 98_304  # 4,070 shards
 
 
 def test_other_content_has_another_digest(tmp_path):
@@ -85,9 +122,8 @@ def test_other_content_has_another_digest(tmp_path):
 
 def test_validation_uses_the_training_set_statistics(tmp_path):
     train = write(tmp_path / "train")
-    with StoreWriter(tmp_path / "val", IMAGE, MAP, {}, statistics=train.statistics) as writer:
-        writer.add(target=TARGET[:2] + 5, source=SOURCE[:2], groups=[0, 1], ids=["a", "b"])
-    validation = Store(tmp_path / "val")
+    fields = rows_of(SOURCE, TARGET + 5, rows=2)
+    validation = write(tmp_path / "val", fields=fields, statistics=train.statistics)
     assert validation.statistics == train.statistics
     shift = validation.pairs([0]).target - train.pairs([0]).target
     std = torch.tensor(train.statistics["target"]["std"])
@@ -97,9 +133,8 @@ def test_validation_uses_the_training_set_statistics(tmp_path):
 def test_a_shared_standard_leaves_the_source_in_the_targets_units(tmp_path):
     """A flow that stands still, decoded like a target, must give back the raw source."""
     source = (0.8 * TARGET - 1).astype(np.float32)
-    with StoreWriter(tmp_path / "s", MAP, MAP, {}, shared_statistics=True) as writer:
-        writer.add(target=TARGET, source=source, groups=range(25), ids=IDS)
-    store = Store(tmp_path / "s")
+    fields = rows_of(source, TARGET)
+    store = write(tmp_path / "s", fields=fields, shapes=(MAP, MAP), shared_statistics=True)
     assert store.statistics["source"] == store.statistics["target"]
     pair = store.pairs(range(25))
     restored = unstandardise(pair.source.values, store.statistics["target"])
@@ -109,15 +144,14 @@ def test_a_shared_standard_leaves_the_source_in_the_targets_units(tmp_path):
 
 def test_fields_of_different_shape_share_no_standard(tmp_path):
     with pytest.raises(InputError, match="cannot share statistics"):
-        StoreWriter(tmp_path / "s", IMAGE, MAP, {}, shared_statistics=True)
+        write(tmp_path / "s", shared_statistics=True)
 
 
 def test_five_captions_of_a_target(tmp_path):
     words = RNG.integers(0, 50, (9, 5, 6)).astype(np.int16)
     mask = np.arange(6) < RNG.integers(1, 7, (9, 5, 1))
-    with StoreWriter(tmp_path / "s", WORDS, MAP, {}, shard_rows=4) as writer:
-        writer.add(target=TARGET[:9], source=words, mask=mask, groups=range(9), ids=IDS[:9])
-    store = Store(tmp_path / "s")
+    fields = rows_of(words, TARGET, rows=9, mask=mask)
+    store = write(tmp_path / "s", fields=fields, shapes=(WORDS, MAP), shard_rows=4)
     pair = store.pairs([8, 1, 1], [4, 0, 3])
     assert (store.captions, store.source_shape) == (5, WORDS)
     assert pair.source.values.dtype == torch.int64
@@ -129,9 +163,7 @@ def test_five_captions_of_a_target(tmp_path):
 def test_five_targets_of_a_source(tmp_path):
     """Captioning: one image, a latent per caption."""
     latents = RNG.normal(size=(6, 5, *MAP.sizes)).astype(np.float16)
-    with StoreWriter(tmp_path / "s", IMAGE, MAP, {}) as writer:
-        writer.add(target=latents, source=SOURCE[:6], groups=range(6), ids=IDS[:6])
-    store = Store(tmp_path / "s")
+    store = write(tmp_path / "s", fields=rows_of(SOURCE, latents, rows=6))
     pair = store.pairs([2, 2], [1, 4])
     restored = unstandardise(pair.target, store.statistics["target"])
     np.testing.assert_allclose(restored.numpy(), latents[2, [1, 4]], atol=2e-3)
@@ -141,10 +173,8 @@ def test_five_targets_of_a_source(tmp_path):
 def test_features_keep_their_scale(tmp_path):
     features = RNG.normal(4, 1, (5, 1, 6, 8)).astype(np.float16)
     shape = TokenShape(6, width=8)
-    with StoreWriter(tmp_path / "s", shape, MAP, {}) as writer:
-        ones = np.ones((5, 1, 6), dtype=bool)
-        writer.add(target=TARGET[:5], source=features, mask=ones, groups=range(5), ids=IDS[:5])
-    store = Store(tmp_path / "s")
+    fields = rows_of(features, TARGET, rows=5, mask=np.ones((5, 1, 6), dtype=bool))
+    store = write(tmp_path / "s", fields=fields, shapes=(shape, MAP))
     values = store.pairs([3]).source.values
     assert (store.captions, store.source_shape) == (1, shape)
     assert values.dtype == torch.float32
@@ -158,60 +188,22 @@ def test_a_stale_store_is_refused_and_says_why(tmp_path):
         Store(tmp_path / "store", {"data": "v1", "size": 32})
 
 
-def test_an_interrupted_write_leaves_nothing_that_opens(tmp_path):
-    def interrupted():
-        with StoreWriter(tmp_path / "store", IMAGE, MAP, {}, shard_rows=2) as writer:
-            writer.add(target=TARGET[:9], source=SOURCE[:9], groups=range(9), ids=IDS[:9])
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(InputError, match="is not a store"):
-        Store(tmp_path / "store")
-
-
-def test_a_killed_write_leaves_nothing_that_opens(tmp_path):
-    # Never closed, as after SIGKILL: the shards stay under a hidden name, the store is not there.
-    writer = StoreWriter(tmp_path / "store", IMAGE, MAP, {}, shard_rows=2)
-    writer.add(target=TARGET[:9], source=SOURCE[:9], groups=range(9), ids=IDS[:9])
-    assert not (tmp_path / "store").exists()
-    assert len(write(tmp_path / "store")) == 25
-
-
-def test_what_a_killed_writer_left_is_removed(tmp_path, monkeypatch):
-    def start(process):
-        monkeypatch.setattr("crossflow.store_writer.os.getpid", lambda: process)
-        return StoreWriter(tmp_path / "store", IMAGE, MAP, {})._partial
-
-    alive, dead = os.getpid(), 2**22 + 1  # above the largest process number of Linux
-    left, working = start(dead), start(alive)
-    assert not left.exists()
-    start(alive)
-    assert working.exists()
-
-
-def test_the_second_of_two_writers_is_told(tmp_path):
-    slow = StoreWriter(tmp_path / "store", IMAGE, MAP, {})
-    slow.add(target=TARGET[:9], source=SOURCE[:9], groups=range(9), ids=IDS[:9])
+def test_an_existing_store_is_opened_not_written(tmp_path):
     digest = write(tmp_path / "store").digest
-    with pytest.raises(InputError, match="written by another process meanwhile"):
-        slow.close()
-    assert Store(tmp_path / "store").digest == digest
 
+    def unexpected(start, stop):
+        raise AssertionError("not asked for")
 
-def test_an_existing_store_is_not_overwritten(tmp_path):
-    write(tmp_path / "store")
-    with pytest.raises(InputError, match="exists already"):
-        write(tmp_path / "store")
+    again = write_store(tmp_path / "store", IMAGE, MAP, {"data": "v1"}, 25, unexpected)
+    assert again.digest == digest
+    with pytest.raises(InputError, match="made from something else"):
+        write_store(tmp_path / "store", IMAGE, MAP, {"data": "v2"}, 25, unexpected)
 
 
 def test_an_empty_store_is_refused(tmp_path):
-    with (
-        pytest.raises(InputError, match="no row was added"),
-        StoreWriter(tmp_path / "s", IMAGE, MAP, {}),
-    ):
-        pass
+    with pytest.raises(InputError, match="there is no row"):
+        write(tmp_path / "s", fields=rows_of(SOURCE, TARGET, rows=0))
+    assert list(tmp_path.iterdir()) == []
 
 
 BAD = {
@@ -227,29 +219,42 @@ BAD = {
 @pytest.mark.parametrize("message", BAD)
 def test_bad_batches_are_refused(tmp_path, message):
     good = {"target": TARGET[:2], "source": SOURCE[:2], "groups": [0, 1], "ids": ["a", "b"]}
-    writer = StoreWriter(tmp_path / "s", IMAGE, MAP, {})
+
+    def batches(start, stop):
+        yield good | BAD[message]
+
     with pytest.raises(InputError, match=message):
-        writer.add(**{**good, **BAD[message]})
-    writer.add(**good)
-    writer.close()
-    assert Store(tmp_path / "s").ids == ["a", "b"]
+        write_store(tmp_path / "s", IMAGE, MAP, {}, 2, batches)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_the_dtype_cannot_change_on_the_way(tmp_path):
-    writer = StoreWriter(tmp_path / "s", IMAGE, MAP, {})
-    writer.add(target=TARGET[:2], source=SOURCE[:2], groups=[0, 1], ids=["a", "b"])
-    with pytest.raises(InputError, match="field target"):
-        writer.add(
-            target=TARGET[:2].astype(np.float16), source=SOURCE[:2], groups=[0, 1], ids=["c", "d"]
-        )
+@pytest.mark.parametrize("shard_rows", [1, 2, 4])  # in another shard, in the next batch
+def test_the_dtype_cannot_change_on_the_way(tmp_path, shard_rows):
+    def batches(start, stop):
+        for row in range(start, stop):
+            fields = rows_of(SOURCE, TARGET, rows=1, first=row)
+            kind = np.float16 if row == 3 else np.float32
+            yield fields | {"target": fields["target"].astype(kind)}
+
+    with pytest.raises(InputError, match=r"field target: .*float16"):
+        write_store(tmp_path / "s", IMAGE, MAP, {}, 4, batches, shard_rows=shard_rows)
+
+
+@pytest.mark.parametrize("made", [3, 5])
+def test_rows_that_are_not_those_asked_for_are_an_error(tmp_path, made):
+    def batches(start, stop):
+        yield rows_of(SOURCE, TARGET, rows=made)
+
+    with pytest.raises(ValueError, match="shard 0"):
+        write_store(tmp_path / "s", IMAGE, MAP, {}, 4, batches)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_constant_channel_cannot_be_standardised(tmp_path):
     flat = np.stack([TARGET[:4, 0], np.ones((4, 4, 4), np.float32)], axis=1)
-    writer = StoreWriter(tmp_path / "s", IMAGE, MAP, {})
-    writer.add(target=flat, source=SOURCE[:4], groups=range(4), ids=IDS[:4])
     with pytest.raises(InputError, match="channel 1 of target is constant"):
-        writer.close()
+        write(tmp_path / "s", fields=rows_of(SOURCE, flat, rows=4))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_outside_are_refused(tmp_path):

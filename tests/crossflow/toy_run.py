@@ -18,7 +18,7 @@ from crossflow.budget import Budget
 from crossflow.matching import SIZES, Arm, build_arm
 from crossflow.problem import MapShape, Problem
 from crossflow.store import Store
-from crossflow.store_writer import StoreWriter
+from crossflow.store_writer import write_store
 from crossflow.train import train_match
 from crossflow.trainer import Trainer
 from crossflow.training import Training
@@ -37,12 +37,18 @@ def make_store(folder: Path, rows: int = ROWS) -> Store:
         source = rng.integers(0, 256, (rows, *PROBLEM.source.sizes), dtype=np.uint8)
         mean = source.astype(np.float32).mean(1, keepdims=True)
         target = np.concatenate([mean / 50 - 2, np.cos(mean / 20)], axis=1)
-        with StoreWriter(folder, PROBLEM.source, PROBLEM.target, {"toy": 1}, shard_rows=20) as out:
-            for k in range(0, rows, 16):
-                part = slice(k, min(k + 16, rows))
-                names = [f"item{i}" for i in range(rows)[part]]
-                groups = np.arange(rows)[part]
-                out.add(target=target[part], source=source[part], groups=groups, ids=names)
+
+        def batches(start: int, stop: int):
+            names = [f"item{i}" for i in range(start, stop)]
+            yield {
+                "target": target[start:stop],
+                "source": source[start:stop],
+                "groups": range(start, stop),
+                "ids": names,
+            }
+
+        shapes = PROBLEM.source, PROBLEM.target
+        write_store(folder, *shapes, {"toy": 1}, rows, batches, shard_rows=20)
     return Store(folder, {"toy": 1})
 
 
