@@ -1,7 +1,8 @@
-"""Fails when a committed file that is derived from records is not what they give today.
+"""Fails when a committed file that is derived from others is not what they give today.
 
-Two kinds: files beside `results/public/records`, and blocks of README.md between
-`<!-- file: PATH -->` and `<!-- end of file -->`, which must be that file, word for word.
+Three kinds: files beside `results/public/records`; docs/published.md, from the package's
+published.csv; and blocks of README.md between `<!-- file: PATH -->` and `<!-- end of file -->`,
+which must be that file, word for word.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.records import read_all  # noqa: E402
-from benchmarks.report import REPORTS  # noqa: E402
+from benchmarks.report import REPORTS, published_files  # noqa: E402
 
 PUBLIC = ROOT / "results" / "public"
+DOCS = ROOT / "docs"
 BLOCK = re.compile(r"<!-- file: (\S+) -->\n(.*?)<!-- end of file -->", re.DOTALL)
 
 
@@ -33,6 +35,15 @@ def stale_files() -> list[str]:
     ]
 
 
+def stale_docs() -> list[str]:
+    """Pages of docs/ that differ from, or are missing from, what published.csv gives."""
+    return [
+        f"docs/{name}: run `python -m benchmarks.report published --out docs`"
+        for name, text in published_files().items()
+        if not (DOCS / name).is_file() or (DOCS / name).read_text("utf-8") != text
+    ]
+
+
 def stale_blocks() -> list[str]:
     """Blocks of README.md that differ from the file they show."""
     found = []
@@ -44,6 +55,6 @@ def stale_blocks() -> list[str]:
 
 
 if __name__ == "__main__":
-    problems = stale_files() + stale_blocks()
+    problems = stale_files() + stale_docs() + stale_blocks()
     print("\n".join(problems) or "derived files are up to date")
     raise SystemExit(1 if problems else 0)

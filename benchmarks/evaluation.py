@@ -56,6 +56,7 @@ def evaluate(config: Config) -> int:
     )
     if not config.resume:
         run_id = records.free_run_id(out, config.task.name, run_id)
+    proof: dict[str, Any] = {"counts": scored.counts, "predictions": contents}
     record = records.Record(
         run_id=run_id,
         match=None,
@@ -65,9 +66,7 @@ def evaluate(config: Config) -> int:
         status="completed",
         score_key=keys.digest(score),
         fair_key=None,
-        fair=records.Fair(
-            score=score, fair=None, proof={"counts": scored.counts, "predictions": contents}
-        ),
+        fair=records.Fair(score=score, fair=None, proof=proof),
         config=plain,
         scores=arm_record.as_recorded(scored),
         unavailable=scored.unavailable,

@@ -73,7 +73,7 @@ def run_match(config: Config) -> int:
     """Runs one job; 0 when every arm is completed, 1 when one failed. Prints the table."""
     _refuse_what_is_not_built(config)
     progress = Progress()
-    task = registry.task_of(config)
+    task: Task = registry.task_of(config)
     device, ids = resolve(config.device), run_ids(config)
     try:
         truth = task.truth(config, progress)

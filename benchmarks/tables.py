@@ -37,7 +37,7 @@ def comparison_table(records: Sequence[Record]) -> str:
 
 def markdown(records: Sequence[Record]) -> str:
     """The same tables as GitHub Markdown; all text from records is escaped."""
-    return "\n\n".join(_as_markdown(table) for table in build(records)) + "\n"
+    return "\n\n".join(as_markdown(table) for table in build(records)) + "\n"
 
 
 def table_rows(records: Sequence[Record]) -> tuple[list[str], list[dict[str, str]]]:
@@ -216,7 +216,8 @@ def _as_text(table: Table) -> str:
     return "\n".join([table.title, *table.notes, "", body, *table.footnotes])
 
 
-def _as_markdown(table: Table) -> str:
+def as_markdown(table: Table) -> str:
+    """One table with its notes; all text in it is escaped."""
     from tabulate import tabulate
 
     rows = [[escape(cell) for cell in row] for row in table.rows]

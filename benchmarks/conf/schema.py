@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -26,6 +27,12 @@ DEFAULT_FLOPS = 2e13  # the budget where nobody gives a limit
 LARGEST_SEED = 2**31 - 1  # what every generator takes, shifted streams included
 LARGEST_EMA_WIDTH = 12**-0.5  # no power profile is wider: see crossflow.ema
 
+# Fields that only some tasks read.
+OPTIONAL = (
+    *("task.root", "task.split_file", "task.scale", "task.nonfinite", "task.layout"),
+    *("task.crop", "task.flip_test", "task.border", "weights.autoencoder", "weights.text_encoder"),
+    *("weights.inception", "weights.clip", "weights.lpips", "weights.spice"),
+)
 # Where results lie and what they ran on: the same run elsewhere is the same run.
 PLACES = ("out", "work", "device", "resume")
 
@@ -216,6 +223,16 @@ def check(config: Config) -> None:
     if guidance is not None and not (math.isfinite(guidance) and guidance >= 0):
         raise InputError(f"sampling.guidance={guidance}: must be a finite number, not negative")
     _check_training(training)
+
+
+def check_fields(config: Config, uses: Sequence[str]) -> None:
+    """InputError where an optional field was given that the task, which `uses` some, ignores."""
+    for name in OPTIONAL:
+        section, _, item = name.partition(".")
+        holder = getattr(config, section)
+        value = getattr(holder, item)
+        if name not in uses and value != getattr(type(holder)(), item):
+            raise InputError(f"{name}={value}: {config.task.name} does not use it, leave it out")
 
 
 def _check_training(training: TrainingConfig) -> None:

@@ -28,13 +28,6 @@ if TYPE_CHECKING:
     from crossflow.problem import Problem
     from crossflow.store import Store
 
-# Fields that only some tasks read.
-OPTIONAL = (
-    *("task.root", "task.split_file", "task.scale", "task.nonfinite", "task.layout"),
-    *("task.crop", "task.flip_test", "task.border", "weights.autoencoder", "weights.text_encoder"),
-    *("weights.inception", "weights.clip", "weights.lpips", "weights.spice"),
-)
-
 Report = Callable[[str, int, int], None]  # what is being made, how much is done, of how much
 
 
@@ -68,8 +61,7 @@ class Prepared:
     """A task made ready to train on.
 
     train, validation, test: stores of encoded pairs; the rows of the latter two are the items of
-    their truths, in order. decode: latents in the store's units (b, C, H, W), and the first row's
-    number, to predictions. join: batches of predictions to what `Truth.score` takes.
+    their truths, in order. decode: targets in the store's units (b, C, H, W) to predictions.
     floor: predictions for the test items by what has seen no source. frozen: codecs shared by all
     arms, not charged, with digest and cost. seconds: what preparing took, by stage (volatile).
     """
@@ -90,8 +82,8 @@ class Task(Protocol):
     """A benchmark task.
 
     primary: the score that ranks, given the number of test items. version: raised whenever an old
-    number would change; old and new rows never share a table. uses: which of `OPTIONAL` it reads;
-    the others are refused, their user would believe that they had worked.
+    number would change; old and new rows never share a table. uses: which of `schema.OPTIONAL` it
+    reads; the others are refused, their user would believe that they had worked.
     """
 
     version: int
@@ -132,16 +124,6 @@ def require_root(config: Config, files: str, published: str) -> Path:
             f"with task.root=DIR; {published}"
         )
     return Path(config.task.root)
-
-
-def check_fields(task: Task, config: Config) -> None:
-    """InputError where a field was given that this task does not read: it would change nothing."""
-    for name in OPTIONAL:
-        section, _, item = name.partition(".")
-        holder = getattr(config, section)
-        value = getattr(holder, item)
-        if name not in task.uses and value != getattr(type(holder)(), item):
-            raise InputError(f"{name}={value}: {config.task.name} does not use it, leave it out")
 
 
 def choose(field_name: str, value: Any, allowed: Sequence[Any]) -> Any:

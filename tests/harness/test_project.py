@@ -67,6 +67,7 @@ def derived(tmp_path, monkeypatch):
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module, "PUBLIC", tmp_path / "out")
+    monkeypatch.setattr(module, "DOCS", tmp_path / "docs")
     return module
 
 
@@ -83,6 +84,17 @@ def test_stale_derived_files_are_found(derived, record, written):
     table.write_text(table.read_text().replace("0.5", "0.4"))
     (stale,) = derived.stale_files()
     assert "tables/depth_tabletop.md" in stale
+
+
+def test_a_stale_page_of_published_numbers_is_found(derived, tmp_path):
+    assert len(derived.stale_docs()) == 1, "a page that is missing is stale"
+    page = tmp_path / "docs/published.md"
+    page.parent.mkdir()
+    page.write_text(derived.published_files()["published.md"], "utf-8")
+    assert derived.stale_docs() == []
+    page.write_text(page.read_text("utf-8").replace("1.162", "1.163"), "utf-8")
+    (stale,) = derived.stale_docs()
+    assert "docs/published.md" in stale
 
 
 def test_stale_blocks_of_the_readme_are_found(derived, tmp_path):
