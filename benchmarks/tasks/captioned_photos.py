@@ -55,7 +55,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Split:
-    """Photographs in the order of their ids. cleaned: captions in which characters were replaced."""
+    """Photographs in the order of their ids. cleaned: captions whose characters were replaced."""
 
     name: str
     photos: list[Photo]
@@ -148,7 +148,7 @@ def read_json(path: Path, keys: Sequence[str], published: str) -> dict[str, Any]
 
 
 def entry(row: Any, where: str, kinds: dict[str, type]) -> list[Any]:
-    """The values of `kinds` in a JSON object. InputError where one is missing or of another type."""
+    """The values of `kinds` in a JSON object; InputError: one is missing or of another type."""
     for key, kind in kinds.items():
         value = row.get(key) if isinstance(row, dict) else None
         if not isinstance(value, kind) or isinstance(value, bool):
@@ -184,7 +184,7 @@ class Pictures(Sequence[np.ndarray]):
 
 
 def cropped(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Centre crop to the short side, then Pillow's Lanczos to `size` (U-ViT's and CrossFlow's rule).
+    """Centre crop to the short side, then Pillow's Lanczos to `size` (U-ViT's, CrossFlow's rule).
 
     Photographs whose short side is below `size` are enlarged, as theirs are.
     """

@@ -117,5 +117,7 @@ def _images_folder(root: Path, images: bool) -> Path:
     found = [root / name for name in FOLDERS if (root / name).is_dir()]
     if images and len(found) != 1:
         there = "none of them is" if not found else f"{first_few([p.name for p in found])} are"
-        raise InputError(f"{root}: need one folder of images, {' or '.join(FOLDERS)}; {there} there")
+        raise InputError(
+            f"{root}: need one folder of images, {' or '.join(FOLDERS)}; {there} there"
+        )
     return found[0] if found else root / FOLDERS[0]

@@ -19,7 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ from benchmarks.tasks.captioned_photos import (
     CROPPED,
     Photo,
     Pictures,
-    captions_json,
+    Split,
     cropped,
     files_digest,
 )
@@ -139,14 +139,13 @@ def choose_captions(photos: Sequence[Photo], items: int) -> tuple[list[int], lis
 
 @dataclass(frozen=True)
 class Source:
-    """Tokens of captions: their shape, how they are made, and what they depend on.
+    """Tokens of captions: their shape, how they are made, and what they depend on (frozen).
 
     encode: texts to word ids (n, length) or features (n, length, width), and the mask (n, length).
     """
 
     shape: TokenShape
     encode: Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]
-    facts: dict[str, Any]
     frozen: dict[str, dict[str, Any]]
 
 
@@ -159,15 +158,15 @@ def caption_source(config: Config, where: str, train: Sequence[Photo]) -> Source
 
         encoder = load_text_encoder(config.weights.text_encoder, where, config.download)
         shape = TokenShape(encoder.length, width=encoder.width)
-        facts = dict(encoder.facts)
-        return Source(shape, encoder.encode, facts, {"text_encoder": facts})
+        return Source(shape, encoder.encode, {"text_encoder": dict(encoder.facts)})
     words = learn(text for photo in train for text in photo.trained)
 
     def encode(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         ids = words.encode(texts)
         return ids, ids != 0
 
-    return Source(TokenShape(LENGTH, vocabulary=len(words)), encode, words.facts(), {})
+    shape = TokenShape(LENGTH, vocabulary=len(words))
+    return Source(shape, encode, {"vocabulary": words.facts()})
 
 
 class TextToImageCoco:
@@ -197,29 +196,27 @@ class TextToImageCoco:
         )
 
     def truth(self, config: Config, report: Report) -> TextToImageTruth:
-        split = splits.scored(config, LAYOUT, report, images=True)
-        items = min(config.task.limit or ITEMS, len(split.photos))
-        return TextToImageTruth(split.name, split.photos, items, config, split.cleaned)
+        return _truth(splits.scored(config, LAYOUT, report, images=True), config)
 
     def prepare(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
-        truth = self.truth(config, report)
-        scored = splits.scored(config, LAYOUT, lambda *_: None, images=False)
-        chosen, held = splits.validation_cut(
-            config, splits.training(config, LAYOUT, report, scored)
-        )
+        split = splits.scored(config, LAYOUT, report, images=True)
+        chosen, held = splits.validation_cut(config, splits.training(config, LAYOUT, report, split))
         held = spread(held, config.task.validation_limit)
+        truth = _truth(split, config)
         validation = TextToImageTruth("validation", held, len(held), config)
         where = device.resolve(config.device)
         space, source = image_space(config, where), caption_source(config, where, chosen)
         problem = self.problem(source, space)
+        network, reason = find_inception(config.weights.inception, config.download)
 
         def store(part: str, rows: _Rows, statistics: Any = None) -> Store:
             facts = {"task": "t2i_coco", "version": self.version, "part": part}
-            facts |= {"size": space.size, "preparation": CROPPED, "source": source.facts}
-            facts |= {"data": rows.digest, "train": files_digest(chosen), **space.frozen}
+            facts |= {"size": space.size, "preparation": CROPPED}
+            facts |= {"data": rows.digest, "train": files_digest(chosen)}
+            facts |= {**space.frozen, **source.frozen}
             folder = Path(config.work) / "stores" / f"t2i_coco-{part}"
-            batches = in_batches(lambda: lambda part: rows.batch(part, source, space), BATCH)
+            batches = in_batches(lambda: partial(rows.batch, source=source, space=space), BATCH)
             return open_store(folder, problem, facts, len(rows.photos), batches, statistics, report)
 
         train = store("train", _Rows(chosen, [p.trained for p in chosen], None))
@@ -234,10 +231,13 @@ class TextToImageCoco:
             floor=lambda: _random_photographs(chosen, space.size, len(truth.ids)),
             frozen={**space.frozen, **source.frozen},
             seconds={"stores": time.perf_counter() - started},
-            unscored=find_inception(config.weights.inception, config.download)[1]
-            if find_inception(config.weights.inception, config.download)[0] is None
-            else None,
+            unscored=reason if network is None else None,
         )
+
+
+def _truth(split: Split, config: Config) -> TextToImageTruth:
+    items = min(config.task.limit or ITEMS, len(split.photos))
+    return TextToImageTruth(split.name, split.photos, items, config, split.cleaned)
 
 
 @dataclass(frozen=True)

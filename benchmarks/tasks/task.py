@@ -64,6 +64,7 @@ class Prepared:
     their truths, in order. decode: targets in the store's units (b, C, H, W) to predictions.
     floor: predictions for the test items by what has seen no source. frozen: codecs shared by all
     arms, not charged, with digest and cost. seconds: what preparing took, by stage (volatile).
+    unscored: why the primary score cannot be computed (weights missing), None where it can.
     """
 
     problem: Problem
@@ -76,6 +77,7 @@ class Prepared:
     floor: Callable[[], Any]
     frozen: dict[str, Any]
     seconds: dict[str, float] = field(default_factory=dict)
+    unscored: str | None = None
 
 
 class Task(Protocol):
