@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from crossflow.store import Store
 
 DEFAULTS = {"split": "iid", "size": 64}
-CODEC_STEPS, CODEC_BATCH, CODEC_SEED = 300, 64, 0
+CODEC_STEPS, CODEC_BATCH, CODEC_SEED = 600, 64, 0
 # Validation scenes its accuracy is measured on: fixed, because jobs with other limits share it.
 CODEC_MEASURED = 64
 
@@ -149,6 +149,7 @@ def _codec(
 
     shape = codecs.CodecShape(len(words.VOCABULARY), words.MAX_TOKENS, 16, size // 8, size // 8)
     made = {"steps": CODEC_STEPS, "batch": CODEC_BATCH, "seed": CODEC_SEED, **asdict(shape)}
+    made |= {"kl_weight": codecs.KL_WEIGHT, "latent_noise": codecs.LATENT_NOISE}
     made |= {"measured_on_scenes": CODEC_MEASURED, "vocabulary": list(words.VOCABULARY)}
     made |= store_facts("caption_tabletop", TASK.version, splits, splits.train)
     where = Path(config.work) / "codecs" / f"caption_tabletop-{digest(json.dumps(made))}"
