@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from benchmarks.metrics import captions
-from benchmarks.metrics.captions import caption_scores, clean_caption, tokenise
+from benchmarks.metrics import captions, captions_java
+from benchmarks.metrics.captions import caption_scores
+from benchmarks.metrics.captions_java import clean_caption, tokenise
 from benchmarks.metrics.java import find_java
 from crossflow.errors import InputError
 
@@ -218,8 +219,8 @@ def test_order_of_places(no_java, monkeypatch, tmp_path):
     ],
 )
 def test_a_meteor_that_fails_does_not_hang(monkeypatch, tmp_path, script, reason):
-    monkeypatch.setattr(captions, "METEOR_SECONDS", 1.0)
-    monkeypatch.setattr(captions, "METEOR_SECONDS_PER_ITEM", 0.0)
+    monkeypatch.setattr(captions_java, "METEOR_SECONDS", 1.0)
+    monkeypatch.setattr(captions_java, "METEOR_SECONDS_PER_ITEM", 0.0)
     program = fake_java(tmp_path / "java", script)
     monkeypatch.setattr(captions, "find_java", lambda: (program, "test"))
     found = caption_scores(HYPOTHESES, REFERENCES, tokenised=True)
@@ -246,3 +247,32 @@ def test_a_tokeniser_that_fails_names_no_path(monkeypatch, tmp_path, capsys, scr
     found = caption_scores(HYPOTHESES, REFERENCES)
     assert found.unavailable["bleu1"] == f"the PTB tokeniser failed: {reason}"
     assert program in capsys.readouterr().err, "the whole message is for the person at the screen"
+
+
+def test_processes_return_the_same_numbers(java, scored, monkeypatch):
+    monkeypatch.setattr(captions, "PARALLEL_FROM", 0)
+    asked = []
+    in_process = captions._in_process
+
+    def recorded(name, *sentences):
+        asked.append(name)
+        return in_process(name, *sentences)
+
+    monkeypatch.setattr(captions, "_in_process", recorded)
+    found = caption_scores(HYPOTHESES, REFERENCES)
+    assert sorted(asked) == ["bleu", "cider", "rouge_l"]
+    assert found == scored, "to the last bit, and in the same order"
+    assert list(found.scores) == list(scored.scores)
+
+
+def test_a_worker_that_fails_says_why():
+    with pytest.raises(RuntimeError, match="bleurt failed: ValueError: bleurt: the scorers are"):
+        captions._in_process("bleurt", [["a"]], ["a"])
+
+
+def test_a_meteor_that_stops_answering_is_noticed(monkeypatch, tmp_path):
+    """It answers two lines of four and ends: no score of half the items."""
+    program = fake_java(tmp_path / "java", "read a; echo 1; read a; echo 2")
+    monkeypatch.setattr(captions, "find_java", lambda: (program, "test"))
+    found = caption_scores(HYPOTHESES, REFERENCES, tokenised=True)
+    assert "2 of 4 answers are missing" in found.unavailable["meteor"]

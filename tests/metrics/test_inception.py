@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.metrics import distribution as dist
 from benchmarks.metrics import inception
 from crossflow.errors import InputError
 

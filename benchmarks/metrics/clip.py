@@ -1,0 +1,244 @@
+"""CLIP score of pictures and captions by open_clip: OpenAI's ViT-B/32, the scale in the name.
+
+`clip_vitb32_openai_cos` is the mean raw cosine. `clip_vitb32_openai_cos_clipped` is the mean of
+max(cos, 0), as CrossFlow's code computes it (which, though, reduces pictures bilinearly).
+`clipscore_vitb32_openai` is CLIPScore (Hessel et al. 2021, Eq. 1): 2.5 max(cos, 0) of captions
+after "A photo depicts ", so of other text features. 100 x is never applied.
+
+Pictures go through open_clip's transform: short side to 224 by PIL's bicubic, centre crop; texts
+are cut at 77 tokens and such texts are counted. All in float32. OpenAI's weights need QuickGELU:
+open_clip only warns when it runs them with another activation, so the architecture is always
+`ViT-B-32-quickgelu`, and checked. That a file holds OpenAI's weights cannot be told from its
+shapes (LAION's have the same): its SHA-256 belongs into `Truth.key` options, see `find_clip`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.metrics.distribution import preserved_random_state
+from benchmarks.metrics.score import Scored, mean_score
+from crossflow.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from jaxtyping import Float, UInt8
+    from torch import Tensor
+
+PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
+ARCHITECTURE = "ViT-B-32-quickgelu"
+COS = "clip_vitb32_openai_cos"
+CLIPPED = "clip_vitb32_openai_cos_clipped"
+CLIPSCORE = "clipscore_vitb32_openai"
+NAMES = (COS, CLIPPED, CLIPSCORE)
+PREFIX = "A photo depicts "  # CLIPScore's
+CLIPSCORE_WEIGHT = 2.5
+HUB = "timm/vit_base_patch32_clip_224.openai"
+REASON = f"weights.clip is not set: open_clip_model.safetensors of {HUB} (OpenAI's ViT-B/32)"
+
+
+def find_clip(weights: str | None, download: bool) -> tuple[Path | None, str]:
+    """The file of weights and its SHA-256, or None and why there is none.
+
+    Without a path, `download` takes open_clip's copy of OpenAI's weights from the hub. Call it
+    before anything is trained, and put the digest into `Truth.key` options: it decides the score.
+    Raises InputError for a path that is no file, or a download that fails.
+    """
+    if weights is None and not download:
+        return None, REASON
+    path = _downloaded() if weights is None else Path(weights)
+    if not path.is_file():
+        raise InputError(f"weights.clip={weights}: no such file; {HUB} publishes one")
+    with path.open("rb") as file:
+        return path, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _downloaded() -> Path:
+    import open_clip
+
+    try:
+        tag = open_clip.get_pretrained_cfg(ARCHITECTURE, "openai")
+        return Path(open_clip.download_pretrained(tag))
+    except Exception as error:  # the hub's client has a dozen of its own
+        raise InputError(
+            f"download=true: {HUB} cannot be fetched ({type(error).__name__}); give weights.clip"
+        ) from error
+
+
+def clip_scores(
+    ids: Sequence[str],
+    pictures: Sequence[UInt8[np.ndarray, "h w 3"]],
+    captions: Sequence[str],
+    *,
+    weights: str | None,
+    download: bool = False,
+    device: str | torch.device = "cpu",
+    batch_size: int = 64,
+) -> Scored:
+    """The three scores of `NAMES` of pictures (8-bit RGB) and their captions, with item columns.
+
+    Each is the mean over items; all are unavailable, with the reason, without weights. Raises
+    InputError for a file that does not hold the architecture's weights, ValueError for lists of
+    different lengths. Random states are left as they were.
+    """
+    if not len(ids) == len(pictures) == len(captions):
+        raise ValueError(f"{len(ids)} ids, {len(pictures)} pictures, {len(captions)} captions")
+    path, reason = find_clip(weights, download)
+    if path is None:
+        return Scored({}, unavailable=dict.fromkeys(NAMES, reason))
+    with preserved_random_state(device):
+        network = load_clip(path).to(device)
+    shown = image_features(network, pictures, batch_size)
+    plain = text_features(network, captions, batch_size)
+    prefixed = text_features(network, [PREFIX + caption for caption in captions], batch_size)
+    scored = scores_of(cosines(shown, plain), cosines(shown, prefixed))
+    scored.items = {"id": list(ids), **scored.items}
+    scored.counts["captions cut at CLIP's 77 tokens"] = sum(map(_is_long, captions))
+    return scored
+
+
+def cosines(images: Float[Tensor, "n d"], texts: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """Cosine of each row of one with the same row of the other, float64."""
+    import torch
+
+    return torch.nn.functional.cosine_similarity(images.double(), texts.double(), dim=1)
+
+
+def scores_of(plain: Float[Tensor, " n"], prefixed: Float[Tensor, " n"]) -> Scored:
+    """The scores of cosines with the captions as they are and with CLIPScore's prefix."""
+    values = {
+        COS: plain.tolist(),
+        CLIPPED: plain.clamp_min(0).tolist(),
+        CLIPSCORE: (CLIPSCORE_WEIGHT * prefixed.clamp_min(0)).tolist(),
+    }
+    scored = Scored({name: mean_score(each, "higher") for name, each in values.items()})
+    # the clipped cosine says nothing that the cosine beside it does not
+    scored.items = {name: values[name] for name in (COS, CLIPSCORE)}
+    return scored
+
+
+def model_config() -> dict[str, Any]:
+    """open_clip's description of the architecture."""
+    import open_clip
+
+    return dict(open_clip.get_model_config(ARCHITECTURE))
+
+
+def load_clip(path: Path) -> torch.nn.Module:
+    """The network in float32 with the weights of a file, ready to score.
+
+    A safetensors file or a state dict written by torch.save, in open_clip's names. Raises
+    InputError for anything else: OpenAI's own archive is a program, and is not run.
+    """
+    import open_clip
+
+    network: torch.nn.Module = open_clip.CLIP(**model_config())
+    check_activation(network)
+    state = _state(path)
+    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    missing = [name for name in wanted if name not in state]
+    wrong = [name for name in wanted if name in state and tuple(state[name].shape) != wanted[name]]
+    extra = [name for name in state if name not in wanted]
+    for what, names in (("lacks", missing), ("has other shapes in", wrong), ("also has", extra)):
+        if names:
+            raise InputError(
+                f"weights.clip: {path} {what} {len(names)} tensors ({names[0]}, ...): these are "
+                f"not the weights of open_clip's {ARCHITECTURE}; {HUB} has them"
+            )
+    network.load_state_dict({name: value.float() for name, value in state.items()})
+    return network.eval().requires_grad_(False)
+
+
+def check_activation(network: torch.nn.Module) -> None:
+    """RuntimeError if a block runs another activation than QuickGELU, x sigmoid(1.702 x).
+
+    OpenAI's weights were trained with it; with GELU they still give plausible, wrong cosines.
+    """
+    from open_clip.transformer import QuickGELU
+
+    found = [module for name, module in network.named_modules() if name.endswith("mlp.gelu")]
+    if not found or not all(isinstance(module, QuickGELU) for module in found):
+        kinds = sorted({type(module).__name__ for module in found})
+        raise RuntimeError(f"OpenAI's CLIP needs QuickGELU in every block, found {kinds}")
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    """Tensors of a file by name, never by unpickling objects."""
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if _is_torchscript(path):
+            raise InputError(
+                f"weights.clip: {path} is a TorchScript archive, a program, and is not run; "
+                f"take open_clip_model.safetensors of {HUB}, the same weights"
+            )
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
+        said = str(error).partition("\n")[0][:120]
+        raise InputError(f"weights.clip: {path} holds no plain tensors ({said})") from None
+    tensors = state.get("state_dict", state) if isinstance(state, dict) else None
+    if not isinstance(tensors, dict) or not all(torch.is_tensor(v) for v in tensors.values()):
+        raise InputError(f"weights.clip: {path} is no state dict: names and tensors are needed")
+    # sizes that OpenAI's state dict carries as tensors
+    sizes = ("input_resolution", "context_length", "vocab_size")
+    return {str(name): value for name, value in tensors.items() if name not in sizes}
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether a zip archive holds code, as torch.jit.save writes it."""
+    import zipfile
+
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def image_features(
+    network: Any, pictures: Sequence[UInt8[np.ndarray, "h w 3"]], batch_size: int = 64
+) -> Float[Tensor, "n d"]:
+    """CLIP's picture features on the CPU, not normalised; pictures are read batch by batch."""
+    import torch
+    from open_clip import image_transform
+    from PIL import Image
+
+    transform = image_transform(network.visual.image_size, is_train=False)
+    where = next(network.parameters()).device
+    rows = []
+    for start in range(0, len(pictures), batch_size):
+        some = [pictures[i] for i in range(start, min(start + batch_size, len(pictures)))]
+        batch = torch.stack([transform(Image.fromarray(picture)) for picture in some])
+        with torch.inference_mode():
+            rows.append(network.encode_image(batch.to(where)).cpu())
+    return torch.cat(rows)
+
+
+def text_features(network: Any, texts: Sequence[str], batch_size: int = 64) -> Float[Tensor, "n d"]:
+    """CLIP's text features on the CPU, not normalised."""
+    import torch
+    from open_clip import tokenize
+
+    where = next(network.parameters()).device
+    rows = []
+    for start in range(0, len(texts), batch_size):
+        tokens = tokenize(list(texts[start : start + batch_size]), network.context_length)
+        with torch.inference_mode():
+            rows.append(network.encode_text(tokens.to(where)).cpu())
+    return torch.cat(rows)
+
+
+def _is_long(text: str) -> bool:
+    """Whether CLIP reads less than the whole text: 77 tokens, the start and the end included."""
+    from open_clip import tokenizer
+
+    return len(tokenizer._tokenizer.encode(text)) + 2 > tokenizer.DEFAULT_CONTEXT_LENGTH

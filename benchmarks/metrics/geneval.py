@@ -1,0 +1,191 @@
+"""GenEval (Ghosh et al. 2023): its folders of samples, and its result file as scores.
+
+GenEval detects objects with mmdet 2.x, which is not run here: write the samples in its layout
+(`write_samples`), run its `evaluation/evaluate_images.py` on the folder, and read the result file
+it writes. The six task scores are means over images, the overall score is the unweighted mean of
+the six (djghosh13/geneval, evaluation/summary_scores.py), not the mean over images.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.metrics.score import Score, Scored, mean_score
+from crossflow.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import UInt8
+
+PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
+# Prompts of each task: 553 in all. Another set of prompts is not GenEval.
+PROMPTS = {
+    "single_object": 80,
+    "two_object": 99,
+    "counting": 80,
+    "colors": 94,
+    "position": 100,
+    "color_attr": 100,
+}
+IMAGES = 4  # of every prompt
+PUBLISHED = "github.com/djghosh13/geneval, prompts/evaluation_metadata.jsonl"
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One line of evaluation_metadata.jsonl. metadata: the line itself, as GenEval reads it."""
+
+    tag: str
+    text: str
+    metadata: dict[str, Any]
+
+
+def folder_name(index: int) -> str:
+    """`00000`: the folder of the prompt on line `index`, counted from 0."""
+    return f"{index:05d}"
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """The 553 prompts, in order. InputError for a file that does not hold GenEval's numbers."""
+    prompts = []
+    for where, row in _lines(path):
+        tag, text = row.get("tag"), row.get("prompt")
+        if tag not in PROMPTS or not isinstance(text, str) or not text:
+            raise InputError(f"{where}: needs a prompt and a tag of {', '.join(PROMPTS)}")
+        prompts.append(Prompt(tag, text, row))
+    counts = Counter(prompt.tag for prompt in prompts)
+    wrong = [f"{tag} {counts[tag]} of {n}" for tag, n in PROMPTS.items() if counts[tag] != n]
+    if wrong:
+        raise InputError(
+            f"{path}: not GenEval's prompts, their numbers differ: {', '.join(wrong)}; {PUBLISHED}"
+        )
+    return prompts
+
+
+def write_samples(
+    folder: Path,
+    prompts: Sequence[Prompt],
+    images: Callable[[int, str], Sequence[UInt8[np.ndarray, "h w 3"]]],
+) -> None:
+    """Writes `<index>/metadata.jsonl` and `<index>/samples/<number>.png` for evaluate_images.py.
+
+    images(index, text) returns the pictures of a prompt, four of them; it is called prompt after
+    prompt. GenEval scores whatever lies in these folders, so InputError where one exists already;
+    ValueError for another number of pictures.
+    """
+    from benchmarks.predictions import write_image
+
+    for index, prompt in enumerate(prompts):
+        place = folder / folder_name(index)
+        if place.exists():
+            raise InputError(f"{place}: exists already, GenEval would score old samples: remove it")
+        pictures = images(index, prompt.text)
+        if len(pictures) != IMAGES:
+            raise ValueError(f"prompt {index}: {len(pictures)} pictures, GenEval takes {IMAGES}")
+        for number, picture in enumerate(pictures):
+            write_image(place / "samples", f"{number:05d}", picture)
+        line = json.dumps(prompt.metadata, ensure_ascii=False)
+        (place / "metadata.jsonl").write_text(line, encoding="utf-8")
+
+
+def read_results(path: Path, prompts: Sequence[Prompt]) -> list[list[bool]]:
+    """Whether each image of each prompt is correct, in order, from GenEval's result file.
+
+    A line is an image: `filename` (.../00000/samples/00000.png), `tag`, `prompt`, `correct`.
+    InputError for a line that is none or is of another prompt than its folder says, an image twice,
+    and prompts that have not exactly four images: a part of the set has another score.
+    """
+    found: dict[int, dict[str, bool]] = {}
+    for where, row in _lines(path):
+        index, image = _place(row, where, len(prompts))
+        prompt = prompts[index]
+        if (row.get("tag"), row.get("prompt")) != (prompt.tag, prompt.text):
+            raise InputError(
+                f"{where}: folder {folder_name(index)} is {prompt.text!r} ({prompt.tag}) in the "
+                f"list of prompts, not {row.get('prompt')!r} ({row.get('tag')})"
+            )
+        correct = row.get("correct")
+        if not isinstance(correct, bool):
+            raise InputError(f"{where}: `correct` is {correct!r}, not true or false")
+        images = found.setdefault(index, {})
+        if image in images:
+            raise InputError(f"{where}: {folder_name(index)}/samples/{image} has a result already")
+        images[image] = correct
+    counts = {index: len(found.get(index, {})) for index in range(len(prompts))}
+    wrong = [f"{folder_name(i)} has {n}" for i, n in counts.items() if n != IMAGES]
+    if wrong:
+        more = ", ..." if len(wrong) > SHOWN else ""
+        raise InputError(
+            f"{path}: {len(wrong)} of {len(prompts)} prompts have not {IMAGES} images: "
+            f"{', '.join(wrong[:SHOWN])}{more}"
+        )
+    return [[found[i][name] for name in sorted(found[i])] for i in range(len(prompts))]
+
+
+def geneval_scores(prompts: Sequence[Prompt], correct: Sequence[Sequence[bool]]) -> Scored:
+    """`geneval_<task>` of the six tasks and `geneval_overall`, from `read_results`.
+
+    Every prompt has as many images, so the mean over prompts is the mean over images; the standard
+    error is that of prompts, whose images are not independent. The overall score's error combines
+    those of the tasks.
+    """
+    shares = [math.fsum(images) / len(images) for images in correct]
+    by_task: dict[str, list[float]] = {tag: [] for tag in PROMPTS}
+    for prompt, share in zip(prompts, shares, strict=True):
+        by_task[prompt.tag].append(share)
+    scored = Scored({f"geneval_{tag}": mean_score(each, "higher") for tag, each in by_task.items()})
+    tasks = list(scored.scores.values())
+    errors = [task.stderr for task in tasks if task.stderr is not None]
+    scored.scores["geneval_overall"] = Score(
+        math.fsum(task.value for task in tasks) / len(tasks),
+        math.hypot(*errors) / len(tasks) if len(errors) == len(tasks) else None,
+        len(shares),
+        "higher",
+    )
+    scored.items = {
+        "id": [folder_name(index) for index in range(len(prompts))],
+        "tag": [prompt.tag for prompt in prompts],
+        "geneval": shares,
+    }
+    return scored
+
+
+def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """(where, object) of each line of a JSON-lines file. InputError for anything else."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({type(error).__name__})") from None
+    rows = []
+    # not splitlines: JSON may hold U+2028 as it is
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path} line {number}: not JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path} line {number}: not a JSON object")
+        rows.append((f"{path} line {number}", row))
+    return rows
+
+
+def _place(row: Mapping[str, Any], where: str, prompts: int) -> tuple[int, str]:
+    """(index of the prompt, name of the image) from `.../00000/samples/00000.png`."""
+    parts = str(row.get("filename", "")).replace("\\", "/").split("/")
+    if len(parts) < 3 or parts[-2] != "samples" or not parts[-3].isdecimal():
+        raise InputError(
+            f"{where}: `filename` {row.get('filename')!r} is not .../00000/samples/00000.png"
+        )
+    index = int(parts[-3])
+    if index >= prompts:
+        raise InputError(f"{where}: folder {parts[-3]} is of no prompt, there are {prompts}")
+    return index, parts[-1]

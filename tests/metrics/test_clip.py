@@ -1,0 +1,240 @@
+"""CLIP score: the conventions' numbers, the activation trap, weights of every wrong kind."""
+
+import hashlib
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.metrics import clip
+from crossflow.errors import InputError
+
+safetensors_torch = pytest.importorskip("safetensors.torch")
+open_clip = pytest.importorskip("open_clip")
+
+TINY = {
+    "embed_dim": 16,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "patch_size": 32},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+CAPTIONS = ["a red cube", "two dogs on a beach, playing", "", "a plate of food", "A bus."]
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setattr(clip, "model_config", lambda: dict(TINY))
+
+
+@pytest.fixture(scope="module")
+def state():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return open_clip.CLIP(**TINY).state_dict()
+
+
+@pytest.fixture(scope="module")
+def weights(state, tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "tiny.safetensors"
+    safetensors_torch.save_file({k: v.contiguous() for k, v in state.items()}, path)
+    return path
+
+
+def pictures(count=5):
+    generator = np.random.RandomState(0)
+    return [generator.randint(0, 256, (70 + 9 * i, 90, 3), np.uint8) for i in range(count)]
+
+
+def score(weights, **options):
+    ids = [str(i) for i in range(5)]
+    return clip.clip_scores(ids, pictures(), CAPTIONS, weights=str(weights), **options)
+
+
+def test_the_conventions_of_the_field():
+    """The three vectors of the reference case: cosines 0.96, 0, -1."""
+    images = torch.tensor([[3.0, 4, 0], [1, 0, 0], [-1, 0, 0]])
+    texts = torch.tensor([[4.0, 3, 0], [0, 1, 0], [1, 0, 0]])
+    found = clip.cosines(images, texts)
+    assert found.tolist() == pytest.approx([0.96, 0, -1], abs=1e-12)
+    scored = clip.scores_of(found, found)
+    assert scored.scores[clip.COS].value == pytest.approx(-0.04 / 3, rel=1e-9)
+    assert scored.scores[clip.COS].value == pytest.approx(-0.0133333, abs=1e-7)
+    # jmhessel/clipscore, clipscore.py:159
+    assert scored.items[clip.CLIPSCORE] == pytest.approx([2.4, 0, 0], abs=1e-12)
+    assert scored.scores[clip.CLIPSCORE].value == pytest.approx(0.8, rel=1e-9)
+    # CrossFlow, tools/clip_score.py:51
+    assert scored.scores[clip.CLIPPED].value == pytest.approx(0.32, rel=1e-9)
+    assert all(one.n == 3 and one.better == "higher" for one in scored.scores.values())
+
+
+def test_scores_of_pictures_and_captions(weights):
+    scored = score(weights)
+    assert set(scored.scores) == set(clip.NAMES)
+    assert scored.unavailable == {}
+    each = scored.items[clip.COS]
+    assert scored.items["id"] == list("01234") and len(each) == 5
+    assert scored.scores[clip.COS].value == pytest.approx(sum(each) / 5, rel=1e-12)
+    assert all(-1 <= value <= 1 for value in each) and len(set(each)) == 5
+    assert scored.items[clip.CLIPSCORE] != [2.5 * max(v, 0) for v in each], "it reads a prefix"
+    assert scored == score(weights), "deterministic"
+
+
+def test_features_are_open_clips(weights, state):
+    """By the library's own forward pass, one item at a time."""
+    model = open_clip.CLIP(**TINY)
+    model.load_state_dict(state)
+    transform = open_clip.image_transform(64, is_train=False)
+    expected = []
+    with torch.inference_mode():
+        for picture, caption in zip(pictures(), CAPTIONS, strict=True):
+            image = transform(clip_image(picture))[None]
+            text = open_clip.tokenize([caption])
+            one = model.encode_image(image, normalize=True) @ model.encode_text(text, True).T
+            expected.append(one.item())
+    assert score(weights).items[clip.COS] == pytest.approx(expected, abs=1e-6)
+
+
+def clip_image(picture):
+    from PIL import Image
+
+    return Image.fromarray(picture)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 64])
+def test_batch_size_does_not_matter(weights, batch):
+    found = score(weights, batch_size=batch).items[clip.COS]
+    assert found == pytest.approx(score(weights, batch_size=3).items[clip.COS], abs=1e-6)
+
+
+def test_random_state_is_left_alone(weights):
+    def draws():
+        return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+
+    with clip.preserved_random_state():
+        expected = draws()
+    with clip.preserved_random_state():
+        score(weights)
+        assert draws() == expected
+
+
+def test_the_architecture_runs_quickgelu(monkeypatch):
+    monkeypatch.undo()
+    config = clip.model_config()
+    assert config["quick_gelu"] is True
+    assert (config["vision_cfg"]["patch_size"], config["vision_cfg"]["image_size"]) == (32, 224)
+    with torch.device("meta"):
+        network = open_clip.CLIP(**config)
+    clip.check_activation(network)
+    blocks = [*network.visual.transformer.resblocks, *network.transformer.resblocks]
+    assert len(blocks) == 24
+    assert {type(block.mlp.gelu).__name__ for block in blocks} == {"QuickGELU"}
+
+
+def test_another_activation_is_refused(weights, monkeypatch):
+    """What open_clip builds for OpenAI's weights under the name without -quickgelu."""
+    monkeypatch.setattr(clip, "model_config", lambda: {**TINY, "quick_gelu": False})
+    with pytest.raises(RuntimeError, match=r"needs QuickGELU in every block, found \['GELU'\]"):
+        score(weights)
+    with pytest.raises(RuntimeError, match=r"found \[\]"):
+        clip.check_activation(torch.nn.Linear(1, 1))
+
+
+def test_without_weights_the_reason_is_given():
+    scored = clip.clip_scores(["0"], pictures(1), ["a cube"], weights=None)
+    assert scored.scores == {}
+    assert scored.unavailable == dict.fromkeys(clip.NAMES, clip.REASON)
+    assert "weights.clip" in clip.REASON and clip.HUB in clip.REASON
+
+
+def test_the_digest_of_the_weights_is_that_of_the_file(weights):
+    path, digest = clip.find_clip(str(weights), download=False)
+    assert path == weights
+    assert digest == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def test_a_download_happens_only_when_asked_for(weights, monkeypatch):
+    asked = []
+
+    def fetch(tag):
+        asked.append(tag["hf_hub"])
+        return str(weights)
+
+    monkeypatch.setattr(open_clip, "download_pretrained", fetch)
+    assert clip.find_clip(None, download=False)[0] is None
+    assert asked == []
+    assert clip.find_clip(None, download=True)[0] == weights
+    assert asked == [f"{clip.HUB}/"]
+    monkeypatch.setattr(open_clip, "download_pretrained", lambda tag: 1 / 0)
+    with pytest.raises(InputError, match=r"cannot be fetched \(ZeroDivisionError\)"):
+        clip.find_clip(None, download=True)
+
+
+def test_a_plain_state_dict_gives_the_same_numbers(weights, state, tmp_path):
+    for number, kept in enumerate((state, {"state_dict": state, "epoch": 3})):
+        path = tmp_path / f"{number}.pt"
+        torch.save(kept, path)
+        assert score(path) == score(weights)
+    sizes = {"input_resolution": torch.tensor(64), "vocab_size": torch.tensor(49408)}
+    torch.save({**state, **sizes}, tmp_path / "openai.pt")
+    assert score(tmp_path / "openai.pt") == score(weights)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_torchscript_archive_is_not_run(tmp_path):
+    path = tmp_path / "ViT-B-32.pt"
+    traced = torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2))
+    torch.jit.save(traced, str(path))
+    with pytest.raises(InputError, match="TorchScript archive, a program, and is not run"):
+        score(path)
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("code was run",)
+
+
+@pytest.mark.parametrize(
+    ("kept", "reason"),
+    [
+        ({"weights": Evil()}, "holds no plain tensors"),
+        ([1, 2], "is no state dict"),
+        ({"a": 1}, "is no state dict"),
+        ({"a": torch.zeros(1)}, r"lacks \d+ tensors \(.*\): these are not the weights of"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, capsys, kept, reason):
+    path = tmp_path / "weights.pt"
+    torch.save(kept, path)
+    with pytest.raises(InputError, match=reason):
+        score(path)
+    assert "code was run" not in capsys.readouterr().out
+
+
+def test_damaged_and_other_architectures_are_refused(weights, state, tmp_path):
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(InputError, match="holds no plain tensors"):
+        score(cut)
+    with pytest.raises(InputError, match="no such file"):
+        score(tmp_path / "lost.pt")
+    torch.save({**state, "extra": torch.zeros(1)}, tmp_path / "more.pt")
+    with pytest.raises(InputError, match=r"also has 1 tensors \(extra"):
+        score(tmp_path / "more.pt")
+    torch.save({**state, "positional_embedding": torch.zeros(7, 32)}, tmp_path / "shape.pt")
+    with pytest.raises(InputError, match=r"has other shapes in 1 tensors \(positional_emb"):
+        score(tmp_path / "shape.pt")
+
+
+def test_long_captions_are_counted(weights):
+    long = "word " * 76
+    key = "captions cut at CLIP's 77 tokens"
+    ids = ["0", "1"]
+    for captions, cut in ((["word " * 75, "b"], 0), ([long, "b"], 1)):
+        scored = clip.clip_scores(ids, pictures(2), captions, weights=str(weights))
+        assert scored.counts[key] == cut
+
+
+def test_lists_must_be_of_one_length(weights):
+    with pytest.raises(ValueError, match="1 ids, 2 pictures, 1 captions"):
+        clip.clip_scores(["0"], pictures(2), ["a"], weights=str(weights))

@@ -1,0 +1,206 @@
+"""GenEval's layout and result file: what it reads is written, what it writes is read whole."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import records, registry
+from benchmarks.conf.schema import Config, TaskConfig
+from benchmarks.evaluation import evaluate
+from benchmarks.metrics import geneval
+from crossflow.errors import InputError
+
+
+def metadata():
+    """As many prompts of each task as GenEval has; a prompt may stand twice."""
+    return [
+        {"tag": tag, "include": [{"class": "cup", "count": 1}], "prompt": f"{tag}, no {i // 2}"}
+        for tag, count in geneval.PROMPTS.items()
+        for i in range(count)
+    ]
+
+
+def write_lines(path, rows):
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+@pytest.fixture
+def prompt_file(tmp_path):
+    return write_lines(tmp_path / "evaluation_metadata.jsonl", metadata())
+
+
+@pytest.fixture
+def prompts(prompt_file):
+    return geneval.read_prompts(prompt_file)
+
+
+def result_rows(prompts, correct=lambda index, number: number == 0):
+    """As evaluate_images.py:198-208 writes them, in the order of a folder listing: any."""
+    rows = [
+        {
+            "filename": f"out/{index:05d}/samples/{number:05d}.png",
+            "tag": prompt.tag,
+            "prompt": prompt.text,
+            "correct": correct(index, number),
+            "reason": "",
+            "metadata": json.dumps(prompt.metadata),
+            "details": "{}",
+        }
+        for index, prompt in enumerate(prompts)
+        for number in range(4)
+    ]
+    return rows[::-1]
+
+
+def test_the_real_list_of_prompts(bench_data):
+    path = bench_data / "lists/prompts/geneval_evaluation_metadata.jsonl"
+    prompts = geneval.read_prompts(path)
+    assert len(prompts) == 553 == sum(geneval.PROMPTS.values())
+    assert prompts[0].text == "a photo of a bench"
+
+
+def test_task_scores_are_means_over_images_and_overall_the_mean_of_tasks(tmp_path, prompts):
+    """summary_scores.py; the overall score is not the mean over all images."""
+
+    def correct(index, number):
+        return prompts[index].tag == "counting" or (prompts[index].tag == "colors" and number < 3)
+
+    path = write_lines(tmp_path / "results.jsonl", result_rows(prompts, correct))
+    scored = geneval.geneval_scores(prompts, geneval.read_results(path, prompts))
+    values = {name: score.value for name, score in scored.scores.items()}
+    expected = {f"geneval_{tag}": 0.0 for tag in geneval.PROMPTS}
+    expected |= {"geneval_counting": 1.0, "geneval_colors": 0.75, "geneval_overall": 1.75 / 6}
+    assert values == pytest.approx(expected, rel=1e-12)
+    assert values["geneval_overall"] != pytest.approx((80 + 0.75 * 94) / 553, rel=1e-3)
+    assert scored.scores["geneval_counting"].n == 80
+    assert scored.scores["geneval_overall"].n == 553
+    assert scored.items["geneval"][80 + 99] == 1.0 and scored.items["id"][1] == "00001"
+
+
+def test_the_error_of_a_task_is_that_of_its_prompts(prompts):
+    correct = [[index % 2 == 0] * 4 for index in range(553)]
+    scored = geneval.geneval_scores(prompts, correct)
+    one = scored.scores["geneval_position"]
+    assert one.value == 0.5
+    assert one.stderr == pytest.approx((0.25 * 100 / 99 / 100) ** 0.5)
+    errors = [scored.scores[f"geneval_{tag}"].stderr for tag in geneval.PROMPTS]
+    overall = sum(e**2 for e in errors) ** 0.5 / 6
+    assert scored.scores["geneval_overall"].stderr == pytest.approx(overall)
+
+
+def change(key, value):
+    return lambda rows: rows[5].update({key: value})
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda rows: rows.pop(), r"1 of 553 prompts have not 4 images: 00000 has 3"),
+        (
+            lambda rows: rows.__delitem__(slice(40, None)),
+            r"543 of 553 prompts have not 4 images: 00000 has 0, .*00004 has 0, \.\.\.",
+        ),
+        (lambda rows: rows.append(rows[3]), r"line 2213: 00552/samples/00000.png has a result"),
+        (
+            lambda rows: rows.append({**rows[3], "filename": "x/00552/samples/00004.png"}),
+            r"1 of 553 prompts have not 4 images: 00552 has 5",
+        ),
+        (change("tag", "colors"), r"line 6: folder 00551 is 'color_attr, no 49' \(color_attr\)"),
+        (change("prompt", "a cat"), r"line 6: folder 00551 is .*, not 'a cat' \(color_attr\)"),
+        (change("correct", None), r"line 6: `correct` is None, not true or false"),
+        (change("correct", 1), r"line 6: `correct` is 1"),
+        (change("filename", "00551/00000.png"), r"line 6: `filename` '00551/00000.png' is not"),
+        (change("filename", "00553/samples/00000.png"), r"folder 00553 is of no prompt, there"),
+    ],
+)
+def test_an_incomplete_result_file_is_refused(tmp_path, prompts, damage, reason):
+    rows = result_rows(prompts)
+    damage(rows)
+    path = write_lines(tmp_path / "results.jsonl", rows)
+    with pytest.raises(InputError, match=reason):
+        geneval.read_results(path, prompts)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [('{"tag": ', "line 1: not JSON"), ("[1]", "line 1: not a JSON object"), ("", "00000 has 0")],
+)
+def test_a_file_that_is_no_result_file_is_refused(tmp_path, prompts, text, reason):
+    path = tmp_path / "results.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match=reason):
+        geneval.read_results(path, prompts)
+
+
+def test_other_lists_of_prompts_are_refused(tmp_path):
+    rows = metadata()
+    with pytest.raises(InputError, match=r"numbers differ: color_attr 99 of 100; github.com/djgh"):
+        geneval.read_prompts(write_lines(tmp_path / "less.jsonl", rows[:-1]))
+    with pytest.raises(InputError, match="line 1: needs a prompt and a tag of single_object"):
+        geneval.read_prompts(write_lines(tmp_path / "tag.jsonl", [{"tag": "x", "prompt": "y"}]))
+    with pytest.raises(InputError, match=r"lost.jsonl: cannot be read"):
+        geneval.read_prompts(tmp_path / "lost.jsonl")
+
+
+def test_samples_lie_where_geneval_looks_for_them(tmp_path, prompts):
+    def images(index, text):
+        assert text == prompts[index].text
+        return [np.full((8, 8, 3), index * 10 + number, np.uint8) for number in range(4)]
+
+    geneval.write_samples(tmp_path / "out", prompts[:3], images)
+    for index in range(3):
+        folder = tmp_path / "out" / f"{index:05d}"
+        # evaluate_images.py:225-234: json.load of the whole file, samples by \d+\.png
+        assert json.loads((folder / "metadata.jsonl").read_text()) == prompts[index].metadata
+        names = sorted(path.name for path in (folder / "samples").iterdir())
+        assert names == ["00000.png", "00001.png", "00002.png", "00003.png"]
+        with Image.open(folder / "samples" / "00003.png") as picture:
+            assert np.asarray(picture)[0, 0, 0] == index * 10 + 3
+    with pytest.raises(InputError, match="exists already, GenEval would score old samples"):
+        geneval.write_samples(tmp_path / "out", prompts[:3], images)
+    with pytest.raises(ValueError, match="prompt 0: 1 pictures, GenEval takes 4"):
+        geneval.write_samples(tmp_path / "few", prompts, lambda i, t: images(i, t)[:1])
+
+
+def config(tmp_path, prompt_file, predictions, **task):
+    fields = {"name": "t2i_geneval", "split": "test", "split_file": str(prompt_file)} | task
+    places = {"out": str(tmp_path / "records"), "work": str(tmp_path / "work")}
+    return Config(task=TaskConfig(**fields), predictions=str(predictions), name="mymodel", **places)
+
+
+def test_a_result_file_becomes_a_record(tmp_path, prompt_file, prompts, capsys):
+    path = write_lines(tmp_path / "results.jsonl", result_rows(prompts))
+    for given in (path, tmp_path):
+        assert evaluate(config(tmp_path, prompt_file, given)) == 0
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("record")]
+    assert printed[0] == printed[1], "a file and its folder are the same predictions"
+    record = records.read(next((tmp_path / "records" / "records" / "t2i_geneval").iterdir()))
+    assert record.kind == "evaluation" and record.method == "mymodel"
+    assert record.scores["geneval_overall"].value == 0.25
+    assert set(record.scores) == {"geneval_overall", *(f"geneval_{t}" for t in geneval.PROMPTS)}
+    assert record.fair.score["primary"] == "geneval_overall"
+
+
+def test_what_the_task_cannot_do_is_said(tmp_path, prompt_file):
+    task = registry.load_task("t2i_geneval")
+    with pytest.raises(InputError, match=r"task.split_file is not set: give GenEval's list"):
+        task.truth(config(tmp_path, prompt_file, tmp_path, split_file=None), None)
+    with pytest.raises(InputError, match=r"task.limit=5: GenEval is scored on all"):
+        task.truth(config(tmp_path, prompt_file, tmp_path, limit=5), None)
+    with pytest.raises(InputError, match="nothing to train on"):
+        task.prepare(config(tmp_path, prompt_file, tmp_path), None)
+    truth = task.truth(config(tmp_path, prompt_file, tmp_path), None)
+    with pytest.raises(InputError, match=r"no results.jsonl"):
+        truth.read(tmp_path / "lost")
+
+
+def test_predictions_are_read_as_they_were_written(tmp_path, prompt_file):
+    truth = registry.load_task("t2i_geneval").truth(config(tmp_path, prompt_file, tmp_path), None)
+    correct = [[(i + k) % 3 == 0 for k in range(4)] for i in range(553)]
+    truth.write(tmp_path / "own", correct)
+    assert truth.read(tmp_path / "own") == correct
+    assert truth.cell(correct, 0) == "2 of 4 correct"
+    assert truth.cells(0) == ("single_object, no 0", "single_object")
