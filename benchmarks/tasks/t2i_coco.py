@@ -11,13 +11,14 @@ The source is a row of word ids of the training captions (`vocabulary`), with em
 alike in all arms, or with `weights.text_encoder` the features of CLIP or T5. The flow runs in
 pixels, or with `weights.autoencoder` in its latents. Five captions an image are trained on, the
 source encoder is charged with the paper's image-text contrastive loss. Validation is cut from the
-training split by image. FID, KID, IS, precision and recall need `weights.inception`.
+training split by image. FID, KID, IS, precision and recall need `weights.inception`, the CLIP score
+`weights.clip`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,9 +27,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import device
-from benchmarks.metrics import distribution
+from benchmarks.metrics import clip, distribution
 from benchmarks.metrics.inception import find_inception, inception_scores
+from benchmarks.metrics.score import merge
 from benchmarks.tasks import caption_splits as splits
+from benchmarks.tasks.caption_tokens import CaptionTokens, caption_tokens
 from benchmarks.tasks.captioned_photos import (
     CROPPED,
     Photo,
@@ -42,13 +45,12 @@ from benchmarks.tasks.image_space import ImageSpace, checked_size, image_space
 from benchmarks.tasks.images import spread
 from benchmarks.tasks.prediction_files import PictureFiles
 from benchmarks.tasks.task import Prepared, Report, digest
-from benchmarks.tasks.vocabulary import LENGTH, learn
 
 if TYPE_CHECKING:
     from benchmarks.conf.schema import Config
     from benchmarks.metrics.score import Scored
     from benchmarks.pictures import Cell
-    from crossflow.problem import Problem, TokenShape
+    from crossflow.problem import Problem
     from crossflow.store import Store
 
 DEFAULTS = {"size": 256}
@@ -81,6 +83,9 @@ class TextToImageTruth(PictureFiles):
         self.reference = Pictures(reference, self.size, cropped)
         self.pictures = Pictures(self.photos, self.size, cropped)
         self.weights, self.download = config.weights, config.download
+        # The file's digest: two files of one architecture give other scores under one name.
+        found, clip_digest = clip.find_clip(config.weights.clip, config.download)
+        self.clip = None if found is None else clip_digest
         self.device, self.cache = device.resolve(config.device), Path(config.work) / "features"
 
     @cached_property
@@ -94,18 +99,28 @@ class TextToImageTruth(PictureFiles):
             "split": self.split,
             "items": digest("\n".join(self.ids)),
             "truth": digest(self._files, *texts),
-            "protocols": {"distribution": distribution.PROTOCOL},
+            "protocols": {"distribution": distribution.PROTOCOL, "clip": clip.PROTOCOL},
             "options": {
                 "size": self.size,
                 "choice": CHOICE,
                 "reference": "all images of the split",
                 "reference_images": len(self.reference),
                 "preparation": CROPPED,
+                "clip": self.clip,
             },
         }
 
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
-        scored = inception_scores(
+        texts = [caption.text for caption in self.captions]
+        agreement = clip.clip_scores(
+            self.ids,
+            predictions,
+            texts,
+            weights=self.weights.clip,
+            download=self.download,
+            device=self.device,
+        )
+        distances = inception_scores(
             predictions,
             self.reference,
             weights=self.weights.inception,
@@ -114,9 +129,10 @@ class TextToImageTruth(PictureFiles):
             cache=self.cache,
             cache_key=digest(self._files, str(self.size), CROPPED),
         )
+        scored = merge([distances, agreement])
         scored.items["id"] = list(self.ids)
         scored.items["image_id"] = [photo.id for photo in self.photos]
-        scored.items["caption"] = [caption.text for caption in self.captions]
+        scored.items["caption"] = texts
         if self.cleaned:
             scored.counts["captions_cleaned"] = self.cleaned
         return scored
@@ -137,52 +153,20 @@ def choose_captions(photos: Sequence[Photo], items: int) -> tuple[list[int], lis
     return rows, [int(bits[row, 1] % np.uint64(len(photos[row].captions))) for row in rows]
 
 
-@dataclass(frozen=True)
-class Source:
-    """Tokens of captions: their shape, how they are made, and what they depend on (frozen).
-
-    encode: texts to word ids (n, length) or features (n, length, width), and the mask (n, length).
-    """
-
-    shape: TokenShape
-    encode: Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]
-    frozen: dict[str, dict[str, Any]]
-
-
-def caption_source(config: Config, where: str, train: Sequence[Photo]) -> Source:
-    """Features of `weights.text_encoder`, else word ids of the training captions."""
-    from crossflow.problem import TokenShape
-
-    if config.weights.text_encoder is not None:
-        from benchmarks.tasks.text_codec import load_text_encoder
-
-        encoder = load_text_encoder(config.weights.text_encoder, where, config.download)
-        shape = TokenShape(encoder.length, width=encoder.width)
-        return Source(shape, encoder.encode, {"text_encoder": dict(encoder.facts)})
-    words = learn(text for photo in train for text in photo.trained)
-
-    def encode(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        ids = words.encode(texts)
-        return ids, ids != 0
-
-    shape = TokenShape(LENGTH, vocabulary=len(words))
-    return Source(shape, encode, {"vocabulary": words.facts()})
-
-
 class TextToImageCoco:
     """See the file's docstring."""
 
     version = 1
     uses: tuple[str, ...] = (
         *splits.USES,
-        *("weights.autoencoder", "weights.text_encoder", "weights.inception"),
+        *("weights.autoencoder", "weights.text_encoder", "weights.inception", "weights.clip"),
     )
 
     def primary(self, items: int) -> str:
         """KID below 10,000 items: FID is biased by the number of samples."""
         return distribution.metric_name("fid" if items >= 10_000 else "kid", items)
 
-    def problem(self, source: Source, space: ImageSpace) -> Problem:
+    def problem(self, source: CaptionTokens, space: ImageSpace) -> Problem:
         """Tokens to a picture in pixels or latents."""
         from crossflow.problem import MapShape, Problem
 
@@ -206,7 +190,7 @@ class TextToImageCoco:
         truth = _truth(split, config)
         validation = TextToImageTruth("validation", held, len(held), config)
         where = device.resolve(config.device)
-        space, source = image_space(config, where), caption_source(config, where, chosen)
+        space, source = image_space(config, where), caption_tokens(config, where, chosen)
         problem = self.problem(source, space)
         network, reason = find_inception(config.weights.inception, config.download)
 
@@ -256,7 +240,7 @@ class _Rows:
     def digest(self) -> str:
         return digest(files_digest(self.photos), "\n".join(self.names or ()))
 
-    def batch(self, rows: slice, source: Source, space: ImageSpace) -> dict[str, Any]:
+    def batch(self, rows: slice, source: CaptionTokens, space: ImageSpace) -> dict[str, Any]:
         """Pictures, and the tokens of all their captions."""
         photos, captions = self.photos[rows], self.captions[rows]
         values, mask = source.encode([text for several in captions for text in several])
