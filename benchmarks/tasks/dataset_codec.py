@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from benchmarks.tasks.caption_codec import CaptionCodec
     from crossflow.problem import MapShape
 
-HIDDEN, BATCH, SEED = 192, 64, 0
+HIDDEN, BATCH, SEED = 128, 64, 0
 # Steps: so many passes over the training captions, within limits.
-PASSES, LEAST_STEPS, MOST_STEPS = 30, 2000, 30_000
+PASSES, LEAST_STEPS, MOST_STEPS = 20, 2000, 30_000
 
 
 def codec_steps(captions: int) -> int:
@@ -51,6 +51,7 @@ def dataset_codec(
     steps = codec_steps(len(train))
     made = {"steps": steps, "batch": BATCH, "seed": SEED, "vocabulary": words.facts()}
     made |= {"shape": asdict(sizes), "device": device.partition(":")[0]}
+    made |= {"kl_weight": codecs.KL_WEIGHT, "latent_noise": codecs.LATENT_NOISE}
     made |= {"train": digest("\n".join(train)), "held_out": digest("\n".join(held_out))}
     where = folder / f"captions-{digest(json.dumps(made, sort_keys=True))}"
     weights, card = where / "codec.safetensors", where / "card.json"
