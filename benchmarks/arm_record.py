@@ -81,14 +81,15 @@ def completed(
 ) -> records.Record:
     """The record of an arm that was trained and scored."""
     arm, config = trainer.arm, match.config
+    passes = _passes(match)
     # With one step or a one-pass method the solver's name would claim what did not happen.
     model = records.Model(
         size=config.model,
         params=arm.cost.params_inference,
         params_encoder=arm.cost.params_encoder,
         evaluation_flops=float(arm.cost.flops_eval),
-        sample_flops=float(arm.flops_sample(nfe)),
-        solver=config.sampling.solver if nfe > 1 else None,
+        sample_flops=float(passes * arm.flops_sample(nfe // passes)),
+        solver=config.sampling.solver if nfe > passes else None,
         nfe=nfe,
         guidance=float(guidance) if arm.method.guided else None,
         network={
@@ -203,7 +204,7 @@ def _fair(match: Match) -> dict[str, Any]:
         track=config.track,
         codecs={name: str(facts["sha256"]) for name, facts in match.prepared.frozen.items()},
         trials=0,
-        largest_nfe=_largest_nfe(sampling.solver, sampling.steps),
+        largest_nfe=_passes(match) * _largest_nfe(sampling.solver, sampling.steps),
         null_rate=match.prepared.problem.null_rate,
         draws=1,
         ema=f"power function, relative width {config.training.ema_width:g}",
@@ -224,6 +225,11 @@ def _rules(match: Match) -> dict[str, Any]:
         "guidance": "best of a grid on validation" if guidance is None else guidance,
         "quick": config.quick,
     }
+
+
+def _passes(match: Match) -> int:
+    """How often a source is sampled for one prediction: twice with the flip test."""
+    return 1 if match.prepared.mirror is None else 2
 
 
 def _largest_nfe(solver: str, steps: int) -> int:

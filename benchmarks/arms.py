@@ -46,6 +46,7 @@ def evaluate(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> tuple[Re
             prepared.decode,
             guidance,
             lambda done, total: match.progress(f"{label}: sampling", done, total),
+            prepared.mirror,
         )
         match.progress(f"{label}: scoring", 0, 1)
         scored = prepared.truth.score(found.values)

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 CAPTIONS_FILE = "captions.json"
 
 
-def find_predictions(folder: Path, ids: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
-    """The prediction file of each id, in their order.
+def find_predictions(
+    folder: Path, ids: Sequence[str], suffixes: Sequence[str], unscored: Sequence[str] = ()
+) -> list[Path]:
+    """The prediction file of each id, in their order. Files for `unscored` ids are let be.
 
     Raises InputError when the folder is missing, when ids have no file or two, and when there are
     files of these suffixes for unknown ids (a wrong split or layout). Other files are let be.
@@ -45,14 +47,14 @@ def find_predictions(folder: Path, ids: Sequence[str], suffixes: Sequence[str]) 
             f"predictions={folder}: {len(missing)} of {len(ids)} files ({kinds}) are missing: "
             f"{first_few(missing)}"
         )
-    known = set(ids)
+    known = {*ids, *unscored}
     extra = [name for name in there if name not in known]
     if extra:
         raise InputError(
             f"predictions={folder}: {len(extra)} predictions belong to no item of the split "
             f"({len(ids)} items): {first_few(extra)}"
         )
-    twice = [name for name, paths in there.items() if len(paths) > 1]
+    twice = [name for name in ids if len(there[name]) > 1]
     if twice:
         raise InputError(
             f"predictions={folder}: {len(twice)} items have two files ({kinds}), keep one: "
@@ -65,7 +67,8 @@ class DepthPredictions(Sequence[np.ndarray]):
     """Depth maps of a folder, read when asked for: float32 metres, sizes checked beforehand.
 
     shapes: (height, width) of the ground truth of each id. scale: of the uint16 coding in PNGs,
-    None where the data set has none (then only .npy is taken). Values are judged by the scorer,
+    None where the data set has none (then only .npy is taken). unscored: ids that may have a file,
+    which is not looked at. Values are judged by the scorer,
     which knows the rule for those that are not finite.
     """
 
@@ -75,10 +78,11 @@ class DepthPredictions(Sequence[np.ndarray]):
         ids: Sequence[str],
         shapes: Sequence[tuple[int, int]],
         scale: float | None,
+        unscored: Sequence[str] = (),
     ) -> None:
         self.scale = scale
         suffixes = (".npy",) if scale is None else (".npy", ".png")
-        self.paths = find_predictions(folder, ids, suffixes)
+        self.paths = find_predictions(folder, ids, suffixes, unscored)
         found = [_depth_shape(path) for path in self.paths]
         _refuse_sizes(folder, ids, found, list(shapes))
 

@@ -16,19 +16,24 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 LOG_SECONDS = 15.0
+STEPS = 1_000_000  # of a live bar
 
 
 @dataclass
 class Progress:
     """`report(stage, done, total, note)`: stages follow one another; `note` is free text.
 
-    `total` may be any unit (items, FLOPs, seconds): only its share is shown. Close with `close()`.
+    `total` may be any unit (items, FLOPs, seconds): only its share is shown, and with `rates` how
+    many a second. Rate and time left count from the stage's first report: what an earlier, killed
+    process did is none of this one's speed. Close with `close()`.
     """
 
+    rates: bool = False
     _bars: Bars | None = None
     _bar: TaskID | None = None
     _stage: str = ""
     _started: float = 0.0
+    _before: float = 0.0  # what was done at the first report
     _logged: float = 0.0
     _seen: set[str] = field(default_factory=set)
 
@@ -36,23 +41,28 @@ class Progress:
         share = min(1.0, done / total) if total else 1.0
         now = time.monotonic()
         if stage != self._stage:
-            self._stage, self._started, self._logged = stage, now, -LOG_SECONDS
-            self._bar = None
+            self._stage, self._started, self._before = stage, now, done
+            self._logged, self._bar = -LOG_SECONDS, None
+        speed = (done - self._before) / max(now - self._started, 1e-9)
+        if self.rates and speed > 0:
+            note = f"{_number(speed)}/s  {note}".rstrip()
         if sys.stderr.isatty():
             self._show(stage, share, note)
         elif now - self._logged >= LOG_SECONDS or share >= 1.0:
-            self._log(stage, share, note, now)
+            left = (total - done) / speed if speed > 0 else None
+            self._log(stage, share, note, now, left)
 
-    def _log(self, stage: str, share: float, note: str, now: float) -> None:
+    def _log(self, stage: str, share: float, note: str, now: float, left: float | None) -> None:
         if share >= 1.0 and stage in self._seen:
             return
         if share >= 1.0:
             self._seen.add(stage)
         self._logged = now
         elapsed = now - self._started
-        left = f", {_clock(elapsed * (1 - share) / share)} left" if 0.02 < share < 1 else ""
+        ahead = f", {_clock(left)} left" if left is not None and elapsed > 1 and share < 1 else ""
         tail = f"  {note}" if note else ""
-        print(f"[{_clock(elapsed)}] {stage}: {share:4.0%}{left}{tail}", file=sys.stderr, flush=True)
+        line = f"[{_clock(elapsed)}] {stage}: {share:4.0%}{ahead}{tail}"
+        print(line, file=sys.stderr, flush=True)
 
     def _show(self, stage: str, share: float, note: str) -> None:
         if self._bars is None:
@@ -70,8 +80,10 @@ class Progress:
             )
             self._bars.start()
         if self._bar is None:
-            self._bar = self._bars.add_task(stage, total=1.0, note=note)
-        self._bars.update(self._bar, completed=share, note=note)
+            # What is there already is no speed of ours: the bar starts with it.
+            there = int(share * STEPS)
+            self._bar = self._bars.add_task(stage, total=STEPS, completed=there, note=note)
+        self._bars.update(self._bar, completed=share * STEPS, note=note)
 
     def close(self) -> None:
         """Stops the live display, so that what is printed next starts on a clean line."""
@@ -83,4 +95,9 @@ class Progress:
 
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _number(speed: float) -> str:
+    return f"{speed:,.0f}" if speed >= 100 else f"{speed:.2g}"

@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from benchmarks.metrics.score import Score
     from benchmarks.tasks.task import Prepared, Truth
+    from crossflow.draws import ItemDraws
     from crossflow.matching import Arm
+    from crossflow.problem import Source
     from crossflow.solvers import Grid
     from crossflow.store import Store
 
@@ -52,12 +56,16 @@ class Sampler:
         decode: Callable[[Any], Sequence[Any]],
         guidance: float,
         report: Callable[[int, int], None] = lambda done, total: None,
+        mirror: Callable[[Tensor], Tensor] | None = None,
     ) -> Predictions:
-        """One prediction for each row of `store`, in its order."""
-        import torch
+        """One prediction for each row of `store`, in its order.
 
+        mirror: the flip test of AdaBins and ZoeDepth: the mean of the prediction and the mirrored
+        prediction for the mirrored source, each limited to its range by `decode`; both with the
+        same draws. The network calls of both count.
+        """
         from crossflow.draws import ItemDraws
-        from crossflow.store import unstandardise
+        from crossflow.problem import Source
 
         values: list[Any] = []
         names, nfe = store.ids, 0
@@ -65,13 +73,32 @@ class Sampler:
             rows = range(start, min(start + self.batch, len(store)))
             source = store.pairs(list(rows)).source.to(self.device)
             draws = ItemDraws(self.seed, [item_number(names[row]) for row in rows])
-            with torch.no_grad():
-                ends = arm.method.sample_ends(source, draws)
-            sampled = arm.method.sample(arm.net, ends, self.grid, guidance)
-            values.extend(decode(unstandardise(sampled.x, store.statistics["target"])))
-            nfe = max(nfe, sampled.nfe)
+            target, calls = self._sample(arm, store, source, draws, guidance)
+            decoded = decode(target)
+            if mirror is not None:
+                mirrored = Source(mirror(source.values), source.mask)
+                target, more = self._sample(arm, store, mirrored, draws, guidance)
+                decoded = [
+                    (a + b) / 2 for a, b in zip(decoded, decode(mirror(target)), strict=True)
+                ]
+                calls += more
+            values.extend(decoded)
+            nfe = max(nfe, calls)
             report(rows.stop, len(store))
         return Predictions(values, nfe)
+
+    def _sample(
+        self, arm: Arm, store: Store, source: Source, draws: ItemDraws, guidance: float
+    ) -> tuple[Tensor, int]:
+        """Targets in the store's units for a batch of sources, and the network calls they took."""
+        import torch
+
+        from crossflow.store import unstandardise
+
+        with torch.no_grad():
+            ends = arm.method.sample_ends(source, draws)
+        sampled = arm.method.sample(arm.net, ends, self.grid, guidance)
+        return unstandardise(sampled.x, store.statistics["target"]), sampled.nfe
 
 
 def item_number(name: str) -> int:
@@ -92,7 +119,9 @@ class Trial:
 def try_out(arm: Arm, sampler: Sampler, prepared: Prepared, primary: str, guidance: float) -> Trial:
     """The primary score of validation items. InputError where it cannot be computed there."""
     truth: Truth = prepared.validation_truth
-    found = sampler.predict(arm, prepared.validation, prepared.decode, guidance)
+    found = sampler.predict(
+        arm, prepared.validation, prepared.decode, guidance, mirror=prepared.mirror
+    )
     scored = truth.score(found.values)
     if primary not in scored.scores:
         reason = scored.unavailable.get(primary, "unknown score")

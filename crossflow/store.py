@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from crossflow.problem import MapShape, Pair, Source, TokenShape
 
 VERSION = 1
 MANIFEST = "manifest.json"
+MOST_MAPS = 16_384  # a process may have 65,530 on Linux
 
 
 class Store:
@@ -109,15 +112,20 @@ class Store:
 
     def _column(self, field: str) -> np.ndarray:
         shards = range(len(self.manifest["shards"]))
-        return np.concatenate([self._map(field, shard) for shard in shards])
+        # Copies: references would keep every file open.
+        return np.concatenate([np.array(self._map(field, shard)) for shard in shards])
 
     def _map(self, field: str, shard: int) -> np.ndarray:
         if self._process != os.getpid():
             self._maps, self._process = {}, os.getpid()
-        if (field, shard) not in self._maps:
+        opened = self._maps.pop((field, shard), None)
+        if opened is None:
             path = self.folder / shard_name(field, shard)
-            self._maps[field, shard] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return self._maps[field, shard]
+            opened = np.load(path, mmap_mode="r", allow_pickle=False)
+            while len(self._maps) >= most_maps():
+                self._maps.pop(next(iter(self._maps)))  # the one used longest ago
+        self._maps[field, shard] = opened
+        return opened
 
     def read(
         self, field: str, rows: Sequence[int] | np.ndarray, variants: Sequence[int] | np.ndarray
@@ -158,6 +166,13 @@ class Store:
         target = torch.from_numpy(self.read("target", rows, chosen))
         groups = torch.from_numpy(self.read("groups", rows, chosen))
         return Pair(built, standardise(target, self.statistics["target"]), groups)
+
+
+@cache
+def most_maps() -> int:
+    """Shards mapped at once: each map keeps a file open, and a process may open 1,024 or so."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_MAPS if allowed == resource.RLIM_INFINITY else min(MOST_MAPS, allowed // 2)
 
 
 def shard_name(field: str, shard: int) -> str:

@@ -18,7 +18,7 @@ from typing import IO
 
 from crossflow.errors import InputError
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -48,40 +48,38 @@ class Share:
         return f"rank-{self.rank}.tmp"
 
     def lock(self, folder: Path) -> Path:
-        """The file that process `rank` holds locked while it works in `folder`."""
-        return folder / f"rank-{self.rank}.lock"
+        """The file, beside it, that this process holds locked while it works in `folder`."""
+        return folder.with_name(f"{folder.name}.rank-{self.rank}.lock")
 
 
 @contextmanager
 def held(path: Path, *, shared: bool, unless: Callable[[], bool]) -> Iterator[bool]:
-    """Holds a lock on `path`, waiting for it; False, and no lock, as soon as `unless()` is true."""
+    """Holds a lock on `path`, waiting for it; False, and no lock, as soon as `unless()` is true.
+
+    Whoever held it alone removes the file at the end, while still holding it: nobody can then hold
+    a lock on a file of that name that is not the one others find.
+    """
     file = None
-    while not unless():
-        path.parent.mkdir(parents=True, exist_ok=True)
+    while file is None and not unless():
         file = attempt(path, shared=shared)
-        if file is not None:
-            break
-        time.sleep(POLL_SECONDS)
+        if file is None:
+            time.sleep(POLL_SECONDS)
     try:
-        yield file is not None
+        yield file is not None and not unless()  # it may have happened in between
     finally:
         if file is not None:
+            if not shared:
+                path.unlink(missing_ok=True)
             file.close()
 
 
 def attempt(path: Path, *, shared: bool) -> IO[str] | None:
-    """The locked file, to be closed; None where another holds it or the folder is gone.
-
-    The writer that finishes removes its lock files with the folder: a lock on a file that has lost
-    its name is none.
-    """
+    """The locked file, to be closed; None where another holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a")
     try:
-        file = path.open("a")
-    except FileNotFoundError:
-        return None
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        # A file that lost its name while it was opened locks nothing.
         if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
             return file
     except (BlockingIOError, FileNotFoundError):
@@ -92,10 +90,11 @@ def attempt(path: Path, *, shared: bool) -> IO[str] | None:
 
 def is_working(path: Path) -> bool:
     """Whether a process holds the lock on `path`."""
-    if not path.exists():
-        return False
-    file = attempt(path, shared=True)
-    if file is None:
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    file.close()
+    except FileNotFoundError:
+        return False
     return False

@@ -231,7 +231,6 @@ def note_path(folder: Path, number: int) -> Path:
 
 def write_whole(path: Path, text: str, mark: str) -> None:
     """A file that is there whole and on the disk, or not at all."""
-    path.parent.mkdir(exist_ok=True)
     new = path.with_name(f"{path.name}.{mark}")
     with new.open("w") as file:
         file.write(text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import time
@@ -152,25 +153,39 @@ class _Writer:
 
     def run(self) -> None:
         """Writes the shards of this process, waits for the others', and publishes if first."""
-        common = self.partial / "writers.lock"
+        # Beside the folder: what lies in it when it gets its name is the store.
+        writers = self.partial.with_name(f"{self.partial.name}.writers.lock")
         published = self.plan.folder.is_dir
-        try:
-            # The same process of another job that shares `work` waits here.
-            with held(self.share.lock(self.partial), shared=False, unless=published) as mine:
-                if mine:
-                    with held(common, shared=True, unless=published):
+        # The same process of another job that shares `work` waits here, and tells how far the
+        # working one is.
+        lock = self.share.lock(self.partial)
+        with held(lock, shared=False, unless=self._published_else_report) as mine:
+            if not mine:
+                return
+            try:
+                with held(writers, shared=True, unless=published) as may_write:
+                    if may_write:
                         self._write_own()
-                    self._await_others()
-                    # Exclusive: nobody writes in the folder while it gets its name.
-                    with held(common, shared=False, unless=published) as alone:
-                        if alone:
-                            self._publish()
-        finally:
-            self._tidy(common)
+                self._await_others()
+                # Alone: nobody writes in the folder while it gets its name.
+                with held(writers, shared=False, unless=published) as may_publish:
+                    if may_publish:
+                        self._publish()
+            except BaseException:
+                self._drop_if_empty(writers)
+                raise
+
+    def _published_else_report(self) -> bool:
+        published = self.plan.folder.is_dir()
+        if not published:
+            self.report(self._rows_done(), self.plan.rows)
+        return published
 
     def _write_own(self) -> None:
-        for left in self.partial.rglob(f"*.{self.share.mark}"):  # of a killed predecessor
-            left.unlink()
+        (self.partial / NOTES).mkdir(parents=True, exist_ok=True)
+        for where in (self.partial, self.partial / NOTES):
+            for left in where.glob(f"*.{self.share.mark}"):  # of a killed predecessor
+                left.unlink()
         # For people who wonder what the folder is: its name says it to programs.
         write_whole(self.partial / FACTS, json.dumps(self.plan.facts, indent=1), self.share.mark)
         for number in range(self.share.rank, len(self.ranges), self.share.world):
@@ -196,7 +211,11 @@ class _Writer:
 
     def _whole(self) -> set[int]:
         """Numbers of the shards that have their note."""
-        return {int(path.stem) for path in (self.partial / NOTES).glob("*.json")}
+        try:
+            names = os.listdir(self.partial / NOTES)  # noqa: PTH208 - iterdir is no quicker here
+        except FileNotFoundError:  # not begun, or published a moment ago
+            return set()
+        return {int(name.removesuffix(".json")) for name in names if name.endswith(".json")}
 
     def _rows_done(self) -> int:
         ranges = (self.ranges[number] for number in self._whole())
@@ -247,15 +266,14 @@ class _Writer:
         sync_folder(self.plan.folder.parent)
         self.report(self.plan.rows, self.plan.rows)
 
-    def _tidy(self, common: Path) -> None:
-        """Removes the hidden folder where it holds nothing to continue with."""
-        if self.plan.folder.is_dir():
-            shutil.rmtree(self.partial, ignore_errors=True)
-        elif not self._whole():
-            file = attempt(common, shared=False)
-            if file is not None:  # no other process writes in it
-                with file:
+    def _drop_if_empty(self, writers: Path) -> None:
+        """Removes the hidden folder where nobody writes and there is nothing to continue with."""
+        file = attempt(writers, shared=False)
+        if file is not None:
+            with file:
+                if not self._whole():
                     shutil.rmtree(self.partial, ignore_errors=True)
+                writers.unlink()
 
 
 def _manifest(plan: _Plan, notes: list[dict[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -228,5 +228,5 @@ def _forget(home: Path) -> None:
     """Removes hydra's folder of a command that never began, and what was made only to hold it."""
     shutil.rmtree(home, ignore_errors=True)
     for empty in (home.parent, home.parent.parent):
-        if empty.is_dir() and not any(empty.iterdir()):
+        with suppress(OSError):  # it holds something, or another process removed it
             empty.rmdir()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.metrics.pool import ordered_map
 from benchmarks.metrics.score import Scored, mean_score
 from crossflow.errors import InputError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
 EQUAL_PSNR = 80.0  # dB; BasicSR's calculate_psnr_pt gives the same to equal images
 LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966])  # of red, green, blue in 0..1
+SCORES = ("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y")
 SSIM_WINDOW = 11  # pixels; the smallest image that SSIM can score
 
 
@@ -61,34 +63,53 @@ def ssim(first: np.ndarray, second: np.ndarray) -> float:
 
 def image_scores(
     ids: Sequence[str],
-    predictions: Iterable[UInt8[np.ndarray, "h w 3"]],
-    truths: Iterable[UInt8[np.ndarray, "h w 3"]],
+    predictions: Sequence[UInt8[np.ndarray, "h w 3"]],
+    truths: Sequence[UInt8[np.ndarray, "h w 3"]],
     border: int = 0,
 ) -> Scored:
-    """`psnr_rgb`, `ssim_rgb`, `psnr_y`, `ssim_y`: means of per-image values, read one by one.
+    """`psnr_rgb`, `ssim_rgb`, `psnr_y`, `ssim_y`: means of per-image values, on all cores.
 
-    border: pixels cut from each side first. Papers on ImageNet score the full image; classic
-    super-resolution cuts as many pixels as its scale. Equal pairs count as 80 dB and are counted.
-    Raises InputError when sizes differ (nothing is resized) or an image is too small for SSIM.
+    Pictures are read where they are scored, few at a time; their order decides nothing but the
+    order of the items. border: pixels cut from each side first. Papers on ImageNet score the full
+    image; classic super-resolution cuts as many pixels as its scale. Equal pairs count as 80 dB and
+    are counted. Raises InputError when sizes differ (nothing is resized) or an image is too small
+    for SSIM, ValueError when there are not as many pictures as ids.
     """
-    columns: dict[str, list[float]] = {k: [] for k in ("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y")}
-    equal = {"rgb": 0, "y": 0}
-    for name, prediction, truth in zip(ids, predictions, truths, strict=True):
-        _check_pair(name, prediction, truth, border)
-        height, width = truth.shape[:2]
-        inner = np.s_[border : height - border, border : width - border]
-        first, second = prediction[inner], truth[inner]
-        for space, a, b in (("rgb", first, second), ("y", luma(first), luma(second))):
-            equal[space] += bool(np.array_equal(a, b))
-            columns[f"psnr_{space}"].append(psnr(a, b))
-            columns[f"ssim_{space}"].append(ssim(a, b))
-    if not columns["psnr_rgb"]:
+    counts = {"ids": len(ids), "predictions": len(predictions), "truths": len(truths)}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"{counts}: must be as many of each")
+    if not ids:
         raise InputError("no images to score: the list of items is empty")
+
+    def pair(row: int) -> dict[str, float]:
+        return _pair_scores(ids[row], predictions[row], truths[row], border)
+
+    rows = list(ordered_map(pair, range(len(ids))))
+    columns = {name: [row[name] for row in rows] for name in SCORES}
+    equal = {space: sum(row[f"equal_{space}"] for row in rows) for space in ("rgb", "y")}
     return Scored(
         scores={name: mean_score(column, "higher") for name, column in columns.items()},
         items={"id": list(ids), **columns},
-        counts={f"equal_images_{space}": count for space, count in equal.items()},
+        counts={f"equal_images_{space}": int(count) for space, count in equal.items()},
     )
+
+
+def _pair_scores(
+    name: str,
+    prediction: UInt8[np.ndarray, "h w 3"],
+    truth: UInt8[np.ndarray, "h w 3"],
+    border: int,
+) -> dict[str, float]:
+    """The scores of one pair, and whether it is equal, in RGB and on luma."""
+    _check_pair(name, prediction, truth, border)
+    height, width = truth.shape[:2]
+    inner = np.s_[border : height - border, border : width - border]
+    first, second = prediction[inner], truth[inner]
+    found: dict[str, float] = {}
+    for space, a, b in (("rgb", first, second), ("y", luma(first), luma(second))):
+        found[f"equal_{space}"] = float(np.array_equal(a, b))
+        found[f"psnr_{space}"], found[f"ssim_{space}"] = psnr(a, b), ssim(a, b)
+    return found
 
 
 def _check_pair(name: str, prediction: np.ndarray, truth: np.ndarray, border: int) -> None:

@@ -68,11 +68,14 @@ BATCH = 32  # rows encoded at once
 class CaptionTruth(CaptionFiles):
     """All captions of the images of a split. ids: of the images. cleaned: captions so changed."""
 
-    def __init__(self, split: str, photos: Sequence[Photo], size: int, cleaned: int = 0) -> None:
+    def __init__(
+        self, split: str, photos: Sequence[Photo], config: Config, cleaned: int = 0
+    ) -> None:
         self.split, self.photos, self.cleaned = split, list(photos), cleaned
         self.ids: Sequence[str] = [str(photo.id) for photo in photos]
         self.references = {str(p.id): [c.text for c in p.captions] for p in photos}
-        self.pictures = Pictures(self.photos, size, squashed)
+        self.pictures = Pictures(self.photos, checked_size(config), squashed)
+        self.spice, self.cache = config.weights.spice, Path(config.work) / "spice"
 
     def key(self) -> dict[str, Any]:
         return {
@@ -85,7 +88,9 @@ class CaptionTruth(CaptionFiles):
 
     def score(self, predictions: Sequence[str]) -> Scored:
         spoken = dict(zip(self.ids, predictions, strict=True))
-        scored = metric.caption_scores(spoken, self.references)
+        scored = metric.caption_scores(
+            spoken, self.references, spice_jars=self.spice, spice_cache=self.cache
+        )
         scored.items["caption"] = list(predictions)
         if self.cleaned:
             scored.counts["captions_cleaned"] = self.cleaned
@@ -99,7 +104,7 @@ class CaptionCoco:
     """See the file's docstring."""
 
     version = 1
-    uses: tuple[str, ...] = (*splits.USES, "weights.autoencoder")
+    uses: tuple[str, ...] = (*splits.USES, "weights.autoencoder", "weights.spice")
 
     def primary(self, items: int) -> str:
         return "cider"
@@ -160,7 +165,7 @@ class CaptionCoco:
             validation=store("validation", held, train.statistics),
             test=store("test", truth.photos, train.statistics),
             truth=truth,
-            validation_truth=CaptionTruth("validation", held, space.size),
+            validation_truth=CaptionTruth("validation", held, config),
             decode=partial(_speak, codec, words),
             floor=lambda: [_most_frequent(chosen)] * len(truth.ids),
             frozen=frozen,
@@ -173,7 +178,7 @@ class CaptionCoco:
 
 def _truth(split: Split, config: Config) -> CaptionTruth:
     photos = spread(split.photos, config.task.limit)
-    return CaptionTruth(split.name, photos, checked_size(config), split.cleaned)
+    return CaptionTruth(split.name, photos, config, split.cleaned)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def _diffusers(folder: Path, device: str) -> ImageCodec:
         return (mean - rows_shift) * rows_scale
 
     def to_picture(latents: Tensor) -> Tensor:
-        return network.decode(latents / rows_scale + rows_shift).sample  # type: ignore[no-any-return]
+        return network.decode(latents / rows_scale + rows_shift).sample
 
     return _measured(to_latent, to_picture, device, facts, files)
 
@@ -193,10 +193,10 @@ def _taesd(encoder_file: Path, decoder_file: Path, device: str) -> ImageCodec:
     facts: dict[str, object] = {"class": "TAESD", "scale": 1.0, "shift": 0.0}
 
     def to_latent(pictures: Tensor) -> Tensor:
-        return encode((pictures + 1) / 2)  # type: ignore[no-any-return]
+        return encode((pictures + 1) / 2)
 
     def to_picture(latents: Tensor) -> Tensor:
-        return decode(latents) * 2 - 1  # type: ignore[no-any-return]
+        return decode(latents) * 2 - 1
 
     return _measured(to_latent, to_picture, device, facts, [encoder_file, decoder_file])
 

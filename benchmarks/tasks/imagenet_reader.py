@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from benchmarks.tasks.images import (
     shrink,
     spread,
 )
+from benchmarks.tasks.tar_member import Member
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,10 +30,13 @@ PUBLISHED = "ILSVRC 2012 is published at https://image-net.org/download-images.p
 
 @dataclass(frozen=True)
 class Photo:
-    """One file. id: its path below the split's folder without suffix; names the prediction."""
+    """One file. id: its path below the split's folder (in a tar: its key) without suffix.
+
+    It names the prediction.
+    """
 
     id: str
-    path: Path
+    path: Path | Member
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,16 @@ def photos(root: Path, split: str, size: int, limit: int | None = None) -> Photo
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
-            raise InputError(f"{path} and {found[name].path.name} would share one prediction name")
+            raise InputError(f"{path} and {found[name].path} would share one prediction name")
         found[name] = Photo(name, path)
     if not found:
         raise InputError(f"{wanted}, none was found; {PUBLISHED}")
-    chosen = spread(list(found.values()), limit)
+    return large_enough(list(found.values()), size, limit, folder)
+
+
+def large_enough(found: Sequence[Photo], size: int, limit: int | None, folder: Path) -> Photos:
+    """`limit` evenly spaced photographs, without those whose short side is below `size`."""
+    chosen = spread(found, limit)
     kept = [photo for photo in chosen if min(image_size(photo.path)) >= size]
     if not kept:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from benchmarks.tasks.tar_member import Member
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,21 +19,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PHOTO_MODES = ("RGB", "L", "CMYK")  # ImageNet has some grey and some CMYK files
+HEADER = 2**16  # bytes of a file in a tar that are read for its size
 LR_FILTER = "bicubic_pil"  # names the degradation in records: antialiased, 8 bit
 _BICUBIC = Image.Resampling.BICUBIC  # Pillow widens the kernel when it shrinks: it antialiases
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path | Member) -> Image.Image:
     """An image whose header was read; raises InputError naming the file when there is none."""
     try:
-        return Image.open(path)
+        return Image.open(path if isinstance(path, Path) else io.BytesIO(path.read_bytes()))
     except FileNotFoundError:
         raise InputError(f"{path}: no such image") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not an image that can be read ({error})") from None
 
 
-def decode(image: Image.Image, path: Path) -> None:
+def decode(image: Image.Image, path: Path | Member) -> None:
     """Reads all pixels; a truncated or damaged file raises InputError instead of grey rows."""
     try:
         image.load()
@@ -40,7 +43,7 @@ def decode(image: Image.Image, path: Path) -> None:
 
 
 def read_rgb(
-    path: Path, modes: Sequence[str] = ("RGB",), least: int = 1
+    path: Path | Member, modes: Sequence[str] = ("RGB",), least: int = 1
 ) -> UInt8[np.ndarray, "h w 3"]:
     """An 8-bit RGB picture. EXIF orientation is ignored, as the field's loaders do.
 
@@ -58,8 +61,14 @@ def read_rgb(
         return np.array(image.convert("RGB"))
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path | Member) -> tuple[int, int]:
     """(width, height) from the header alone."""
+    if isinstance(path, Member):
+        try:
+            with Image.open(io.BytesIO(path.head(HEADER))) as image:
+                return image.size
+        except (OSError, SyntaxError, ValueError):
+            pass  # a longer header, or no image: the whole file tells
     with open_image(path) as image:
         return image.size
 

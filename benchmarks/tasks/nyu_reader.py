@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from benchmarks.tasks.depth_protocol import (
-    DepthFrame,
-    check_frames,
-    read_depth_png,
-    read_list,
-)
-from benchmarks.tasks.images import read_rgb
+from benchmarks.tasks.depth_protocol import DepthFrame, check_frames, read_list
 from crossflow.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Float, UInt8
 
 # split -> (list file, folder of its paths), both below the root
 SPLITS = {
@@ -52,23 +41,3 @@ def frames(root: Path, split: str, list_file: Path | None = None) -> list[DepthF
     found = read_list(path, folder)
     check_frames(found, PUBLISHED)
     return found
-
-
-def load(
-    frame: DepthFrame,
-) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
-    """Image (uint8) and depth (float32 metres, 0 = unknown), at the size of the files."""
-    image, depth = read_rgb(frame.image), load_depth(frame)
-    if image.shape[:2] != depth.shape:
-        raise InputError(
-            f"{frame.image} and {frame.depth} differ in size: "
-            f"{image.shape[1]} x {image.shape[0]} and {depth.shape[1]} x {depth.shape[0]} pixels"
-        )
-    return image, depth
-
-
-def load_depth(frame: DepthFrame) -> Float[np.ndarray, "h w"]:
-    """The ground truth alone, float32 metres."""
-    if frame.depth is None:
-        raise InputError(f"{frame.id}: the list gives no depth map for this frame")
-    return read_depth_png(frame.depth)

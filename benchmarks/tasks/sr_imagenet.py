@@ -1,86 +1,83 @@
 """Super-resolution on ImageNet (ILSVRC folders), 64 -> 256 pixels by default.
 
-`task.root` holds {train,val}/<wnid>/*.JPEG (image-net.org). Photographs whose short side is below
+`task.root` holds {train,val}/<wnid>/*.JPEG (image-net.org), or with `task.layout=webdataset`
+{train,val}/*.tar (see `webdataset_reader`). Photographs whose short side is below
 `task.size` are left out and counted; the rest is cropped to the centre square and reduced to
 `task.size`; the low-resolution picture is `task.scale` times smaller, bicubic with antialias. The
-source is that picture enlarged again, taken as it is; the flow runs in pixel space. FID and KID
-compare with the val photographs themselves. Validation is cut from the training split by image.
+source is that picture enlarged again, taken as it is.
+
+The flow runs in pixel space, or with `weights.autoencoder` from the latent of the enlarged picture
+to that of the photograph (the paper's way). PSNR and SSIM are of whole pictures, RGB and Y
+(`task.border` cuts some pixels first); LPIPS needs `weights.lpips`; FID, KID, IS, precision and
+recall need `weights.inception` and compare with the val photographs themselves. Validation is cut
+from the training split by image. Predictions: `<wnid>/<name>.png`, 8-bit RGB of `task.size`.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks import device
-from benchmarks.metrics import distribution
-from benchmarks.metrics import images as metric
+from benchmarks.metrics import distribution, inception, lpips
 from benchmarks.tasks import imagenet_reader as reader
-from benchmarks.tasks.encoded import Batches, open_store
+from benchmarks.tasks import sr_pairs, webdataset_reader
+from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.images import LR_FILTER, enlarge
-from benchmarks.tasks.task import Prepared, Report, digest, require_root
+from benchmarks.tasks.sr_pairs import Pictures, Row
+from benchmarks.tasks.task import Prepared, Report, choose, digest, require_root
 from benchmarks.tasks.validation import cut
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from benchmarks.conf.schema import Config
     from benchmarks.metrics.score import Scored
     from benchmarks.pictures import Cell
-    from crossflow.problem import Problem
     from crossflow.store import Store
 
 DEFAULTS = {"split": "val", "size": 256, "scale": 4}
-TOKENS = 16  # patches a side: the backbone's cost does not depend on the size of the pictures
-
-
-class Pictures(Sequence[np.ndarray]):
-    """Targets (truth) or enlarged low-resolution pictures of photographs, read when asked for."""
-
-    def __init__(self, photos: Sequence[reader.Photo], size: int, scale: int, low: bool) -> None:
-        self.photos, self.size, self.scale, self.low = photos, size, scale, low
-
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        small, target = reader.load(self.photos[index], self.size, self.scale)
-        return enlarge(small, self.scale) if self.low else target
+LAYOUTS = {"folders": "<wnid>/*.JPEG", "webdataset": "*.tar"}
+PROTOCOLS = {**sr_pairs.PROTOCOLS, "distribution": distribution.PROTOCOL}
 
 
 class ImagenetTruth:
     """Photographs of a split, cropped and reduced to `size`."""
 
-    def __init__(
-        self, photos: Sequence[reader.Photo], split: str, size: int, scale: int, config: Config
-    ) -> None:
-        self.photos, self.split, self.size, self.scale = list(photos), split, size, scale
+    def __init__(self, photos: Sequence[reader.Photo], split: str, config: Config) -> None:
+        self.photos, self.split, self.config = list(photos), split, config
+        self.size, self.scale = _sizes(config)
+        self.border = config.task.border or 0
         self.ids: Sequence[str] = [photo.id for photo in photos]
-        self.pictures = Pictures(self.photos, size, scale, low=False)
-        self.enlarged = Pictures(self.photos, size, scale, low=True)
-        self.device, self.download = device.resolve(config.device), config.download
-        self.weights = config.weights.inception
+        self.pictures = Pictures(lambda index: self._pair(index)[1], len(self.photos))
+        self.enlarged = Pictures(lambda index: self._pair(index)[0], len(self.photos))
 
-    def key(self) -> dict[str, Any]:
+    def _pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return _load(self.photos[index], self.size, self.scale)
+
+    @cached_property
+    def _key(self) -> dict[str, Any]:
         files = (photo.path.read_bytes() for photo in self.photos)
         return {
             "split": self.split,
             "items": digest("\n".join(self.ids)),
             "truth": digest(*files),
-            "protocols": {"images": metric.PROTOCOL, "distribution": distribution.PROTOCOL},
-            "options": {"size": self.size, "scale": self.scale, "low_resolution": LR_FILTER},
+            "protocols": PROTOCOLS,
+            "options": {
+                "size": self.size,
+                "scale": self.scale,
+                "low_resolution": LR_FILTER,
+                "border": self.border,
+            },
         }
+
+    def key(self) -> dict[str, Any]:
+        return dict(self._key)
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
         from benchmarks.predictions import ImagePredictions
@@ -96,19 +93,23 @@ class ImagenetTruth:
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
         from benchmarks.metrics.score import merge
 
-        pairs = metric.image_scores(self.ids, predictions, self.pictures)
+        pairs = sr_pairs.pair_scores(self.ids, predictions, self.pictures, self.border, self.config)
         return merge([pairs, self._distances(predictions)])
 
     def _distances(self, predictions: Sequence[np.ndarray]) -> Scored:
         """By Inception; unavailable with the reason where its weights are not."""
-        from benchmarks.metrics.inception import inception_scores
+        import PIL
 
-        return inception_scores(
+        # What decides the reference pixels: files, sizes, and the program that decodes JPEG.
+        content = {name: self._key[name] for name in ("items", "truth", "options")}
+        return inception.inception_scores(
             predictions,
             self.pictures,
-            weights=self.weights,
-            download=self.download,
-            device=self.device,
+            weights=self.config.weights.inception,
+            download=self.config.download,
+            device=device.resolve(self.config.device),
+            cache=Path(self.config.work) / "features",
+            cache_key=digest(json.dumps(content, sort_keys=True), PIL.__version__),
         )
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
@@ -122,51 +123,44 @@ class SuperResolutionImagenet:
     """See the file's docstring."""
 
     version = 1
-    uses: tuple[str, ...] = ("task.root", "task.scale", "weights.inception")
+    uses: tuple[str, ...] = (
+        *("task.root", "task.layout", "task.scale", "task.border"),
+        *("weights.autoencoder", "weights.inception", "weights.lpips"),
+    )
 
     def primary(self, items: int) -> str:
         """KID below 10,000 items: FID is biased by the number of samples."""
         return distribution.metric_name("fid" if items >= 10_000 else "kid", items)
 
-    def problem(self, size: int) -> Problem:
-        """3 x size x size pixels to pixels."""
-        from crossflow.problem import MapShape, Problem
-
-        shape = MapShape(3, size, size)
-        return Problem(
-            source=shape,
-            target=shape,
-            patch=max(2, size // TOKENS),
-            encoder="identity",
-            charge=None,
-            null_rate=0.0,
-        )
-
     def truth(self, config: Config, report: Report) -> ImagenetTruth:
-        size, scale = _sizes(config)
-        task = config.task
-        found = reader.photos(_root(config), str(task.split), size, task.limit)
+        size, _ = _sizes(config)
+        task, weights = config.task, config.weights
+        lpips.find_trunk(weights.lpips)
+        inception.find_inception(weights.inception, config.download)
+        found = _photos(config, str(task.split), size, task.limit)
         if found.too_small:
             report(
                 f"{found.too_small} {task.split} photographs left out, smaller than {size}", 1, 1
             )
-        return ImagenetTruth(found.photos, str(task.split), size, scale, config)
+        return ImagenetTruth(found.photos, str(task.split), config)
 
     def prepare(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
         size, scale = _sizes(config)
-        truth, problem, task = self.truth(config, report), self.problem(size), config.task
+        truth, task = self.truth(config, report), config.task
         if task.split == "train":
             raise InputError("task.split=train: scored items must not be trained on; use val")
-        photos = reader.photos(_root(config), "train", size).photos
+        photos = _photos(config, "train", size).photos
         chosen, held_out = cut(photos, lambda p: p.id, task.train_limit, task.validation_limit)
+        space = sr_pairs.space(config)
+        problem = space.problem(size)
 
         def store(part: str, some: Sequence[reader.Photo], statistics: Any = None) -> Store:
             facts = {"task": "sr_imagenet", "version": self.version, "size": size, "scale": scale}
-            facts |= {"part": part, "low_resolution": LR_FILTER}
+            facts |= {"part": part, "low_resolution": LR_FILTER, **space.frozen}
             facts |= {"data": _data_digest(some), "train": _data_digest(chosen)}
             folder = Path(config.work) / "stores" / f"sr_imagenet-{part}"
-            batches = _batches(some, size, scale)
+            batches = space.batches(_rows(some, size, scale))
             return open_store(folder, problem, facts, len(some), batches, statistics, report)
 
         train = store("train", chosen)
@@ -176,54 +170,48 @@ class SuperResolutionImagenet:
             validation=store("validation", held_out, train.statistics),
             test=store("test", truth.photos, train.statistics),
             truth=truth,
-            validation_truth=ImagenetTruth(held_out, "validation", size, scale, config),
-            decode=_decode,
+            validation_truth=ImagenetTruth(held_out, "validation", config),
+            decode=space.decode,
             floor=lambda: truth.enlarged,
-            frozen={},
+            frozen=space.frozen,
             seconds={"stores": time.perf_counter() - started},
         )
 
 
-def _root(config: Config) -> Path:
-    return require_root(config, "{train,val}/<wnid>/*.JPEG", reader.PUBLISHED)
+def _photos(config: Config, split: str, size: int, limit: int | None = None) -> reader.Photos:
+    """Photographs of a split in the layout that `task.layout` names."""
+    layout = choose("task.layout", config.task.layout or "folders", list(LAYOUTS))
+    root = require_root(config, f"{{train,val}}/{LAYOUTS[layout]}", reader.PUBLISHED)
+    if layout == "webdataset":
+        return webdataset_reader.photos(root, split, size, limit)
+    return reader.photos(root, split, size, limit)
 
 
 def _sizes(config: Config) -> tuple[int, int]:
-    """(size, scale), checked: the size in whole patches, the scale a divisor."""
-    size, scale = config.task.size, config.task.scale
-    if size is None or size % TOKENS or size < 2 * TOKENS:
-        raise InputError(f"task.size={size}: must be a multiple of {TOKENS}, at least {2 * TOKENS}")
-    if scale is None or scale < 2 or size % scale:
-        raise InputError(f"task.scale={scale}: must divide task.size={size} and be at least 2")
+    """(size, scale), checked: the scale a divisor."""
+    size, scale = sr_pairs.side_and_scale(config)
+    if size % scale:
+        raise InputError(f"task.scale={scale}: must divide task.size={size}")
     return size, scale
+
+
+def _load(photo: reader.Photo, size: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """The enlarged low-resolution picture and the true one."""
+    small, target = reader.load(photo, size, scale)
+    return enlarge(small, scale), target
+
+
+def _rows(photos: Sequence[reader.Photo], size: int, scale: int) -> list[Row]:
+    return [
+        Row(photo.id, number, partial(_load, photo, size, scale))
+        for number, photo in enumerate(photos, start=1)
+    ]
 
 
 def _data_digest(photos: Sequence[reader.Photo]) -> str:
     """Names, sizes and times of the files: reading 1.28 million to see a change takes too long."""
     stats = ((photo.id, photo.path.stat()) for photo in photos)
     return digest("\n".join(f"{name} {s.st_size} {s.st_mtime_ns}" for name, s in stats))
-
-
-def _batches(photos: Sequence[reader.Photo], size: int, scale: int) -> Batches:
-    """Rows of a store: enlarged low-resolution pictures and targets, uint8."""
-
-    def batches(start: int, stop: int) -> Iterator[dict[str, Any]]:
-        for row in range(start, stop):
-            small, target = reader.load(photos[row], size, scale)
-            yield {
-                "target": target.transpose(2, 0, 1)[None],
-                "source": enlarge(small, scale).transpose(2, 0, 1)[None],
-                "groups": [row + 1],
-                "ids": [photos[row].id],
-            }
-
-    return batches
-
-
-def _decode(target: Tensor) -> list[np.ndarray]:
-    """Pixels 0..255, rounded to 8 bits."""
-    pictures = target.clamp(0, 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    return list(np.ascontiguousarray(pictures))
 
 
 TASK = SuperResolutionImagenet()

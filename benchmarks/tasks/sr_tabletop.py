@@ -78,7 +78,7 @@ class SuperResolutionTruth:
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
         from benchmarks.metrics.score import merge
 
-        truths = self._pictures.transpose(0, 2, 3, 1)
+        truths = list(self._pictures.transpose(0, 2, 3, 1))
         pairs = metric.image_scores(self.ids, predictions, truths)
         return merge([pairs, set_distances(predictions, self._pictures, self.split.device)])
 

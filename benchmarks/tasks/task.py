@@ -64,6 +64,8 @@ class Prepared:
     their truths, in order. decode: targets in the store's units (b, C, H, W) to predictions.
     floor: predictions for the test items by what has seen no source. frozen: codecs shared by all
     arms, not charged, with digest and cost. seconds: what preparing took, by stage (volatile).
+    mirror: None, or exchanges left and right of maps, source and target alike: predictions are then
+    means of two, the second the mirrored one of the mirrored source (`task.flip_test`).
     unscored: why the primary score cannot be computed (weights missing), None where it can.
     """
 
@@ -77,6 +79,7 @@ class Prepared:
     floor: Callable[[], Any]
     frozen: dict[str, Any]
     seconds: dict[str, float] = field(default_factory=dict)
+    mirror: Callable[[Tensor], Tensor] | None = None
     unscored: str | None = None
 
 

@@ -264,6 +264,15 @@ def test_rows_outside_are_refused(tmp_path):
             store.pairs([0, row])
 
 
+def test_few_maps_are_open_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("crossflow.store.most_maps", lambda: 2)
+    store = write(tmp_path / "store", shard_rows=3)
+    rows = RNG.permutation(25)
+    assert (store.read("source", rows, [0] * 25) == SOURCE[rows]).all()
+    assert (store.read("target", rows, [0] * 25) == TARGET[rows]).all()
+    assert len(store._maps) == 2
+
+
 def test_each_process_maps_the_files_itself(tmp_path, monkeypatch):
     store = write(tmp_path / "store")
     expected = store.pairs([1, 20]).target

@@ -1,5 +1,7 @@
 """Depth errors against numbers of cleinc/bts, pytorch/bts_main.py:144-165 and 275-309."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -40,14 +42,12 @@ def test_four_pixels():
     check(found, wanted, 1e-9)
 
 
-def test_silog_is_not_that_of_depth_anything():
+def test_silog_of_depth_anything():
     """metric_depth/util/metric.py:4 of Depth-Anything-V2: half the squared mean, not x 100."""
-    d, p = np.array([1.0, 2, 4, 8]), np.array([1.1, 1.5, 5, 8])
-    e = np.log(p) - np.log(d)
-    theirs = np.sqrt(np.mean(e**2) - 0.5 * np.mean(e) ** 2)
-    assert theirs == pytest.approx(0.188095512842, rel=1e-9)
-    ours = scores(d, p)["silog"] / 100
-    assert ours**2 == pytest.approx(theirs**2 - 0.5 * np.mean(e) ** 2, rel=1e-9)
+    found = scores(np.array([1.0, 2, 4, 8]), np.array([1.1, 1.5, 5, 8]))
+    check(found, {"silog_dav2": 0.188095512842, "silog": 18.8016838297}, 1e-9)
+    scale = scores(np.array([1.0, 2, 4, 8]), 1.1 * np.array([1.0, 2, 4, 8]))
+    assert scale["silog_dav2"] == pytest.approx(np.log(1.1) / 2**0.5), "it sees a scale, SILog not"
 
 
 def test_delta_is_strict():
@@ -72,7 +72,9 @@ def test_random_map():
         1,
         1,
     )
-    check(scores(truth, prediction), wanted, 1e-9)
+    found = scores(truth, prediction)
+    check(found, wanted, 1e-9)
+    check(found, {"silog_dav2": 0.0939198855816, "i_rmse": 0.0334262889544}, 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_random_map():
 def test_nyu_range_clamp_and_crop(crop, pixels, wanted):
     """bts_main.py:275-297 in float32, hence 1e-6; nan, inf and negative values are clamped."""
     truth, prediction = nyu_case()
-    protocol = nyu_protocol("bts") if crop else DepthProtocol(1e-3, 10.0, None, "bts")
+    protocol = nyu_protocol("bts") if crop else DepthProtocol(1e-3, 10.0, nonfinite="bts")
     found = depth_scores(["x"], [prediction], [truth], protocol)
     assert found.items["valid_pixels"] == [pixels]
     check({name: score.value for name, score in found.scores.items()}, wanted, 1e-6)
@@ -150,22 +152,54 @@ def test_variance_below_zero_is_counted():
     assert found.scores["silog"].value == pytest.approx(0.0, abs=1e-4)
 
 
-def test_median_scaling():
-    """nianticlabs/monodepth2, evaluate_depth.py: the ratio before the clamp."""
-    r = np.random.RandomState(3)
-    truth = r.uniform(1, 10, (5, 7))
-    prediction = (truth - 2) / 3 + 0.05 * r.randn(5, 7)
-    truth[0, :3] = 0  # masked
-    found = scores(truth, prediction, DepthProtocol(1e-3, 10.0, None, "bts"))
-    assert found["absrel_median"] == pytest.approx(0.2738031312, rel=1e-9)
+def many_maps():
+    r = np.random.RandomState(5)
+    truths = r.uniform(0, 12, (9, 200, 240)).astype(np.float32)
+    truths[4] = 0
+    predictions = (truths * r.uniform(0.5, 2, (9, 1, 1)) + r.uniform(0, 1, truths.shape)).astype(
+        "f4"
+    )
+    return [f"scene/{i}" for i in range(9)], predictions, truths
 
 
-def test_a_scaled_prediction_is_perfect_after_median_scaling():
-    truth = np.random.RandomState(0).uniform(1, 9, (4, 5))
-    found = scores(truth, truth * 0.3)
-    assert found["absrel"] == pytest.approx(0.7)
-    assert found["absrel_median"] == pytest.approx(0.0, abs=1e-12)
-    assert np.isfinite(scores(truth, np.zeros((4, 5)))["absrel_median"])
+def test_any_number_of_workers_gives_the_same_scores():
+    """Bit for bit, items in their order, special cases counted alike."""
+    alone, two, five, default = (
+        depth_scores(*many_maps(), nyu_protocol(), workers=workers) for workers in (1, 2, 5, None)
+    )
+    assert alone.items["absrel"][4] is None
+    for other in (two, five, default):
+        assert other == alone
+
+
+def test_maps_are_read_by_the_workers_and_not_all_at_once():
+    ids, predictions, truths = many_maps()
+    threads, held = set(), []
+
+    class OnDemand(list):
+        def __getitem__(self, index):
+            threads.add(threading.current_thread().name)
+            held.append(index)
+            return super().__getitem__(index)
+
+    found = depth_scores(ids, OnDemand(predictions), truths, nyu_protocol(), workers=3)
+    assert found.items["id"] == ids
+    assert sorted(held) == list(range(9))
+    assert threading.current_thread().name not in threads
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_the_first_bad_item_is_named_whoever_meets_it(workers):
+    ids, predictions, truths = many_maps()
+    predictions[2, 0, 0] = predictions[3, 0, 0] = -1
+    with pytest.raises(InputError, match="scene/2: 1 of"):
+        depth_scores(ids, predictions, truths, nyu_protocol(), workers=workers)
+
+
+def test_numbers_of_items_must_agree():
+    ids, predictions, truths = many_maps()
+    with pytest.raises(ValueError, match="9 ids, 8 predictions"):
+        depth_scores(ids, predictions[:8], truths, nyu_protocol())
 
 
 def test_object_pixels():
@@ -214,6 +248,6 @@ def test_wrong_size_type_and_protocol_are_refused():
     with pytest.raises(InputError, match="int64, not float32"):
         depth_scores(["x"], [truth.astype(np.int64)], [truth], WIDE)
     with pytest.raises(InputError, match=r"task\.nonfinite=ignore"):
-        DepthProtocol(1.0, 2.0, None, "ignore")
+        DepthProtocol(1.0, 2.0, nonfinite="ignore")
     with pytest.raises(InputError, match="low < high"):
         DepthProtocol(2.0, 1.0)

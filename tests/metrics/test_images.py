@@ -58,6 +58,21 @@ def test_equal_images_count_as_80_db_and_are_counted():
     assert found.scores["psnr_rgb"].n == 2
 
 
+def test_cores_and_order_change_nothing(monkeypatch):
+    """One pair after the other gives the same bits, and rows stay with their ids."""
+    from benchmarks.metrics import pool
+
+    pictures = [np.roll(SECOND, shift, axis=1) for shift in range(7)]
+    ids, truths = [str(i) for i in range(7)], [FIRST] * 7
+    monkeypatch.setattr(pool, "available_cores", lambda: 3)
+    found = image_scores(ids, pictures, truths)
+    monkeypatch.setattr(pool, "available_cores", lambda: 1)
+    assert found == image_scores(ids, pictures, truths)
+    backwards = image_scores(ids[::-1], pictures[::-1], truths)
+    assert backwards.items["ssim_y"][::-1] == found.items["ssim_y"]
+    assert found.items["psnr_y"][3] == scores(pictures[3], FIRST)["psnr_y"]
+
+
 def test_luma_is_studio_swing():
     ends = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 0, 255]]], np.uint8)
     assert luma(ends)[0] == pytest.approx([16, 235, 81.481, 40.966], abs=1e-4)
@@ -72,7 +87,7 @@ def test_bad_pairs_are_named():
         image_scores(["x"], [FIRST / 255], [FIRST])
     with pytest.raises(InputError, match="empty"):
         image_scores([], [], [])
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="as many"):
         image_scores(["x", "y"], [FIRST], [FIRST])
 
 
@@ -83,8 +98,8 @@ def test_bicubic_gives_the_known_numbers(bench_data, name):
     data_set, scale = name.split("_x")
     folder = bench_data / "sr" / data_set / f"x{scale}"
     files = sorted(path.name for path in (folder / "HR").iterdir())
-    truths = (read_rgb(folder / "HR" / file) for file in files)
-    predictions = (enlarge(read_rgb(folder / "LR" / file), int(scale)) for file in files)
+    truths = [read_rgb(folder / "HR" / file) for file in files]
+    predictions = [enlarge(read_rgb(folder / "LR" / file), int(scale)) for file in files]
     found = image_scores(files, predictions, truths, border=int(scale)).scores
     known = expected["bicubic_pillow"][name]
     assert found["psnr_y"].n == known["images"]

@@ -5,7 +5,13 @@ import pytest
 from PIL import Image
 
 from benchmarks.tasks import nyu_reader
-from benchmarks.tasks.depth_protocol import read_depth_png, read_list, write_depth_png
+from benchmarks.tasks.depth_protocol import (
+    load,
+    load_depth,
+    read_depth_png,
+    read_list,
+    write_depth_png,
+)
 from crossflow.errors import InputError
 
 
@@ -32,7 +38,7 @@ def test_frames_of_both_splits(tmp_path):
         assert [frame.id for frame in frames] == ["bath_room/rgb_1", "kitchen/rgb_2"]
         assert [frame.group for frame in frames] == ["bath_room", "kitchen"]
         assert frames[0].focal == 518.8579
-        image, depth = nyu_reader.load(frames[1])
+        image, depth = load(frames[1])
         assert (image.shape, image.dtype) == ((6, 8, 3), np.uint8)
         assert (depth.shape, depth.dtype) == ((6, 8), np.float32)
         assert np.all(depth == 2.5)
@@ -85,7 +91,7 @@ def test_fields_of_a_list(tmp_path):
     assert (second.id, second.group, second.focal) == ("c", "", None)
     assert (second.image, second.depth) == (tmp_path / "c.jpg", tmp_path / "d.png")
     with pytest.raises(InputError, match=r"a/b/1\.x: the list gives no depth"):
-        nyu_reader.load_depth(first)
+        load_depth(first)
 
 
 def test_depth_coding_truncates(tmp_path):
@@ -106,7 +112,7 @@ def test_eight_bit_depth_is_refused(tmp_path):
     Image.fromarray(np.full((6, 8), 40, np.uint8)).save(path)
     frame = nyu_reader.frames(tmp_path, "test")[1]
     with pytest.raises(InputError, match=r"sync_depth_2\.png: image mode L, .*16-bit"):
-        nyu_reader.load(frame)
+        load(frame)
 
 
 def test_image_and_depth_must_have_one_size(tmp_path):
@@ -114,7 +120,7 @@ def test_image_and_depth_must_have_one_size(tmp_path):
     path = tmp_path / "official_splits/test/kitchen/rgb_2.jpg"
     Image.fromarray(np.zeros((6, 9, 3), np.uint8)).save(path)
     with pytest.raises(InputError, match=r"differ in size: 9 x 6 and 8 x 6"):
-        nyu_reader.load(nyu_reader.frames(tmp_path, "test")[1])
+        load(nyu_reader.frames(tmp_path, "test")[1])
 
 
 def test_real_files(bench_data):
@@ -123,7 +129,7 @@ def test_real_files(bench_data):
     assert (len(train), len(test)) == (24, 16)
     assert test[0].id == "bathroom/rgb_00045"
     assert not {frame.group for frame in train} & {frame.group for frame in test}
-    image, depth = nyu_reader.load(test[0])
+    image, depth = load(test[0])
     assert image.shape == (480, 640, 3)
     assert depth.shape == (480, 640)
     assert 0.5 < depth[depth > 0].min() < depth.max() < 10

@@ -17,7 +17,7 @@ from benchmarks.predictions import (
     write_image,
 )
 from benchmarks.tasks import nyu_reader
-from benchmarks.tasks.depth_protocol import nyu_protocol, write_depth_png
+from benchmarks.tasks.depth_protocol import load_depth, nyu_protocol, write_depth_png
 from benchmarks.tasks.images import image_size
 from crossflow.errors import InputError
 
@@ -133,7 +133,7 @@ def test_depth_of_another_program_on_real_frames(bench_data, tmp_path):
     frames = nyu_reader.frames(bench_data / "roots/nyu", "test")[:4]
     ids = [frame.id for frame in frames]
     for number, frame in enumerate(frames):
-        depth = nyu_reader.load_depth(frame) * np.float32(1.1)
+        depth = load_depth(frame) * np.float32(1.1)
         if number % 2:
             write_depth(tmp_path, frame.id, depth)
         else:
@@ -141,7 +141,7 @@ def test_depth_of_another_program_on_real_frames(bench_data, tmp_path):
             write_depth_png(tmp_path / f"{frame.id}.png", depth)
     shapes = [image_size(frame.depth)[::-1] for frame in frames]
     found = DepthPredictions(tmp_path, ids, shapes, scale=1000.0)
-    truths = (nyu_reader.load_depth(frame) for frame in frames)
+    truths = [load_depth(frame) for frame in frames]
     scored = depth_scores(ids, found, truths, nyu_protocol())
     assert scored.scores["absrel"].value == pytest.approx(0.1, abs=2e-3)
     assert scored.scores["delta1"].value == 1

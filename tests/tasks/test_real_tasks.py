@@ -1,11 +1,14 @@
 """The tasks on real files, from the list file to the record: train, sample, score, score again."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from benchmarks import evaluate, records, run
 from benchmarks.conf import command
-from benchmarks.metrics import distribution
+from benchmarks.tasks.sr_pairs import Space
+from crossflow.errors import InputError
 
 TINY = ["training.batch=8", "sampling.steps=1", "sampling.solver=euler", "budget.samples=16"]
 
@@ -39,19 +42,73 @@ def test_nyu(bench_data, tmp_path):
     assert again.score_key == found["crossflow"].score_key
 
 
+@pytest.fixture
+def no_inception(tmp_path, monkeypatch):
+    """torch's hub folder is empty, so that Inception is not found on any machine."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+
+
+@pytest.mark.usefixtures("no_inception")
 @pytest.mark.parametrize("folder", ["roots/imagenet", "imagenet/tiny64"])
-def test_imagenet(bench_data, tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(distribution, "missing_weights", lambda *_: "no weights here")
+def test_imagenet(bench_data, tmp_path, folder):
     data = ["task=sr_imagenet", f"task.root={bench_data / folder}", "task.size=64", "task.limit=5"]
     found = match(tmp_path, *data, "task.train_limit=16", "methods=crossflow+flow_matching")
     assert found["oracle"].scores["psnr_rgb"].value == 80
     assert 15 < found["floor"].scores["psnr_y"].value < 40
-    assert found["crossflow"].unavailable["kid@5"] == "no weights here"
+    for name, reason in (("kid@5", "weights.inception"), ("lpips_alex", "weights.lpips")):
+        assert reason in found["crossflow"].unavailable[name]
     # The source is the enlarged picture itself: after two steps still close to bicubic.
     floor, ours = (found[name].scores["psnr_y"].value for name in ("floor", "crossflow"))
     assert np.isclose(floor, ours, atol=3)
     again = score_again(tmp_path, found["crossflow"], *data)
     assert again.scores == found["crossflow"].scores
+    assert again.score_key == found["crossflow"].score_key
+
+
+@pytest.mark.usefixtures("no_inception")
+def test_imagenet_in_latents(bench_data, tmp_path):
+    """The oracle is the truth through the autoencoder, the floor bicubic in pixels as before."""
+    weights = [f"weights.autoencoder={bench_data / 'weights/taef2'}"]
+    weights += [f"weights.lpips={bench_data / 'weights/lpips'}"]
+    data = ["task=sr_imagenet", f"task.root={bench_data / 'roots/imagenet'}", "task.size=64"]
+    data += ["task.limit=3", "task.train_limit=8", "methods=crossflow"]
+    pixels = match(tmp_path / "pixels", *data)
+    found = match(tmp_path / "latents", *data, *weights)
+    floor, oracle, ours = (found[name] for name in ("floor", "oracle", "crossflow"))
+    for name, score in pixels["floor"].scores.items():
+        assert floor.scores[name] == score
+    assert 20 < oracle.scores["psnr_rgb"].value < 40
+    assert 0.5 < oracle.scores["ssim_rgb"].value < 0.999
+    assert oracle.scores["lpips_alex"].value < floor.scores["lpips_alex"].value < 1
+    # After two steps still the enlarged picture, through the autoencoder.
+    assert ours.scores["psnr_y"].value > floor.scores["psnr_y"].value - 6
+    assert ours.score_key == pixels["crossflow"].score_key
+    assert ours.fair_key != pixels["crossflow"].fair_key
+    facts = ours.fair.proof["frozen"]["autoencoder"]
+    assert (facts["class"], facts["channels"], facts["factor"]) == ("TAESD", 32, 8)
+    # What the codec wrote: latents of a 64 pixel picture.
+    store = next((tmp_path / "latents/work/stores").glob("sr_imagenet-test-*"))
+    assert np.load(store / "target-00000.npy").shape == (3, 32, 8, 8)
+
+
+def test_an_autoencoder_that_does_not_fit_is_refused_before_anything_is_written(
+    bench_data, tmp_path, capsys
+):
+    arguments = ["task=sr_imagenet", f"task.root={bench_data / 'roots/imagenet'}", "task.size=64"]
+    arguments += [f"weights.autoencoder={tmp_path}", f"work={tmp_path / 'w'}", "task.limit=2"]
+    assert command.run(run.job, arguments, command="run") == 2
+    assert "weights.autoencoder" in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
+    coarse = Space(SimpleNamespace(factor=32, channels=4))
+    assert coarse.problem(64).target.sizes == (4, 2, 2)
+    with pytest.raises(InputError, match=r"task\.size=48: must be a multiple of 32"):
+        coarse.problem(48)
+
+
+@pytest.mark.parametrize(("size", "patch"), [(64, 1), (256, 2), (512, 4), (272, 2), (336, 2)])
+def test_latents_keep_at_least_sixteen_patches_a_side(size, patch):
+    """256 pixels: 32 x 32 latents in patches of 2, as in the paper; small ones in patches of 1."""
+    assert Space(SimpleNamespace(factor=8, channels=4)).problem(size).patch == patch
 
 
 def test_validation_shares_no_scene_with_training(bench_data):

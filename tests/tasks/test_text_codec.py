@@ -10,7 +10,7 @@ import torch
 from benchmarks.tasks.text_codec import load_text_encoder
 from crossflow.errors import InputError
 
-TEXTS = ["a red cube", "two dogs run on the beach , one barks", ""]
+TEXTS = ["a photo of a cat", "two dogs run on the beach , one barks", ""]
 
 
 def clip_words(bench_data):
@@ -54,7 +54,7 @@ def t5_folder(tmp_path_factory):
     import transformers
 
     words = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
-    words += [(f"▁{word}", -3.0) for word in "a red cube two dogs run on the beach".split()]
+    words += [(f"▁{word}", -3.0) for word in "a photo of cat two dogs run on the beach".split()]
     words += [(letter, -9.0) for letter in "abcdefghijklmnopqrstuvwxyz,"]
     folder = tmp_path_factory.mktemp("t5")
     transformers.T5TokenizerFast(vocab=words, extra_ids=0).save_pretrained(folder)
@@ -81,14 +81,14 @@ def test_clip_is_the_last_hidden_state(clip_folder):
     features, mask = encoder.encode(TEXTS)
     assert (encoder.length, encoder.width) == (77, 16)
     assert (features.shape, features.dtype) == ((3, 77, 16), np.float16)
-    # start + a, red, cube + end; start and end of nothing
+    # start, five words, end; start and end of nothing
     assert (mask.shape, mask.dtype) == ((3, 77), np.bool_)
-    assert mask.sum(1).tolist() == [5, 11, 2]
-    words = [49406, 320, 736, 11353, 49407]  # as OpenAI's tokenizer numbers them
+    assert mask.sum(1)[[0, 2]].tolist() == [7, 2]
+    words = [49406, 320, 1125, 539, 320, 2368, 49407]  # as OpenAI's tokenizer numbers them
     network = transformers.CLIPTextModel.from_pretrained(clip_folder, local_files_only=True).eval()
     with torch.no_grad():
         expected = network(torch.tensor([words])).last_hidden_state[0]
-    np.testing.assert_allclose(features[0, :5], expected, atol=2e-3)
+    np.testing.assert_allclose(features[0, :7], expected, atol=2e-3)
     assert encoder.facts["feature_scale"] == 1.0
     assert encoder.facts["class"] == "CLIPTextModel"
     assert str(clip_folder) not in json.dumps(encoder.facts)
@@ -100,13 +100,13 @@ def test_t5_is_ten_times_its_features(t5_folder):
     encoder = load_text_encoder(str(t5_folder), "cpu", download=False)
     features, mask = encoder.encode(TEXTS)
     assert (features.shape, features.dtype) == ((3, 77, 16), np.float16)
-    assert mask[0].sum() == 4  # three words and the end
+    assert mask[0].sum() == 6  # five words and the end
     network = transformers.T5EncoderModel.from_pretrained(t5_folder, local_files_only=True)
     words = transformers.T5TokenizerFast.from_pretrained(t5_folder)
     found = words([TEXTS[0]], return_tensors="pt")
     with torch.no_grad():
         expected = network.to(torch.bfloat16).eval()(**found).last_hidden_state[0].float()
-    np.testing.assert_allclose(features[0, :4], 10 * expected, rtol=0.03, atol=0.15)
+    np.testing.assert_allclose(features[0, :6], 10 * expected, rtol=0.03, atol=0.15)
     assert encoder.facts["feature_scale"] == 10.0
     assert encoder.facts["precision"] == "bfloat16"
 

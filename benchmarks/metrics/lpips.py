@@ -1,0 +1,179 @@
+"""LPIPS: learned perceptual distance of pairs of images (Zhang et al. 2018), by the lpips package.
+
+Version 0.1 of the linear layers, which the package brings. The trunk (ImageNet weights of
+torchvision) is never fetched: `weights.lpips` is its file, or a folder that holds one,
+`alexnet*.npz`, `.pth` or `.safetensors`, under torchvision's names `features.N.weight`. Half
+precision is enough (it moves a distance by less than 1e-4) and is counted in the record.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.metrics.score import Scored, mean_score
+from crossflow.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+    from torch import Tensor
+
+PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
+FIELD = "weights.lpips"
+TRUNKS = {"alex": "alexnet", "squeeze": "squeezenet1_1"}  # net -> torchvision's name
+SUFFIXES = (".npz", ".pth", ".safetensors")
+LEAST = 32  # pixels; smaller pictures vanish in the trunk
+# Distance of the probe's two pictures: tells the published trunk from any other, in any precision.
+PROBE = {"alex": 0.10064, "squeeze": 0.13699}
+PROBE_TOLERANCE = 2e-3
+
+
+def find_trunk(weights: str | None, net: str = "alex") -> tuple[Path | None, str]:
+    """The trunk's file, or None and why there is none.
+
+    Raises InputError for a given path that is missing or holds no such file, or several: call it
+    before anything is trained.
+    """
+    name = TRUNKS[net]
+    if weights is None:
+        return None, (
+            f"{FIELD} is not set: LPIPS needs torchvision's {name} trained on ImageNet "
+            f"(a folder or file {name}*.pth, .safetensors or .npz)"
+        )
+    path = Path(weights)
+    if path.is_file() and path.suffix in SUFFIXES:
+        return path, ""
+    if not path.is_dir():
+        raise InputError(f"{FIELD}={weights}: no such folder, or no file {', '.join(SUFFIXES)}")
+    found = sorted(one for one in path.glob(f"{name}*") if one.suffix in SUFFIXES)
+    if len(found) != 1:
+        wanted = f"one of {name}*{', '.join(SUFFIXES)}"
+        raise InputError(f"{FIELD}={weights}: {len(found)} files of {wanted}; need exactly one")
+    return found[0], ""
+
+
+def lpips_scores(
+    ids: Sequence[str],
+    predictions: Sequence[UInt8[np.ndarray, "h w 3"]],
+    truths: Sequence[UInt8[np.ndarray, "h w 3"]],
+    *,
+    weights: str | None,
+    device: str = "cpu",
+    net: str = "alex",
+) -> Scored:
+    """`lpips_alex`: mean over pairs of whole images (no border is cut), lower is better.
+
+    Pairs go through the network one by one: a batch would need one size, and change last bits.
+    Unavailable, with the reason, without weights, without the package, or below LEAST pixels.
+    Raises InputError where sizes differ or the weights are not the published ones.
+    """
+    import torch
+
+    name = f"lpips_{net}"
+    path, reason = find_trunk(weights, net)
+    if path is None:
+        return Scored({}, unavailable={name: reason})
+    try:
+        network, bits = _network(path, net, device)
+    except ImportError:
+        missing = "the package lpips is not installed (extra `real`)"
+        return Scored({}, unavailable={name: missing})
+    values = []
+    for item, row in zip(ids, range(len(ids)), strict=True):
+        prediction, truth = predictions[row], truths[row]
+        if prediction.shape != truth.shape:
+            raise InputError(
+                f"{item}: the prediction is {prediction.shape}, the truth {truth.shape}; "
+                "the scorer never resizes"
+            )
+        if min(truth.shape[:2]) < LEAST:
+            size = f"{truth.shape[1]} x {truth.shape[0]}"
+            small = f"LPIPS needs {LEAST} x {LEAST} pixels, {item} has {size}"
+            return Scored({}, unavailable={name: small})
+        with torch.inference_mode():
+            distance = network(_tensor(prediction).to(device), _tensor(truth).to(device))
+        values.append(float(distance))
+    return Scored(
+        scores={name: mean_score(values, "lower")},
+        items={"id": list(ids), name: values},
+        counts={f"{name}_weight_bits": bits},
+    )
+
+
+def _tensor(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"]:
+    """8-bit RGB to [-1, 1]."""
+    import torch
+
+    levels = torch.from_numpy(np.array(image.transpose(2, 0, 1)[None]))
+    return levels.float() / 127.5 - 1
+
+
+@cache
+def _network(path: Path, net: str, device: str) -> tuple[Any, int]:
+    """The metric with a user's trunk, frozen, and the bits of its weights; read once a process."""
+    import lpips
+    import torch
+
+    from benchmarks.metrics.distribution import preserved_random_state
+
+    with preserved_random_state(), warnings.catch_warnings():
+        # torchvision warns of the argument by which the package asks it for no weights.
+        warnings.simplefilter("ignore", UserWarning)
+        network = lpips.LPIPS(net=net, version="0.1", pnet_rand=True, verbose=False)
+    state = _read(path)
+    trunk = {}
+    for name, parameter in network.net.named_parameters():
+        given = "features." + name.split(".", 1)[1]  # slice2.3.weight -> features.3.weight
+        if given not in state or state[given].shape != parameter.shape:
+            raise InputError(f"{FIELD}: {path} lacks {given} of torchvision's {TRUNKS[net]}")
+        trunk[name] = state[given]
+    bits = min(torch.finfo(tensor.dtype).bits for tensor in trunk.values())
+    network.net.load_state_dict({name: tensor.float() for name, tensor in trunk.items()})
+    network.eval().requires_grad_(False)
+    with torch.inference_mode():
+        found = float(network(*map(_tensor, _probe())))
+    if not abs(found / PROBE[net] - 1) < PROBE_TOLERANCE:
+        raise InputError(
+            f"{FIELD}: {path} is another {TRUNKS[net]} than torchvision's IMAGENET1K_V1: the "
+            f"distance of two known pictures is {found:.4f} instead of {PROBE[net]:.4f}"
+        )
+    return network.to(device), bits
+
+
+def _probe() -> tuple[UInt8[np.ndarray, "64 64 3"], UInt8[np.ndarray, "64 64 3"]]:
+    """Two pictures whose distance is known."""
+    y, x = np.mgrid[0:64, 0:64]
+    first = np.stack([(3 * x + 5 * y) % 256, (7 * x + 2 * y) % 256, (x * y) % 256], -1)
+    second = np.clip(first + ((x * 13 + y * 7) % 99 - 49)[..., None], 0, 255)
+    return first.astype(np.uint8), second.astype(np.uint8)
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    """Named tensors of a .npz, .pth or .safetensors file; nothing is unpickled."""
+    import pickle
+    import zipfile
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if path.suffix == ".pth":
+            found = torch.load(path, map_location="cpu", weights_only=True)
+            return found if isinstance(found, dict) else {}
+        # Opened here: numpy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    except (
+        *(OSError, ValueError, EOFError, RuntimeError),
+        *(zipfile.BadZipFile, SafetensorError, pickle.UnpicklingError),
+    ) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"{FIELD}: {path} cannot be read ({first})") from None

@@ -1,0 +1,106 @@
+"""Monocular depth on KITTI's Eigen split: RGB -> metric depth, in pixel space.
+
+`task.root` holds (cvlibs.net/datasets/kitti; lists from github.com/cleinc/bts):
+
+    eigen_train_files_with_gt.txt           23,158 lines (or kitti_eigen_train_..., as in AdaBins)
+    eigen_test_files_with_gt.txt            697 lines, the second field None in 45 of them
+    2011_09_26/2011_09_26_drive_0002_sync/image_02/data/0000000069.png ...      raw data
+    2011_09_26_drive_0002_sync/proj_depth/groundtruth/image_02/0000000069.png ...
+
+A line is `image depth focal`. The second sort of folders comes out of data_depth_annotated.zip; it
+may lie in the root, in data_depth_annotated/, or in train/ and val/ of either. Depth PNGs are 16
+bits, 256 a metre, 0 = no measurement: the improved ground truth of 2017. 652 of the 697 test frames
+have one and are scored; both counts are reported and recorded. (Older papers score all 697 against
+raw lidar: other numbers.) `task.split_file` names another test list.
+
+Scores: BTS's formulas from 1 mm to 80 m, at the full size of the ground truth. `task.crop`:
+
+    kb_garg (default): Garg's crop inside the benchmark's 352 x 1216 window, as in the online
+        evaluation of BTS, AdaBins, NeWCRFs and ZoeDepth, which crop the ground truth first
+    garg: of the whole picture (monodepth2; BTS's eval_with_pngs.py)
+    kb_eigen: Marigold's;  eigen;  none
+
+The flow sees the window of 352 x 1216 (bottom, middle), reduced to `task.size` rows; log depth is
+averaged over measured pixels and filled from the nearest one, since lidar measures a fifth of them
+and a flow needs a target everywhere. Its depth is enlarged to the window; outside it the nearest
+edge is repeated. `task.flip_test=true` takes the mean with the mirrored prediction for the mirrored
+picture (for predictions of other programs it states that they were made so; such rows have a
+score_key of their own). Training frames are not augmented. Validation is cut from the training list
+by drive.
+
+Predictions of other programs: the first field with `.npy` (float32 metres) or `.png` (uint16, 256 a
+metre), e.g. `2011_09_26/2011_09_26_drive_0002_sync/image_02/data/0000000069.npy`, of the full size
+of the ground truth (375 x 1242 and the like); files for the 45 frames without truth are let be.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.metrics import depth_crops
+from benchmarks.tasks import kitti_reader as reader
+from benchmarks.tasks.depth_protocol import KITTI_SCALE, kitti_protocol
+from benchmarks.tasks.depth_real import USES, DepthData, RealTruth, prepare_depth
+from benchmarks.tasks.images import spread
+from benchmarks.tasks.task import Prepared, Report, choose, require_root
+
+if TYPE_CHECKING:
+    from benchmarks.conf.schema import Config
+    from crossflow.problem import Problem
+
+DEFAULTS = {"split": "test", "size": 88, "crop": "kb_garg"}
+DATA = DepthData(
+    name="depth_kitti",
+    version=1,
+    protocol=kitti_protocol,
+    crops=tuple(depth_crops.KITTI),
+    scale=KITTI_SCALE,
+    window=depth_crops.kb,
+    sizes={44: 4, 88: 8, 176: 8, 352: 8},
+    columns=(1216, 352),
+    shown=(2.0, 80.0),
+)
+
+
+class DepthKitti:
+    """See the file's docstring."""
+
+    version = DATA.version
+    uses: tuple[str, ...] = USES
+
+    def primary(self, items: int) -> str:
+        return "absrel"
+
+    def problem(self, size: int) -> Problem:
+        """3 x size x 38/11 size RGB to log depth of the same size."""
+        return DATA.problem(size)
+
+    def truth(self, config: Config, report: Report) -> RealTruth:
+        choose("task.split", config.task.split, ("test",))
+        listed = None if config.task.split_file is None else Path(config.task.split_file)
+        split = reader.frames(_root(config), "test", listed)
+        scored, without = len(split.frames), len(split.without)
+        report(
+            f"KITTI Eigen: {scored} of {scored + without} listed frames have ground truth and are "
+            f"scored, {without} have none",
+            1,
+            1,
+        )
+        frames = spread(split.frames, config.task.limit)
+        return RealTruth(DATA, frames, "test", config, split.without)
+
+    def prepare(self, config: Config, report: Report) -> Prepared:
+        truth = self.truth(config, report)
+        train = reader.frames(_root(config), "train")
+        if train.without:
+            report(f"{len(train.without)} training frames without ground truth left out", 1, 1)
+        return prepare_depth(DATA, truth, train.frames, config, report)
+
+
+def _root(config: Config) -> Path:
+    files = " and ".join(names[0] for names in reader.LISTS.values())
+    return require_root(config, f"{files} with the folders they name", reader.PUBLISHED)
+
+
+TASK = DepthKitti()

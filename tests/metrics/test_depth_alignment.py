@@ -1,0 +1,144 @@
+"""Aligned depth against Marigold (prs-eth/Marigold@b1dffaa) and monodepth2 (@b676244)."""
+
+import numpy as np
+import pytest
+
+from benchmarks.metrics.depth import DepthProtocol, depth_errors, depth_scores
+from benchmarks.metrics.depth_alignment import align_affine, align_disparity, median_ratio
+from crossflow.errors import InputError
+
+TEN = DepthProtocol(1e-3, 10.0)
+CLAMPING = DepthProtocol(1e-3, 10.0, nonfinite="bts")  # the toy predictions may be negative
+
+
+def toy():
+    """(truth with three unknown pixels, affine depth, affine disparity, mask)."""
+    r = np.random.RandomState(3)
+    truth = r.uniform(1, 10, (5, 7))
+    affine = (truth - 2) / 3 + 0.05 * r.randn(5, 7)
+    disparity = 5 / truth + 0.3 + 0.01 * r.randn(5, 7)
+    mask = np.ones((5, 7), bool)
+    mask[0, :3] = False
+    return np.where(mask, truth, 0), affine, disparity, mask
+
+
+def scores(truth, prediction, protocol=CLAMPING):
+    found = depth_scores(["x"], [np.asarray(prediction)], [np.asarray(truth)], protocol)
+    assert all(np.isfinite(score.value) for score in found.scores.values())
+    return {name: score.value for name, score in found.scores.items()}, found.counts
+
+
+def check(found, wanted, rel=1e-9):
+    assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=rel)
+
+
+def test_affine_depth():
+    """alignment.py:35-82, script/depth/eval.py:176-208, least squares of depth, then the clip."""
+    truth, affine, _, mask = toy()
+    aligned, fit = align_affine(truth[mask], affine[mask])
+    assert fit.scale == pytest.approx(3.00710925682, rel=1e-9)
+    assert fit.shift == pytest.approx(2.02779555328, rel=1e-9)
+    errors, _ = depth_errors(truth[mask], TEN.clamp(aligned))
+    wanted = {"absrel": 0.03126460545, "sqrel": 0.005545990557, "rmse": 0.1549197995}
+    wanted |= {"rmse_log": 0.04002992214, "log10": 0.01356456795, "i_rmse": 0.01592054377}
+    wanted |= {"silog": 4.001099883, "delta1": 1, "delta2": 1, "delta3": 1}
+    check(errors, wanted)
+    found, counts = scores(truth, affine)
+    check(found, {"absrel_affine": 0.03126460545, "delta1_affine": 1})
+    assert counts["constant_predictions"] == counts["negative_affine_scales"] == 0
+
+
+def test_affine_disparity():
+    """eval.py:181-200. A file of predictions holds depth, so 1 / disparity is what is scored."""
+    truth, _, disparity, mask = toy()
+    aligned, fit = align_disparity(truth[mask], 1 / disparity[mask])
+    assert fit.scale == pytest.approx(0.199985768189, rel=1e-9)
+    assert fit.shift == pytest.approx(-0.060297027986, rel=1e-9)
+    errors, _ = depth_errors(truth[mask], TEN.clamp(aligned))
+    check(errors, {"absrel": 0.007876919194, "rmse": 0.08755973221, "delta1": 1})
+    found, _ = scores(truth, 1 / disparity)
+    check(found, {"absrel_affine_disp": 0.007876919194, "delta1_affine_disp": 1})
+    assert found["absrel_affine"] > 0.02, "a fit in depth cannot undo a shift in disparity"
+
+
+def test_median_scaling():
+    """evaluate_depth.py: the ratio before the clamp."""
+    truth, affine, _, mask = toy()
+    ratio = median_ratio(truth[mask], affine[mask])
+    assert ratio == pytest.approx(4.7531864703, rel=1e-9)
+    errors, _ = depth_errors(truth[mask], TEN.clamp(affine[mask] * ratio))
+    check(errors, {"absrel": 0.2738031312, "rmse": 1.031848872, "delta1": 0.625})
+    check(scores(truth, affine)[0], {"absrel_median": 0.2738031312, "delta1_median": 0.625})
+
+
+def test_what_each_alignment_forgives():
+    truth = np.random.RandomState(0).uniform(1, 9, (4, 5))
+    scaled, shifted = scores(truth, truth * 0.3)[0], scores(truth, truth * 0.3 + 0.5)[0]
+    assert scaled["absrel"] == pytest.approx(0.7)
+    for name in ("absrel_affine", "absrel_affine_disp", "absrel_median"):
+        assert scaled[name] == pytest.approx(0, abs=1e-12)
+    assert shifted["absrel_affine"] == pytest.approx(0, abs=1e-12)
+    assert shifted["absrel_affine_disp"] > 1e-3
+    assert shifted["absrel_median"] > 1e-3
+
+
+def test_the_fit_is_made_before_the_clip():
+    """A prediction far outside the range, as affine ones are, is not limited before the fit."""
+    truth = np.random.RandomState(1).uniform(1, 9, (4, 5))
+    assert scores(truth, truth * 50 + 20)[0]["absrel_affine"] == pytest.approx(0, abs=1e-12)
+    assert scores(truth, truth * 50)[0]["absrel_median"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_fit_is_made_for_each_image():
+    truth = np.random.RandomState(2).uniform(1, 9, (2, 4, 5))
+    found = depth_scores(["a", "b"], [truth[0] * 0.2, truth[1] * 3 + 1], truth, CLAMPING)
+    assert found.items["absrel_affine"] == pytest.approx([0, 0], abs=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 2.0, 1e30])
+def test_a_constant_prediction_is_the_mean(value):
+    """What the pseudo-inverse of the reference gives; counted, and never NaN."""
+    truth = np.random.RandomState(4).uniform(1, 9, (4, 5))
+    found, counts = scores(truth, np.full((4, 5), value))
+    assert counts["constant_predictions"] == 1
+    best = np.abs(truth.mean() - truth) / truth
+    assert found["absrel_affine"] == pytest.approx(best.mean(), rel=1e-9)
+    harmonic = np.abs(1 / np.mean(1 / truth) - truth) / truth
+    assert found["absrel_affine_disp"] == pytest.approx(harmonic.mean(), rel=1e-9)
+    assert counts["median_not_positive"] == (value == 0)
+    # the least-squares solver of the reference gives the same constant
+    design = np.stack([np.full(20, value), np.ones(20)], 1)
+    solution = np.linalg.lstsq(design, truth.ravel(), rcond=None)[0]
+    if value < 1e3:
+        assert (design @ solution)[0] == pytest.approx(truth.mean(), rel=1e-9)
+
+
+def test_predictions_that_are_upside_down_are_counted():
+    truth = np.random.RandomState(4).uniform(1, 9, (4, 5))
+    found, counts = scores(truth, 10 - truth)
+    assert found["absrel_affine"] == pytest.approx(0, abs=1e-12)
+    assert counts["negative_affine_scales"] == 1
+    assert counts["negative_disparity_scales"] == 1
+
+
+def test_depths_that_have_no_inverse():
+    """Zero and, with nonfinite=bts, negative depths are raised to the range before 1 / p."""
+    truth = np.random.RandomState(4).uniform(1, 9, (4, 5))
+    prediction = truth.copy()
+    prediction[0, 0] = 0
+    assert scores(truth, prediction, TEN)[1]["clamped_before_inversion"] == 1
+    prediction[0, 0], prediction[1, 1], prediction[2, 2] = -5, np.nan, np.inf
+    assert scores(truth, prediction)[1]["clamped_before_inversion"] == 1
+    assert scores(truth, truth, TEN)[1]["clamped_before_inversion"] == 0
+    with pytest.raises(InputError, match="3 of 20"):
+        scores(truth, prediction, TEN)
+
+
+def test_one_pixel_and_none():
+    found, counts = scores([[4.0]], [[2.0]])
+    assert counts["constant_predictions"] == 1
+    assert (found["absrel_affine"], found["absrel_median"], found["absrel"]) == (0, 0, 0.5)
+    empty = depth_scores(["x"], [np.ones((1, 1))], [np.zeros((1, 1))], TEN)
+    assert empty.counts["images_without_valid_pixels"] == 1
+    assert "none of 1 images" in empty.unavailable["absrel_affine"]
+    assert empty.counts["constant_predictions"] == 0

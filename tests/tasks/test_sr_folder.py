@@ -1,0 +1,276 @@
+"""Super-resolution on folders: layouts, tiles, published bicubic numbers, training, bad data."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import evaluate, records, run
+from benchmarks.conf import command
+from benchmarks.conf.schema import Config
+from benchmarks.tasks import sr_reader as reader
+from benchmarks.tasks import sr_tiles
+from benchmarks.tasks.images import centre_square, enlarge, read_rgb
+from benchmarks.tasks.sr_folder import FolderTruth
+from crossflow.errors import InputError
+
+RANDOM = np.random.default_rng(0)
+
+
+def save(path, height, width, mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = RANDOM.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path)
+
+
+def truth(root, layout="folders", part="test", scale=4, size=32):
+    config = Config()
+    config.task.size, config.task.scale = size, scale
+    return FolderTruth(reader.pairs(root, layout, part, scale), part, config)
+
+
+@pytest.mark.parametrize(
+    ("layout", "high", "low"),
+    [
+        ("folders", "HR/a.png", "LR/a.png"),
+        ("folders", "train/HR/a.png", "train/LR/a.png"),
+        ("basicsr", "GTmod12/a.png", "LRbicx4/a.png"),
+        ("selfexsr", "image_SRF_4/a_SRF_4_HR.png", "image_SRF_4/a_SRF_4_LR.png"),
+        ("div2k", "DIV2K_valid_HR/a.png", "DIV2K_valid_LR_bicubic/X4/ax4.png"),
+        ("div2k", "DIV2K_train_HR/a.png", "DIV2K_train_LR_bicubic/X4/ax4.png"),
+    ],
+)
+def test_layouts(tmp_path, layout, high, low):
+    save(tmp_path / high, 41, 46)
+    part = "train" if "train" in high else "test"
+    without = reader.pairs(tmp_path, layout, part, 4)
+    assert [(pair.id, pair.low) for pair in without] == [("a", None)]
+    save(tmp_path / low, 10, 11)
+    (tmp_path / low).with_name("notes.txt").write_text("no picture")
+    found = reader.pairs(tmp_path, layout, part, 4)
+    assert [(pair.id, pair.low) for pair in found] == [("a", tmp_path / low)]
+    # cut at the bottom and right to multiples of the scale
+    enlarged, target = reader.load(found[0])
+    np.testing.assert_array_equal(target, read_rgb(tmp_path / high)[:40, :44])
+    np.testing.assert_array_equal(enlarged, enlarge(read_rgb(tmp_path / low), 4))
+    assert reader.load(without[0])[0].shape == (40, 44, 3)
+    assert found[0].size() == (40, 44)
+
+
+def test_given_and_made_small_pictures_are_not_compared(tmp_path):
+    for folder in ("given", "made"):
+        save(tmp_path / folder / "HR/a.png", 40, 40)
+    pixels = (tmp_path / "made/HR/a.png").read_bytes()
+    (tmp_path / "given/HR/a.png").write_bytes(pixels)
+    save(tmp_path / "given/LR/a.png", 10, 10)
+    given, made = (truth(tmp_path / folder).key() for folder in ("given", "made"))
+    assert given["truth"] == made["truth"]
+    assert given["options"]["low_resolution"] != made["options"]["low_resolution"]
+    assert given["options"]["border"] == 4
+
+
+def test_the_key_does_not_depend_on_the_layout(tmp_path):
+    save(tmp_path / "a/HR/x.png", 40, 44)
+    save(tmp_path / "a/LR/x.png", 10, 11)
+    for old, new in (
+        ("HR/x.png", "image_SRF_4/x_SRF_4_HR.bmp"),
+        ("LR/x.png", "image_SRF_4/x_SRF_4_LR.bmp"),
+    ):
+        (tmp_path / "b/image_SRF_4").mkdir(parents=True, exist_ok=True)
+        Image.open(tmp_path / "a" / old).save(tmp_path / "b" / new)
+    assert truth(tmp_path / "a").key() == truth(tmp_path / "b", "selfexsr").key()
+
+
+def test_bad_folders(tmp_path):
+    def refused(match, scale=4):
+        with pytest.raises(InputError, match=match) as error:
+            reader.pairs(tmp_path, "folders", "test", scale)
+        assert "\n" not in str(error.value)
+
+    refused(r"needs .*HR/NAME\.png, none was found; Set5")
+    save(tmp_path / "HR/a.png", 40, 44)
+    save(tmp_path / "HR/b.png", 40, 44)
+    save(tmp_path / "LR/a.png", 10, 11)
+    refused("1 have no small version of .*: b")
+    save(tmp_path / "LR/b.png", 10, 10)
+    refused(r"1 pairs do not fit: b: b\.png is 10 x 10 instead of 11 x 10")
+    refused(r"2 pairs do not fit: a: a\.png is 11 x 10 instead of 22 x 20", scale=2)
+    save(tmp_path / "LR/b.png", 10, 11)
+    save(tmp_path / "LR/c.png", 10, 11)
+    refused("1 small versions have no photograph of .*: c")
+    (tmp_path / "LR/c.png").unlink()
+    save(tmp_path / "HR/a.jpg", 40, 44)
+    refused("would share one prediction name")
+    (tmp_path / "HR/a.jpg").unlink()
+    # a truncated file is found before anything is scored
+    path = tmp_path / "HR/b.png"
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(InputError, match=r"b\.png: the image is truncated"):
+        truth(tmp_path).key()
+
+
+def test_crops_are_drawn_from_the_name(tmp_path):
+    save(tmp_path / "HR/a.png", 100, 131)
+    save(tmp_path / "HR/b.png", 100, 131)
+    a, b = reader.pairs(tmp_path, "folders", "test", 4)
+    squares = reader.crops(a, 32)
+    assert squares == reader.crops(a, 32)
+    assert 10 <= len(squares) <= 12  # 100 x 128 pixels hold 12.5; two may fall together
+    assert [s.box for s in squares] != [s.box for s in reader.crops(b, 32)]
+    enlarged, target = reader.load(a)
+    for square in squares:
+        top, left, side = square.box
+        assert top % 4 == left % 4 == 0
+        assert square.id == f"a@{top},{left}"
+        for found, whole in zip(reader.load(square), (enlarged, target), strict=True):
+            np.testing.assert_array_equal(found, whole[top : top + side, left : left + side])
+
+
+@pytest.mark.parametrize("size", [(32, 32), (20, 90), (33, 64), (100, 131), (8, 8)])
+def test_tiles_give_the_picture_back(size):
+    picture = RANDOM.integers(0, 256, (*size, 3), dtype=np.uint8)
+    corners = sr_tiles.corners(size, 32)
+    tiles = [sr_tiles.cut(picture, corner, 32) for corner in corners]
+    assert {tile.shape for tile in tiles} == {(32, 32, 3)}
+    np.testing.assert_array_equal(sr_tiles.blend(tiles, size, 32), picture)
+    for along in (0, 1):
+        places = sorted({corner[along] for corner in corners})
+        assert places[0] == 0
+        assert places[-1] == max(0, size[along] - 32)
+        assert all(32 - (b - a) >= 8 for a, b in pairwise(places))
+
+
+def test_tiles_are_blended_without_a_seam():
+    tiles = [np.full((32, 32, 3), level, np.uint8) for level in (100, 160)]
+    row = sr_tiles.blend(tiles, (32, 48), 32)[16, :, 0].astype(int)
+    assert row[0] == 100
+    assert row[-1] == 160
+    assert np.abs(np.diff(row)).max() <= 60 / 16 + 1
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        sr_tiles.blend(tiles[:1], (32, 48), 32)
+
+
+def evaluated(tmp_path, root, predictions, *more):
+    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'w'}", f"predictions={predictions}"]
+    arguments = ["task=sr_folder", f"task.root={root}", "name=bicubic", *places, *more]
+    status = command.run(evaluate.job, arguments, command="evaluate")
+    return status, list(records.read_all(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("name", ["Set5_x2", "Set5_x4", "BSD100_x4"])
+def test_published_bicubic_numbers(bench_data, tmp_path, name):
+    """MATLAB's small pictures, enlarged by Pillow, scored by the command."""
+    expected = json.loads((bench_data / "sr/expected_bicubic.json").read_text())
+    data_set, scale = name.split("_x")
+    root, predictions = bench_data / "sr" / data_set / f"x{scale}", tmp_path / "p"
+    predictions.mkdir()
+    for path in (root / "LR").iterdir():
+        big = enlarge(read_rgb(path), int(scale))
+        Image.fromarray(big).save(predictions / path.name)
+    status, found = evaluated(tmp_path, root, predictions, f"task.scale={scale}")
+    assert status == 0
+    scores, known = found[0].scores, expected["bicubic_pillow"][name]
+    assert scores["psnr_y"].n == known["images"]
+    assert scores["psnr_y"].value == pytest.approx(known["psnr_y"], abs=1e-4)
+    assert scores["ssim_y"].value == pytest.approx(known["ssim_y"], abs=1e-5)
+    if name in expected["published_bicubic_psnr_ssim"]:
+        psnr, ssim = expected["published_bicubic_psnr_ssim"][name]
+        assert scores["psnr_y"].value == pytest.approx(psnr, abs=0.02)
+        assert scores["ssim_y"].value == pytest.approx(ssim, abs=1e-3)
+    assert "weights.lpips is not set" in found[0].unavailable["lpips_alex"]
+    options = found[0].fair.score["options"]
+    assert options["border"] == int(scale)
+    assert options["low_resolution"].startswith("given: ")
+
+
+def test_wrong_predictions_score_nothing(tmp_path, capsys):
+    root, predictions = tmp_path / "root", tmp_path / "p"
+    for name in "abc":
+        save(root / f"HR/{name}.png", 41, 46)
+        save(predictions / f"{name}.png", 40, 44)
+    assert evaluated(tmp_path, root, predictions)[0] == 0
+
+    def refused(text):
+        before = len(list(records.read_all(tmp_path / "out")))
+        status, found = evaluated(tmp_path, root, predictions)
+        assert status == 2
+        assert len(found) == before
+        assert text in capsys.readouterr().err
+
+    save(predictions / "b.png", 41, 46)  # the file's size, not cut to the scale
+    refused("b is 41 x 46 instead of 40 x 44")
+    (predictions / "b.png").unlink()
+    refused("1 of 3 files (.png) are missing: b.png")
+    save(predictions / "b.png", 40, 44)
+    save(predictions / "d.png", 40, 44)
+    refused("1 predictions belong to no item of the split (3 items): d")
+
+
+@pytest.fixture
+def small_root(bench_data, tmp_path):
+    """Two test pictures of unequal sizes and four training photographs."""
+    root = tmp_path / "root"
+    (root / "HR").mkdir(parents=True)
+    (root / "train/HR").mkdir(parents=True)
+    for name, box in (("img_001", np.s_[100:150, 50:114]), ("img_002", np.s_[0:33, 0:47])):
+        picture = read_rgb(bench_data / "sr/BSD100/x4/HR" / f"{name}.png")[box]
+        Image.fromarray(picture).save(root / f"HR/{name}.png")
+    for path in sorted((bench_data / "roots/imagenet/train").rglob("*.JPEG"))[:4]:
+        picture = centre_square(read_rgb(path, reader.MODES), 64)
+        Image.fromarray(picture).save(root / f"train/HR/{path.stem}.png")
+    return root
+
+
+def match(tmp_path, root, *more):
+    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}", f"task.root={root}"]
+    fast = ["training.batch=4", "sampling.steps=1", "sampling.solver=euler", "budget.samples=8"]
+    arguments = ["task=sr_folder", "methods=crossflow", "task.size=32", *fast, *places, *more]
+    assert command.run(run.job, arguments, command="run") == 0
+    return {record.method: record for record in records.read_all(tmp_path / "out")}
+
+
+def test_training_on_squares_and_sampling_in_tiles(small_root, tmp_path):
+    found = match(tmp_path, small_root)
+    assert set(found) == {"floor", "oracle", "crossflow"}
+    assert found["oracle"].scores["psnr_y"].value == 80
+    assert found["oracle"].scores["psnr_y"].n == 2
+    floor, ours = (found[name].scores["psnr_y"].value for name in ("floor", "crossflow"))
+    assert 10 < floor < 60
+    assert ours == pytest.approx(floor, abs=4)
+    assert "tiling" in found["crossflow"].fair.proof["frozen"]
+    # the files a run leaves give its scores again
+    predictions = tmp_path / "work/sr_folder" / found["crossflow"].run_id / "predictions"
+    assert read_rgb(predictions / "img_001.png").shape == (48, 64, 3)
+    status, again = evaluated(tmp_path / "again", small_root, predictions)
+    assert status == 0
+    assert again[0].scores == found["crossflow"].scores
+    assert again[0].score_key == found["crossflow"].score_key
+
+
+def test_folder_in_latents(small_root, bench_data, tmp_path):
+    found = match(tmp_path, small_root, f"weights.autoencoder={bench_data / 'weights/taef2'}")
+    assert 18 < found["oracle"].scores["psnr_y"].value < 50
+    assert found["oracle"].fair.proof["frozen"]["autoencoder"]["factor"] == 8
+
+
+def test_training_needs_training_photographs_of_one_kind(small_root, tmp_path, capsys):
+    def refused(text, *more):
+        places = [f"task.root={small_root}", f"out={tmp_path / 'o'}", f"work={tmp_path / 'w'}"]
+        status = command.run(run.job, ["task=sr_folder", *places, *more], command="run")
+        assert status == 2
+        assert text in capsys.readouterr().err
+        assert not (tmp_path / "o").exists()
+
+    refused("all 4 training photographs are smaller", "task.size=128")
+    for path in sorted((small_root / "HR").iterdir()):
+        height, width = (length // 4 for length in read_rgb(path).shape[:2])
+        save(small_root / "LR" / path.name, height, width)
+    refused("the test photographs have small versions", "task.size=32")
+    for path in (small_root / "train/HR").iterdir():
+        path.unlink()
+    refused("the train split (task.layout=folders) needs", "task.size=32")
+    refused("task.layout=other: this task takes folders", "task.layout=other")
+    refused("task.size=40: must be a multiple of 16", "task.size=40")
+    refused("task.scale=1: must be at least 2", "task.scale=1")
