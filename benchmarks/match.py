@@ -208,6 +208,11 @@ def _check_validation(match: Match) -> None:
     items = len(match.prepared.validation_truth.ids)
     guided = match.prepared.problem.null_rate > 0
     tuned = (guided and sampling.guidance is None) or sampling.curve
+    if tuned and match.prepared.unscored is not None:
+        raise InputError(
+            f"guidance or a curve is chosen by {match.primary_on_validation}, which cannot be "
+            f"computed: {match.prepared.unscored}; or give sampling.guidance and no sampling.curve"
+        )
     if tuned and match.primary_on_validation.startswith("kid") and items < 100:
         raise InputError(
             f"task.validation_limit={items}: guidance or a curve by KID needs 100 validation "

@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.metrics import captions as metric
 from benchmarks.tabletop import captions as words
 from benchmarks.tasks.encoded import in_batches, open_store
+from benchmarks.tasks.prediction_files import CaptionFiles
 from benchmarks.tasks.publish import published
 from benchmarks.tasks.t2i_tabletop import token_ids
 from benchmarks.tasks.tabletop_world import (
@@ -49,7 +50,7 @@ CODEC_STEPS, CODEC_BATCH, CODEC_SEED = 600, 64, 0
 CODEC_MEASURED = 64
 
 
-class CaptionTruth:
+class CaptionTruth(CaptionFiles):
     """Five reference captions of each scene of a split."""
 
     def __init__(self, split: RenderedSplit, size: int) -> None:
@@ -69,17 +70,6 @@ class CaptionTruth:
         protocols = {"captions": metric.PROTOCOL, "scene_f1": words.PROTOCOL}
         return truth_key(self.split, protocols, json.dumps(self.references))
 
-    def read(self, folder: Path) -> list[str]:
-        from benchmarks.predictions import read_captions
-
-        return list(read_captions(folder, [int(name) for name in self.ids]).values())
-
-    def write(self, folder: Path, predictions: Sequence[str]) -> None:
-        from benchmarks.predictions import write_captions
-
-        names = [int(name) for name in self.ids]
-        write_captions(folder, dict(zip(names, predictions, strict=True)))
-
     def score(self, predictions: Sequence[str]) -> Scored:
         from benchmarks.metrics.score import Scored, mean_score, merge
 
@@ -93,9 +83,6 @@ class CaptionTruth:
     def cells(self, index: int) -> tuple[Cell, Cell]:
         picture = self._pictures[index].transpose(1, 2, 0)
         return picture, self.references[self.ids[index]][words.FULL]
-
-    def cell(self, predictions: Sequence[str], index: int) -> Cell:
-        return predictions[index]
 
 
 class CaptionTabletop:

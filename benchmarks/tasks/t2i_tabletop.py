@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.metrics import distribution
 from benchmarks.tabletop import captions as words
 from benchmarks.tasks.encoded import in_batches, open_store
+from benchmarks.tasks.prediction_files import PictureFiles
 from benchmarks.tasks.tabletop_pictures import set_distances, to_tensor
 from benchmarks.tasks.tabletop_world import (
     RenderedSplit,
@@ -40,7 +41,7 @@ DEFAULTS = {"split": "iid", "size": 64}
 CAPTIONS = 5  # of a scene; a caption's id is 10 x scene + its number
 
 
-class TextToImageTruth:
+class TextToImageTruth(PictureFiles):
     """One caption a scene, the levels in turn; the true picture is the reference of FID and KID."""
 
     def __init__(self, split: RenderedSplit, size: int) -> None:
@@ -69,17 +70,6 @@ class TextToImageTruth:
         }
         return truth_key(self.split, protocols, texts, **options)
 
-    def read(self, folder: Path) -> Sequence[np.ndarray]:
-        from benchmarks.predictions import ImagePredictions
-
-        return ImagePredictions(folder, self.ids, (self.size, self.size))
-
-    def write(self, folder: Path, predictions: Sequence[np.ndarray]) -> None:
-        from benchmarks.predictions import write_image
-
-        for name, picture in zip(self.ids, predictions, strict=True):
-            write_image(folder, name, picture)
-
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
         from benchmarks.metrics.score import Scored, mean_score, merge
         from benchmarks.tabletop import evaluator
@@ -98,9 +88,6 @@ class TextToImageTruth:
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
         return self.captions[index].text, self._pictures[index].transpose(1, 2, 0)
-
-    def cell(self, predictions: Sequence[np.ndarray], index: int) -> Cell:
-        return predictions[index]
 
 
 class TextToImageTabletop:

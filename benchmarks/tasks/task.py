@@ -66,6 +66,7 @@ class Prepared:
     arms, not charged, with digest and cost. seconds: what preparing took, by stage (volatile).
     mirror: None, or exchanges left and right of maps, source and target alike: predictions are then
     means of two, the second the mirrored one of the mirrored source (`task.flip_test`).
+    unscored: why the primary score cannot be computed (weights missing), None where it can.
     """
 
     problem: Problem
@@ -79,6 +80,7 @@ class Prepared:
     frozen: dict[str, Any]
     seconds: dict[str, float] = field(default_factory=dict)
     mirror: Callable[[Tensor], Tensor] | None = None
+    unscored: str | None = None
 
 
 class Task(Protocol):

@@ -1,0 +1,84 @@
+"""Words of captions as numbers: a vocabulary learned from the training captions.
+
+The rule: lower case; a word is a run of letters and digits, apostrophes inside it included (the
+typographic one becomes "'"); all else separates words. Words seen at least LEAST times in the
+training captions have an id, the LARGEST most frequent of them (equals in alphabetical order); any
+other is UNKNOWN. The first LENGTH words of a caption are kept. 0 is padding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.tasks.task import digest
+
+if TYPE_CHECKING:
+    from jaxtyping import Int16, Int64
+
+RULE = 1  # part of fingerprints: raised when the rule above changes
+LEAST, LARGEST = 3, 10_000
+LENGTH = 24  # COCO's captions have 10.5 words on average, 1 in 500 has more than 24
+PADDING, UNKNOWN, FIRST = 0, 1, 2
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+
+
+def split_words(text: str) -> list[str]:
+    """Words of a caption by the rule of this file, none cut off."""
+    return _WORD.findall(text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """words: that have an id, in the order of their ids from FIRST on."""
+
+    words: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of ids, padding and UNKNOWN included."""
+        return FIRST + len(self.words)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {word: number for number, word in enumerate(self.words, start=FIRST)}
+
+    def encode(self, texts: Sequence[str]) -> Int16[np.ndarray, "n length"]:
+        """Word ids; a caption without a word is one UNKNOWN, so that no row is all padding."""
+        rows = np.zeros((len(texts), LENGTH), np.int16)
+        for row, text in zip(rows, texts, strict=True):
+            ids = [self._ids.get(word, UNKNOWN) for word in split_words(text)[:LENGTH]]
+            row[: max(1, len(ids))] = ids or [UNKNOWN]
+        return rows
+
+    def decode(self, ids: Int64[np.ndarray, " length"]) -> str:
+        """Words up to the first padding, joined by blanks; UNKNOWN is left out."""
+        words = []
+        for number in ids.tolist():
+            if number == PADDING:
+                break
+            if number != UNKNOWN:
+                words.append(self.words[number - FIRST])
+        return " ".join(words)
+
+    def facts(self) -> dict[str, Any]:
+        """What word ids depend on, for fingerprints and records."""
+        return {
+            "rule": RULE,
+            "least": LEAST,
+            "length": LENGTH,
+            "size": len(self),
+            "sha256": digest("\n".join(self.words)),
+        }
+
+
+def learn(texts: Iterable[str]) -> Vocabulary:
+    """The vocabulary of training captions."""
+    counts = Counter(word for text in texts for word in split_words(text))
+    seen = sorted((-count, word) for word, count in counts.items() if count >= LEAST)
+    return Vocabulary(tuple(word for _, word in seen[:LARGEST]))
