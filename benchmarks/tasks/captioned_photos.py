@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from PIL import Image
 
-from benchmarks.metrics.captions import clean_caption
+from benchmarks.metrics.captions_java import clean_caption
 from benchmarks.tasks.images import PHOTO_MODES, bicubic, first_few, read_rgb
 from benchmarks.tasks.task import digest
 from crossflow.errors import InputError
