@@ -30,6 +30,7 @@ import numpy as np
 
 from benchmarks import device
 from benchmarks.metrics import captions as metric
+from benchmarks.metrics.spice import find_jars
 from benchmarks.tasks import caption_splits as splits
 from benchmarks.tasks.captioned_photos import (
     SQUASHED,
@@ -76,6 +77,8 @@ class CaptionTruth(CaptionFiles):
         self.references = {str(p.id): [c.text for c in p.captions] for p in photos}
         self.pictures = Pictures(self.photos, checked_size(config), squashed)
         self.spice, self.cache = config.weights.spice, Path(config.work) / "spice"
+        if self.spice is not None:
+            find_jars(self.spice)  # before anything is trained
 
     def key(self) -> dict[str, Any]:
         return {
