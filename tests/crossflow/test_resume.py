@@ -96,7 +96,8 @@ def test_ledgers_survive_a_resume_and_add_up(toy, tmp_path):
     assert second.clock.seconds("train") == pytest.approx(saved)
     second.run()
     wall = time.perf_counter() - start - outside
-    assert second.clock.wall == pytest.approx(wall, rel=0.01, abs=0.01)
+    # abs: the clock starts a few lines after `start`, and a busy machine may rest between them
+    assert second.clock.wall == pytest.approx(wall, rel=0.01, abs=0.05)
     assert second.clock.seconds("lost") == pytest.approx(done - saved)
 
 
