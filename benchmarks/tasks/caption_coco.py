@@ -8,9 +8,8 @@ The text latents are those of a caption codec trained once per data set on the c
 training images (`caption_codec`, `vocabulary`). The source is the whole picture, squashed to
 `task.size`, in pixels or, with `weights.autoencoder`, in its latents. A flow needs both ends on one
 grid: it has a position for each CELL x CELL pixels, the source's numbers of a cell are folded into
-channels, and the text latent has TEXT_CHANNELS of them (256 pixels: 16 x 16 x 16, as many numbers
-as the paper's 4 x 32 x 32). Any of an image's five captions is a right target. Validation is cut
-from the training split by image.
+channels, and the text latent has TEXT_CHANNELS of them (256 pixels: 4 x 16 x 16). Any of an image's
+five captions is a right target. Validation is cut from the training split by image.
 
 The row `oracle` is the first reference through the codec: scored against references that include
 it, it is the most that this codec can say, not what a person would get.
@@ -62,7 +61,8 @@ if TYPE_CHECKING:
 DEFAULTS = {"size": 256}
 LAYOUT = "karpathy"
 CELL = STEP  # pixels a side of what one position of the flow's grid stands for
-TEXT_CHANNELS = 16
+# Few: see `caption_tabletop.TEXT_CHANNELS`. A caption here is about a hundred bits.
+TEXT_CHANNELS = 4
 BATCH = 32  # rows encoded at once
 
 
