@@ -76,7 +76,7 @@ def test_folding_keeps_cells_together():
 def test_stores(coco_root, tmp_path):
     ready = prepared(coco_root, tmp_path / "work")
     assert ready.problem.source.sizes == (3 * 16 * 16, 2, 2)
-    assert ready.problem.target.sizes == (16, 2, 2)
+    assert ready.problem.target.sizes == (caption_coco.TEXT_CHANNELS, 2, 2)
     assert (len(ready.train), len(ready.validation), len(ready.test)) == (28, 2, 3)
     assert ready.train.captions == VARIANTS
     assert ready.test.captions == ready.validation.captions == 1
@@ -295,4 +295,4 @@ def test_cleaned_captions_are_counted_in_the_scores(coco_root, tmp_path, edited,
 def test_real_photographs(bench_data, tmp_path):
     ready = prepared(bench_data / "roots/coco", tmp_path, train_limit=8, limit=4, size=64)
     assert (len(ready.train), len(ready.test)) == (8, 4)
-    assert ready.problem.target.sizes == (16, 4, 4)
+    assert ready.problem.target.sizes == (caption_coco.TEXT_CHANNELS, 4, 4)
