@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.records import read_all  # noqa: E402
-from benchmarks.report import REPORTS, published_files  # noqa: E402
+from benchmarks.report.command import DERIVED, published_files  # noqa: E402
 
 PUBLIC = ROOT / "results" / "public"
 DOCS = ROOT / "docs"
@@ -27,11 +27,11 @@ def stale_files() -> list[str]:
     if not (PUBLIC / "records").is_dir():
         return []
     records = read_all(PUBLIC)
-    expected = {name: text for make, _ in REPORTS.values() for name, text in make(records).items()}
     return [
-        f"results/public/{name}: run `python -m benchmarks.report ... --out results/public`"
-        for name, text in expected.items()
-        if not (PUBLIC / name).is_file() or (PUBLIC / name).read_text("utf-8") != text
+        f"results/public/{name}: run `python -m benchmarks.report {report} --out results/public`"
+        for report, derived in DERIVED.items()
+        for name, content in derived.files(records, PUBLIC).items()
+        if not _is(PUBLIC / name, content)
     ]
 
 
@@ -39,9 +39,14 @@ def stale_docs() -> list[str]:
     """Pages of docs/ that differ from, or are missing from, what published.csv gives."""
     return [
         f"docs/{name}: run `python -m benchmarks.report published --out docs`"
-        for name, text in published_files().items()
-        if not (DOCS / name).is_file() or (DOCS / name).read_text("utf-8") != text
+        for name, content in published_files().items()
+        if not _is(DOCS / name, content)
     ]
+
+
+def _is(path: Path, content: str | bytes) -> bool:
+    wanted = content.encode() if isinstance(content, str) else content
+    return path.is_file() and path.read_bytes() == wanted
 
 
 def stale_blocks() -> list[str]:

@@ -15,7 +15,7 @@ from benchmarks import arm_record, host, keys, records, registry
 from benchmarks.conf.schema import Config
 from benchmarks.items import write_items
 from benchmarks.progress import Progress
-from benchmarks.tables import comparison_table
+from benchmarks.report.tables import comparison_table
 from crossflow.errors import InputError
 
 

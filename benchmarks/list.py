@@ -20,7 +20,7 @@ from benchmarks import registry
 from benchmarks.conf.help import experiments
 from benchmarks.conf.schema import Config
 from benchmarks.metrics.java import find_java
-from benchmarks.report import OneLineParser
+from benchmarks.report.command import OneLineParser
 from crossflow.errors import InputError
 
 WEIGHTS = registry.PACKAGES / "benchmarks" / "tabletop" / "weights"

@@ -21,7 +21,7 @@ from benchmarks import arm_record, arms, keys, records, registry
 from benchmarks.device import resolve
 from benchmarks.pictures import save_grid
 from benchmarks.progress import Progress
-from benchmarks.tables import comparison_table
+from benchmarks.report.tables import comparison_table
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:

@@ -3,20 +3,25 @@
 import csv
 import io
 import random
+from pathlib import Path
 
 import pytest
 
-from benchmarks import leaderboard, report
+from benchmarks.report import command, leaderboard
 
 ARMS = {"crossflow": [0.30, 0.32, 0.31], "flow_matching": [0.28, 0.29, 0.30]}
 
 
+def leaderboard_csv(records):
+    return command.leaderboard_files(records, Path())["leaderboard.csv"]
+
+
 def leaders(records):
-    return list(csv.DictReader(io.StringIO(report.leaderboard_files(records)["leaderboard.csv"])))
+    return list(csv.DictReader(io.StringIO(leaderboard_csv(records))))
 
 
 def runs(records):
-    return list(csv.DictReader(io.StringIO(report.leaderboard_files(records)["runs.csv"])))
+    return list(csv.DictReader(io.StringIO(command.leaderboard_files(records, Path())["runs.csv"])))
 
 
 def match(record, **changes):
@@ -28,7 +33,7 @@ def match(record, **changes):
 
 
 def test_columns(record):
-    files = report.leaderboard_files([record()])
+    files = command.leaderboard_files([record()], Path())
     assert files["runs.csv"].splitlines()[0] == (
         "run_id,match,kind,task,task_version,split,level,method,model,track,seed,budget_kind,"
         "budget_limit,steps,samples,device_seconds,train_flops,sample_flops,params,params_encoder,"
@@ -147,7 +152,7 @@ def test_an_arm_of_a_slowed_clock_has_no_rank(record, kind, clock, rank, verdict
     )
     (row,) = leaders([slow])
     assert (row["rank"], row["verdict"], row["mean"]) == (rank, verdict, "0.1")
-    text = report.table_files([slow])["tables/depth_tabletop.md"]
+    text = command.table_files([slow], Path())["tables/depth_tabletop.md"]
     assert ("slowed clock" in text) == (verdict == "invalid")
 
 
@@ -190,10 +195,16 @@ def test_a_failed_run_is_in_runs(record):
 def test_the_same_records_in_any_order_give_the_same_bytes(record):
     records = match(record) + match(record, fair={"batch": 32})
     records += [record("floor", value=0.9), record("m|y", kind="evaluation")]
-    expected = report.leaderboard_files(records)["leaderboard.csv"], report.table_files(records)
+    expected = (
+        leaderboard_csv(records),
+        command.table_files(records, Path()),
+    )
     for seed in range(5):
         random.Random(seed).shuffle(records)
-        again = report.leaderboard_files(records)["leaderboard.csv"], report.table_files(records)
+        again = (
+            leaderboard_csv(records),
+            command.table_files(records, Path()),
+        )
         assert again == expected
 
 

@@ -3,10 +3,12 @@
 import csv
 import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from benchmarks import published, published_tables, report, tables
+from benchmarks import published
+from benchmarks.report import command, published_tables, tables
 from crossflow.errors import InputError
 
 CF = "CrossFlow, arXiv:2412.15213v2, Table "
@@ -287,7 +289,7 @@ def test_text_of_papers_cannot_break_the_table(tmp_path):
 
 def test_real_tasks_are_followed_by_the_published_rows(record, written, capsys):
     out = written([record(task="caption_coco"), record()])
-    assert report.main(["tables", "--out", str(out)]) == 0
+    assert command.main(["tables", "--out", str(out)]) == 0
     text = (out / "tables/caption_coco.md").read_text("utf-8")
     ours, below = text.split("## Published numbers")
     assert "| crossflow" in ours and "CIDEr" not in ours
@@ -305,13 +307,13 @@ def test_real_tasks_are_followed_by_the_published_rows(record, written, capsys):
 
 def test_embedded_tasks_stay_as_they_are(record, written):
     records = [record()]
-    files = report.table_files(records)
+    files = command.table_files(records, Path())
     assert files["tables/depth_tabletop.md"] == tables.markdown(records)
     assert set(files) == {"tables/depth_tabletop.md", "tables/depth_tabletop.csv"}
 
 
 def test_the_page_needs_no_record(tmp_path, capsys):
-    assert report.main(["published", "--out", str(tmp_path)]) == 0
+    assert command.main(["published", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'published.md'}\n"
     text = (tmp_path / "published.md").read_text("utf-8")
     for source in COUNTS:
@@ -320,7 +322,7 @@ def test_the_page_needs_no_record(tmp_path, capsys):
 
 def test_a_broken_file_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(published.rows, "__defaults__", (None, tmp_path / "gone.csv"))
-    assert report.main(["published", "--out", str(tmp_path)]) == 2
+    assert command.main(["published", "--out", str(tmp_path)]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 1

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks import list as listing
-from benchmarks import report
+from benchmarks.report import command
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 def test_reports_are_written_and_named(record, written, capsys):
     out = written([record(), record("floor", value=0.9), record(task="sr_tabletop")])
-    assert report.main(["leaderboard", "--out", str(out)]) == 0
-    assert report.main(["tables", "--out", str(out)]) == 0
+    assert command.main(["leaderboard", "--out", str(out)]) == 0
+    assert command.main(["tables", "--out", str(out)]) == 0
     expected = ["runs.csv", "leaderboard.csv"]
     expected += [
         f"tables/{task}.{kind}"
@@ -38,7 +38,7 @@ def test_reports_are_written_and_named(record, written, capsys):
     ],
 )
 def test_a_mistake_is_one_line(arguments, said, capsys):
-    assert report.main(arguments) == 2
+    assert command.main(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert said in printed.err
@@ -49,14 +49,14 @@ def test_a_broken_record_is_named(record, written, capsys):
     out = written([record()])
     (path,) = out.rglob("*.json")
     path.write_text(path.read_text().replace('"seed"', '"sede"', 1).replace("null", "NaN", 1))
-    assert report.main(["tables", "--out", str(out)]) == 2
+    assert command.main(["tables", "--out", str(out)]) == 2
     assert str(path) in capsys.readouterr().err
 
 
 def test_an_out_that_cannot_be_written(record, written, capsys):
     out = written([record()])
     (out / "tables").write_text("a file")
-    assert report.main(["tables", "--out", str(out)]) == 2
+    assert command.main(["tables", "--out", str(out)]) == 2
     assert "cannot write" in capsys.readouterr().err
 
 
@@ -123,10 +123,11 @@ class Refuse:
         if name.split(".")[0] in ("torch", "torchvision", "pandas", "hydra"):
             raise AssertionError(f"imports {name}")
 sys.meta_path.insert(0, Refuse())
-from benchmarks import list as listing, report
+from benchmarks import list as listing
+from benchmarks.report import command
 out = sys.argv[1]
-assert report.main(["leaderboard", "--out", out]) == 0
-assert report.main(["tables", "--out", out]) == 0
+assert command.main(["leaderboard", "--out", out]) == 0
+assert command.main(["tables", "--out", out]) == 0
 assert listing.main([]) == 0
 listing.main(["--check"])
 """

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.keys import differing
-from benchmarks.leaderboard import arms, by, clock_is_invalid, floor_value, seed_values
 from benchmarks.records import Record
+from benchmarks.report.leaderboard import arms, by, clock_is_invalid, floor_value, seed_values
 
 ORDER = ("floor", "oracle", "regression", "flow_matching", "crossflow")
 QUICK = "quick: not for comparison"

@@ -1,0 +1,144 @@
+"""Everything derived: `python -m benchmarks.report leaderboard|tables|published [--out DIR]`.
+
+`published` needs no record: it shows what papers print, from the package's own published.csv.
+Starts without torch, so that tables can be made anywhere. The same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from benchmarks import published
+from benchmarks.conf.schema import Config
+from benchmarks.records import Record, read_all, write_bytes
+from benchmarks.report import leaderboard, published_tables, tables
+from crossflow.errors import InputError
+
+Files = dict[str, str | bytes]
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Refuses like the other commands: one line, status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A report that is made of the records, and of the items, curves and samples beside them.
+
+    files(records, out): relative path -> text or bytes of every file of the report. The same
+    records give the same bytes. out is only read.
+    """
+
+    purpose: str
+    files: Callable[[Sequence[Record], Path], Files]
+
+
+@dataclass(frozen=True)
+class Action:
+    """A report that does more than derive files: it has options and an exit status of its own.
+
+    options(parser) adds to what every report has (--out); run(options) returns the exit status.
+    """
+
+    purpose: str
+    options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def leaderboard_files(records: Sequence[Record], out: Path) -> Files:
+    """runs.csv and leaderboard.csv."""
+    return {
+        "runs.csv": leaderboard.csv_text(leaderboard.RUN_COLUMNS, leaderboard.run_rows(records)),
+        "leaderboard.csv": leaderboard.csv_text(
+            leaderboard.LEADER_COLUMNS, leaderboard.leader_rows(records)
+        ),
+    }
+
+
+def table_files(records: Sequence[Record], out: Path) -> Files:
+    """tables/<task>.md and tables/<task>.csv.
+
+    Where papers print numbers on the task's data, they follow below ours, in the CSV case in a file
+    of their own. There are none for the embedded tasks.
+    """
+    files: Files = {}
+    for (task,), group in leaderboard.by(records, "task").items():
+        of_papers = published.rows(str(task))
+        below = published_tables.markdown(of_papers)
+        files[f"tables/{task}.md"] = tables.markdown(group) + (f"\n{below}" if below else "")
+        files[f"tables/{task}.csv"] = leaderboard.csv_text(*tables.table_rows(group))
+        if of_papers:
+            files[f"tables/{task}_published.csv"] = leaderboard.csv_text(
+                published_tables.CSV_COLUMNS, published_tables.csv_rows(of_papers)
+            )
+    return files
+
+
+def published_files() -> Files:
+    """published.md: every published number, no record needed."""
+    return {"published.md": published_tables.markdown(published.rows())}
+
+
+def _write_published(options: argparse.Namespace) -> int:
+    write(published_files(), options.out)
+    return 0
+
+
+DERIVED = {
+    "leaderboard": Derived(
+        "runs.csv and leaderboard.csv: all scores; ranked arms", leaderboard_files
+    ),
+    "tables": Derived("tables/: one Markdown and one CSV file per task", table_files),
+}
+ACTIONS = {
+    "published": Action(
+        "published.md: what papers print, from published.csv; needs no record",
+        lambda parser: None,
+        _write_published,
+    ),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes one report; prints the paths written. Returns the exit status."""
+    parser = OneLineParser(prog="benchmarks.report", description=__doc__)
+    kinds = parser.add_subparsers(dest="report", required=True)
+    reports: dict[str, Derived | Action] = {**DERIVED, **ACTIONS}
+    for name, report in reports.items():
+        kind = kinds.add_parser(name, help=report.purpose, description=report.purpose)
+        kind.add_argument(
+            "--out",
+            type=lambda text: Path(text).expanduser(),
+            default=Path(Config.out),
+            help="folder of records/ and of what is written",
+        )
+        if isinstance(report, Action):
+            report.options(kind)
+    try:
+        options = parser.parse_args(arguments)
+        if options.report in ACTIONS:
+            return ACTIONS[options.report].run(options)
+        write(DERIVED[options.report].files(read_all(options.out), options.out), options.out)
+    except InputError as error:
+        print(f"report: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def write(files: Files, out: Path) -> None:
+    """Writes each file below `out`, whole or not at all, and prints its path."""
+    for name, content in files.items():
+        path = out / name
+        try:
+            write_bytes(path, content.encode() if isinstance(content, str) else content)
+        except OSError as error:
+            raise InputError(f"--out: cannot write {path}: {error.strerror}") from error
+        print(path)
