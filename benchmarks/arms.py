@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import arm_record
@@ -53,6 +56,8 @@ def evaluate(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> tuple[Re
         match.progress(f"{label}: scoring", 1, 1)
     _write_curves(match, trainer.name, trials, curve)
     _keep(match, trainer.name, found.values, scored)
+    with trainer.clock("other"):
+        _sample_extra(match, trainer, guidance)
     trainer.save()
     record = arm_record.completed(match, trainer, scored, guidance, found.nfe, trials, proofs)
     return record, found.values
@@ -111,6 +116,33 @@ def _keep(match: Match, method: str, values: Any, scored: Scored) -> None:
     count = min(SAMPLE_ITEMS, len(truth.ids))
     cells = [truth.cell(values, index) for index in range(count)]
     save_samples(match.out / "samples" / name / f"{match.ids[method]}.png", cells)
+
+
+def _sample_extra(match: Match, trainer: Trainer, guidance: float) -> None:
+    """Samples of the task's further sources, into a folder of the run that is made anew."""
+    extra = match.prepared.extra
+    if extra is None:
+        return
+    label = f"{match.config.task.name} {trainer.name}: sampling for {extra.name}"
+    rows = len(extra.store)
+    drawn = [
+        replace(_sampler(match), draw=draw)
+        .predict(
+            arm_record.averaged(trainer),
+            extra.store,
+            match.prepared.decode,
+            guidance,
+            lambda done, _, before=draw * rows: match.progress(  # type: ignore[misc]
+                label, before + done, extra.draws * rows
+            ),
+        )
+        .values
+        for draw in range(extra.draws)
+    ]
+    folder = match.folder(trainer.name) / extra.name
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed here
+    extra.write(folder, drawn)
+    print(f"{extra.name}: {folder}", file=sys.stderr)
 
 
 def _truth_through_codec(prepared: Prepared) -> list[Any]:

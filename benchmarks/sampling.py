@@ -42,12 +42,16 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Sampler:
-    """How an arm is sampled: the same settings for every arm of a match, but for guidance."""
+    """How an arm is sampled: the same settings for every arm of a match, but for guidance.
+
+    draw: which of the independent samples of an item is made; scores are of the first.
+    """
 
     grid: Grid
     batch: int
     seed: int
     device: str
+    draw: int = 0
 
     def predict(
         self,
@@ -72,7 +76,7 @@ class Sampler:
         for start in range(0, len(store), self.batch):
             rows = range(start, min(start + self.batch, len(store)))
             source = store.pairs(list(rows)).source.to(self.device)
-            draws = ItemDraws(self.seed, [item_number(names[row]) for row in rows])
+            draws = ItemDraws(self.seed, [item_number(names[row]) for row in rows], self.draw)
             target, calls = self._sample(arm, store, source, draws, guidance)
             decoded = decode(target)
             if mirror is not None:

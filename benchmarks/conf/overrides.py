@@ -17,7 +17,8 @@ from crossflow.errors import InputError
 
 WEIGHTS = tuple(f"weights.{item.name}" for item in fields(WeightsConfig))
 PATHS = (
-    *("task.root", "task.split_file", "predictions", "out", "work", "method_file", "export"),
+    *("task.root", "task.split_file", "task.prompts", "predictions"),
+    *("out", "work", "method_file", "export"),
     *WEIGHTS,
 )
 VERBATIM = (*PATHS, "name")

@@ -30,8 +30,9 @@ LARGEST_EMA_WIDTH = 12**-0.5  # no power profile is wider: see crossflow.ema
 # Fields that only some tasks read.
 OPTIONAL = (
     *("task.root", "task.split_file", "task.scale", "task.nonfinite", "task.layout"),
-    *("task.crop", "task.flip_test", "task.border", "weights.autoencoder", "weights.text_encoder"),
-    *("weights.inception", "weights.clip", "weights.lpips", "weights.spice"),
+    *("task.crop", "task.flip_test", "task.border", "task.prompts"),
+    *("weights.autoencoder", "weights.text_encoder", "weights.inception", "weights.clip"),
+    *("weights.lpips", "weights.spice"),
 )
 # Where results lie and what they ran on: the same run elsewhere is the same run.
 PLACES = ("out", "work", "device", "resume")
@@ -48,7 +49,7 @@ class TaskConfig:
     many training and validation items. layout: how the data lie under `root`, where a data set is
     published in several ways. crop: pixels of a depth map that count. flip_test: depth is the mean
     of the prediction and of the mirrored prediction for the mirrored image. border: pixels cut from
-    each side before PSNR and SSIM.
+    each side before PSNR and SSIM. prompts: GenEval's list of prompts, sampled beside the split.
     """
 
     name: str = "depth_tabletop"
@@ -65,6 +66,7 @@ class TaskConfig:
     crop: str | None = None
     flip_test: bool = False
     border: int | None = None
+    prompts: str | None = None
 
 
 @dataclass

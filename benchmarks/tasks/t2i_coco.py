@@ -12,7 +12,7 @@ alike in all arms, or with `weights.text_encoder` the features of CLIP or T5. Th
 pixels, or with `weights.autoencoder` in its latents. Five captions an image are trained on, the
 source encoder is charged with the paper's image-text contrastive loss. Validation is cut from the
 training split by image. FID, KID, IS, precision and recall need `weights.inception`, the CLIP score
-`weights.clip`.
+`weights.clip`. With `task.prompts` every arm also draws GenEval's prompts (`geneval_samples`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import numpy as np
 
 from benchmarks import device
 from benchmarks.metrics import clip, distribution
+from benchmarks.metrics.geneval import read_prompts
 from benchmarks.metrics.inception import find_inception, inception_scores
 from benchmarks.metrics.score import merge
 from benchmarks.tasks import caption_splits as splits
@@ -41,6 +42,7 @@ from benchmarks.tasks.captioned_photos import (
     files_digest,
 )
 from benchmarks.tasks.encoded import in_batches, open_store
+from benchmarks.tasks.geneval_samples import geneval_extra
 from benchmarks.tasks.image_space import ImageSpace, checked_size, image_space
 from benchmarks.tasks.images import spread
 from benchmarks.tasks.prediction_files import PictureFiles
@@ -159,7 +161,8 @@ class TextToImageCoco:
     version = 1
     uses: tuple[str, ...] = (
         *splits.USES,
-        *("weights.autoencoder", "weights.text_encoder", "weights.inception", "weights.clip"),
+        *("task.prompts", "weights.autoencoder", "weights.text_encoder"),
+        *("weights.inception", "weights.clip"),
     )
 
     def primary(self, items: int) -> str:
@@ -184,6 +187,7 @@ class TextToImageCoco:
 
     def prepare(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
+        prompts = None if config.task.prompts is None else read_prompts(Path(config.task.prompts))
         split = splits.scored(config, LAYOUT, report, images=True)
         chosen, held = splits.validation_cut(config, splits.training(config, LAYOUT, report, split))
         held = spread(held, config.task.validation_limit)
@@ -204,6 +208,7 @@ class TextToImageCoco:
             return open_store(folder, problem, facts, len(rows.photos), batches, statistics, report)
 
         train = store("train", _Rows(chosen, [p.trained for p in chosen], None))
+        prompts = None if config.task.prompts is None else read_prompts(Path(config.task.prompts))
         return Prepared(
             problem=problem,
             train=train,
@@ -216,6 +221,11 @@ class TextToImageCoco:
             frozen={**space.frozen, **source.frozen},
             seconds={"stores": time.perf_counter() - started},
             unscored=reason if network is None else None,
+            extra=None
+            if prompts is None
+            else geneval_extra(
+                Path(config.work), prompts, problem, source, train.statistics, report
+            ),
         )
 
 

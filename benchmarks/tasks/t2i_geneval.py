@@ -5,8 +5,9 @@
 
 `task.split_file` is GenEval's list of 553 prompts (github.com/djghosh13/geneval, prompts/);
 `predictions` is the result file, or the folder that holds it as results.jsonl. The samples it is
-made from are written by `benchmarks.metrics.geneval.write_samples`: four of every prompt. Nothing
-can be trained here: GenEval has prompts and no pictures.
+made from, four of every prompt, are drawn by a run of t2i_coco with `task.prompts=FILE`, or
+written with any model by `benchmarks.metrics.geneval.write_samples`. Nothing can be trained here:
+GenEval has prompts and no pictures.
 """
 
 from __future__ import annotations

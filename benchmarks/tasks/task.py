@@ -56,6 +56,20 @@ class Truth(Protocol):
         """The prediction of an item, for a picture grid."""
 
 
+@dataclass(frozen=True)
+class Extra:
+    """Sources that every arm is sampled for beside the test split, unscored: others judge them.
+
+    name: the folder below the run's. store: one row a source; its targets mean nothing. draws:
+    samples of each. write(folder, predictions): predictions[draw][row], in the judge's format.
+    """
+
+    name: str
+    store: Store
+    draws: int
+    write: Callable[[Path, Sequence[Sequence[Any]]], None]
+
+
 @dataclass
 class Prepared:
     """A task made ready to train on.
@@ -67,6 +81,7 @@ class Prepared:
     mirror: None, or exchanges left and right of maps, source and target alike: predictions are then
     means of two, the second the mirrored one of the mirrored source (`task.flip_test`).
     unscored: why the primary score cannot be computed (weights missing), None where it can.
+    extra: what else is sampled, None for nothing.
     """
 
     problem: Problem
@@ -81,6 +96,7 @@ class Prepared:
     seconds: dict[str, float] = field(default_factory=dict)
     mirror: Callable[[Tensor], Tensor] | None = None
     unscored: str | None = None
+    extra: Extra | None = None
 
 
 class Task(Protocol):

@@ -11,10 +11,11 @@ import torch
 from benchmarks import evaluate, records, registry, run
 from benchmarks.conf import command
 from benchmarks.conf.schema import Config, TaskConfig, WeightsConfig
-from benchmarks.metrics import inception
+from benchmarks.metrics import geneval, inception
 from benchmarks.predictions import write_image
 from benchmarks.tasks import coco_reader, t2i_coco, text_codec
 from benchmarks.tasks.captioned_photos import VARIANTS
+from benchmarks.tasks.images import read_rgb
 from benchmarks.tasks.vocabulary import FIRST, LENGTH, UNKNOWN, Vocabulary, learn, split_words
 from crossflow.errors import InputError
 from crossflow.store import unstandardise
@@ -263,6 +264,30 @@ def test_trains_samples_and_scores_the_files_of_others(coco_root, tmp_path, issu
     write_image(folder, moved.stem, np.zeros((16, 16, 3), np.uint8))
     refused("is 16 x 16 instead of 32 x 32")
     assert len(records.read_all(Path("other"))) == 1
+
+
+def test_every_arm_draws_the_prompts_of_geneval(coco_root, tmp_path, issue, monkeypatch):
+    tags = list(geneval.PROMPTS)[:2]
+    monkeypatch.setattr(geneval, "PROMPTS", dict.fromkeys(tags, 1))
+    rows = [{"tag": tag, "prompt": f"a photo of {tag}", "include": []} for tag in tags]
+    file = tmp_path / "prompts.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    data = [f"task.root={coco_root}", "task.limit=4"]
+    status, said = issue(run.job, *TINY, *data, f"task.prompts={file}")
+    assert status == 0, said
+    found = {record.method: record for record in records.read_all(Path("results/local"))}
+    for method in ("flow_matching", "crossflow"):
+        folder = Path("runs/t2i_coco") / found[method].run_id / "geneval"
+        for index, row in enumerate(rows):
+            assert json.loads((folder / f"{index:05d}/metadata.jsonl").read_text()) == row
+            pictures = [
+                read_rgb(folder / f"{index:05d}/samples/{number:05d}.png") for number in range(4)
+            ]
+            assert pictures[0].shape == (32, 32, 3)
+            assert all((pictures[0] != other).any() for other in pictures[1:])
+    status, said = issue(run.job, *TINY, *data, "task.prompts=nowhere.jsonl")
+    assert (status, "nowhere.jsonl" in said) == (2, True)
+    assert issue(run.job, "task=caption_coco", *data, f"task.prompts={file}")[0] == 2
 
 
 def test_guidance_cannot_be_chosen_without_inception(coco_root, issue):
