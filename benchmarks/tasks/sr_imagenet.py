@@ -154,6 +154,7 @@ class SuperResolutionImagenet:
         chosen, held_out = cut(photos, lambda p: p.id, task.train_limit, task.validation_limit)
         space = sr_pairs.space(config)
         problem = space.problem(size)
+        network, reason = inception.find_inception(config.weights.inception, config.download)
 
         def store(part: str, some: Sequence[reader.Photo], statistics: Any = None) -> Store:
             facts = {"task": "sr_imagenet", "version": self.version, "size": size, "scale": scale}
@@ -175,6 +176,7 @@ class SuperResolutionImagenet:
             floor=lambda: truth.enlarged,
             frozen=space.frozen,
             seconds={"stores": time.perf_counter() - started},
+            unscored=reason if network is None else None,
         )
 
 

@@ -66,6 +66,17 @@ def test_imagenet(bench_data, tmp_path, folder):
 
 
 @pytest.mark.usefixtures("no_inception")
+def test_imagenet_has_no_curve_of_a_score_that_it_cannot_compute(bench_data, tmp_path, capsys):
+    """Refused before training, not after it."""
+    arguments = ["task=sr_imagenet", f"task.root={bench_data / 'roots/imagenet'}", "task.size=64"]
+    arguments += ["task.limit=3", "task.train_limit=8", "sampling.curve=[1]", "methods=crossflow"]
+    arguments += [*TINY, f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
+    assert command.run(run.job, arguments, command="run") == 2
+    assert "weights.inception is not set" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("no_inception")
 def test_imagenet_in_latents(bench_data, tmp_path):
     """The oracle is the truth through the autoencoder, the floor bicubic in pixels as before."""
     weights = [f"weights.autoencoder={bench_data / 'weights/taef2'}"]
