@@ -104,7 +104,7 @@ def completed(
         match,
         trainer.name,
         scored=scored,
-        fair=_fair(match),
+        fair=fair_fields(match),
         proof=_proof(match, trainer, trials, proofs) | {"counts": scored.counts},
         volatile=_training_volatile(match, trainer),
         model=model,
@@ -123,7 +123,7 @@ def failed(
         match,
         trainer.name,
         scored=Scored({}),
-        fair=_fair(match),
+        fair=fair_fields(match),
         proof=_proof(match, trainer, [], proofs),
         volatile=_training_volatile(match, trainer)
         | {"error": f"{type(failure).__name__}: {failure}"},
@@ -188,7 +188,8 @@ def as_recorded(scored: Scored) -> dict[str, records.Score]:
     }
 
 
-def _fair(match: Match) -> dict[str, Any]:
+def fair_fields(match: Match) -> dict[str, Any]:
+    """What the fair_key of every trained arm of the match is the digest of."""
     config, sampling = match.config, match.config.sampling
     budget = config.budget
     timed: dict[str, Any] = {}

@@ -17,10 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import arm_record, arms, keys, records, registry
+from benchmarks import arm_record, arms, keys, match_check, records, registry
 from benchmarks.device import resolve
 from benchmarks.pictures import save_grid
 from benchmarks.progress import Progress
+from benchmarks.report.references import Reference
 from benchmarks.report.tables import comparison_table
 from crossflow.errors import InputError
 
@@ -72,6 +73,7 @@ class Match:
 def run_match(config: Config) -> int:
     """Runs one job; 0 when every arm is completed, 1 when one failed. Prints the table."""
     _refuse_what_is_not_built(config)
+    references = match_check.expected(config)
     progress = Progress()
     task: Task = registry.task_of(config)
     device, ids = resolve(config.device), run_ids(config)
@@ -83,18 +85,21 @@ def run_match(config: Config) -> int:
             primary=task.primary(len(truth.ids)),
             **truth.key(),
         )
+        # What can be refused before the data are prepared, which may take hours, is.
+        match_check.require(references, config.task.name, {m: {"score": score} for m in ids})
         finished = _finished(config, ids, score)
         if _all_completed(finished, ids):
             print(f"{config.task.name}: all arms are completed, nothing to do", file=sys.stderr)
-            return _conclude(list(finished.values()))
+            return _conclude(list(finished.values()), references)
         prepared = task.prepare(config, progress)
         modules, absent = _applicable(config, prepared)
         match = Match(
             config, task, prepared, modules, absent, ids, score, device=device, progress=progress
         )
         _check_validation(match)
+        match_check.require(references, config.task.name, match_check.protocols(match))
         with _alone(Path(config.work) / config.task.name / match.name):
-            return _conclude(_run(match, finished))
+            return _conclude(_run(match, finished), references)
     finally:
         progress.close()
 
@@ -122,8 +127,6 @@ def _refuse_what_is_not_built(config: Config) -> None:
         raise InputError("torchrun: a match runs in one process so far; start it with python -m")
     if config.track != "defaults":
         raise InputError(f"track={config.track}: only track=defaults is built so far")
-    if config.check:
-        raise InputError("check=true: comparing with references is not built so far")
     for name in ("predictions", "name", "export"):
         if getattr(config, name) is not None:
             raise InputError(
@@ -312,10 +315,15 @@ def _draw_grid(match: Match, rows: dict[str, Any]) -> None:
     print(f"picture grid: {path}", file=sys.stderr)
 
 
-def _conclude(found: Sequence[Found]) -> int:
-    """Prints where the records are and the table; the status of the job."""
+def _conclude(found: Sequence[Found], references: list[Reference] | None) -> int:
+    """Prints where the records are, the table and, with check=true, the checks; the job's status.
+
+    InputError where a record must not be compared with the references.
+    """
     for path, _ in found:
         print(f"record: {path}")
     print()
-    print(comparison_table([record for _, record in found]), end="", flush=True)
-    return int(any(record.status == "failed" for _, record in found))
+    rows = [record for _, record in found]
+    print(comparison_table(rows), end="", flush=True)
+    failed = int(any(record.status == "failed" for record in rows))
+    return max(failed, match_check.conclude(references, rows))

@@ -1,4 +1,4 @@
-"""Everything derived: `python -m benchmarks.report leaderboard|tables|published [--out DIR]`.
+"""Everything derived: `python -m benchmarks.report leaderboard|tables|published|check [--out DIR]`.
 
 `published` needs no record: it shows what papers print, from the package's own published.csv.
 Starts without torch, so that tables can be made anywhere. The same records give the same bytes.
@@ -16,7 +16,7 @@ from typing import NoReturn
 from benchmarks import published
 from benchmarks.conf.schema import Config
 from benchmarks.records import Record, read_all, write_bytes
-from benchmarks.report import leaderboard, published_tables, tables
+from benchmarks.report import check_command, leaderboard, published_tables, tables
 from crossflow.errors import InputError
 
 Files = dict[str, str | bytes]
@@ -103,6 +103,11 @@ ACTIONS = {
         "published.md: what papers print, from published.csv; needs no record",
         lambda parser: None,
         _write_published,
+    ),
+    "check": Action(
+        "compares records with the references of expected.csv; status 1 on a regression",
+        check_command.options,
+        check_command.run,
     ),
 }
 

@@ -171,7 +171,6 @@ def test_resume_false_makes_new_records(tmp_path):
     ("argument", "said"),
     [
         ("track=tuned", "track=tuned"),
-        ("check=true", "check=true"),
         ("predictions=x", "benchmarks.evaluate"),
         ("task.root=x", "task.root=x: depth_tabletop does not use it"),
         ("task.scale=2", "task.scale=2: depth_tabletop does not use it"),

@@ -1,0 +1,263 @@
+"""Regression checks: what records say now against the references of expected.csv.
+
+Verdicts. ok, improved: pass. regressed: worse by more than the tolerance. changed: a score that no
+training moves has moved, or counts other items. missing: the reference file knows no such arm or
+metric. absent: the record has no such score, though the reference does. failed: the run did. These
+five end with status 1. refused: the reference was made under another protocol; status 2. With
+`--accept`, records become references whatever the verdict, failed and absent ones excepted.
+`tolerance` says how much worse is too much.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.keys import canonical, differing
+from benchmarks.records import Record, Score
+from benchmarks.report import tolerance
+from benchmarks.report.leaderboard import Arm, arms
+from benchmarks.report.references import Fields, Reference, machine, protocol
+from benchmarks.report.tolerance import Mean, Tolerance
+
+FAILING = ("regressed", "changed", "missing", "absent", "failed")
+
+# A run of so few training FLOPs is tiny: twice the budget of the quick preset.
+TINY_FLOPS = 1e13
+# How `crossflow.throughput` says that an arm ran on a CPU; the device's name does not.
+ON_A_CPU = "device type cpu"
+
+
+@dataclass
+class Measured:
+    """One arm as it stands in the records: what a row of references may be compared with.
+
+    name: the method, with four digits where one method ran in several configurations.
+    """
+
+    name: str
+    task: str
+    method: str
+    protocol: Fields
+    done: list[Record] = field(default_factory=list)
+    failed: list[Record] = field(default_factory=list)
+
+    @property
+    def machine(self) -> Fields | None:
+        """The machine of all its runs; None where it is not known or not one."""
+        found = {canonical(machine(record)) for record in self.done}
+        return machine(self.done[0]) if len(found) == 1 else None
+
+    @property
+    def key(self) -> str:
+        """The digest that its rank or its score goes by."""
+        first = (self.done or self.failed)[0]
+        return first.fair_key or first.score_key
+
+    @property
+    def predictions(self) -> str | None:
+        """Digest of the predictions that an evaluation scored."""
+        found = {str(record.fair.proof.get("predictions", "")) for record in self.done}
+        return ";".join(sorted(found)) or None
+
+    @property
+    def kind(self) -> str:
+        """The class of a new reference: see `tolerance`."""
+        if self.protocol["fair"] is None:
+            return "exact"
+        return "seeded" if all(map(_tiny_on_a_cpu, self.done)) else "statistical"
+
+    def metrics(self) -> list[str]:
+        """Names of scores that every completed run has."""
+        if not self.done:
+            return []
+        return sorted(set.intersection(*(set(record.scores) for record in self.done)))
+
+    def scores(self, metric: str) -> list[Score]:
+        return [record.scores[metric] for record in self.done]
+
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """The value of each seed; a seed that ran twice counts once, by its mean."""
+        found: dict[int, list[float]] = defaultdict(list)
+        for record in self.done:
+            found[record.seed].append(record.scores[metric].value)
+        return {seed: statistics.fmean(values) for seed, values in sorted(found.items())}
+
+    def mean(self, metric: str) -> Mean:
+        errors = [score.stderr for score in self.scores(metric)]
+        known = [error for error in errors if error is not None]
+        together = (sum(e**2 for e in known) / len(known)) ** 0.5 if known else None
+        return Mean(
+            list(self.by_seed(metric).values()), together if len(known) == len(errors) else None
+        )
+
+
+@dataclass
+class Check:
+    """One score against its reference. why: the rule, or what is wrong.
+
+    value, reference: the two that decide, None where there is none. accepted: the value is a
+    reference by now.
+    """
+
+    arm: Measured
+    metric: str
+    verdict: str
+    why: str
+    value: float | None = None
+    reference: float | None = None
+    tolerance: float | None = None
+    better: str | None = None
+    accepted: bool = False
+
+    @property
+    def fails(self) -> bool:
+        return self.verdict in FAILING and not self.accepted
+
+    @property
+    def refused(self) -> bool:
+        return self.verdict == "refused" and not self.accepted
+
+
+def _tiny_on_a_cpu(record: Record) -> bool:
+    """Whether equal bits can be asked of this run: small, by no clock, on no GPU."""
+    budget, reason = record.budget, record.volatile.host.get("utilisation_reason")
+    if budget is None or budget.kind == "device_seconds" or budget.train_flops > TINY_FLOPS:
+        return False
+    return str(reason).endswith(ON_A_CPU)
+
+
+def measured(records: Iterable[Record]) -> list[Measured]:
+    """The arms of some records, ordered by task, method and protocol."""
+    groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record.task, record.method, canonical(protocol(record))].append(record)
+    found = []
+    for (task, method, _), members in sorted(groups.items()):
+        trained = members[0].fair_key is not None
+        for arm in arms(members) if trained else [Arm(method, members)]:
+            one = Measured(arm.name, task, method, protocol(arm.records[0]))
+            for record in arm.records:
+                (one.done if record.status == "completed" else one.failed).append(record)
+            finished = {record.seed for record in one.done}
+            one.failed = [record for record in one.failed if record.seed not in finished]
+            found.append(one)
+    return found
+
+
+def compare(records: Iterable[Record], references: Sequence[Reference]) -> list[Check]:
+    """Every score of every arm against its reference."""
+    return [check for arm in measured(records) for check in compare_arm(arm, references)]
+
+
+def compare_arm(arm: Measured, references: Sequence[Reference]) -> list[Check]:
+    """The checks of one arm; a single one where its protocol is refused."""
+    checks = [
+        Check(arm, "run", "failed", f"{run.run_id}: {run.volatile.error}") for run in arm.failed
+    ]
+    if not arm.done:
+        return checks
+    trained = arm.protocol["fair"] is not None
+    rows, differences = nearest(references, arm.task, arm.method, trained, arm.protocol)
+    if differences:
+        why = f"another protocol (record / reference): {'; '.join(differences)}"
+        return [*checks, Check(arm, "protocol", "refused", why)]
+    names = arm.metrics()
+    checks += [_judged(arm, metric, rows.get(metric)) for metric in names]
+    for metric in sorted(rows.keys() - set(names)):
+        lacking = [record for record in arm.done if metric not in record.scores]
+        reasons = {record.unavailable.get(metric, "no such score") for record in lacking}
+        stored = statistics.fmean(rows[metric].values)
+        why = "; ".join(sorted(reasons))
+        lost = Check(arm, metric, "absent", why, reference=stored, better=rows[metric].better)
+        checks.append(lost)
+    return checks
+
+
+def nearest(
+    references: Iterable[Reference],
+    task: str,
+    method: str,
+    trained: bool,
+    known: Mapping[str, Any],
+) -> tuple[dict[str, Reference], list[str]]:
+    """References of an arm by metric, and how their protocol differs from what is known of its own.
+
+    trained: whether it is an arm with a budget; an evaluation may have the name of one. known: some
+    of score, fair and frame. Of several protocols that with the fewest differing fields; none
+    differ where it is the arm's. Nothing at all where the file has no row of the arm.
+    """
+    groups: dict[str, dict[str, Reference]] = defaultdict(dict)
+    for row in references:
+        if (row.task, row.method, row.fair_key is not None) == (task, method, trained):
+            groups[canonical(row.protocol)][row.metric] = row
+    found: list[tuple[int, list[str], dict[str, Reference]]] = []
+    for _, rows in sorted(groups.items()):
+        theirs = next(iter(rows.values())).protocol
+        fields = differing(dict(known), {name: theirs[name] for name in known})
+        # A digest says nothing beside the fields it is the digest of.
+        told = [line for line in fields if not line.startswith("fair.score_key:")]
+        found.append((len(fields), told or fields, rows))
+    if not found:
+        return {}, []
+    _, differences, rows = min(found, key=lambda one: one[:2])
+    return rows, differences
+
+
+def _judged(arm: Measured, metric: str, row: Reference | None) -> Check:
+    """One score with values, tolerance and verdict."""
+    scores = arm.scores(metric)
+    check = Check(arm, metric, "missing", "no reference", better=scores[0].better)
+    check.value = statistics.fmean(arm.by_seed(metric).values())
+    if row is None:
+        return check
+    check.reference = statistics.fmean(row.values)
+    counts = sorted({score.n for score in scores} - {row.n})
+    if {score.better for score in scores} != {row.better}:
+        check.verdict, check.why = "changed", f"in the reference {row.better} is better"
+    elif counts:
+        check.verdict = "changed"
+        check.why = f"over {', '.join(map(str, counts))} items, the reference over {row.n}"
+    else:
+        _weigh(check, arm, row)
+    return check
+
+
+def _weigh(check: Check, arm: Measured, row: Reference) -> None:
+    """The rule of the reference's class; of several pairs the worst decides."""
+    values, stored = arm.by_seed(row.metric), dict(zip(row.seeds, row.values, strict=True))
+    same_machine = row.machine is not None and canonical(row.machine) == canonical(arm.machine)
+    shared = sorted(values.keys() & stored.keys())
+    sign = 1 if row.better == "lower" else -1
+    if row.kind == "exact" and row.predictions == arm.predictions:
+        mean = statistics.fmean(row.values)
+        pairs = [(value, mean, tolerance.exact(mean, same_machine)) for value in values.values()]
+        _decide(check, max(pairs, key=lambda pair: abs(pair[0] - pair[1])), sign)
+        if check.verdict != "ok":
+            check.verdict = "changed"
+    elif row.kind == "seeded" and same_machine and shared:
+        pairs = [(values[seed], stored[seed], tolerance.seeded(stored[seed])) for seed in shared]
+        worst = max(pairs, key=lambda pair: sign * (pair[0] - pair[1]) - pair[2].value)
+        best = min(pairs, key=lambda pair: sign * (pair[0] - pair[1]) + pair[2].value)
+        _decide(check, worst, sign)
+        if check.verdict != "regressed":
+            _decide(check, best, sign)
+    else:
+        new, old = arm.mean(row.metric), Mean(row.values, row.stderr)
+        allowed = tolerance.statistical(old, new, row.floor)
+        _decide(check, (statistics.fmean(new.values), statistics.fmean(old.values), allowed), sign)
+        if row.kind != "statistical":
+            reason = "other predictions" if row.kind == "exact" else "another machine or seed"
+            check.why = f"{row.kind}, but {reason}: {check.why}"
+
+
+def _decide(check: Check, pair: tuple[float, float, Tolerance], sign: int) -> None:
+    check.value, check.reference, allowed = pair
+    check.tolerance, check.why = allowed.value, allowed.rule
+    worse = sign * (check.value - check.reference)
+    check.verdict = "ok" if abs(worse) <= allowed.value else "regressed"
+    if -worse > allowed.value:
+        check.verdict = "improved"
