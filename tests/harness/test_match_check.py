@@ -92,10 +92,12 @@ def test_a_fresh_run_is_compared(checkout, tmp_path, edited, capsys):
 def test_another_protocol_is_refused_before_the_first_step(
     checkout, tmp_path, capsys, argument, field
 ):
+    before = set((checkout / "work" / "depth_tabletop").iterdir())
     assert call(tmp_path / "out", checkout / "work", "check=true", argument) == 2
     error = capsys.readouterr().err
     assert field in error
     assert "another protocol (this run / reference)" in error
+    assert set((checkout / "work" / "depth_tabletop").iterdir()) == before, "no run has begun"
     assert not (tmp_path / "out").exists()
 
 
