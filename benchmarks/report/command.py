@@ -69,12 +69,15 @@ def table_files(records: Sequence[Record], out: Path) -> Files:
     Where papers print numbers on the task's data, they follow below ours, in the CSV case in a file
     of their own. There are none for the embedded tasks.
     """
+    built = {
+        str(task): tables.build(group) for (task,), group in leaderboard.by(records, "task").items()
+    }
     files: Files = {}
-    for (task,), group in leaderboard.by(records, "task").items():
-        of_papers = published.rows(str(task))
+    for task, of_task in built.items():
+        of_papers = published.rows(task)
         below = published_tables.markdown(of_papers)
-        files[f"tables/{task}.md"] = tables.markdown(group) + (f"\n{below}" if below else "")
-        files[f"tables/{task}.csv"] = leaderboard.csv_text(*tables.table_rows(group))
+        files[f"tables/{task}.md"] = tables.markdown(of_task) + (f"\n{below}" if below else "")
+        files[f"tables/{task}.csv"] = leaderboard.csv_text(*tables.table_rows(of_task))
         if of_papers:
             files[f"tables/{task}_published.csv"] = leaderboard.csv_text(
                 published_tables.CSV_COLUMNS, published_tables.csv_rows(of_papers)

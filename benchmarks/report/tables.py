@@ -9,17 +9,27 @@ from dataclasses import dataclass, field
 
 from benchmarks.keys import differing
 from benchmarks.records import Record
-from benchmarks.report.leaderboard import arms, by, clock_is_invalid, floor_value, seed_values
+from benchmarks.report.columns import paper_columns
+from benchmarks.report.entries import FIRST, Entry, entries, failures, is_quick, marks, unranked
+from benchmarks.report.leaderboard import by
 
-ORDER = ("floor", "oracle", "regression", "flow_matching", "crossflow")
 QUICK = "quick: not for comparison"
 ABSENT = "–"
 ARROWS = {"higher": "↑", "lower": "↓"}
+MARKED = (
+    "best arm bold, second underlined, equal numbers alike; a difference may be chance: the "
+    "verdicts are in leaderboard.csv"
+)
 
 
 @dataclass
 class Table:
-    """A block of rows that may be compared, with what must be read beside it."""
+    """A block of rows that may be compared, with what must be read beside it.
+
+    entries: what the rows were made of, in their order, and metrics: the scores in their order,
+    better: which way each is better. Published tables have neither. marks: (row, column) -> FIRST
+    or SECOND for cells of `rows`; empty where nothing may be called the best.
+    """
 
     title: str
     score_key: str
@@ -28,6 +38,10 @@ class Table:
     header: list[str]
     rows: list[list[str]] = field(default_factory=list)
     footnotes: list[str] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=list)
+    better: dict[str, str] = field(default_factory=dict)
+    marks: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
 def comparison_table(records: Sequence[Record]) -> str:
@@ -35,16 +49,16 @@ def comparison_table(records: Sequence[Record]) -> str:
     return "\n\n".join(_as_text(table) for table in build(records)) + "\n"
 
 
-def markdown(records: Sequence[Record]) -> str:
-    """The same tables as GitHub Markdown; all text from records is escaped."""
-    return "\n\n".join(as_markdown(table) for table in build(records)) + "\n"
+def markdown(tables: Sequence[Table]) -> str:
+    """Tables as GitHub Markdown; all text from records is escaped."""
+    return "\n\n".join(as_markdown(table) for table in tables) + "\n"
 
 
-def table_rows(records: Sequence[Record]) -> tuple[list[str], list[dict[str, str]]]:
-    """The same tables as one list of rows for CSV, and its columns."""
+def table_rows(tables: Sequence[Table]) -> tuple[list[str], list[dict[str, str]]]:
+    """Tables as one list of rows for CSV, and its columns."""
     columns = ["table", "score_key", "fair_key"]
     rows = []
-    for table in build(records):
+    for table in tables:
         columns += [name for name in table.header if name not in columns]
         rows += [
             {
@@ -64,14 +78,15 @@ def build(records: Sequence[Record]) -> list[Table]:
     Where a task has several, each says in which fields it differs from the one before.
     """
     tables = []
+    records = sorted(records, key=lambda record: record.run_id)
     for (task,), of_task in by(records, "task").items():
         before: Record | None = None
         for (_,), same_items in by(of_task, "score_key").items():
-            fair_keys = [key for (key,) in by(same_items, "fair_key") if key is not None]
-            for fair_key in fair_keys or [None]:
-                group = [r for r in same_items if r.fair_key in (fair_key, None)]
-                table = _table(str(task), group, same_items)
-                sample = next(r for r in group if r.fair_key == fair_key)
+            framing = unranked(same_items)
+            of_keys = {key: of for (key,), of in by(same_items, "fair_key").items() if key}
+            for of_key in of_keys.values() or [[]]:
+                table = _table(str(task), [*of_key, *framing])
+                sample = (of_key or framing)[0]
                 if before is not None:
                     table.notes.append(_difference(before, sample))
                 before = sample
@@ -79,7 +94,7 @@ def build(records: Sequence[Record]) -> list[Table]:
     return tables
 
 
-def _table(task: str, group: Sequence[Record], same_items: Sequence[Record]) -> Table:
+def _table(task: str, group: Sequence[Record]) -> Table:
     """Rows of one fair_key between its framing rows."""
     first = group[0]
     metrics = _columns(group, first.primary)
@@ -99,44 +114,27 @@ def _table(task: str, group: Sequence[Record], same_items: Sequence[Record]) -> 
             "FLOPs",
         ],
     )
-    rows: list[tuple[str, list[Record], list[str]]] = []
-    for arm in arms(group):
-        means = [seed_values(arm, name, floor_value(same_items, name)) for name in metrics]
-        rows.append((arm.name, arm.records, [_cell(found) for found in means]))
-    for (method,), members in by([r for r in group if r.fair_key is None], "method").items():
-        # No seed moves these rows: equal values of several matches are one value.
-        values = [{r.scores[name].value for r in members if name in r.scores} for name in metrics]
-        rows.append((str(method), members, [_cell(sorted(found)) for found in values]))
-    for name, members, cells in sorted(rows, key=_place):
-        failed = sum(record.status == "failed" for record in members)
-        table.rows.append([name, *cells, *_effort(members[-1])])
-        if failed:
-            table.footnotes.append(
-                f"{name}: {failed} of {len(members)} runs failed; a failed seed counts as the floor"
-            )
-        slowed = sum(map(clock_is_invalid, members))
-        if slowed:
-            table.footnotes.append(
-                f"{name}: invalid: {slowed} of {len(members)} runs trained on a slowed clock"
-            )
+    table.metrics, table.better = metrics, dict(better)
+    table.entries = entries(group, metrics)
+    for entry in table.entries:
+        cells = [_cell(found) for found in entry.values]
+        table.rows.append([entry.name, *cells, *_effort(entry.records[-1])])
+        table.footnotes += failures(entry)
+    found = marks(table.entries, metrics, better, lambda _, mean: float(f"{mean:.4g}"))
+    table.marks = {(row, 1 + column): place for (row, column), place in found.items()}
     table.footnotes += _absences(group)
     return table
 
 
-def _place(row: tuple[str, list[Record], list[str]]) -> tuple[int, int, str]:
-    """Floor and oracle, then the arms, then evaluations of somebody's predictions."""
-    name, members, _ = row
-    method = members[0].method
-    known = ORDER.index(method) if method in ORDER else len(ORDER)
-    return members[0].kind == "evaluation", known, name
-
-
 def _columns(group: Sequence[Record], primary: str) -> list[str]:
-    """The primary score, its levels, then the other whole metrics by name."""
+    """The primary score, its levels, the paper's columns, then the other whole metrics by name."""
     names = {name for record in group for name in record.scores}
     levels = sorted(name for name in names if name.startswith(f"{primary}/"))
-    others = sorted(name for name in names if "/" not in name and name != primary)
-    return [*([primary] if primary in names else []), *levels, *others]
+    whole = sorted(name for name in names if "/" not in name)
+    first = paper_columns(whole, primary)
+    primaries, papers = first[: primary in names], first[primary in names :]
+    others = [name for name in whole if name not in first]
+    return [*primaries, *levels, *papers, *others]
 
 
 def _notes(group: Sequence[Record]) -> list[str]:
@@ -157,7 +155,7 @@ def _notes(group: Sequence[Record]) -> list[str]:
         )
         if len(seeds) > 1:
             notes.append("mean ± standard deviation over training seeds")
-    if any(record.quick for record in group):
+    if is_quick(group):
         notes.append(QUICK)
     return notes
 
@@ -220,14 +218,25 @@ def as_markdown(table: Table) -> str:
     """One table with its notes; all text in it is escaped."""
     from tabulate import tabulate
 
-    rows = [[escape(cell) for cell in row] for row in table.rows]
     header = [escape(cell) for cell in table.header]
     align = ["left", *["right"] * (len(header) - 1)]
-    body = tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=align)
+    body = tabulate(
+        markdown_rows(table), header, tablefmt="pipe", disable_numparse=True, colalign=align
+    )
     notes = [f"**{note}**" if note == QUICK else escape(note) for note in table.notes]
+    notes += [MARKED] if table.marks else []
     footnotes = [f"- {escape(note)}" for note in table.footnotes]
     parts = [f"### {escape(table.title)}", "  \n".join(notes), body, "\n".join(footnotes)]
     return "\n\n".join(part for part in parts if part)
+
+
+def markdown_rows(table: Table) -> list[list[str]]:
+    """The rows as Markdown, escaped and marked; GitHub has no sign for underlining but a tag."""
+    rows = [[escape(cell) for cell in row] for row in table.rows]
+    for (row, column), place in table.marks.items():
+        around = "**{}**" if place == FIRST else "<ins>{}</ins>"
+        rows[row][column] = around.format(rows[row][column])
+    return rows
 
 
 def escape(text: str) -> str:

@@ -308,7 +308,7 @@ def test_real_tasks_are_followed_by_the_published_rows(record, written, capsys):
 def test_embedded_tasks_stay_as_they_are(record, written):
     records = [record()]
     files = command.table_files(records, Path())
-    assert files["tables/depth_tabletop.md"] == tables.markdown(records)
+    assert files["tables/depth_tabletop.md"] == tables.markdown(tables.build(records))
     assert set(files) == {"tables/depth_tabletop.md", "tables/depth_tabletop.csv"}
 
 

@@ -34,10 +34,10 @@ def test_the_primary_score_comes_first_then_its_levels(record):
 
 
 def test_budget_and_quick_stand_above(record):
-    text = tables.markdown([record(config={"quick": True}), record("floor")])
+    text = tables.markdown(tables.build([record(config={"quick": True}), record("floor")]))
     assert "budget 2e+13 flops an arm, model T, batch 64, track defaults, seed 0" in text
     assert "**quick: not for comparison**" in text
-    assert "quick" not in tables.markdown([record()])
+    assert "quick" not in tables.markdown(tables.build([record()]))
 
 
 def test_one_table_per_score_key_names_the_difference(record):
@@ -93,7 +93,7 @@ HOSTILE = "a|b*c_d`e`<script>[x](y)\n# z ~ \\"
 
 
 def test_text_from_records_cannot_break_the_table(record):
-    text = tables.markdown([record(HOSTILE, kind="evaluation")])
+    text = tables.markdown(tables.build([record(HOSTILE, kind="evaluation")]))
     row = next(line for line in text.splitlines() if line.startswith("| a"))
     assert row.replace(r"\|", "").count("|") == 8, "as many cells as the header"
     for raw in ("<script>", "[x](y)", "`e`", "b*c"):
@@ -117,7 +117,9 @@ def test_escape(text, escaped):
 
 def test_csv_rows_have_all_columns(record):
     columns, rows = tables.table_rows(
-        [record(), record(score={"split": "pairs"}, value={"absrel_object": 1.0, "rmse": 2.0})]
+        tables.build(
+            [record(), record(score={"split": "pairs"}, value={"absrel_object": 1.0, "rmse": 2.0})]
+        )
     )
     assert columns[:4] == ["table", "score_key", "fair_key", "method"]
     assert "rmse ↓" in columns
