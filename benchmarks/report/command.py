@@ -16,7 +16,14 @@ from typing import NoReturn
 from benchmarks import published
 from benchmarks.conf.schema import Config
 from benchmarks.records import Record, read_all, write_bytes
-from benchmarks.report import check_command, leaderboard, published_tables, tables
+from benchmarks.report import (
+    check_command,
+    latex,
+    leaderboard,
+    overview,
+    published_tables,
+    tables,
+)
 from crossflow.errors import InputError
 
 Files = dict[str, str | bytes]
@@ -64,7 +71,7 @@ def leaderboard_files(records: Sequence[Record], out: Path) -> Files:
 
 
 def table_files(records: Sequence[Record], out: Path) -> Files:
-    """tables/<task>.md and tables/<task>.csv.
+    """tables/<task>.md, .csv and .tex, all.tex that shows the latter, and overview.md.
 
     Where papers print numbers on the task's data, they follow below ours, in the CSV case in a file
     of their own. There are none for the embedded tasks.
@@ -72,16 +79,19 @@ def table_files(records: Sequence[Record], out: Path) -> Files:
     built = {
         str(task): tables.build(group) for (task,), group in leaderboard.by(records, "task").items()
     }
-    files: Files = {}
+    every = [table for of_task in built.values() for table in of_task]
+    files: Files = {"tables/overview.md": overview.markdown(every)}
     for task, of_task in built.items():
         of_papers = published.rows(task)
         below = published_tables.markdown(of_papers)
         files[f"tables/{task}.md"] = tables.markdown(of_task) + (f"\n{below}" if below else "")
         files[f"tables/{task}.csv"] = leaderboard.csv_text(*tables.table_rows(of_task))
+        files[f"tables/{task}.tex"] = latex.task_file(of_task, of_papers)
         if of_papers:
             files[f"tables/{task}_published.csv"] = leaderboard.csv_text(
                 published_tables.CSV_COLUMNS, published_tables.csv_rows(of_papers)
             )
+    files["tables/all.tex"] = latex.all_file(list(built), len(every))
     return files
 
 
@@ -99,7 +109,9 @@ DERIVED = {
     "leaderboard": Derived(
         "runs.csv and leaderboard.csv: all scores; ranked arms", leaderboard_files
     ),
-    "tables": Derived("tables/: one Markdown and one CSV file per task", table_files),
+    "tables": Derived(
+        "tables/: Markdown, LaTeX and CSV for each task; overview.md; all.tex", table_files
+    ),
 }
 ACTIONS = {
     "published": Action(

@@ -18,11 +18,13 @@ def test_reports_are_written_and_named(record, written, capsys):
     assert command.main(["leaderboard", "--out", str(out)]) == 0
     assert command.main(["tables", "--out", str(out)]) == 0
     expected = ["runs.csv", "leaderboard.csv"]
+    expected += ["tables/overview.md"]
     expected += [
         f"tables/{task}.{kind}"
         for task in ("depth_tabletop", "sr_tabletop")
-        for kind in ("md", "csv")
+        for kind in ("md", "csv", "tex")
     ]
+    expected += ["tables/all.tex"]
     assert capsys.readouterr().out.split("\n")[:-1] == [str(out / name) for name in expected]
     assert "| floor" in (out / "tables/depth_tabletop.md").read_text()
     assert "crossflow" in (out / "runs.csv").read_text()

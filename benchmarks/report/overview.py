@@ -1,0 +1,63 @@
+"""tables/overview.md: one line per task and budget, on the primary score, for the first page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.report import tables
+
+METHODS = ("floor", "regression", "flow_matching", "crossflow", "oracle")
+NOTE = (
+    "Lines are not to be compared with each other: each is a fair_key of its own. Best arm of a "
+    "line bold, second underlined, equal numbers alike; none in lines marked quick, which are too "
+    "small to compare methods. A difference may be chance: the verdicts are in leaderboard.csv. "
+    "Floor and oracle frame, they are not ranked. – is not run, not applicable or without this "
+    "score; the task's table says which, and holds all other scores."
+)
+
+
+def markdown(built: Sequence[tables.Table]) -> str:
+    """All trained arms; evaluations have no budget and stand in the task's table."""
+    from tabulate import tabulate
+
+    rows, notes = [], [NOTE]
+    for table in built:
+        arms = [entry for entry in table.entries if entry.kind == "arm"]
+        if not arms:
+            continue
+        rows.append(_line(table))
+        others = [entry.name for entry in arms if entry.name not in METHODS]
+        if others:
+            names = ", ".join(others)
+            notes.append(f"{table.title}, fair_key {table.fair_key}: also {names}; see its table.")
+    header = ["task", "score", "budget an arm", "model", "seeds", *METHODS, "fair_key"]
+    align = [*["left"] * 3, "left", "right", *["right"] * len(METHODS), "left"]
+    body = tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=align)
+    return "\n\n".join([body, *map(tables.escape, notes)]) + "\n"
+
+
+def _line(table: tables.Table) -> list[str]:
+    """One line: cells are Markdown, already escaped."""
+    arms = [entry for entry in table.entries if entry.kind == "arm"]
+    first = arms[0].records[0]
+    assert first.fair.fair is not None
+    assert first.budget is not None
+    score = first.primary
+    scored = score in table.metrics
+    shown = tables.markdown_rows(table)
+    cells = {
+        entry.name: shown[row][1 + table.metrics.index(score)] if scored else tables.ABSENT
+        for row, entry in enumerate(table.entries)
+        if entry.kind != "evaluation"
+    }
+    seeds = {record.seed for arm in arms for record in arm.records}
+    quick = tables.QUICK in table.notes
+    return [
+        tables.escape(f"{first.task}, {first.fair.score['split']}") + (" (quick)" if quick else ""),
+        tables.escape(f"{score} {tables.ARROWS[table.better[score]]}" if scored else score),
+        f"{first.budget.limit:g} {first.budget.kind}",
+        tables.escape(str(first.fair.fair["model"])),
+        str(len(seeds)),
+        *(cells.get(name, tables.ABSENT) for name in METHODS),
+        str(table.fair_key),
+    ]
