@@ -58,13 +58,20 @@ def unranked(records: Iterable[Record]) -> list[Record]:
     return found
 
 
-def entries(group: Sequence[Record], metrics: Sequence[str]) -> list[Entry]:
+def floors(records: Sequence[Record]) -> dict[str, float | None]:
+    """The floor's score for each metric, among all records of a score_key as in the leaderboard."""
+    framing = [record for record in records if record.method == "floor"]
+    return {name: floor_value(framing, name) for name in {n for one in framing for n in one.scores}}
+
+
+def entries(
+    group: Sequence[Record], metrics: Sequence[str], floor: Mapping[str, float | None]
+) -> list[Entry]:
     """Rows of a table, in order, from the records of one fair_key and the unranked ones."""
     found = []
     quick = is_quick(group)
-    floors = {name: floor_value(group, name) for name in metrics}
     for arm in arms(group):
-        values = [seed_values(arm, name, floors[name]) for name in metrics]
+        values = [seed_values(arm, name, floor.get(name)) for name in metrics]
         ranked = not quick and not any(map(clock_is_invalid, arm.records))
         found.append(Entry(arm.name, "arm", arm.records, values, ranked))
     for (method, kind), members in by(

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.keys import differing
 from benchmarks.records import Record
 from benchmarks.report.columns import paper_columns
-from benchmarks.report.entries import FIRST, Entry, entries, failures, is_quick, marks, unranked
+from benchmarks.report.entries import (
+    FIRST,
+    Entry,
+    entries,
+    failures,
+    floors,
+    is_quick,
+    marks,
+    unranked,
+)
 from benchmarks.report.leaderboard import by
 
 QUICK = "quick: not for comparison"
@@ -82,10 +91,10 @@ def build(records: Sequence[Record]) -> list[Table]:
     for (task,), of_task in by(records, "task").items():
         before: Record | None = None
         for (_,), same_items in by(of_task, "score_key").items():
-            framing = unranked(same_items)
+            framing, floor = unranked(same_items), floors(same_items)
             of_keys = {key: of for (key,), of in by(same_items, "fair_key").items() if key}
             for of_key in of_keys.values() or [[]]:
-                table = _table(str(task), [*of_key, *framing])
+                table = _table(str(task), [*of_key, *framing], floor)
                 sample = (of_key or framing)[0]
                 if before is not None:
                     table.notes.append(_difference(before, sample))
@@ -94,7 +103,7 @@ def build(records: Sequence[Record]) -> list[Table]:
     return tables
 
 
-def _table(task: str, group: Sequence[Record]) -> Table:
+def _table(task: str, group: Sequence[Record], floor: Mapping[str, float | None]) -> Table:
     """Rows of one fair_key between its framing rows."""
     first = group[0]
     metrics = _columns(group, first.primary)
@@ -115,7 +124,7 @@ def _table(task: str, group: Sequence[Record]) -> Table:
         ],
     )
     table.metrics, table.better = metrics, dict(better)
-    table.entries = entries(group, metrics)
+    table.entries = entries(group, metrics, floor)
     for entry in table.entries:
         cells = [_cell(found) for found in entry.values]
         table.rows.append([entry.name, *cells, *_effort(entry.records[-1])])

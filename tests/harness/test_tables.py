@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.report import tables
+from benchmarks.report import leaderboard, tables
 
 
 def lines(records):
@@ -68,6 +68,26 @@ def test_seeds_become_mean_and_deviation(record):
 def test_the_floor_of_several_matches_is_one_value(record):
     (table,) = tables.build([record("floor", 0, 0.9), record("floor", 1, 0.9), record()])
     assert table.rows[0][:2] == ["floor", "0.9"]
+
+
+def test_frames_that_matches_repeat_are_read_once_but_no_result_is_lost(record):
+    frames = [record("floor", seed, 0.9) for seed in range(4)]
+    (table,) = tables.build([*frames, record()])
+    assert len(table.entries[0].records) == 1
+    (table,) = tables.build([*frames, record("floor", 4, 0.7), record()])
+    assert table.rows[0][1].startswith("0.8 ±")
+    broken = record("floor", 5, status="failed", unavailable={"rmse": "why"})
+    (table,) = tables.build([*frames, broken, record()])
+    assert "floor: 1 of 5 runs failed; a failed seed counts as the floor" in table.footnotes
+    assert "rmse unavailable for floor: why" in table.footnotes
+
+
+def test_a_failed_seed_is_the_same_number_as_in_the_leaderboard(record):
+    records = [record("floor", seed, 0.9) for seed in range(4)]
+    records += [record("floor", 4, 0.7), record(), record(seed=1, status="failed")]
+    (row,) = leaderboard.leader_rows(records)
+    (table,) = tables.build(records)
+    assert table.entries[-1].mean(0) == row["mean"] == pytest.approx((0.5 + 0.86) / 2)
 
 
 def test_what_is_missing_says_why(record):
