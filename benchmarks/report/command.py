@@ -22,6 +22,7 @@ from benchmarks.report import (
     leaderboard,
     overview,
     published_tables,
+    rank,
     tables,
 )
 from crossflow.errors import InputError
@@ -123,6 +124,11 @@ ACTIONS = {
         "compares records with the references of expected.csv; status 1 on a regression",
         check_command.options,
         check_command.run,
+    ),
+    "rank": Action(
+        "ranks named runs on the screen, or names the fields that forbid it; writes nothing",
+        rank.options,
+        rank.run,
     ),
 }
 

@@ -2,7 +2,16 @@
 
 The unit of inference is the training seed. Ranks are given within one fair_key only; floor, oracle
 and evaluation rows have none and are never ranked. Nor are arms of a quick preset, which is too
-small to compare methods, and arms whose seconds are worth nothing (`clock_is_invalid`).
+small to compare methods, and arms whose seeds are worth nothing (`gates`).
+
+Columns of leaderboard.csv after `verdict`: reference is the arm that the verdict is against, and
+stands in its own row without one. difference (mean over common_seeds), diff_low and diff_high
+(90 % interval) compare the arm with it, paired by seed and signed so that positive means that the
+arm is better, also where the metric is better when lower. margin, in the metric's scale; p and
+p_holm, on primary scores that were tested; detectable, the smallest difference that these seeds
+find in 80 % of repetitions; note, the correction, and why there is no (stronger) word. See
+`verdicts` and `intervals`. What a special function computed is given to nine digits, so that
+another processor gives the same bytes.
 """
 
 from __future__ import annotations
@@ -10,13 +19,28 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.keys import digest
-from benchmarks.records import Record
+from benchmarks.records import Record, Score
+from benchmarks.report import gates, intervals, verdicts
+from benchmarks.report.arms import Arm, arms, by, floor_value, seed_values, values_by_seed
+from benchmarks.report.gates import clock_is_invalid
+
+__all__ = [  # with what other reports need to read records in the same way
+    "LEADER_COLUMNS",
+    "RUN_COLUMNS",
+    "Arm",
+    "arms",
+    "by",
+    "clock_is_invalid",
+    "csv_text",
+    "floor_value",
+    "leader_rows",
+    "run_rows",
+    "seed_values",
+]
 
 RUN_COLUMNS = (
     "run_id match kind task task_version split level method model track seed budget_kind "
@@ -26,86 +50,13 @@ RUN_COLUMNS = (
 ).split()
 LEADER_COLUMNS = (
     "task score_key fair_key budget_kind budget_limit rank method model seeds metric better mean "
-    "sd ci_low ci_high verdict"
+    "sd ci_low ci_high verdict reference common_seeds difference diff_low diff_high margin p "
+    "p_holm detectable note"
 ).split()
-
-SEEDS_FOR_A_VERDICT = 5
-# What an arm's configuration says about the comparison around it, not about the arm.
-AROUND = ("seed", "methods", "check", "download", "name", "predictions", "export")
+Row = dict[str, Any]
 
 
-@dataclass
-class Arm:
-    """One method with one configuration under one fair_key: its runs, one or more per seed."""
-
-    name: str
-    records: list[Record]
-
-
-def arms(records: Iterable[Record]) -> list[Arm]:
-    """Ranked rows of one fair_key. A method run with two configurations makes two arms.
-
-    fair_key leaves the learning rate and the like open, and a mean over two of them would be the
-    mean of two things: such arms are told apart by four digits of their configuration's digest.
-    """
-    grouped: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        if record.fair_key is not None:
-            own = {name: value for name, value in record.config.items() if name not in AROUND}
-            grouped[record.method][digest(own, 4)].append(record)
-    found = []
-    for method, variants in sorted(grouped.items()):
-        for variant, members in sorted(variants.items()):
-            name = method if len(variants) == 1 else f"{method}#{variant}"
-            found.append(Arm(name, sorted(members, key=lambda record: record.run_id)))
-    return found
-
-
-def seed_values(arm: Arm, metric: str, floor: float | None) -> list[float] | None:
-    """One value per training seed, in the order of seeds; a failed seed counts as the floor's.
-
-    None where a seed has no value: the metric is unavailable, or it failed and there is no floor.
-    """
-    by_seed: dict[int, list[Record]] = defaultdict(list)
-    for record in arm.records:
-        by_seed[record.seed].append(record)
-    values = []
-    for _, runs in sorted(by_seed.items()):
-        done = [run for run in runs if run.status == "completed"]
-        if not done:
-            if floor is None:
-                return None
-            values.append(floor)
-        elif all(metric in run.scores for run in done):
-            values.append(statistics.fmean(run.scores[metric].value for run in done))
-        else:
-            return None
-    return values
-
-
-def floor_value(records: Iterable[Record], metric: str) -> float | None:
-    """The floor's score among records of one score_key."""
-    values = [
-        record.scores[metric].value
-        for record in records
-        if record.method == "floor" and record.fair_key is None and metric in record.scores
-    ]
-    return statistics.fmean(values) if values else None
-
-
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of the mean over seeds by Student's t; None for one seed."""
-    if len(values) < 2:
-        return None
-    from scipy import stats
-
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values)
-    half /= len(values) ** 0.5
-    mean = statistics.fmean(values)
-    return mean - half, mean + half
-
-
-def run_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
+def run_rows(records: Sequence[Record]) -> list[Row]:
     """Rows of runs.csv; a record without scores has one row with an empty metric."""
     rows = []
     for record in records:
@@ -114,88 +65,165 @@ def run_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
             rows.append(common)
         for name, score in sorted(record.scores.items()):
             metric, _, level = name.partition("/")
-            rows.append({**common, "metric": metric, "level": level, **score.model_dump()})
+            rows.append({**common, "metric": metric, "level": level, **vars(score)})
     return rows
 
 
-def leader_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
+@dataclass
+class Judged:
+    """The row of an arm on the primary score, and what its verdict depends on."""
+
+    row: Row
+    comparison: verdicts.Comparison
+
+
+def leader_rows(records: Iterable[Record]) -> list[Row]:
     """Rows of leaderboard.csv: every arm of every fair_key, every metric, ranked."""
-    rows = []
-    for (task, score_key), same_items in by(records, "task", "score_key").items():
-        for (fair_key,), group in by(same_items, "fair_key").items():
-            if fair_key is None:
-                continue
-            metrics = {name: score for record in group for name, score in record.scores.items()}
-            for metric, score in sorted(metrics.items()):
-                floor = floor_value(same_items, metric)
-                common = {
-                    "task": task,
-                    "score_key": score_key,
-                    "fair_key": fair_key,
-                    "metric": metric,
-                    "better": score.better,
-                }
-                rows += _ranked(arms(group), common, floor)
+    rows: list[Row] = []
+    judged: list[Judged] = []
+    for _, same_items in by(records, "task", "score_key").items():
+        floors = _floors(same_items)
+        fields = {key: arms(group) for (key,), group in by(same_items, "fair_key").items() if key}
+        for key, field in fields.items():
+            others = {other: rivals for other, rivals in fields.items() if other != key}
+            found, of_primary = _board(field, floors, gates.alone(field, others))
+            rows += found
+            judged += of_primary
+    verdicts.settle([one.comparison for one in judged])
+    for one in judged:
+        numbers = one.comparison.numbers
+        one.row["p"] = _nine(numbers.p) if numbers and one.comparison.tested else None
+        one.row["p_holm"] = _nine(one.comparison.p_holm)
+        one.row["detectable"] = _nine(numbers.detectable) if numbers else None
+        one.row["verdict"] = one.comparison.verdict
+        one.row["note"] = "; ".join(one.comparison.notes)
     return rows
 
 
-def clock_is_invalid(record: Record) -> bool:
-    """Whether the budget was of seconds, and throughput changed so much that they differ in worth.
-
-    The clock is judged under every budget; a limit in FLOPs, samples or steps does not need it.
-    """
-    timed = record.budget is not None and record.budget.kind == "device_seconds"
-    return timed and str(record.volatile.host.get("clock", "")).startswith("invalid")
-
-
-def _barred(arm: Arm) -> str | None:
-    """The verdict of an arm that may not be ranked; None for one that may."""
-    if any(clock_is_invalid(record) for record in arm.records):
-        return "invalid"
-    return "not_comparable" if any(record.quick for record in arm.records) else None
+def _floors(same_items: Iterable[Record]) -> dict[str, Score]:
+    """The floor's scores among records of one score_key: by metric, the mean over its records."""
+    framing = [one for one in same_items if one.method == "floor" and one.fair_key is None]
+    found: dict[str, Score] = {}
+    for name, score in (item for one in framing for item in one.scores.items()):
+        if name not in found:
+            found[name] = score.model_copy(update={"value": floor_value(framing, name)})
+    return found
 
 
-def _ranked(field: list[Arm], common: dict[str, Any], floor: float | None) -> list[dict[str, Any]]:
-    """One row per arm for one metric; arms without a mean or barred come last, without rank."""
-    rows = []
-    barred = {arm.name: _barred(arm) for arm in field}
-    for arm in field:
-        first = arm.records[0]
-        values = seed_values(arm, common["metric"], floor)
-        row: dict[str, Any] = {
-            **common,
-            "method": arm.name,
-            "model": first.fair.fair["model"] if first.fair.fair else None,
-            "budget_kind": first.budget.kind if first.budget else None,
-            "budget_limit": first.budget.limit if first.budget else None,
-            "seeds": len({record.seed for record in arm.records}),
-        }
-        if values:
-            row["mean"] = statistics.fmean(values)
-            row["sd"] = statistics.stdev(values) if len(values) > 1 else None
-            row["ci_low"], row["ci_high"] = interval(values) or (None, None)
-        if common["metric"] == first.primary:  # secondary metrics carry no verdict word
-            if not values:
-                row["verdict"] = "invalid"
-            elif barred[arm.name]:
-                row["verdict"] = barred[arm.name]
-            elif len(values) < SEEDS_FOR_A_VERDICT:
-                row["verdict"] = "undecided"
-        rows.append(row)
-    sign = -1 if common["better"] == "higher" else 1
-    ranked = [row for row in rows if "mean" in row and not barred[row["method"]]]
-    means = sorted(sign * row["mean"] for row in ranked)
+def _board(
+    field: list[Arm], floors: Mapping[str, Score], alone: gates.Closed | None
+) -> tuple[list[Row], list[Judged]]:
+    """All rows of one fair_key: metrics by name, arms by rank. Among them those with a verdict."""
+    primary = field[0].records[0].primary
+    scores = {
+        name: score
+        for arm in field
+        for record in arm.records
+        for name, score in record.scores.items()
+    }
+    if primary in floors:  # where every run failed, its value is theirs
+        scores.setdefault(primary, floors[primary])
+    references = {arm.name: verdicts.reference_of(arm, field) for arm in field}
+    closed = {arm.name: gates.of_pair(arm, references[arm.name]) or alone for arm in field}
+    barred = {arm.name for arm in field if gates.of_arm(arm)}
+    rows: list[Row] = []
+    compared: dict[tuple[str, str], Judged] = {}
+    for metric, score in sorted(scores.items()):
+        floor = floors[metric].value if metric in floors else None
+        values = {arm.name: values_by_seed(arm, metric, floor) for arm in field}
+        board = []
+        for arm in field:
+            reference = references[arm.name]
+            comparison = _compare(arm, reference, metric, score.better, values)
+            comparison.gate = comparison.gate or closed[arm.name]
+            row = _row(arm, metric, score.better, values[arm.name]) | _difference(comparison)
+            compared[arm.name, metric] = Judged(row, comparison)
+            board.append(row)
+        rows += _ranked(board, barred)
+    beside = verdicts.co_primary(primary, scores)
+    judged = [compared[arm.name, primary] for arm in field if primary in scores]
+    for one in judged:
+        other = compared.get((one.comparison.arm, beside or ""))
+        one.comparison.beside = other.comparison if other else None
+        for used in (one, other):
+            if used is not None:
+                used.row["margin"] = _nine(used.comparison.margin)
+    return rows, judged
+
+
+def _compare(
+    arm: Arm,
+    reference: Arm | None,
+    metric: str,
+    better: str,
+    values: Mapping[str, dict[int, float] | None],
+) -> verdicts.Comparison:
+    """An arm against its reference on one metric; no numbers where it has none or is its own."""
+    first = arm.records[0]
+    missing = [one.name for one in (arm, reference) if one is not None and not values[one.name]]
+    ours = values[arm.name]
+    theirs = None if reference is None or reference is arm else values[reference.name]
+    numbers = intervals.paired(ours, theirs, better) if ours and theirs else None
+    return verdicts.Comparison(
+        task=first.task,
+        score_key=first.score_key,
+        fair=first.fair.fair or {},
+        metric=metric,
+        arm=arm.name,
+        method=arm.method,
+        reference=None if reference is None else reference.name,
+        against=None if reference is None else reference.method,
+        numbers=numbers,
+        margin=verdicts.margin_for(metric, numbers),
+        gate=("invalid", f"{missing[0]}: a seed has no {metric}") if missing else None,
+    )
+
+
+def _row(arm: Arm, metric: str, better: str, values: Mapping[int, float] | None) -> Row:
+    """An arm on one metric by itself."""
+    first = arm.records[0]
+    row: Row = {
+        "task": first.task,
+        "score_key": first.score_key,
+        "fair_key": first.fair_key,
+        "budget_kind": first.budget.kind if first.budget else None,
+        "budget_limit": first.budget.limit if first.budget else None,
+        "method": arm.name,
+        "model": first.fair.fair["model"] if first.fair.fair else None,
+        "seeds": len({record.seed for record in arm.records}),
+        "metric": metric,
+        "better": better,
+    }
+    if values:
+        found = list(values.values())
+        row["mean"], row["sd"] = statistics.fmean(found), intervals.deviation(found)
+        row["ci_low"], row["ci_high"] = map(_nine, intervals.of_mean(found) or (None, None))
+    return row
+
+
+def _difference(one: verdicts.Comparison) -> Row:
+    """The columns that set an arm against its reference, for a secondary metric too."""
+    row: Row = {"reference": one.reference}
+    numbers = one.numbers
+    if numbers is not None:
+        row["common_seeds"], row["difference"] = numbers.seeds, numbers.difference
+        row["diff_low"], row["diff_high"] = map(_nine, numbers.interval or (None, None))
+    return row
+
+
+def _ranked(rows: list[Row], barred: Collection[str]) -> list[Row]:
+    """Rows of one metric in the order of their ranks; without a mean, or barred, last and none."""
+    ranked = [row for row in rows if "mean" in row and row["method"] not in barred]
+    sign = {"higher": -1, "lower": 1}
+    means = sorted(sign[row["better"]] * row["mean"] for row in ranked)
     for row in ranked:
-        row["rank"] = 1 + means.index(sign * row["mean"])
+        row["rank"] = 1 + means.index(sign[row["better"]] * row["mean"])
     return sorted(rows, key=lambda row: (row.get("rank", len(rows) + 1), row["method"]))
 
 
-def by(records: Iterable[Record], *names: str) -> dict[tuple[Any, ...], list[Record]]:
-    """Records grouped by some of their fields, groups in the order of their values."""
-    groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
-    for record in records:
-        groups[tuple(getattr(record, name) for name in names)].append(record)
-    return dict(sorted(groups.items(), key=lambda group: tuple(map(str, group[0]))))
+def _nine(value: float | None) -> float | None:
+    """Nine significant digits: the last ones of a special function differ between processors."""
+    return None if value is None else float(f"{value:.9g}")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -1,0 +1,119 @@
+"""What forbids a rank or a verdict, whatever the numbers say; read from the records' own proofs.
+
+Each gate returns the verdict word and the reason, or None where it is open. What a record does not
+hold is not held against it: a failed run has no chain of training ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.keys import differing
+from benchmarks.records import Record
+from benchmarks.report.arms import Arm
+
+Closed = tuple[str, str]
+FLOPS_TOLERANCE = 0.05  # of a network evaluation, against CrossFlow's: what matching promises
+NEAREST_OF = 50  # each is compared field by field: a folder of thousands would take minutes
+
+
+def clock_is_invalid(record: Record) -> bool:
+    """Whether the budget was of seconds, and throughput changed so much that they differ in worth.
+
+    The clock is judged under every budget; a limit in FLOPs, samples or steps does not need it.
+    """
+    timed = record.budget is not None and record.budget.kind == "device_seconds"
+    return timed and str(record.volatile.host.get("clock", "")).startswith("invalid")
+
+
+def of_arm(arm: Arm) -> Closed | None:
+    """What bars an arm from every rank."""
+    if any(clock_is_invalid(record) for record in arm.records):
+        return "invalid", f"{arm.name}: trained on a slowed clock"
+    if any(record.quick for record in arm.records):
+        return "not_comparable", f"{arm.name}: a quick preset is too small to compare methods"
+    return None
+
+
+def of_pair(arm: Arm, reference: Arm | None) -> Closed | None:
+    """What bars a verdict on two arms of one fair_key: the gates of both, then of their match.
+
+    reference: the arm itself, or None where there is none to stand beside.
+    """
+    reference = reference or arm
+    for one in (arm, reference):
+        if all(record.status == "failed" for record in one.records):
+            return "invalid", f"{one.name}: no run was completed"
+        closed = of_arm(one) or _unequal_flops(one)
+        if closed is not None:
+            return closed
+    by_seed: dict[int, list[Record]] = {}
+    for record in reference.records:
+        by_seed.setdefault(record.seed, []).append(record)
+    for record in arm.records:
+        for other in by_seed.get(record.seed, []):
+            if not read_the_same(record, other):
+                return "invalid", f"{record.run_id} and {other.run_id}: other training rows"
+    return None
+
+
+def _unequal_flops(arm: Arm) -> Closed | None:
+    for record in arm.records:
+        ratio = record.fair.proof.get("evaluation_flops_ratio_to_crossflow")
+        if isinstance(ratio, int | float) and abs(ratio - 1) > FLOPS_TOLERANCE:
+            return (
+                "invalid",
+                f"{arm.name}: {ratio:.2f} times CrossFlow's FLOPs per network evaluation",
+            )
+    return None
+
+
+def read_the_same(one: Record, other: Record) -> bool:
+    """Whether nothing shows that two runs of one seed read different training rows.
+
+    Chains of ids are compared after every step that both have a value for; two runs of one match
+    have also been compared when they were recorded.
+    """
+    if one.match is not None and one.match == other.match:
+        same = one.fair.proof.get("same_ids_as")
+        if isinstance(same, Mapping) and same.get(other.method) is False:
+            return False
+    ours, theirs = _chain(one), _chain(other)
+    return all(ours[step] == theirs[step] for step in ours.keys() & theirs.keys())
+
+
+def _chain(record: Record) -> dict[str, Any]:
+    """Chain value by number of steps; empty where the record has none."""
+    state = record.fair.proof.get("training_ids")
+    if not isinstance(state, Mapping):
+        return {}
+    marks = state.get("marks")
+    ends = {str(state.get("steps")): state.get("value")}
+    return {**(marks if isinstance(marks, Mapping) else {}), **ends}
+
+
+def alone(field: Sequence[Arm], others: Mapping[str, Sequence[Arm]]) -> Closed | None:
+    """Why an arm has nothing to stand beside: its rivals ran under other fair keys.
+
+    field: arms of one fair_key. others: those of the same items under each other fair_key. The
+    reason names the fields in which the nearest of them differs, unless there are very many.
+    """
+    if len(field) != 1:
+        return None
+    own = field[0].records[0]
+    rivals = {
+        key: [arm for arm in arms if arm.method != own.method]
+        for key, arms in sorted(others.items())
+    }
+    rivals = {key: arms for key, arms in rivals.items() if arms}
+    if not rivals:
+        return None
+    if len(rivals) > NEAREST_OF:
+        return "not_comparable", f"alone under its fair_key, beside {len(rivals)} others"
+    found = []
+    for key, arms in rivals.items():
+        fields = differing(own.fair.fair or {}, arms[0].records[0].fair.fair or {})
+        names = ", ".join(arm.name for arm in arms)
+        found.append((len(fields), f"{names} under fair_key {key}: {'; '.join(fields)}"))
+    return "not_comparable", f"alone under its fair_key; {min(found)[1]}"

@@ -1,0 +1,241 @@
+"""One word for an arm against the reference arm, on the primary score of a task.
+
+Which arm is the reference: `flow_matching` where it runs under the same fair_key, else the first
+of REFERENCES that does, else the first arm by name. Differences are signed so that positive means
+that the arm is better than the reference, whichever way the metric points.
+
+Three statements about the true difference d and the margin m of `margins.csv`, by the seeds that
+both arms have (`intervals`), each at 5 %:
+
+- equivalent: the 90 % interval of d lies inside (-m, m), which is the two one-sided tests (TOST).
+- better, worse: d differs from 0 by the paired t test, p adjusted by Holm (`families`), and the
+  90 % interval lies wholly beyond the margin. The first bounds the chance of any wrong direction
+  in a family; the second, per comparison, that of calling a difference that is not worth it.
+- undecided: neither. `detectable` says how small a difference these seeds could have found. Always
+  with fewer than five common seeds, where nothing is tested.
+
+An arm cannot be better and equivalent. One that differs surely from 0, but not surely by the
+margin, is undecided and its note says so. Two words are taken back:
+
+- conflicting: better or worse, but the co-primary score says the opposite (KID or FID rank
+  super-resolution, PSNR stands beside them), or the same two methods, on the same items and with
+  fair fields that differ in the budget alone, get the opposite word under another kind of budget.
+  Two limits of one kind that disagree are no conflict: that is what more training does. The
+  co-primary says the opposite where its interval lies wholly beyond its margin, without Holm: a
+  correction would hide conflicts.
+- none, where FID has fewer than 10,000 samples, and where the metric has no margin.
+
+Before all statistics stand the gates. not_comparable: made by a quick preset, or no arm to stand
+beside. invalid: a slowed clock under a budget of seconds, different training rows, FLOPs per
+network evaluation that differ by more than 5 %, no score, or no seed that was completed.
+
+Holm's families: all comparisons of one method with one reference that are tested, over tasks and,
+where a task was run under several budgets or models, over those too. Methods are not corrected for
+one another, and secondary metrics, which get intervals and no word, for nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+from benchmarks.keys import canonical
+from benchmarks.margins import margin_of
+from benchmarks.report.arms import Arm
+from benchmarks.report.intervals import ALPHA, Paired, holm
+
+REFERENCES = ("flow_matching", "regression", "crossflow")
+SEEDS_FOR_A_VERDICT = 5
+FID_SAMPLES = 10_000
+CO_PRIMARY = "psnr_y"  # beside a distance of distributions, which does not see the wrong picture
+OPPOSITE = {"better": "worse", "worse": "better"}
+# What two budgets of different kinds differ in by nature.
+OF_THE_BUDGET = ("budget_kind", "budget_limit", "device", "devices", "threads")
+
+
+@dataclass
+class Comparison:
+    """An arm and the reference arm on one metric; `settle` fills in what follows from the others.
+
+    fair: fields behind the fair_key, which both share. arm, reference: their names on the board,
+    of the methods `method` and `against`; reference is the arm itself in its own row, and None
+    where it cannot be told. margin: in the scale of the metric. gate: a word and its reason, where
+    the runs forbid a verdict. beside: the same arms on the co-primary score, if the task has one.
+    p_holm is None where nothing was tested.
+    """
+
+    task: str
+    score_key: str
+    fair: Mapping[str, Any]
+    metric: str
+    arm: str
+    method: str
+    reference: str | None
+    against: str | None
+    numbers: Paired | None
+    margin: float | None
+    gate: tuple[str, str] | None = None
+    beside: Comparison | None = None
+    p_holm: float | None = None
+    verdict: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def tested(self) -> bool:
+        """Whether the difference is tested, and so counts in its family."""
+        return (
+            self.gate is None
+            and self.numbers is not None
+            and self.numbers.seeds >= SEEDS_FOR_A_VERDICT
+            and self.numbers.moves
+            and self.margin is not None
+            and not is_small_fid(self.metric)
+        )
+
+    @property
+    def beyond(self) -> str | None:
+        """better or worse where the interval lies wholly beyond the margin."""
+        if self.numbers is None or self.numbers.interval is None or self.margin is None:
+            return None
+        low, high = self.numbers.interval
+        if low > self.margin:
+            return "better"
+        return "worse" if high < -self.margin else None
+
+
+def reference_of(arm: Arm, field: Sequence[Arm]) -> Arm | None:
+    """The arm of one fair_key that `arm` is judged against: see above; itself if it is of its kind.
+
+    Where the reference's method ran with several configurations, the one that has the arm's; None
+    where there is no such.
+    """
+    methods = [one.method for one in field]
+    method = next((name for name in REFERENCES if name in methods), min(methods))
+    candidates = [one for one in field if one.method == method]
+    if arm.method == method:
+        return arm
+    if len(candidates) == 1:
+        return candidates[0]
+    return next((one for one in candidates if one.variant == arm.variant), None)
+
+
+def margin_for(metric: str, numbers: Paired | None) -> float | None:
+    """The margin in the scale of the metric; None where there is none."""
+    known = margin_of(metric)
+    return None if known is None or numbers is None else known.around(numbers.reference)
+
+
+def is_small_fid(metric: str) -> bool:
+    """FID of so few samples that its bias is of the size of what it should show."""
+    found = re.fullmatch(r"fid\w*@(\d+)", metric)
+    return found is not None and int(found[1]) < FID_SAMPLES
+
+
+def co_primary(primary: str, metrics: Iterable[str]) -> str | None:
+    """The score that must not contradict the primary one, where the task has it."""
+    distance = re.match(r"(kid|fid)\w*@", primary)
+    return CO_PRIMARY if distance and CO_PRIMARY in metrics else None
+
+
+def settle(comparisons: Sequence[Comparison]) -> None:
+    """Gives every comparison its verdict, adjusted p and notes. One call for a whole leaderboard.
+
+    comparisons: on primary scores only, in any order.
+    """
+    for members in families(comparisons):
+        numbers = [one.numbers.p for one in members if one.numbers is not None]
+        adjusted = holm([p for p in numbers if p is not None])
+        for one, p in zip(members, adjusted, strict=True):
+            one.p_holm = p
+            tasks = len({other.task for other in members})
+            one.notes.append(
+                f"Holm over {len(members)} comparison{'s' if len(members) > 1 else ''} of "
+                f"{tasks} task{'s' if tasks > 1 else ''}"
+            )
+    for one in comparisons:
+        one.verdict = _word(one)
+    _take_back(comparisons)
+
+
+def families(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
+    """Tested comparisons that are corrected together: of one method with one reference."""
+    found: dict[tuple[str, str], list[Comparison]] = defaultdict(list)
+    for one in comparisons:
+        if one.tested:
+            found[one.method, one.against or ""].append(one)
+    return list(found.values())
+
+
+def _word(one: Comparison) -> str:
+    """The verdict of one comparison by itself; says in its notes why there is no stronger one."""
+    if one.gate is not None:
+        one.notes.append(one.gate[1])
+        return one.gate[0]
+    if one.reference == one.arm:
+        return ""
+    if one.reference is None:
+        one.notes.append("several arms of the reference's method; none has this configuration")
+        return "not_comparable"
+    if is_small_fid(one.metric):
+        one.notes.append(f"FID of fewer than {FID_SAMPLES:,} samples gets no verdict")
+        return ""
+    seeds = 0 if one.numbers is None else one.numbers.seeds
+    if one.numbers is None or seeds < SEEDS_FOR_A_VERDICT:
+        one.notes.append(f"common seeds: {seeds}; a verdict needs {SEEDS_FOR_A_VERDICT}")
+    elif not one.numbers.moves:
+        one.notes.append("no value depends on the seed: the seeds are no repetitions")
+    elif one.margin is None:
+        one.notes.append(f"margins.csv has no margin for {one.metric}")
+    else:
+        return _decided(one, one.numbers, one.margin)
+    return "undecided"
+
+
+def _decided(one: Comparison, numbers: Paired, margin: float) -> str:
+    """better, worse, equivalent or undecided, for a comparison that was tested."""
+    assert numbers.interval is not None
+    assert one.p_holm is not None
+    low, high = numbers.interval
+    differs = one.p_holm <= ALPHA
+    if -margin < low and high < margin:
+        if differs:
+            one.notes.append("differs from 0 by less than the margin")
+        return "equivalent"
+    if differs and one.beyond is not None:
+        return one.beyond
+    if differs:
+        one.notes.append("differs from 0, but not surely by the margin")
+    return "undecided"
+
+
+def _take_back(comparisons: Sequence[Comparison]) -> None:
+    """Makes words that another score or another kind of budget contradicts `conflicting`."""
+    said = [(one, one.verdict) for one in comparisons if one.verdict in OPPOSITE]
+    for one, verdict in said:
+        if one.beside is not None and one.beside.beyond == OPPOSITE[verdict]:
+            _conflict(one, verdict, f"by {one.beside.metric} it is {OPPOSITE[verdict]}")
+    alike: dict[str, list[tuple[Comparison, str]]] = defaultdict(list)
+    for one, verdict in said:
+        rest = {name: value for name, value in one.fair.items() if name not in OF_THE_BUDGET}
+        alike[canonical([one.task, one.score_key, one.method, one.against, rest])].append(
+            (one, verdict)
+        )
+    for members in alike.values():
+        for (one, word), (other, opposite) in combinations(members, 2):
+            kinds = one.fair["budget_kind"], other.fair["budget_kind"]
+            if OPPOSITE[word] == opposite and kinds[0] != kinds[1]:
+                _conflict(one, word, f"under {_budget(other)} it is {opposite}")
+                _conflict(other, opposite, f"under {_budget(one)} it is {word}")
+
+
+def _conflict(one: Comparison, verdict: str, why: str) -> None:
+    one.verdict = "conflicting"
+    one.notes.append(f"{verdict} here, but {why}")
+
+
+def _budget(one: Comparison) -> str:
+    return f"{one.fair['budget_limit']:g} {one.fair['budget_kind']}"
