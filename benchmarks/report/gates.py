@@ -93,10 +93,10 @@ def _chain(record: Record) -> dict[str, Any]:
     return {**(marks if isinstance(marks, Mapping) else {}), **ends}
 
 
-def alone(field: Sequence[Arm], others: Mapping[str, Sequence[Arm]]) -> Closed | None:
+def alone(field: Sequence[Arm], fields: Mapping[str, Sequence[Arm]]) -> Closed | None:
     """Why an arm has nothing to stand beside: its rivals ran under other fair keys.
 
-    field: arms of one fair_key. others: those of the same items under each other fair_key. The
+    field: arms of one fair_key. fields: arms of the same items by fair_key, these included. The
     reason names the fields in which the nearest of them differs, unless there are very many.
     """
     if len(field) != 1:
@@ -104,7 +104,7 @@ def alone(field: Sequence[Arm], others: Mapping[str, Sequence[Arm]]) -> Closed |
     own = field[0].records[0]
     rivals = {
         key: [arm for arm in arms if arm.method != own.method]
-        for key, arms in sorted(others.items())
+        for key, arms in sorted(fields.items())
     }
     rivals = {key: arms for key, arms in rivals.items() if arms}
     if not rivals:
@@ -113,7 +113,7 @@ def alone(field: Sequence[Arm], others: Mapping[str, Sequence[Arm]]) -> Closed |
         return "not_comparable", f"alone under its fair_key, beside {len(rivals)} others"
     found = []
     for key, arms in rivals.items():
-        fields = differing(own.fair.fair or {}, arms[0].records[0].fair.fair or {})
+        gaps = differing(own.fair.fair or {}, arms[0].records[0].fair.fair or {})
         names = ", ".join(arm.name for arm in arms)
-        found.append((len(fields), f"{names} under fair_key {key}: {'; '.join(fields)}"))
+        found.append((len(gaps), f"{names} under fair_key {key}: {'; '.join(gaps)}"))
     return "not_comparable", f"alone under its fair_key; {min(found)[1]}"

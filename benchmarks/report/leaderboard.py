@@ -84,9 +84,8 @@ def leader_rows(records: Iterable[Record]) -> list[Row]:
     for _, same_items in by(records, "task", "score_key").items():
         floors = _floors(same_items)
         fields = {key: arms(group) for (key,), group in by(same_items, "fair_key").items() if key}
-        for key, field in fields.items():
-            others = {other: rivals for other, rivals in fields.items() if other != key}
-            found, of_primary = _board(field, floors, gates.alone(field, others))
+        for field in fields.values():
+            found, of_primary = _board(field, floors, gates.alone(field, fields))
             rows += found
             judged += of_primary
     verdicts.settle([one.comparison for one in judged])
