@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.keys import canonical, differing
 from benchmarks.records import Record, Score
 from benchmarks.report import tolerance
-from benchmarks.report.leaderboard import Arm, arms
+from benchmarks.report.arms import Arm, arms
 from benchmarks.report.references import Fields, Reference, machine, protocol
 from benchmarks.report.tolerance import Mean, Tolerance
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.keys import canonical, differing
+from benchmarks.report.arms import AROUND
 from benchmarks.report.check import Check, Measured
-from benchmarks.report.leaderboard import AROUND
 from benchmarks.report.references import Fields, Reference
 from benchmarks.report.tolerance import default_floor
 from crossflow.errors import InputError

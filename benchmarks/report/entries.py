@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from benchmarks.keys import canonical
 from benchmarks.records import Record
+from benchmarks.report import gates
+from benchmarks.report.arms import arms, by, floor_value, seed_values
 from benchmarks.report.columns import places
-from benchmarks.report.leaderboard import arms, by, clock_is_invalid, floor_value, seed_values
 
 ORDER = ("floor", "oracle", "regression", "flow_matching", "crossflow")
 FIRST, SECOND = 1, 2
@@ -72,7 +73,7 @@ def entries(
     quick = is_quick(group)
     for arm in arms(group):
         values = [seed_values(arm, name, floor.get(name)) for name in metrics]
-        ranked = not quick and not any(map(clock_is_invalid, arm.records))
+        ranked = not quick and gates.of_arm(arm) is None
         found.append(Entry(arm.name, "arm", arm.records, values, ranked))
     for (method, kind), members in by(
         [r for r in group if r.fair_key is None], "method", "kind"
@@ -113,7 +114,7 @@ def failures(entry: Entry) -> list[str]:
     failed = sum(record.status == "failed" for record in entry.records)
     if failed:
         found.append(f"{name}: {failed} of {runs} runs failed; a failed seed counts as the floor")
-    slowed = sum(map(clock_is_invalid, entry.records))
+    slowed = sum(map(gates.clock_is_invalid, entry.records))
     if slowed:
         found.append(f"{name}: invalid: {slowed} of {runs} runs trained on a slowed clock")
     return found

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.keys import differing
 from benchmarks.records import Record
+from benchmarks.report.arms import by
 from benchmarks.report.columns import paper_columns
 from benchmarks.report.entries import (
     FIRST,
@@ -20,7 +21,6 @@ from benchmarks.report.entries import (
     marks,
     unranked,
 )
-from benchmarks.report.leaderboard import by
 
 QUICK = "quick: not for comparison"
 ABSENT = "–"
