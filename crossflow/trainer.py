@@ -148,7 +148,7 @@ class Trainer:
         self.spent.device_seconds = self.clock.seconds("train")
 
     def _log(self, loss: Loss, norm: float, rate: float) -> None:
-        """Adds a line to stats.jsonl; throughput is that since the line before."""
+        """Adds a line to stats.jsonl (`journal.FIELDS`)."""
         samples = self.spent.samples - self.last.get("samples", 0)
         seconds = self.spent.device_seconds - self.last.get("device_seconds", 0.0)
         self.last = {
@@ -193,6 +193,7 @@ class Trainer:
     def save(self) -> None:
         """Writes the checkpoint, on its own ledger."""
         with self.clock("checkpoint"):
+            self.journal.sync()
             tensors = {
                 **checkpoint.prefixed("arm", self.arm.state_dict()),
                 **checkpoint.prefixed("ema", self.ema.module.state_dict()),

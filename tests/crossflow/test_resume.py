@@ -173,5 +173,6 @@ def test_sigkill_at_a_random_moment(toy, tmp_path, method):
     resumed = toy.make_trainer(tmp_path / "killed", method, Budget(samples=8 * steps))
     assert resumed.resume()
     assert_same(outcome(resumed), outcome(unbroken))
+    assert _stats(tmp_path / "killed" / method) == _stats(tmp_path / "unbroken" / method)
     exported = [tmp_path / n / method / "weights.safetensors" for n in ("killed", "unbroken")]
     assert exported[0].read_bytes() == exported[1].read_bytes()
