@@ -12,12 +12,12 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import arm_record, arms, keys, match_check, records, registry
+from benchmarks import arm_record, arms, keys, match_check, records, registry, status, trackers
 from benchmarks.device import resolve
 from benchmarks.pictures import save_grid
 from benchmarks.progress import Progress
@@ -50,7 +50,9 @@ class Match:
     ids: dict[str, str]
     score_fields: dict[str, Any]
     device: str
-    progress: Progress
+    progress: status.Show
+    status: status.Status
+    mirror: trackers.Mirror
 
     @property
     def name(self) -> str:
@@ -61,6 +63,11 @@ class Match:
     @property
     def out(self) -> Path:
         return Path(self.config.out)
+
+    @property
+    def shared(self) -> Path:
+        """The folder of what all arms share: lock, status.json, grid.png, logs of failures."""
+        return Path(self.config.work) / self.config.task.name / self.name
 
     @property
     def primary_on_validation(self) -> str:
@@ -74,6 +81,7 @@ def run_match(config: Config) -> int:
     """Runs one job; 0 when every arm is completed, 1 when one failed. Prints the table."""
     _refuse_what_is_not_built(config)
     references = match_check.expected(config)
+    trackers.require(config.tracker)
     progress = Progress()
     task: Task = registry.task_of(config)
     device, ids = resolve(config.device), run_ids(config)
@@ -93,12 +101,15 @@ def run_match(config: Config) -> int:
             return _conclude(list(finished.values()), references)
         prepared = task.prepare(config, progress)
         modules, absent = _applicable(config, prepared)
+        told = status.Status()
+        mirror = trackers.Mirror(config.tracker, told.note)
+        relayed = told.relay(progress)
         match = Match(
-            config, task, prepared, modules, absent, ids, score, device=device, progress=progress
+            config, task, prepared, modules, absent, ids, score, device, relayed, told, mirror
         )
         _check_validation(match)
         match_check.require(references, config.task.name, match_check.protocols(match))
-        with _alone(Path(config.work) / config.task.name / match.name):
+        with _alone(match.shared), told.kept(match, finished), closing(mirror):
             return _conclude(_run(match, finished), references)
     finally:
         progress.close()
@@ -236,8 +247,13 @@ def _run(match: Match, finished: dict[str, Found]) -> list[Found]:
         if name in finished and folder.is_dir():
             rows[name] = match.prepared.truth.read(folder)
     for trainer in trainers:
+        if trainer.failure is None:
+            match.status.arm(trainer.name, "evaluating")
         record, values = _scored(match, trainer, proofs)
         finished[trainer.name] = (records.write(record, match.out), record)
+        match.mirror.record(record)
+        ended: status.State = "done" if record.status == "completed" else "failed"
+        match.status.arm(trainer.name, ended, record.volatile.error)
         if values is not None:
             rows[trainer.name] = values
     _draw_grid(match, rows)
@@ -255,6 +271,7 @@ def _train(match: Match, names: Sequence[str]) -> list[Trainer]:
     config, problem = match.config, match.prepared.problem
     training, budget = Training(**asdict(config.training)), Budget(**asdict(config.budget))
     built = {}
+    match.status.stage("building and warming up the arms")
     for name in names:
         module = match.modules[name]
         built[name] = build_arm(
@@ -274,7 +291,16 @@ def _train(match: Match, names: Sequence[str]) -> list[Trainer]:
         for name, arm in built.items()
     ]
 
+    for trainer in trainers:
+        about = records.recorded_config(config)
+        match.mirror.open(trainer, match.ids[trainer.name], match.name, about)
+
     def report(trainer: Trainer) -> None:
+        match.status.arm(trainer.name, "trained" if trainer.done else "training")
+        for other in trainers:  # an arm that fails leaves without a last report
+            if other.failure is not None:
+                match.status.arm(other.name, "failed", str(other.failure))
+        match.mirror.line(trainer)
         loss = trainer.last.get("loss")
         rate = trainer.last.get("samples_per_second")
         note = f"of {budget.limit:.3g} {budget.kind}"
@@ -296,7 +322,7 @@ def _scored(
             return arms.evaluate(match, trainer, proofs)
         except Exception as error:
             failure = error
-    log = Path(match.config.work) / match.config.task.name / match.name / f"{trainer.name}.log"
+    log = match.shared / f"{trainer.name}.log"
     records.write_text(log, "".join(traceback.format_exception(failure)))
     print(f"{trainer.name} failed: {failure} (traceback: {log})", file=sys.stderr)
     return arm_record.failed(match, trainer, proofs, failure), None
@@ -310,7 +336,7 @@ def _draw_grid(match: Match, rows: dict[str, Any]) -> None:
     grid = {"source": [source for source, _ in cells], "truth": [true for _, true in cells]}
     order = [name for name in ("floor", "oracle", *match.config.methods) if name in rows]
     grid |= {name: [truth.cell(rows[name], index) for index in shown] for name in order}
-    path = Path(match.config.work) / match.config.task.name / match.name / "grid.png"
+    path = match.shared / "grid.png"
     save_grid(path, grid)
     print(f"picture grid: {path}", file=sys.stderr)
 

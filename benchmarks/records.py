@@ -174,7 +174,7 @@ class Record(Strict):
 
 
 def recorded_config(config: Config) -> dict[str, Any]:
-    """The resolved configuration as a record keeps it: without out, work, device, resume.
+    """The resolved configuration as a record keeps it: without its PLACES.
 
     A user's method file counts by its content: an edited method is another run.
     """

@@ -38,10 +38,11 @@ MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 # Fields and sections that a command would ignore. Typed, they are refused: their user would believe
 # that they had worked. A preset's own are let be: it is written for `run`.
 UNUSED = {
-    "prepare": ("methods", "method_file", "track", "check", "predictions", "name"),
+    "prepare": ("methods", "method_file", "track", "tracker", "check", "predictions", "name"),
     "evaluate": (
         *("methods", "method_file", "model", "budget", "training", "sampling"),
-        *("task.train_limit", "task.validation_limit", "seed", "track", "check", "export"),
+        *("task.train_limit", "task.validation_limit", "seed", "track", "tracker"),
+        *("check", "export"),
     ),
 }
 

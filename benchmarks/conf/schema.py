@@ -21,6 +21,7 @@ SOLVERS = ("euler", "heun", "midpoint", "dopri5")
 TRACKS = ("defaults", "tuned")
 LIMITS = ("device_seconds", "flops", "samples", "steps")
 NONFINITE = ("refuse", "bts")
+TRACKERS = ("none", "tensorboard", "wandb", "trackio")
 CROPS = ("none", "eigen", "garg", "kb_garg", "kb_eigen")
 DEFAULT_METHODS = "regression+flow_matching+crossflow"
 DEFAULT_FLOPS = 2e13  # the budget where nobody gives a limit
@@ -34,8 +35,8 @@ OPTIONAL = (
     *("weights.autoencoder", "weights.text_encoder", "weights.inception", "weights.clip"),
     *("weights.lpips", "weights.spice"),
 )
-# Where results lie and what they ran on: the same run elsewhere is the same run.
-PLACES = ("out", "work", "device", "resume")
+# Where results lie, what they ran on, who looks on: the same run elsewhere is the same run.
+PLACES = ("out", "work", "device", "resume", "tracker")
 
 
 @dataclass
@@ -174,6 +175,7 @@ class Config:
     work: str = "runs"
     device: str = "auto"
     resume: bool = True
+    tracker: str = "none"  # where stats, configuration and scores are mirrored besides
     predictions: str | None = None
     name: str | None = None
     download: bool = False
@@ -194,6 +196,7 @@ def check(config: Config) -> None:
         ("training.precision", config.training.precision, PRECISIONS),
         ("sampling.solver", config.sampling.solver, SOLVERS),
         ("task.nonfinite", config.task.nonfinite, NONFINITE),
+        ("tracker", config.tracker, TRACKERS),
     ):
         if value not in allowed:
             raise InputError(f"{where}={value}: must be one of {', '.join(allowed)}")

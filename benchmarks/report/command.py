@@ -24,6 +24,7 @@ from benchmarks.report import (
     published_tables,
     rank,
     tables,
+    watch,
 )
 from crossflow.errors import InputError
 
@@ -130,6 +131,7 @@ ACTIONS = {
         rank.options,
         rank.run,
     ),
+    "watch": Action(watch.PURPOSE, watch.options, watch.run),
 }
 
 
