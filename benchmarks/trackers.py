@@ -67,12 +67,12 @@ class TensorBoard:
     def log(self, step: int, numbers: Numbers) -> None:
         writer = self._open(step)
         for name, value in numbers.items():
-            writer.add_scalar(name, value, step, new_style=True)
+            writer.add_scalar(name, value, step)
 
     def scores(self, step: int, numbers: Numbers) -> None:
         writer = self._open(step + 1)
         for name, value in numbers.items():
-            writer.add_scalar(name, value, step, new_style=True)
+            writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         if self.writer is not None:

@@ -75,9 +75,14 @@ def test_the_heart_beats_while_the_process_is_busy(match, monkeypatch):
 )
 def test_an_end_before_the_end_is_told(match, error, said):
     kept = Status()
-    with pytest.raises(type(error)), kept.kept(match, done=[]):
-        kept.arm("crossflow", "training")
-        raise error
+
+    def break_off():
+        with kept.kept(match, done=[]):
+            kept.arm("crossflow", "training")
+            raise error
+
+    with pytest.raises(type(error)):
+        break_off()
     last = read(match.shared / "status.json")
     assert last.error == said
     assert last.ended is not None

@@ -1,6 +1,7 @@
 """Trackers: a mirror of what is on disk, which changes no result and whose failure stops none."""
 
 import json
+import struct
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -215,17 +216,13 @@ def test_a_match_whose_tracker_breaks_ends_with_equal_records(fake, tmp_path, ca
 def events(folder: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    accumulator = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     accumulator.Reload()
     return accumulator
 
 
 def values(accumulator, tag: str) -> dict[int, float]:
-    from tensorboard.util import tensor_util
-
-    found = [
-        (e.step, float(tensor_util.make_ndarray(e.tensor_proto))) for e in accumulator.Tensors(tag)
-    ]
+    found = [(event.step, event.value) for event in accumulator.Scalars(tag)]
     assert len(dict(found)) == len(found), "a step stands there twice"
     return dict(found)
 
@@ -251,7 +248,7 @@ def test_tensorboard_holds_each_step_once_after_a_kill(tmp_path, record):
     assert 1 not in values(found, "train/samples_per_second")
     assert values(found, "scores/absrel_object") == {10: 0.5}
     assert "loss" not in "".join(
-        x for x in found.Tags()["tensors"] if not x.startswith("crossflow")
+        x for x in found.Tags()["scalars"] if not x.startswith("crossflow")
     )
     text = found.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "seed: 0" in text
@@ -272,12 +269,33 @@ def test_tensorboard_keeps_the_last_line_when_only_scores_were_missing(tmp_path,
     assert values(found, "scores/absrel_object") == {10: 0.5}
 
 
+def wandb_records(path: Path):
+    """The records of an offline run's file: LevelDB's log format after a head of 7 bytes."""
+    from wandb.proto import wandb_internal_pb2
+
+    content, at, parts = path.read_bytes(), 7, b""
+    assert content[:4] == b":W&B"
+    while at + 7 <= len(content):
+        if 32_768 - at % 32_768 < 7:  # too little for a head: padding of the block
+            at += 32_768 - at % 32_768
+            continue
+        _, length, kind = struct.unpack_from("<IHB", content, at)
+        parts += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            parts = b""
+            yield record
+
+
+def named(item) -> str:
+    return item.key or "/".join(item.nested_key)
+
+
 @pytest.mark.filterwarnings("default")
 def test_wandb_offline_writes_both_arms_side_by_side(tmp_path, monkeypatch, record, capsys):
     pytest.importorskip("wandb", reason="wandb (extra `trackers`) is not installed")
-    from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
-
     monkeypatch.setenv("WANDB_MODE", "offline")
     mirror = trackers.Mirror("wandb")
     arms = [arm(tmp_path / name, name) for name in ("crossflow", "regression")]
@@ -291,32 +309,22 @@ def test_wandb_offline_writes_both_arms_side_by_side(tmp_path, monkeypatch, reco
     assert capsys.readouterr().out == ""
     for trainer in arms:
         (path,) = trainer.folder.rglob("*.wandb")
-        store, history, summary, run_ = DataStore(), [], {}, None
-        store.open_for_scan(str(path))
-        while (data := store.scan_data()) is not None:
-            entry = wandb_internal_pb2.Record()
-            entry.ParseFromString(data)
+        history, summary, told = [], {}, None
+        for entry in wandb_records(path):
             kind = entry.WhichOneof("record_type")
             if kind == "history":
-                history.append(
-                    {
-                        (x.key or "/".join(x.nested_key)): json.loads(x.value_json)
-                        for x in entry.history.item
-                    }
-                )
+                history.append({named(x): json.loads(x.value_json) for x in entry.history.item})
             elif kind == "summary":
-                summary |= {
-                    (x.key or "/".join(x.nested_key)): x.value_json for x in entry.summary.update
-                }
+                summary |= {named(x): x.value_json for x in entry.summary.update}
             elif kind == "run":
-                run_ = entry.run
+                told = entry.run
         losses = [row[f"{trainer.name}/loss"] for row in history if f"{trainer.name}/loss" in row]
         assert losses == [1.0, 0.5]
         assert [row["_step"] for row in history if f"{trainer.name}/loss" in row] == [1, 2]
         assert json.loads(summary["scores/absrel_object"]) == 0.5
-        assert run_ is not None
-        assert run_.display_name == f"run-{trainer.name}"
-        assert {x.key: x.value_json for x in run_.config.update}["seed"] == "7"
+        assert told is not None
+        assert told.display_name == f"run-{trainer.name}"
+        assert {x.key: x.value_json for x in told.config.update}["seed"] == "7"
 
 
 @pytest.mark.parametrize("checkpoint", [True, False])
@@ -338,6 +346,7 @@ def test_trackio_holds_both_arms(tmp_path, monkeypatch, record, capsys):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     pytest.importorskip("trackio", reason="trackio (extra `trackers`) is not installed")
     import trackio
+    from trackio.sqlite_storage import SQLiteStorage
 
     mirror = trackers.Mirror("trackio")
     arms = [arm(tmp_path / name, name) for name in ("crossflow", "regression")]
@@ -354,7 +363,7 @@ def test_trackio_holds_both_arms(tmp_path, monkeypatch, record, capsys):
     for trainer in arms:
         told = runs[f"run-{trainer.name}"]
         assert told.config["seed"] == 7
-        rows = told.history()
+        rows = SQLiteStorage.get_logs(trackers.PROJECT, told.name, run_id=told.id)
         losses = [row[f"{trainer.name}/loss"] for row in rows if f"{trainer.name}/loss" in row]
         assert losses == [1.0, 0.5]
         assert [x["scores/absrel_object"] for x in rows if "scores/absrel_object" in x] == [0.5]

@@ -183,7 +183,7 @@ def test_hostile_names_are_text(tmp_path, show):
         tmp_path,
         {HOSTILE: "training"},
         {HOSTILE: [line(1)]},
-        task="[red]t[/red]",
+        task="[red]t[red]",
         host=HOSTILE,
         stage=HOSTILE,
         note=HOSTILE,
