@@ -16,15 +16,13 @@ import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import Field, ValidationError
 
+from benchmarks.conf.schema import Config
 from benchmarks.records import Strict
 from crossflow.errors import InputError
-
-if TYPE_CHECKING:
-    from benchmarks.match import Match
 
 FILE = "status.json"
 BEAT_SECONDS = 5.0
@@ -36,6 +34,19 @@ class Show(Protocol):
     """How a stage is shown: a `Progress`, or one that also tells the status."""
 
     def __call__(self, stage: str, done: float, total: float, note: str = "") -> None: ...
+
+
+class Watched(Protocol):
+    """What a status reads of a match, whose own file imports torch."""
+
+    config: Config
+    modules: dict[str, Any]
+    ids: dict[str, str]
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shared(self) -> Path: ...
 
 
 class ArmStatus(Strict):
@@ -102,7 +113,7 @@ class Status:
         self._complained = False
 
     @contextmanager
-    def kept(self, match: Match, done: Container[str]) -> Iterator[None]:
+    def kept(self, match: Watched, done: Container[str]) -> Iterator[None]:
         """Writes the match's file until the block ends, however it ends.
 
         done: methods whose record is there already.
