@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import arm_record
+from benchmarks import arm_record, keys, samples
 from benchmarks.items import write_items
-from benchmarks.pictures import save_samples
 from benchmarks.sampling import Sampler, Trial, choose_guidance, try_out
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from benchmarks.records import Record
     from benchmarks.tasks.task import Prepared
     from crossflow.trainer import Trainer
-
-SAMPLE_ITEMS = 32
 
 
 def frame(match: Match, name: str) -> tuple[Record, Any]:
@@ -108,14 +105,29 @@ def _curve(match: Match, trainer: Trainer, guidance: float) -> list[Trial]:
 
 
 def _keep(match: Match, method: str, values: Any, scored: Scored) -> None:
-    """Predictions in the run folder; items and a sheet of samples beside the record."""
+    """Predictions in the run folder; items and samples beside the record."""
     truth, name = match.prepared.truth, match.config.task.name
     truth.write(match.folder(method) / "predictions", values)
     write_items(match.out / "items" / name / f"{match.ids[method]}.csv", scored.items)
     write_items(match.folder(method) / "items.csv", scored.items)
-    count = min(SAMPLE_ITEMS, len(truth.ids))
-    cells = [truth.cell(values, index) for index in range(count)]
-    save_samples(match.out / "samples" / name / f"{match.ids[method]}.png", cells)
+    ids = truth.ids[: samples.ITEMS]
+    cells = [truth.cell(values, index) for index in range(len(ids))]
+    _sample(match, match.ids[method], ids, cells)
+
+
+def keep_ends(match: Match) -> None:
+    """Samples of source and truth, which all matches with the same items and truth share."""
+    truth, score_key = match.prepared.truth, keys.digest(match.score_fields)
+    ids = truth.ids[: samples.ITEMS]
+    cells = [truth.cells(index) for index in range(len(ids))]
+    for place, end in enumerate(samples.FRAMES):
+        _sample(match, f"{end}-{score_key}", ids, [pair[place] for pair in cells])
+
+
+def _sample(match: Match, row: str, ids: Sequence[str], cells: Sequence[samples.Cell]) -> None:
+    task = match.config.task.name
+    if samples.write(match.out, task, row, ids, cells) is None:
+        print(f"{task}: no samples of {row}: one item alone is too large", file=sys.stderr)
 
 
 def _sample_extra(match: Match, trainer: Trainer, guidance: float) -> None:

@@ -239,6 +239,7 @@ def _run(match: Match, finished: dict[str, Found]) -> list[Found]:
     trainers = _train(match, [name for name in match.modules if name not in finished])
     proofs = arm_record.proofs(trainers, {name: r for name, (_, r) in finished.items()})
     rows: dict[str, Any] = {}
+    arms.keep_ends(match)
     for name in registry.FRAMING:
         record, rows[name] = arms.frame(match, name)
         finished[name] = (records.write(record, match.out), record)

@@ -1,29 +1,35 @@
 """Picture grids: what went in, what was true, what each arm made of it.
 
-A cell is a picture (uint8, h x w x 3) or a text. Text is drawn, never interpreted: a caption with
-a dollar sign is not TeX.
+A cell is a picture (uint8, h x w x 3), a depth map (float, h x w, metres) or a text. Text is drawn,
+never interpreted: a caption with a dollar sign is not TeX. All depth of a grid has one range of
+colours, that of the truth.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
-Cell = np.ndarray | str
-LARGEST_SHEET = 300_000  # bytes: sheets are committed beside the records
+from benchmarks.samples import Cell
 
 
 def save_grid(
     path: Path, rows: Mapping[str, Sequence[Cell]], cell_inches: float = 1.1, dpi: int = 110
 ) -> None:
-    """One labelled row of cells for each entry of `rows`, as a PNG. All rows have equal length."""
+    """One labelled row of cells for each entry of `rows`, as a PNG. All rows have equal length.
+
+    Depth has the colours of the range of the row `truth`, or of all rows where there is none.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = len(next(iter(rows.values())))
+    every = (cell for cells in rows.values() for cell in cells)
+    metres = depth_range(rows.get("truth", ())) or depth_range(every)
     figure = Figure(figsize=(cell_inches * columns + 1.4, cell_inches * len(rows)))
     left = 1.4 / (cell_inches * columns + 1.4)
     axes = figure.subplots(
@@ -41,7 +47,7 @@ def save_grid(
     )
     for row, (label, cells) in zip(axes, rows.items(), strict=True):
         for axis, cell in zip(row, cells, strict=True):
-            _draw(axis, cell)
+            _draw(axis, _shown(cell, metres))
         row[0].text(
             -0.08,
             0.5,
@@ -57,21 +63,11 @@ def save_grid(
     canvas.print_figure(path, dpi=dpi, metadata={"Software": None})
 
 
-def save_samples(path: Path, cells: Sequence[Cell], columns: int = 8) -> None:
-    """The samples of one arm in rows of `columns`, in item order, as a PNG of at most 300 kB.
-
-    Noise does not compress: the sheet of an arm that learned nothing is drawn smaller.
-    """
-    rows = {
-        f"{start}": list(cells[start : start + columns]) for start in range(0, len(cells), columns)
-    }
-    width = min(columns, len(cells))
-    padded = {k: [*v, *([""] * (width - len(v)))] for k, v in rows.items()}
-    for dpi in (110, 80, 60, 45):
-        save_grid(path, padded, cell_inches=0.8, dpi=dpi)
-        if path.stat().st_size <= LARGEST_SHEET:
-            return
-    raise ValueError(f"{path}: larger than {LARGEST_SHEET} bytes even when drawn small")
+def _shown(cell: Cell, metres: tuple[float, float] | None) -> Cell:
+    """A picture or text as it is; depth in colours."""
+    if isinstance(cell, str) or cell.ndim == 3:
+        return cell
+    return depth_colours(cell, *(metres or (0.1, 10.0)))  # no range: nothing was measured
 
 
 def _draw(axis: object, cell: Cell) -> None:
@@ -91,9 +87,30 @@ def _draw(axis: object, cell: Cell) -> None:
         axis.imshow(cell, interpolation="nearest")
 
 
+def depth_range(cells: Iterable[Cell]) -> tuple[float, float] | None:
+    """(nearest, farthest) measured depth among the maps of `cells`, metres; None without any."""
+    measured = [cell[np.isfinite(cell) & (cell > 0)] for cell in cells if _is_depth(cell)]
+    values = [pixels for pixels in measured if pixels.size]
+    if not values:
+        return None
+    return min(float(v.min()) for v in values), max(float(v.max()) for v in values)
+
+
+def _is_depth(cell: Cell) -> TypeGuard[np.ndarray]:
+    return not isinstance(cell, str) and cell.ndim == 2
+
+
 def depth_colours(depth: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Depth in metres (h, w) as colours (h, w, 3) uint8; near is bright, one range for a row."""
+    """Depth in metres (h, w) as colours (h, w, 3) uint8, on a log scale from low to high.
+
+    Near is bright. What was not measured (0, or no number) is grey.
+    """
     from matplotlib import colormaps
 
-    scaled = np.clip((np.log(np.maximum(depth, 1e-3)) - np.log(low)) / np.log(high / low), 0, 1)
-    return (colormaps["magma_r"](scaled)[..., :3] * 255).round().astype(np.uint8)
+    high = max(high, low * 1.001)  # a flat map has no range of its own
+    measured = np.isfinite(depth) & (depth > 0)
+    logs = np.log(np.where(measured, depth, low))
+    scaled = np.clip((logs - np.log(low)) / np.log(high / low), 0, 1)
+    colours = (colormaps["magma_r"](scaled)[..., :3] * 255).round().astype(np.uint8)
+    colours[~measured] = 128
+    return colours

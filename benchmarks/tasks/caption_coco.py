@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from benchmarks.conf.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.pictures import Cell
+    from benchmarks.samples import Cell
     from benchmarks.tasks.caption_codec import CaptionCodec
     from crossflow.problem import Problem
     from crossflow.store import Store

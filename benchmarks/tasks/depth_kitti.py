@@ -59,7 +59,6 @@ DATA = DepthData(
     window=depth_crops.kb,
     sizes={44: 4, 88: 8, 176: 8, 352: 8},
     columns=(1216, 352),
-    shown=(2.0, 80.0),
 )
 
 

@@ -55,7 +55,6 @@ DATA = DepthData(
     window=depth_crops.whole,
     sizes={24: 4, 48: 4, 96: 8, 120: 8, 240: 8, 480: 8},
     columns=(4, 3),
-    shown=(0.7, 10.0),
 )
 
 

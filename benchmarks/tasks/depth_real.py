@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from benchmarks.conf.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.pictures import Cell
+    from benchmarks.samples import Cell
     from crossflow.problem import Problem
     from crossflow.store import Store
 
@@ -46,8 +46,7 @@ class DepthData:
 
     protocol: from `task.nonfinite` and `task.crop` to what is compared. crops: names that
     `task.crop` takes. scale: depth codes a metre. window: what the flow sees of a picture. sizes:
-    rows of the flow, with the side of a patch; columns: per row, as a fraction. shown: metres, the
-    range of colours in pictures.
+    rows of the flow, with the side of a patch; columns: per row, as a fraction.
     """
 
     name: str
@@ -58,7 +57,6 @@ class DepthData:
     window: Crop
     sizes: dict[int, int]
     columns: tuple[int, int]
-    shown: tuple[float, float]
 
     def shape(self, size: int) -> tuple[int, int]:
         """(height, width) of the flow."""
@@ -184,20 +182,15 @@ class RealTruth:
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
         picture, depth = load(self.frames[index])
-        return self._shown(picture), self._colours(depth)
+        return self._shown(picture), self._shown(depth)
 
     def cell(self, predictions: Sequence[np.ndarray], index: int) -> Cell:
-        return self._colours(self.full(predictions)[index])
+        return self._shown(self.full(predictions)[index])
 
     def _shown(self, whole: np.ndarray) -> np.ndarray:
         """The window, thinned out: frames differ in size, their windows do not."""
         top, bottom, left, right = self.data.window(whole.shape[0], whole.shape[1])
         return whole[top:bottom:SHOWN_STEP, left:right:SHOWN_STEP]
-
-    def _colours(self, depth: np.ndarray) -> np.ndarray:
-        from benchmarks.pictures import depth_colours
-
-        return depth_colours(self._shown(depth), *self.data.shown)
 
 
 def prepare_depth(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from benchmarks.conf.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.pictures import Cell
+    from benchmarks.samples import Cell
     from crossflow.problem import Problem
 
 DEFAULTS = {"split": "iid", "size": 32}
@@ -75,16 +75,10 @@ class DepthTruth:
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
         picture = self._pictures[index].transpose(1, 2, 0)
-        return picture, self._colours(self._maps[0][index], index)
+        return picture, self._maps[0][index]
 
     def cell(self, predictions: Sequence[np.ndarray], index: int) -> Cell:
-        return self._colours(predictions[index], index)
-
-    def _colours(self, depth: np.ndarray, index: int) -> np.ndarray:
-        from benchmarks.pictures import depth_colours
-
-        truth = self._maps[0][index]
-        return depth_colours(depth, float(truth.min()), float(truth.max()))
+        return predictions[index]
 
 
 class DepthTabletop:

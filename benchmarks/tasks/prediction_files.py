@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from benchmarks.pictures import Cell
+    from benchmarks.samples import Cell
 
 
 class PictureFiles:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from benchmarks.conf.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.pictures import Cell
+    from benchmarks.samples import Cell
     from crossflow.store import Store
 
 DEFAULTS = {"split": "test", "size": 128, "scale": 4, "layout": "folders"}

@@ -38,7 +38,7 @@ from crossflow.errors import InputError
 if TYPE_CHECKING:
     from benchmarks.conf.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.pictures import Cell
+    from benchmarks.samples import Cell
     from crossflow.store import Store
 
 DEFAULTS = {"split": "val", "size": 256, "scale": 4}

@@ -33,7 +33,7 @@ from benchmarks.tasks.task import Prepared, Report, choose
 if TYPE_CHECKING:
     from benchmarks.conf.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.pictures import Cell
+    from benchmarks.samples import Cell
     from crossflow.problem import Problem
     from crossflow.store import Store
 

@@ -51,7 +51,7 @@ from benchmarks.tasks.task import Prepared, Report, digest
 if TYPE_CHECKING:
     from benchmarks.conf.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.pictures import Cell
+    from benchmarks.samples import Cell
     from crossflow.problem import Problem
     from crossflow.store import Store
 

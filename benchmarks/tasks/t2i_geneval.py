@@ -24,7 +24,7 @@ from crossflow.errors import InputError
 if TYPE_CHECKING:
     from benchmarks.conf.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.pictures import Cell
+    from benchmarks.samples import Cell
 
 DEFAULTS = {"split": "test"}
 RESULTS_FILE = "results.jsonl"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from benchmarks.conf.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.pictures import Cell
+    from benchmarks.samples import Cell
     from crossflow.problem import Problem
     from crossflow.store import Store
 
@@ -50,10 +50,10 @@ class Truth(Protocol):
         """All metrics of the task; every name carries its protocol."""
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
-        """Source and truth of an item, for a picture grid."""
+        """Source and truth of an item as they are shown: pictures, metres of depth, or texts."""
 
     def cell(self, predictions: Any, index: int) -> Cell:
-        """The prediction of an item, for a picture grid."""
+        """The prediction of an item as it is shown, of the truth's kind and size."""
 
 
 @dataclass(frozen=True)

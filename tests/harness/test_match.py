@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import records, run
+from benchmarks import records, run, samples
 from benchmarks.conf import command
 from crossflow.order import is_prefix
 
@@ -57,13 +57,35 @@ def test_every_row_has_its_files(places):
         assert len(rows) == 6
         mean = sum(float(row["absrel"]) for row in rows) / 6
         assert record.scores["absrel"].value == pytest.approx(mean, rel=1e-12)
-        sheet = out / "samples" / "depth_tabletop" / f"{name}.png"
-        assert 1_000 < sheet.stat().st_size <= 300_000
+        kept = samples.read(out / "samples" / "depth_tabletop" / f"{name}.png")
+        assert kept.ids == [row["id"] for row in rows]
         folder = work / "depth_tabletop" / name
         assert len(list((folder / "predictions").glob("*.npy"))) == 6
         trained = method not in ("floor", "oracle")
         assert (folder / "weights.safetensors").exists() == trained
     assert len(list((work / "depth_tabletop").glob("*/grid.png"))) == 1
+
+
+def test_samples_are_what_was_predicted_and_what_is_true(places):
+    """Raw metres, so that readers choose colours: the oracle's equal the truth's."""
+    import numpy as np
+
+    out, work = places
+    found = by_method(out)
+    assert samples.missing(found.values(), out) == []
+
+    def kept(row):
+        return samples.read(samples.path_of(out, "depth_tabletop", row))
+
+    arm, score_key = found["crossflow"], found["crossflow"].score_key
+    folder = work / "depth_tabletop" / arm.run_id / "predictions"
+    for name, cell in zip(kept(arm.run_id).ids, kept(arm.run_id).cells, strict=True):
+        assert np.abs(cell - np.load(folder / f"{name}.npy")).max() <= 0.00051
+    truth, oracle = kept(f"truth-{score_key}"), kept(found["oracle"].run_id)
+    assert truth.kind == oracle.kind == "depth"
+    assert max(np.abs(a - b).max() for a, b in zip(truth.cells, oracle.cells, strict=True)) <= 0.002
+    assert kept(f"source-{score_key}").kind == "picture"
+    assert kept(f"source-{score_key}").ids == truth.ids
 
 
 def test_the_oracle_is_perfect_and_the_floor_is_not(places):
