@@ -2,14 +2,19 @@
 
 Three kinds: files beside `results/public/records`; docs/published.md, from the package's
 published.csv; and blocks of README.md between `<!-- file: PATH -->` and `<!-- end of file -->`,
-which must be that file, word for word.
+which must be that file, word for word. Texts are compared byte for byte, figures by what they show:
+another build of zlib packs the same pixels and fonts into other bytes.
 """
 
 from __future__ import annotations
 
+import io
 import re
 import sys
+import zlib
 from pathlib import Path
+
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -19,6 +24,7 @@ from benchmarks.report.command import DERIVED, published_files  # noqa: E402
 
 PUBLIC = ROOT / "results" / "public"
 DOCS = ROOT / "docs"
+STREAM = re.compile(rb"/FlateDecode.*?stream\n(.*?)\nendstream", re.DOTALL)
 BLOCK = re.compile(r"<!-- file: (\S+) -->\n(.*?)<!-- end of file -->", re.DOTALL)
 
 
@@ -27,12 +33,17 @@ def stale_files() -> list[str]:
     if not (PUBLIC / "records").is_dir():
         return []
     records = read_all(PUBLIC)
-    return [
+    made = {report: derived.files(records, PUBLIC) for report, derived in DERIVED.items()}
+    known = {name for files in made.values() for name in files}
+    drawn = [path.relative_to(PUBLIC).as_posix() for path in sorted(PUBLIC.glob("figures/*"))]
+    stale = [
         f"results/public/{name}: run `python -m benchmarks.report {report} --out results/public`"
-        for report, derived in DERIVED.items()
-        for name, content in derived.files(records, PUBLIC).items()
+        for report, files in made.items()
+        for name, content in files.items()
         if not _is(PUBLIC / name, content)
     ]
+    unknown = [name for name in drawn if name not in known]
+    return stale + [f"results/public/{name}: no report makes it, delete it" for name in unknown]
 
 
 def stale_docs() -> list[str]:
@@ -46,7 +57,24 @@ def stale_docs() -> list[str]:
 
 def _is(path: Path, content: str | bytes) -> bool:
     wanted = content.encode() if isinstance(content, str) else content
-    return path.is_file() and path.read_bytes() == wanted
+    if not path.is_file():
+        return False
+    shown = {".png": _pixels, ".pdf": _streams}.get(path.suffix, bytes)
+    return bool(shown(path.read_bytes()) == shown(wanted))
+
+
+def _pixels(png: bytes) -> tuple[str, tuple[int, int], bytes]:
+    """Mode, size and pixels; the packing and the text chunks do not count."""
+    with Image.open(io.BytesIO(png)) as image:
+        return image.mode, image.size, image.tobytes()
+
+
+def _streams(pdf: bytes) -> list[bytes]:
+    """What pages, pictures and fonts hold, unpacked; lengths and offsets depend on the packing."""
+    parts = STREAM.findall(pdf)
+    if not parts:
+        raise ValueError("a PDF without a stream")
+    return [zlib.decompress(part) for part in parts]
 
 
 def stale_blocks() -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import arm_record, keys, samples
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from benchmarks.records import Record
     from benchmarks.tasks.task import Prepared
     from crossflow.trainer import Trainer
+
+LOSS_POINTS = 200  # rows of a file of losses: enough for a figure, small enough to commit
 
 
 def frame(match: Match, name: str) -> tuple[Record, Any]:
@@ -52,6 +56,7 @@ def evaluate(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> tuple[Re
         scored = prepared.truth.score(found.values)
         match.progress(f"{label}: scoring", 1, 1)
     _write_curves(match, trainer.name, trials, curve)
+    _write_losses(match, trainer)
     _keep(match, trainer.name, found.values, scored)
     with trainer.clock("other"):
         _sample_extra(match, trainer, guidance)
@@ -167,6 +172,23 @@ def _truth_through_codec(prepared: Prepared) -> list[Any]:
         target = prepared.test.pairs(rows).target
         values.extend(prepared.decode(unstandardise(target, prepared.test.statistics["target"])))
     return values
+
+
+def _write_losses(match: Match, trainer: Trainer) -> None:
+    """stats.jsonl thinned to LOSS_POINTS rows: means of neighbouring lines, steps of the last."""
+    lines = [json.loads(line) for line in trainer.journal.path.read_text().splitlines()]
+    bins = min(LOSS_POINTS, len(lines))
+    parts = [lines[i * len(lines) // bins : (i + 1) * len(lines) // bins] for i in range(bins)]
+    terms = sorted({name for line in lines for name in line["terms"]})
+    columns: dict[str, Sequence[Any]] = {
+        "steps": [part[-1]["steps"] for part in parts],
+        "samples": [part[-1]["samples"] for part in parts],
+        "loss": [fmean(line["loss"] for line in part) for part in parts],
+    }
+    for name in terms:
+        columns[name] = [fmean(line["terms"][name] for line in part) for part in parts]
+    task = match.config.task.name
+    write_items(match.out / "curves" / task / f"{match.ids[trainer.name]}-losses.csv", columns)
 
 
 def _write_curves(

@@ -237,7 +237,7 @@ def _sheet(image: Image) -> _Sheet:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {MOST_PIXELS}")
     text = image.info.get(CHUNK)
     if not isinstance(text, str):
-        raise ValueError(f"no text chunk named {CHUNK}; files of older versions: run again")
+        raise ValueError(f"no text chunk named {CHUNK}: delete it, or run again with resume=false")
     sheet = _Sheet.model_validate_json(text)
     named = len(set(sheet.ids))
     if not sheet.items == len(sheet.ids) == named == len(sheet.sizes):

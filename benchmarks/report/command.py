@@ -1,4 +1,4 @@
-"""Everything derived: `python -m benchmarks.report leaderboard|tables|published|check [--out DIR]`.
+"""Everything derived: `python -m benchmarks.report REPORT [--out DIR]`, one of DERIVED or ACTIONS.
 
 `published` needs no record: it shows what papers print, from the package's own published.csv.
 Starts without torch, so that tables can be made anywhere. The same records give the same bytes.
@@ -26,6 +26,7 @@ from benchmarks.report import (
     tables,
     watch,
 )
+from benchmarks.report.figures.files import files as figure_files
 from crossflow.errors import InputError
 
 Files = dict[str, str | bytes]
@@ -114,6 +115,7 @@ DERIVED = {
     "tables": Derived(
         "tables/: Markdown, LaTeX and CSV for each task; overview.md; all.tex", table_files
     ),
+    "figures": Derived("figures/: PDF and PNG of what there is to show", figure_files),
 }
 ACTIONS = {
     "published": Action(

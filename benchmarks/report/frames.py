@@ -22,6 +22,7 @@ JOINED = (
     "run_id match task kind method seed model score_key fair_key quick budget_kind budget_limit"
 ).split()
 CURVE_COLUMNS = "sweep guidance steps nfe metric value stderr n".split()
+LOSS_COLUMNS = "steps samples loss".split()  # then the terms
 SWEEPS = ("guidance", "steps")
 # Columns of items that are text; all others are numbers.
 TEXTS = ("id", "image_id", "caption", "level", "tag", "prompt")
@@ -65,6 +66,26 @@ def curves(records: Sequence[Record], out: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else _empty(JOINED + CURVE_COLUMNS)
 
 
+def losses(records: Sequence[Record], out: Path) -> pd.DataFrame:
+    """curves/<task>/<run_id>-losses.csv, a row per term and point of training.
+
+    Columns JOINED, steps, samples, term, value; the term `loss` is the weighted sum of all. The
+    losses of two arms have different targets and are never compared.
+    """
+    import pandas as pd
+
+    parts = []
+    for record, path in _files(records, out, "curves", "-losses"):
+        table = _read(path)
+        if list(table.columns[:3]) != LOSS_COLUMNS:
+            raise InputError(f"{path}: the columns do not start with {','.join(LOSS_COLUMNS)}")
+        numbers = {name: _numbers(path, table, name) for name in table.columns}
+        long = pd.DataFrame(numbers).melt(list(LOSS_COLUMNS[:2]), var_name="term")
+        parts.append(_joined(record, long.dropna(subset=["value"]).reset_index(drop=True)))
+    empty = _empty([*JOINED, *LOSS_COLUMNS[:2], "term", "value"])
+    return pd.concat(parts, ignore_index=True) if parts else empty
+
+
 def items(records: Sequence[Record], out: Path) -> pd.DataFrame:
     """items/<task>/<run_id>.csv of all records that have one; columns JOINED, `id`, scores.
 
@@ -98,12 +119,14 @@ def _ordered(records: Sequence[Record]) -> list[Record]:
     return sorted(records, key=lambda record: (record.task, record.run_id))
 
 
-def _path(record: Record, out: Path, kind: str) -> Path:
-    return out / kind / record.task / f"{record.run_id}.csv"
+def _path(record: Record, out: Path, kind: str, ending: str = "") -> Path:
+    return out / kind / record.task / f"{record.run_id}{ending}.csv"
 
 
-def _files(records: Sequence[Record], out: Path, kind: str) -> list[tuple[Record, Path]]:
-    pairs = [(record, _path(record, out, kind)) for record in _ordered(records)]
+def _files(
+    records: Sequence[Record], out: Path, kind: str, ending: str = ""
+) -> list[tuple[Record, Path]]:
+    pairs = [(record, _path(record, out, kind, ending)) for record in _ordered(records)]
     return [(record, path) for record, path in pairs if path.is_file()]
 
 

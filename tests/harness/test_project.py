@@ -5,9 +5,13 @@ import re
 import subprocess
 import sys
 import tomllib
+import zlib
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from benchmarks.records import Budget, write_bytes
 
 REPOSITORY = Path(__file__).parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -90,6 +94,48 @@ def test_stale_derived_files_are_found(derived, record, written):
     table.write_text(table.read_text().replace("0.5", "0.4"))
     (stale,) = derived.stale_files()
     assert "tables/depth_tabletop.md" in stale
+
+
+def test_stale_figures_are_found_by_what_they_show(derived, record, written):
+    """Other packing of the same pixels and fonts is no change; another number is."""
+    two = [
+        record(
+            value=value,
+            fair={"budget_limit": limit},
+            config={"budget": {"flops": limit}},
+            budget=Budget(
+                kind="flops", limit=limit, steps=1, samples=2, train_flops=limit, convention="any"
+            ),
+        )
+        for value, limit in ((0.5, 1e13), (0.4, 2e13))
+    ]
+    out = written(two)
+    for report in derived.DERIVED.values():
+        for name, content in report.files(derived.read_all(out), out).items():
+            write_bytes(out / name, content.encode() if isinstance(content, str) else content)
+    assert derived.stale_files() == []
+    pdf, png = (out / f"figures/depth_tabletop-budget_flops.{ending}" for ending in ("pdf", "png"))
+    with Image.open(png) as image:
+        image.load()
+    image.save(png, compress_level=1)
+    pdf.write_bytes(repacked(pdf.read_bytes()))
+    assert derived.stale_files() == []
+    image.putpixel((3, 3), (0, 0, 0, 255))
+    image.save(png)
+    pdf.write_bytes(repacked(pdf.read_bytes(), lambda text: text.replace(b" re", b" rx", 1)))
+    (out / "figures/of_old.png").write_bytes(b"")
+    names = [line.split(":")[0].split("/")[-1] for line in derived.stale_files()]
+    assert names == [pdf.name, png.name, "of_old.png"]
+
+
+def repacked(pdf, change=lambda text: text):
+    """The PDF with its streams packed less tightly, and changed."""
+    return re.sub(
+        rb"(/FlateDecode.*?stream\n)(.*?)(\nendstream)",
+        lambda m: m[1] + zlib.compress(change(zlib.decompress(m[2])), 1) + m[3],
+        pdf,
+        flags=re.DOTALL,
+    )
 
 
 def test_a_stale_page_of_published_numbers_is_found(derived, tmp_path):

@@ -1,0 +1,110 @@
+"""`report figures`: every figure that the records under `out` have something to show for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import samples
+from benchmarks.records import Record
+from benchmarks.report import leaderboard
+from benchmarks.report.figures import charts, grids, points, style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Draw = Callable[[], "Figure"]
+
+
+def files(records: Sequence[Record], out: Path) -> dict[str, str | bytes]:
+    """figures/<name>.pdf and .png; what is not drawn is named on stderr, with the reason.
+
+    Names are <task>-<figure>, with what tells them apart where a task has several of one figure.
+    """
+    found: dict[str, str | bytes] = {}
+    for name, draw in _planned(records, out):
+        try:
+            pdf, png = style.files(draw)
+        except style.NothingToShowError as reason:
+            print(f"not drawn: {name}: {reason}", file=sys.stderr)
+        else:
+            found |= {f"figures/{name}.pdf": pdf, f"figures/{name}.png": png}
+    return found
+
+
+def _planned(records: Sequence[Record], out: Path) -> Iterator[tuple[str, Draw]]:
+    """Names and makers of all figures that might be drawn, in the order of their names' kinds."""
+    arms = points.arms(records)
+    for spent in points.SPENT:
+        for name, part in _groups(arms, f"budget_{spent}", "budget_family", ("model", "kind")):
+            yield name, partial(charts.budget, part, spent)
+    for name, part in _groups(arms, "size", "size_family", ("limit", "kind")):
+        yield name, partial(charts.size, part)
+    for name, part in _groups(arms, "ablation", "fair_key"):
+        yield name, partial(charts.ablation, part)
+    curves = points.curves(records, out)
+    for name, part in _groups(curves, "evaluations", "fair_key"):
+        yield name, partial(charts.evaluations, part)
+    for name, part in _groups(curves, "guidance", "fair_key"):
+        yield name, partial(charts.guidance, part)
+    for name, part in _groups(points.losses(records, out), "losses", "fair_key"):
+        for arm, own in part.groupby("arm", sort=True):
+            yield f"{name}-{str(arm).replace('#', '-')}", partial(charts.losses, own)
+    for name, part in _groups(arms, "samples", "fair_key"):
+        yield name, partial(_grid, records, out, part)
+
+
+def _groups(
+    frame: pd.DataFrame, kind: str, family: str, fields: Sequence[str] = ("model", "limit", "kind")
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """(name, rows of one family with the task's floor and oracle) for each family of arms.
+
+    fields: what tells the families of a task apart in words; where they do not, their key does.
+    """
+    import pandas as pd
+
+    versions = frame.groupby("task")["score_key"].nunique()
+    for (task, score_key), own in frame.groupby(["task", "score_key"], sort=True):
+        base = str(task) if versions[task] == 1 else f"{task}-{score_key}"
+        across = own[own["fair_key"].isna()]
+        parts = dict(list(own[own["fair_key"].notna()].groupby(family, sort=True)))
+        words = {key: _words(part.iloc[0], fields) for key, part in parts.items()}
+        for key, part in parts.items():
+            unique = list(words.values()).count(words[key]) == 1
+            ending = "" if len(parts) == 1 else f"-{words[key] if unique else key}"
+            yield f"{base}-{kind}{ending}", pd.concat([part, across]) if len(across) else part
+
+
+def _words(row: Any, fields: Sequence[str]) -> str:
+    limit = f"{row['budget_limit']:g}".replace("+", "")
+    words = {"model": row["model"], "limit": limit, "kind": row["budget_kind"]}
+    return "-".join(str(words[field]) for field in fields)
+
+
+def _grid(records: Sequence[Record], out: Path, part: pd.DataFrame) -> Figure:
+    """The grid of one fair_key: of each arm the run with the lowest seed."""
+    fair_key = part["fair_key"].dropna().iloc[0]
+    members = [record for record in records if record.fair_key == fair_key]
+    arms = leaderboard.arms(members)
+    first = members[0]
+    files = {end: f"{end}-{first.score_key}" for end in samples.FRAMES}
+    labels = points.variant_labels({arm.name: arm.records for arm in arms})
+    for arm in arms:
+        done = [record for record in arm.records if record.status == "completed"]
+        if done:
+            lowest = min(done, key=lambda record: (record.seed, record.run_id))
+            files[labels[arm.name]] = lowest.run_id
+    paths = {name: samples.path_of(out, first.task, row) for name, row in files.items()}
+    kept = {name: samples.read(path) for name, path in paths.items() if path is not None}
+    missing = [files[name] for name, path in paths.items() if path is None]
+    if (missing and (set(files) - set(kept)) & set(samples.FRAMES)) or len(kept) < 3:
+        raise style.NothingToShowError(f"no samples of {', '.join(missing)}")
+    if missing:
+        print(f"{first.task}: drawn without samples of {', '.join(missing)}", file=sys.stderr)
+    row = part[part["fair_key"].notna()].iloc[0]
+    title = f"{first.task}, model {row['model']}, {charts.limit(row)}"
+    return grids.grid(title, kept, any(record.quick for record in members))

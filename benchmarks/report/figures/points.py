@@ -1,0 +1,173 @@
+"""The frames that charts are made from: arms of the leaderboard with what they spent, curves.
+
+Rows of floor and oracle stand in the same frames: charts draw them as lines across.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import registry
+from benchmarks.keys import canonical, digest
+from benchmarks.records import Record
+from benchmarks.report import frames, leaderboard
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPENT = {"samples": "samples", "flops": "train_flops", "device_hours": "device_hours"}
+COLUMNS = (
+    "task score_key fair_key arm method label model budget_kind budget_limit metric better seeds "
+    "mean ci_low ci_high samples train_flops device_hours params devices clock quick "
+    "budget_family size_family"
+).split()
+
+
+def arms(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per arm on its task's primary score, and rows of floor and oracle without fair_key.
+
+    mean, ci_low, ci_high: over seeds, as in the leaderboard. samples, train_flops, device_hours,
+    params: means over seeds of what was spent. devices: names; clock: the first verdict
+    that calls the seconds invalid, or empty. budget_family, size_family: arms with equal ones
+    differ in the budget's limit, or in the model, and in nothing else that fairness asks for.
+    label: the arm with the settings in which it differs from other arms of its method.
+    """
+    import pandas as pd
+
+    primaries = {record.score_key: record.primary for record in records}
+    rows = []
+    known = {key: row for row in _arm_facts(records) for key in [(row["fair_key"], row["arm"])]}
+    for row in leaderboard.leader_rows(records):
+        if row["metric"] == primaries[row["score_key"]] and row.get("mean") is not None:
+            facts = known[row["fair_key"], row["method"]]
+            rows.append({**row, **facts})
+    rows += _framing(records, primaries)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def curves(records: Sequence[Record], out: Path) -> pd.DataFrame:
+    """Rows of `frames.curves` with arm, label and better; floor and oracle are of other items."""
+    frame = frames.curves(records, out)
+    facts = {run: row for row in _arm_facts(records) for run in row["runs"]}
+    better = {
+        record.run_id: score.better
+        for record in records
+        for name, score in record.scores.items()
+        if name == record.primary
+    }
+    for name in ("arm", "label"):
+        frame[name] = [facts[run][name] for run in frame["run_id"]]
+    frame["better"] = [better.get(run) for run in frame["run_id"]]
+    return frame
+
+
+def losses(records: Sequence[Record], out: Path) -> pd.DataFrame:
+    """Rows of `frames.losses` with arm and label; failed runs have none."""
+    frame = frames.losses(records, out)
+    facts = {run: row for row in _arm_facts(records) for run in row["runs"]}
+    for name in ("arm", "label"):
+        frame[name] = [facts[run][name] for run in frame["run_id"]]
+    return frame
+
+
+def _arm_facts(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What the arms of all fair_keys are and spent, by record."""
+    found = []
+    for (fair_key,), group in leaderboard.by(records, "fair_key").items():
+        if fair_key is None:
+            continue
+        members = leaderboard.arms(group)
+        labels = variant_labels({arm.name: arm.records for arm in members})
+        for arm in members:
+            found.append(_facts(arm.name, labels[arm.name], arm.records))
+    return found
+
+
+def _facts(name: str, label: str, runs: Sequence[Record]) -> dict[str, Any]:
+    first, fair = runs[0], runs[0].fair.fair or {}
+    budgets = [run.budget for run in runs if run.budget is not None]
+    seconds = [run.volatile.device_seconds for run in runs]
+    invalid = [c for run in runs if (c := _clock(run)).startswith("invalid")]
+    hours = None if None in seconds else _mean([float(s or 0) / 3600 for s in seconds])
+    return {
+        "arm": name,
+        "method": first.method,
+        "label": label,
+        "runs": [run.run_id for run in runs],
+        "fair_key": first.fair_key,
+        "samples": _mean([budget.samples for budget in budgets]),
+        "train_flops": _mean([budget.train_flops for budget in budgets]),
+        "device_hours": hours,
+        "params": _mean([run.model.params for run in runs if run.model]),
+        "devices": tuple(sorted({str(run.volatile.device) for run in runs})),
+        "clock": invalid[0] if invalid else "",
+        "quick": any(run.quick for run in runs),
+        "budget_family": digest({k: v for k, v in fair.items() if k != "budget_limit"}, 6),
+        "size_family": digest({k: v for k, v in fair.items() if k != "model"}, 6),
+    }
+
+
+def _clock(run: Record) -> str:
+    return str(run.volatile.host.get("clock", ""))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _framing(records: Sequence[Record], primaries: dict[str, str]) -> list[dict[str, Any]]:
+    rows = []
+    framing = [r for r in records if r.method in registry.FRAMING and r.fair_key is None]
+    for (task, score_key, method), group in leaderboard.by(
+        framing, "task", "score_key", "method"
+    ).items():
+        scores = [run.scores[run.primary] for run in group if run.primary in run.scores]
+        if scores:
+            rows.append(
+                {
+                    "task": task,
+                    "score_key": score_key,
+                    "arm": method,
+                    "method": method,
+                    "label": method,
+                    "metric": primaries[score_key],
+                    "better": scores[0].better,
+                    "mean": _mean([score.value for score in scores]),
+                    "quick": any(run.quick for run in group),
+                }
+            )
+    return rows
+
+
+def variant_labels(variants: dict[str, list[Record]]) -> dict[str, str]:
+    """A label for each arm: its method, and the settings in which its variants differ."""
+    flat = {name: _flat(own_config(runs[0])) for name, runs in variants.items()}
+    methods = {name: runs[0].method for name, runs in variants.items()}
+    labels = {}
+    for name, method in methods.items():
+        same = [flat[other] for other in variants if methods[other] == method]
+        names = sorted({field for settings in same for field in settings})
+        differ = [f for f in names if len({canonical(s.get(f)) for s in same}) > 1]
+        settings = ", ".join(f"{f.split('.')[-1]}={_plain(flat[name].get(f))}" for f in differ)
+        labels[name] = f"{method}: {settings}" if settings else method
+    return labels
+
+
+def own_config(record: Record) -> dict[str, Any]:
+    """What an arm's configuration says about the arm itself."""
+    return {k: v for k, v in record.config.items() if k not in leaderboard.AROUND}
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else None
+        found |= inner if inner is not None else {f"{prefix}{name}": value}
+    return found
+
+
+def _plain(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 20 else f"{text[:17]}..."
