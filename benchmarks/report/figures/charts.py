@@ -52,8 +52,8 @@ def budget(frame: pd.DataFrame, spent: str) -> Figure:
     style.log_axis(axes, ours[column])
     _finish(figure, axes, ours, across, AXES[spent])
     first = ours.iloc[0]
-    kept = f"equal {first['budget_kind'].replace('_', ' ')}"
-    _head(figure, axes, frame, f"{first['task']}, model {first['model']}, {kept}", _seeds(ours))
+    title = f"{first['task']}, model {first['model']}, equal {_unit(first)}"
+    _head(figure, axes, frame, title, _seeds(ours))
     return figure
 
 
@@ -78,15 +78,18 @@ def ablation(frame: pd.DataFrame) -> Figure:
     if not ours["arm"].str.contains("#").any():
         raise NothingToShowError("no method ran in several variants")
     ours = ours.sort_values(["method", "label"], ascending=False)
-    figure, axes = style.chart(1.1 + 0.28 * len(ours))
+    labels = [_wrapped(label) for label in ours["label"]]
+    lines = max(label.count("\n") + 1 for label in labels)
+    figure, axes = style.chart(1.2 + max(0.28, 0.13 * lines + 0.08) * len(ours))
     for place, (_, row) in enumerate(ours.iterrows()):
         colour = style.look(str(row["arm"])).colour
         axes.barh(place, row["mean"], height=0.65, color=colour, alpha=0.85)
         if np.isfinite(row["ci_low"]):
             error = [[row["mean"] - row["ci_low"]], [row["ci_high"] - row["mean"]]]
             axes.errorbar(row["mean"], place, xerr=error, color="black", linewidth=0.9)
-        axes.annotate(f" {row['mean']:.3g}", (row["mean"], place), va="center", fontsize=6.5)
-    axes.set_yticks(range(len(ours)), [_wrapped(label) for label in ours["label"]])
+        end = np.nanmax([row["mean"], row["ci_high"], 0.0])
+        axes.annotate(f" {row['mean']:.3g}", (end, place), va="center", fontsize=6.5)
+    axes.set_yticks(range(len(ours)), labels)
     axes.grid(False, axis="y")
     _limits(axes, ours, across, "x", bars=True)
     for _, row in across.iterrows():
@@ -97,7 +100,7 @@ def ablation(frame: pd.DataFrame) -> Figure:
     if len(across):
         style.legend(figure, axes)
     title = f"{first['task']}, model {first['model']}, {limit(first)}"
-    _head(figure, axes, frame, title, _seeds(ours))
+    _head(figure, axes, frame, title, _seeds(ours), letters=36)
     return figure
 
 
@@ -155,7 +158,7 @@ def losses(frame: pd.DataFrame) -> Figure:
     style.legend(figure, axes)
     seeds = frame["seed"].nunique()
     note = f"{_count(seeds, 'seed')}; not to be compared with another arm's: targets differ"
-    _head(figure, axes, frame, f"{first['task']}, {first['label']}", note)
+    _head(figure, axes, frame, f"{first['task']}, {first['label']}, {limit(first)}", note)
     return figure
 
 
@@ -265,8 +268,10 @@ def _curve(
     return figure
 
 
-def _head(figure: Figure, axes: Axes, frame: pd.DataFrame, title: str, note: str) -> None:
-    style.head(figure, axes, title, note, bool(frame["quick"].fillna(False).any()))
+def _head(
+    figure: Figure, axes: Axes, frame: pd.DataFrame, title: str, note: str, letters: int = 54
+) -> None:
+    style.head(figure, axes, title, note, bool(frame["quick"].any()), letters)
 
 
 def _seeds(ours: pd.DataFrame) -> str:
@@ -286,8 +291,12 @@ def _count(number: int, noun: str) -> str:
 
 def limit(row: Any) -> str:
     """The budget in words: `2×10¹⁴ FLOPs`."""
-    noun = {"flops": "FLOPs", "device_seconds": "device seconds"}.get(row["budget_kind"])
-    return f"{style.quantity(row['budget_limit'])} {noun or row['budget_kind']}"
+    return f"{style.quantity(row['budget_limit'])} {_unit(row)}"
+
+
+def _unit(row: Any) -> str:
+    kind = str(row["budget_kind"])
+    return {"flops": "FLOPs", "device_seconds": "device seconds"}.get(kind, kind)
 
 
 def _score_name(row: Any) -> str:

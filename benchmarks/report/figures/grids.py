@@ -68,19 +68,21 @@ def grid(title: str, kept: Mapping[str, Samples], quick: bool) -> Figure:
             axes = _place(figure, left, top - row.height, width, row.height)
             _draw(axes, cell)
             if column == 0:
-                figure.text(
-                    (LABEL - 0.05) / style.WIDTH,
-                    (top - row.height / 2) / height,
-                    row.label,
-                    fontsize=7,
-                    ha="right",
-                    va="center",
-                )
+                _name(figure, row, top)
         top -= row.height + GAP
     if depth and metres is not None:
         _colour_bars(figure, metres, top)
     _head(figure, title, quick)
     return figure
+
+
+def _name(figure: Figure, row: Row, top: float) -> None:
+    """The row's label, beside the middle of pictures and the first line of texts."""
+    texts = isinstance(row.cells[0], str)
+    y = top - (0.08 * row.height if texts else row.height / 2)
+    width, height = figure.get_size_inches()
+    place: dict[str, Any] = {"ha": "right", "va": "top" if texts else "center"}
+    figure.text((LABEL - 0.05) / width, y / height, row.label, fontsize=7, **place)
 
 
 def _of(row: Samples, ids: Sequence[str]) -> list[Any]:
@@ -127,7 +129,7 @@ def _text_row(label: str, texts: Sequence[str], width: float) -> Row:
         if len(lines) > MOST_LINES:
             lines = [*lines[: MOST_LINES - 1], f"{lines[MOST_LINES - 1][: across - 1]}…"]
         wrapped.append("\n".join(lines))
-    return Row(label, wrapped, LINE * (1.5 + max(text.count("\n") + 1 for text in wrapped)))
+    return Row(label, wrapped, LINE * (0.9 + max(text.count("\n") + 1 for text in wrapped)))
 
 
 def _errors(depth: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -113,18 +113,22 @@ def chart(height: float = 2.5) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def head(figure: Figure, axes: Axes, title: str, note: str, quick: bool) -> None:
-    """Title; below it what the marks mean, or the warning that nothing may be concluded."""
+def head(figure: Figure, axes: Axes, title: str, note: str, quick: bool, letters: int = 54) -> None:
+    """Title; below it what the marks mean, and the warning where nothing may be concluded.
+
+    letters: how many fit in a line above the axes.
+    """
     figure.suptitle(title, x=0.02, ha="left")
-    note = "\n".join(textwrap.wrap(note, 54))
+    note = "\n".join(textwrap.wrap(note, letters))
     text = f"{QUICK}\n{note}" if quick else note
     axes.set_title(text, loc="left", color=WARNING if quick else NOTE)
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
-    """One entry per label, below the axes."""
+    """One entry per label, below the axes; floor and oracle last."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
+    unique = {name: unique[name] for name in sorted(unique, key=lambda name: name in DASHES)}
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=columns)
 
 
