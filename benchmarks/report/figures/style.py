@@ -82,7 +82,7 @@ class Look:
 def look(arm: str) -> Look:
     """The look of `method` or `method#variant`, from the name alone.
 
-    Methods that the table does not know get one of 32 looks by the digest of their name.
+    Methods that the table does not know get one of 28 looks by the digest of their name.
     """
     method, _, variant = arm.partition("#")
     colour, marker = COLOURS.get(method) or OTHERS[_number(method) % len(OTHERS)]
