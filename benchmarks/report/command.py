@@ -21,6 +21,7 @@ from benchmarks.report import (
     latex,
     leaderboard,
     overview,
+    page,
     published_tables,
     rank,
     tables,
@@ -116,6 +117,7 @@ DERIVED = {
         "tables/: Markdown, LaTeX and CSV for each task; overview.md; all.tex", table_files
     ),
     "figures": Derived("figures/: PDF and PNG of what there is to show", figure_files),
+    "html": Derived("index.html: one page with everything, opens from disk", page.files),
 }
 ACTIONS = {
     "published": Action(
