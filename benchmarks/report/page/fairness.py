@@ -129,7 +129,9 @@ def _arm(record: Record, name: str) -> dict[str, Any]:
     trials = given.get("guidance_trials")
     model = record.model
     tried = [f"{float(str(one)):g}" for one in trials] if isinstance(trials, list) else []
-    clock = str(record.volatile.host.get("clock", NOT_RECORDED))
+    clock, slowed = str(record.volatile.host.get("clock", NOT_RECORDED)), clock_is_invalid(record)
+    if clock.startswith("invalid") and not slowed:
+        clock += " (without effect: the budget is not of seconds)"
     return {
         "method": name,
         "run_id": record.run_id,
@@ -148,7 +150,7 @@ def _arm(record: Record, name: str) -> dict[str, Any]:
             (f"{budget.samples:,}" if budget else "", False),
             (f"{', '.join(tried)} ({len(tried)} trials)" if tried else "none", False),
             (f"{model.guidance:g}" if model and model.guidance is not None else "", False),
-            (clock, clock_is_invalid(record)),
+            (clock, slowed),
         ],
     }
 

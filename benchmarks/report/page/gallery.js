@@ -14,6 +14,7 @@ class Viewer {
     this.item = make("input", { type: "range", min: 0, step: 1, class: "item-range", "aria-label": "Item" });
     this.wipe = make("input", { type: "range", min: 0, max: 100, value: 50, class: "wipe-range" });
     this.stage = make("div", { class: "stage" });
+    this.quick = make("p", { class: "warn" }, make("strong", {}, "quick: not for comparison"));
     this.where = make("p", { class: "count", role: "status" });
     const back = make("button", { type: "button" }, "Previous item");
     const next = make("button", { type: "button" }, "Next item");
@@ -30,7 +31,7 @@ class Viewer {
         labelled("Comparison", this.which), labelled("Left arm", this.left),
         labelled("Right arm", this.right),
         labelled("Order of items", this.order), back, next),
-      this.item, this.where, this.stage);
+      this.quick, this.item, this.where, this.stage);
     element.hidden = false;
     this.open();
   }
@@ -38,6 +39,7 @@ class Viewer {
   open() {
     this.gallery = this.galleries[Number(this.which.value)];
     const { rows, ids } = this.gallery;
+    this.quick.hidden = !this.gallery.quick;
     this.arms = rows.map((row, index) => index).filter((index) => !rows[index].end);
     const labels = this.arms.map((index) => rows[index].label);
     options(this.left, labels);
@@ -138,7 +140,7 @@ class Viewer {
     box.addEventListener("pointermove", (event) => { if (event.buttons) move(event); });
     this.wipe.setAttribute("aria-label",
       `Edge between ${this.gallery.rows[left].label} and ${this.gallery.rows[right].label}`);
-    return make("figure", {}, box, this.wipe, make("figcaption", {},
+    return make("figure", { class: "compared" }, box, this.wipe, make("figcaption", {},
       `Left: ${this.caption(left, item)}`, make("br"), `Right: ${this.caption(right, item)}`));
   }
 

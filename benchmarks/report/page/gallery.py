@@ -142,4 +142,4 @@ def within(galleries: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], l
 def data(gallery: Mapping[str, Any]) -> dict[str, Any]:
     """What the script needs of a gallery; pictures it takes from the page."""
     rows = [{k: v for k, v in row.items() if k not in ("image", "row")} for row in gallery["rows"]]
-    return {**{name: gallery[name] for name in ("anchor", "title", "ids")}, "rows": rows}
+    return {**{name: gallery[name] for name in ("anchor", "title", "quick", "ids")}, "rows": rows}

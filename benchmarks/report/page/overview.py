@@ -74,11 +74,12 @@ def _arm(row: Row) -> dict[str, Any]:
 
 def _against(row: Row) -> str:
     """The difference from the reference arm and what it was judged by, where that is known."""
+    note = str(row.get("note") or "")
     if row.get("difference") is None:
-        return ""
-    said = [f"{row['difference']:+.4g} against {row.get('reference') or 'the reference'}"]
+        return note
+    said = [f"{row['difference']:+.4g} against {row['reference']} (+ is better)"]
     interval = _span(row.get("diff_low"), row.get("diff_high"))
-    said += [f"interval {interval}"] if interval else []
+    said += [f"90 % interval {interval}"] if interval else []
     for name, words, form in (
         ("margin", "margin", ".4g"),
         ("p", "p", ".2g"),
@@ -87,7 +88,7 @@ def _against(row: Row) -> str:
     ):
         if isinstance(row.get(name), float | int):
             said.append(f"{words} {row[name]:{form}}")
-    return ", ".join(said)
+    return ", ".join(said) + (f"; {note}" if note else "")
 
 
 def _span(low: float | None, high: float | None) -> str:

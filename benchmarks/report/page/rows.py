@@ -57,11 +57,12 @@ KNOWN: list[tuple[tuple[str, ...], Column]] = [
     (("budget_kind", "budget_limit"), Column("budget an arm", _budget, filter=True)),
     (("seeds",), Column("seeds", _plain("seeds", "d"), "number")),
     (("reference",), Column("reference", _plain("reference"))),
-    (("difference",), Column("difference", _plain("difference"), "number")),
+    (("common_seeds",), Column("paired seeds", _plain("common_seeds", "d"), "number")),
+    (("difference",), Column("difference (+ is better)", _plain("difference"), "number")),
     (
         ("diff_low", "diff_high"),
         Column(
-            "interval of the difference",
+            "90 % interval of the difference",
             lambda r: span(r.get("diff_low"), r.get("diff_high")),
             "number",
         ),
@@ -72,7 +73,8 @@ KNOWN: list[tuple[tuple[str, ...], Column]] = [
     (("detectable",), Column("smallest detectable", _plain("detectable"), "number")),
 ]
 LAST: list[tuple[tuple[str, ...], Column]] = [
-    (("quick",), Column("note", lambda r: text(QUICK if r.get("quick") else None), filter=True)),
+    (("note",), Column("note", _plain("note"), "long")),
+    (("quick",), Column("preset", lambda r: text(QUICK if r.get("quick") else None), filter=True)),
     (("score_key",), Column("score_key", _plain("score_key"), "key")),
     (("fair_key",), Column("fair_key", _plain("fair_key"), "key")),
 ]
