@@ -131,7 +131,8 @@ def test_a_line_separator_cannot_break_the_data():
 
 
 def test_quick_records_are_marked(match, record, tmp_path):
-    assert "quick: not for comparison" not in text_of(match, tmp_path)
+    shown_text = re.sub(r"<script>.*?</script>", "", text_of(match, tmp_path), flags=re.DOTALL)
+    assert "quick: not for comparison" not in shown_text
     quick = record("crossflow", config={"quick": True}, fair={"rules": {"quick": True}})
     text = text_of([quick], tmp_path)
     assert text.count("quick: not for comparison") >= 4
@@ -306,3 +307,23 @@ def test_curves_and_budgets_are_drawn(record, tmp_path):
     assert "absrel_object against guidance weight" in text
     assert "absrel_object on test items against budget" in text
     assert "no curves file for depth_tabletop/r2" in text
+
+
+def test_two_configurations_of_a_method_are_two_arms(record, tmp_path):
+    """A mean over two learning rates would be the mean of two things."""
+    arms = [record("crossflow", config={"training": {"lr": lr}}, value=lr) for lr in (0.1, 0.2)]
+    (one,), _ = shown.comparisons(arms)
+    assert len(one.lowest_seed()) == 2
+    assert all(name.startswith("crossflow#") for name in one.names.values())
+    for arm in arms:
+        write_items(tmp_path, arm, [0.5])
+    assert len(extremes.of(one, tmp_path)[0]["rows"]) == 2
+
+
+def test_a_slowed_clock_is_a_fault_only_where_seconds_are_the_budget(match):
+    slowed = match[1].volatile.model_copy(update={"host": {"clock": "invalid: clock"}})
+    (one,), _ = shown.comparisons([match[1].model_copy(update={"volatile": slowed})])
+    (found,) = fairness.proof(one)["matches"]
+    text, bad = found["arms"][0]["cells"][-1]
+    assert "without effect" in text
+    assert not bad

@@ -88,7 +88,7 @@ def test_stale_derived_files_are_found(derived, record, written):
     for report in derived.DERIVED.values():
         for name, text in report.files(derived.read_all(out), out).items():
             (out / name).parent.mkdir(exist_ok=True)
-            (out / name).write_text(text)
+            (out / name).write_text(text, "utf-8")
     assert derived.stale_files() == []
     table = out / "tables/depth_tabletop.md"
     table.write_text(table.read_text().replace("0.5", "0.4"))
