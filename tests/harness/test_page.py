@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import items, samples
-from benchmarks.report import command, page
+from benchmarks.report import command, leaderboard, page
 from benchmarks.report.page import chart, extremes, fairness, gallery, render, shown
 
 CHAIN = {"every": 1, "steps": 2, "value": "b" * 64, "marks": {"1": "a" * 64, "2": "b" * 64}}
@@ -327,3 +327,18 @@ def test_a_slowed_clock_is_a_fault_only_where_seconds_are_the_budget(match):
     text, bad = found["arms"][0]["cells"][-1]
     assert "without effect" in text
     assert not bad
+
+
+def test_columns_of_the_leaderboard_are_shown_when_it_has_them(match, tmp_path, monkeypatch):
+    more = {"reference": "flow_matching", "difference": 0.1, "diff_low": 0.05, "diff_high": 0.15}
+    more |= {"margin": 0.02, "p_holm": 0.011, "note": "Holm over 4 tasks", "new": 7.0}
+    rows = [{**row, **more} for row in leaderboard.leader_rows(match)]
+    monkeypatch.setattr(leaderboard, "leader_rows", lambda records: rows)
+    monkeypatch.setattr(leaderboard, "LEADER_COLUMNS", [*leaderboard.LEADER_COLUMNS, *more])
+    text = html.unescape(text_of(match, tmp_path))
+    assert "+0.1 against flow_matching (+ is better), 90 % interval 0.05 to 0.15" in text
+    assert "margin 0.02, p after Holm 0.011; Holm over 4 tasks" in text
+    data = json.loads(re.search(r'id="data-leaderboard">(.*?)</script>', text)[1])
+    columns = {column["label"]: column["texts"] for column in data["columns"]}
+    assert columns["90 % interval of the difference"] == ["0.05 to 0.15"]
+    assert columns["new"] == ["7"], "a column that the page does not know is not dropped"
