@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import registry
 from benchmarks.keys import canonical, digest
 from benchmarks.records import Record
-from benchmarks.report import arms, frames, leaderboard
+from benchmarks.report import arms as board
+from benchmarks.report import frames, leaderboard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,10 +76,10 @@ def losses(records: Sequence[Record], out: Path) -> pd.DataFrame:
 def _arm_facts(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the arms of all fair_keys are and spent, by record."""
     found = []
-    for (fair_key,), group in arms.by(records, "fair_key").items():
+    for (fair_key,), group in board.by(records, "fair_key").items():
         if fair_key is None:
             continue
-        members = arms.arms(group)
+        members = board.arms(group)
         labels = variant_labels({arm.name: arm.records for arm in members})
         for arm in members:
             found.append(_facts(arm.name, labels[arm.name], arm.records))
@@ -120,7 +121,9 @@ def _mean(values: Sequence[float]) -> float | None:
 def _framing(records: Sequence[Record], primaries: dict[str, str]) -> list[dict[str, Any]]:
     rows = []
     framing = [r for r in records if r.method in registry.FRAMING and r.fair_key is None]
-    for (task, score_key, method), group in arms.by(framing, "task", "score_key", "method").items():
+    for (task, score_key, method), group in board.by(
+        framing, "task", "score_key", "method"
+    ).items():
         scores = [run.scores[run.primary] for run in group if run.primary in run.scores]
         if scores:
             rows.append(
@@ -155,7 +158,7 @@ def variant_labels(variants: dict[str, list[Record]]) -> dict[str, str]:
 
 def own_config(record: Record) -> dict[str, Any]:
     """What an arm's configuration says about the arm itself."""
-    return {k: v for k, v in record.config.items() if k not in arms.AROUND}
+    return {k: v for k, v in record.config.items() if k not in board.AROUND}
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

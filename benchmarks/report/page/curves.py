@@ -14,7 +14,7 @@ from typing import Any, Literal
 from benchmarks.keys import digest
 from benchmarks.records import Record
 from benchmarks.report import frames
-from benchmarks.report.leaderboard import by
+from benchmarks.report.arms import by
 from benchmarks.report.page import chart
 from benchmarks.report.page.shown import Comparison
 from benchmarks.report.tables import QUICK

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.records import Record
-from benchmarks.report.leaderboard import by, clock_is_invalid
+from benchmarks.report.arms import by
+from benchmarks.report.gates import clock_is_invalid
 from benchmarks.report.page.shown import Comparison
 from crossflow.order import is_prefix
 

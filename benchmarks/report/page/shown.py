@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from benchmarks.records import Record
-from benchmarks.report.leaderboard import arms, by
-from benchmarks.report.tables import ORDER
+from benchmarks.report.arms import arms, by
+from benchmarks.report.entries import ORDER
 
 PER_TASK = 12  # comparisons of one task shown in full; the leaderboard has all
 
