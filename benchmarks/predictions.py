@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.lazy import OnDemand
 from benchmarks.tasks.depth_protocol import read_depth_png
 from benchmarks.tasks.images import first_few, image_size, read_rgb
 from crossflow.errors import InputError
@@ -63,7 +64,7 @@ def find_predictions(
     return [there[name][0] for name in ids]
 
 
-class DepthPredictions(Sequence[np.ndarray]):
+class DepthPredictions(OnDemand):
     """Depth maps of a folder, read when asked for: float32 metres, sizes checked beforehand.
 
     shapes: (height, width) of the ground truth of each id. scale: of the uint16 coding in PNGs,
@@ -85,24 +86,16 @@ class DepthPredictions(Sequence[np.ndarray]):
         self.paths = find_predictions(folder, ids, suffixes, unscored)
         found = [_depth_shape(path) for path in self.paths]
         _refuse_sizes(folder, ids, found, list(shapes))
+        super().__init__(self._read, len(ids))
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    @overload
-    def __getitem__(self, index: int) -> Float[np.ndarray, "h w"]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def _read(self, index: int) -> Float[np.ndarray, "h w"]:
         path = self.paths[index]
         if path.suffix == ".png" and self.scale is not None:
             return read_depth_png(path, self.scale)
         return np.array(_open_npy(path))
 
 
-class ImagePredictions(Sequence[np.ndarray]):
+class ImagePredictions(OnDemand):
     """8-bit RGB PNGs of a folder, read when asked for; sizes checked beforehand.
 
     sizes: (height, width) of the ground truth of each id, or one size for all.
@@ -118,17 +111,9 @@ class ImagePredictions(Sequence[np.ndarray]):
         wanted = [_pair(sizes if isinstance(sizes, tuple) else sizes[i]) for i in range(len(ids))]
         found = [image_size(path)[::-1] for path in self.paths]
         _refuse_sizes(folder, ids, found, wanted)
+        super().__init__(self._read, len(ids))
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    @overload
-    def __getitem__(self, index: int) -> UInt8[np.ndarray, "h w 3"]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def _read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         return read_rgb(self.paths[index])
 
 

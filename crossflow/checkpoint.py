@@ -11,7 +11,6 @@ of these and a resume with others is refused.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from crossflow.disk import sync
 from crossflow.errors import InputError
 
 
@@ -48,17 +48,9 @@ def write(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -
     temporary = path.with_name(path.name + ".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(copies, temporary, metadata=metadata)
-    _sync(temporary)
+    sync(temporary)
     temporary.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 def read(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -128,7 +120,7 @@ def export_weights(path: Path, module: nn.Module, about: Mapping[str, Any]) -> N
     temporary = path.with_name(path.name + ".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(copies, temporary, metadata={"about": json.dumps(about, sort_keys=True)})
-    _sync(temporary)
+    sync(temporary)
     temporary.replace(path)
 
 

@@ -8,9 +8,10 @@ failed leaves its lines as stats-failed.jsonl. `FIELDS` says what stands in a li
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from crossflow.disk import sync
 
 FIELDS = {
     "steps": "optimizer steps done",
@@ -41,8 +42,7 @@ class Journal:
     def sync(self) -> None:
         """Waits until the lines are on the disk. Before a checkpoint, which they must not miss."""
         if self.path.exists():
-            with self.path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync(self.path)
 
     def trim(self, steps: int) -> None:
         """Drops the lines after step `steps`: a resumed run does these steps again."""

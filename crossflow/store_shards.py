@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from crossflow.disk import sync
 from crossflow.errors import InputError
 from crossflow.problem import MapShape, TokenShape
 from crossflow.store import shard_name
@@ -142,7 +143,7 @@ class ShardWriter:
             if field in self.moments:
                 entry["moments"] = self._moments(field).as_dict()
             note["fields"][field] = entry
-        sync_folder(self.folder)
+        sync(self.folder)
         write_whole(note_path(self.folder, self.number), json.dumps(note, indent=1), self.mark)
 
     def _moments(self, field: str) -> Moments:
@@ -237,16 +238,7 @@ def write_whole(path: Path, text: str, mark: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """The names in a folder reach the disk before what is written next."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(path.parent)
 
 
 class Moments:

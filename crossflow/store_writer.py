@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crossflow.disk import sync
 from crossflow.errors import InputError
 from crossflow.problem import MapShape, TokenShape
 from crossflow.store import MANIFEST, VERSION, Store
@@ -30,7 +31,6 @@ from crossflow.store_shards import (
     ShardWriter,
     note_path,
     read_note,
-    sync_folder,
     write_whole,
 )
 
@@ -261,9 +261,9 @@ class _Writer:
                 path.unlink()
         for path in self.partial.glob(f"{NOTES}/*.tmp"):
             path.unlink()
-        sync_folder(self.partial)
+        sync(self.partial)
         self.partial.rename(self.plan.folder)
-        sync_folder(self.plan.folder.parent)
+        sync(self.plan.folder.parent)
         self.report(self.plan.rows, self.plan.rows)
 
     def _drop_if_empty(self, writers: Path) -> None:

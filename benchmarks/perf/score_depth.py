@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.lazy import OnDemand
 from benchmarks.metrics.depth import depth_scores
 from benchmarks.metrics.pool import available_cores
 from benchmarks.predictions import DepthPredictions, write_depth
@@ -25,7 +26,6 @@ from benchmarks.tasks.depth_protocol import (
     nyu_protocol,
     write_depth_png,
 )
-from benchmarks.tasks.depth_real import Maps
 
 SIZE = (480, 640)
 
@@ -52,7 +52,7 @@ def score(folder: Path, frames: list[DepthFrame], workers: int) -> tuple[float, 
     started = time.perf_counter()
     ids = [frame.id for frame in frames]
     predictions = DepthPredictions(folder / "predictions", ids, [SIZE] * len(ids), NYU_SCALE)
-    truths = Maps(lambda index: load_depth(frames[index]), len(frames))
+    truths = OnDemand(lambda index: load_depth(frames[index]), len(frames))
     scored = depth_scores(ids, predictions, truths, nyu_protocol(), workers=workers)
     return time.perf_counter() - started, scored.scores["absrel"].value
 

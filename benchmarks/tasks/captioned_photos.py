@@ -12,11 +12,12 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.lazy import OnDemand
 from benchmarks.metrics.captions_java import clean_caption
 from benchmarks.tasks.images import PHOTO_MODES, bicubic, first_few, read_rgb
 from benchmarks.tasks.task import digest
@@ -156,7 +157,7 @@ def entry(row: Any, where: str, kinds: dict[str, type]) -> list[Any]:
     return [row[key] for key in kinds]
 
 
-class Pictures(Sequence[np.ndarray]):
+class Pictures(OnDemand):
     """Photographs at `size` x `size`, uint8 RGB, read when asked for.
 
     prepare: `cropped` or `squashed`. InputError from the read names a damaged file.
@@ -169,17 +170,9 @@ class Pictures(Sequence[np.ndarray]):
         prepare: Callable[[np.ndarray, int], np.ndarray],
     ) -> None:
         self.photos, self.size, self.prepare = photos, size, prepare
+        super().__init__(self._read, len(photos))
 
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def _read(self, index: int) -> UInt8[np.ndarray, "size size 3"]:
         return self.prepare(read_rgb(self.photos[index].path, PHOTO_MODES), self.size)
 
 

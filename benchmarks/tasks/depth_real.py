@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.lazy import OnDemand
 from benchmarks.metrics import depth as metric
 from benchmarks.metrics.depth_crops import Crop
 from benchmarks.metrics.pool import ordered_map
@@ -77,27 +78,6 @@ class DepthData:
         )
 
 
-class Maps(Sequence[np.ndarray]):
-    """Maps that are made when asked for: 654 of 480 x 640 are 800 MB."""
-
-    def __init__(self, make: Callable[[int], np.ndarray], length: int) -> None:
-        self.make, self.length = make, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not 0 <= index < self.length:
-            raise IndexError(index)  # what ends a loop over the sequence
-        return self.make(index)
-
-
 class RealTruth:
     """Ground truth of some frames at the size of their files.
 
@@ -120,7 +100,7 @@ class RealTruth:
         self.flip_test = task.flip_test
         self.protocol = data.protocol(task.nonfinite, self.crop)
         self.flow_shape = data.shape(choose("task.size", task.size, list(data.sizes)))
-        self.depths = Maps(lambda index: load_depth(self.frames[index]), len(self.frames))
+        self.depths = OnDemand(lambda index: load_depth(self.frames[index]), len(self.frames))
 
     @cached_property
     def shapes(self) -> list[tuple[int, int]]:
@@ -170,7 +150,7 @@ class RealTruth:
                 return depth
             return self._pasted(depth, shapes[index])
 
-        return Maps(make, len(predictions))
+        return OnDemand(make, len(predictions))
 
     def _pasted(self, depth: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """A map of the flow on its window of a frame; outside it the nearest edge is repeated."""

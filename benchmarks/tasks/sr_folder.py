@@ -27,13 +27,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.lazy import OnDemand
 from benchmarks.metrics import lpips
 from benchmarks.metrics.pool import ordered_map
 from benchmarks.tasks import sr_pairs, sr_tiles
 from benchmarks.tasks import sr_reader as reader
 from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.images import LR_FILTER, first_few, spread
-from benchmarks.tasks.sr_pairs import Pictures, Row
+from benchmarks.tasks.sr_pairs import Row
 from benchmarks.tasks.task import Prepared, Report, choose, digest, require_root
 from benchmarks.tasks.validation import cut
 from crossflow.errors import InputError
@@ -63,8 +64,8 @@ class FolderTruth:
         self.border = self.scale if given is None else given
         self.ids: Sequence[str] = [pair.id for pair in pairs]
         self.sizes = [pair.size() for pair in pairs]
-        self.pictures = Pictures(lambda index: reader.load(self.pairs[index])[1], len(pairs))
-        self.enlarged = Pictures(lambda index: reader.load(self.pairs[index])[0], len(pairs))
+        self.pictures = OnDemand(lambda index: reader.load(self.pairs[index])[1], len(pairs))
+        self.enlarged = OnDemand(lambda index: reader.load(self.pairs[index])[0], len(pairs))
 
     def key(self) -> dict[str, Any]:
         return dict(self._key)
@@ -113,7 +114,7 @@ class FolderTruth:
             tiles = predictions[starts[index] : starts[index + 1]]
             return sr_tiles.blend([t.pixels for t in tiles], self.sizes[index], self.size)
 
-        return Pictures(make, len(self.ids))
+        return OnDemand(make, len(self.ids))
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
         return _middle(self.enlarged[index]), _middle(self.pictures[index])

@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import device
+from benchmarks.lazy import OnDemand
 from benchmarks.metrics import distribution, inception, lpips
 from benchmarks.tasks import imagenet_reader as reader
 from benchmarks.tasks import sr_pairs, webdataset_reader
 from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.images import LR_FILTER, enlarge
-from benchmarks.tasks.sr_pairs import Pictures, Row
+from benchmarks.tasks.sr_pairs import Row
 from benchmarks.tasks.task import Prepared, Report, choose, digest, require_root
 from benchmarks.tasks.validation import cut
 from crossflow.errors import InputError
@@ -54,8 +55,8 @@ class ImagenetTruth:
         self.size, self.scale = _sizes(config)
         self.border = config.task.border or 0
         self.ids: Sequence[str] = [photo.id for photo in photos]
-        self.pictures = Pictures(lambda index: self._pair(index)[1], len(self.photos))
-        self.enlarged = Pictures(lambda index: self._pair(index)[0], len(self.photos))
+        self.pictures = OnDemand(lambda index: self._pair(index)[1], len(self.photos))
+        self.enlarged = OnDemand(lambda index: self._pair(index)[0], len(self.photos))
 
     def _pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return _load(self.photos[index], self.size, self.scale)

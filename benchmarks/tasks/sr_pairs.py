@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,27 +32,6 @@ if TYPE_CHECKING:
 TOKENS = 16  # patches a side: the backbone's cost does not depend on the size of the pictures
 PROTOCOLS = {"images": metric.PROTOCOL, "lpips": lpips.PROTOCOL}
 ENCODED = 16  # pictures read before the autoencoder takes them
-
-
-class Pictures(Sequence[np.ndarray]):
-    """Pictures that are made when asked for: a split of them need not fit into memory."""
-
-    def __init__(self, make: Callable[[int], np.ndarray], length: int) -> None:
-        self.make, self.length = make, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not 0 <= index < self.length:
-            raise IndexError(index)  # what ends a loop over the sequence
-        return self.make(index)
 
 
 @dataclass(frozen=True)

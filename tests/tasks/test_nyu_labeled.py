@@ -144,6 +144,12 @@ def test_missing_and_broken_files(make_labeled, tmp_path):
     (root / nyu_labeled.SPLIT_FILE).write_bytes(b"no matrix")
     with pytest.raises(InputError, match=r"splits\.mat: not a MATLAB file"):
         nyu_labeled.frames(root, "test")
+    savemat(root / nyu_labeled.SPLIT_FILE, {"testNdxs": np.ones((2, 1)), "x": np.ones(9)})
+    whole = (root / nyu_labeled.SPLIT_FILE).read_bytes()
+    for length in (0, 1, 100, 127, 130, 200, len(whole) - 8):
+        (root / nyu_labeled.SPLIT_FILE).write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"splits\.mat: "):
+            nyu_labeled.frames(root, "test")
     savemat(root / nyu_labeled.SPLIT_FILE, {"testNdxs": np.ones((2, 1))})
     with pytest.raises(InputError, match=r"splits\.mat: no trainNdxs in it"):
         nyu_labeled.frames(root, "test")

@@ -109,23 +109,14 @@ def evaluations(frame: pd.DataFrame) -> Figure:
     ours = _sweep(frame, "steps")
     if ours["steps"].nunique() < 2:
         raise NothingToShowError("one number of steps only")
-    figure, axes = style.chart()
     points = _over_seeds(ours, "steps", "nfe")
-    for arm, own in points.groupby("arm", sort=True):
-        _line(axes, str(arm), own.sort_values("x"), "x", "value", _half)
-    style.log_axis(axes, points["x"])
-    return _curve(figure, axes, ours, points, "network evaluations a sample, both branches")
+    return _curve(ours, points, "network evaluations a sample, both branches")
 
 
 def guidance(frame: pd.DataFrame) -> Figure:
     """Score on validation against the weight of guidance. frame: curves of one fair_key."""
     ours = _sweep(frame, "guidance")
-    figure, axes = style.chart()
-    points = _over_seeds(ours, "guidance", "guidance")
-    for arm, own in points.groupby("arm", sort=True):
-        _line(axes, str(arm), own.sort_values("x"), "x", "value", _half)
-    style.log_axis(axes, points["x"])
-    return _curve(figure, axes, ours, points, "guidance weight (1: none)")
+    return _curve(ours, _over_seeds(ours, "guidance", "guidance"), "guidance weight (1: none)")
 
 
 def losses(frame: pd.DataFrame) -> Figure:
@@ -251,9 +242,12 @@ def _limits(
     (axes.set_xlim if which == "x" else axes.set_ylim)(left, right)
 
 
-def _curve(
-    figure: Figure, axes: Axes, ours: pd.DataFrame, points: pd.DataFrame, xlabel: str
-) -> Figure:
+def _curve(ours: pd.DataFrame, points: pd.DataFrame, xlabel: str) -> Figure:
+    """A line an arm through `points` of `_over_seeds`, over a logarithmic axis."""
+    figure, axes = style.chart()
+    for arm, own in points.groupby("arm", sort=True):
+        _line(axes, str(arm), own.sort_values("x"), "x", "value", _half)
+    style.log_axis(axes, points["x"])
     first = ours.iloc[0]
     axes.set_xlabel(xlabel)
     axes.set_ylabel(f"{_score_name(first)}, validation")
