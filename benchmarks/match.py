@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import arm_record, arms, keys, match_check, records, registry, status, trackers
 from benchmarks.device import resolve
+from benchmarks.finished import Found, all_completed, finished_rows, run_ids
 from benchmarks.pictures import save_grid
 from benchmarks.progress import Progress
 from benchmarks.report.references import Reference
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from crossflow.trainer import Trainer
 
 GRID_ITEMS = 8
-Found = tuple[Path, records.Record]
 
 
 @dataclass
@@ -95,8 +95,8 @@ def run_match(config: Config) -> int:
         )
         # What can be refused before the data are prepared, which may take hours, is.
         match_check.require(references, config.task.name, {m: {"score": score} for m in ids})
-        finished = _finished(config, ids, score)
-        if _all_completed(finished, ids):
+        finished = finished_rows(config, ids, score)
+        if all_completed(finished, ids):
             print(f"{config.task.name}: all arms are completed, nothing to do", file=sys.stderr)
             return _conclude(list(finished.values()), references)
         prepared = task.prepare(config, progress)
@@ -144,60 +144,6 @@ def _refuse_what_is_not_built(config: Config) -> None:
                 f"{name}={getattr(config, name)}: `run` does not use it; predictions are scored by "
                 "python -m benchmarks.evaluate"
             )
-
-
-def run_ids(config: Config) -> dict[str, str]:
-    """The run_id of every row, framing rows included.
-
-    With resume=false all rows get the first suffix (none, -2, -3 ...) that neither a record nor a
-    run folder has: an unfinished run has no record yet, and must not be continued either.
-    """
-    plain, task = records.recorded_config(config), config.task.name
-    methods = (*registry.FRAMING, *config.methods)
-    first = {method: keys.run_id(task, method, plain) for method in methods}
-    ids, number = first, 1
-    while not config.resume and any(_is_used(config, run_id) for run_id in ids.values()):
-        number += 1
-        ids = {method: f"{run_id}-{number}" for method, run_id in first.items()}
-    return ids
-
-
-def _is_used(config: Config, run_id: str) -> bool:
-    folder = Path(config.work) / config.task.name / run_id
-    return (
-        folder.exists() or records.record_path(Path(config.out), config.task.name, run_id).exists()
-    )
-
-
-def _finished(config: Config, ids: dict[str, str], score: dict[str, Any]) -> dict[str, Found]:
-    """The completed records among `ids`, by method.
-
-    InputError for one whose scores mean something else by now (another task version, metric
-    protocol or codec): old and new numbers must not share a table.
-    """
-    found = {}
-    for method, run_id in ids.items():
-        path = records.record_path(Path(config.out), config.task.name, run_id)
-        if not path.exists():
-            continue
-        record = records.read(path)
-        if record.score_key != keys.digest(score):
-            differ = "; ".join(keys.differing(record.fair.score, score))
-            raise InputError(
-                f"{path} was scored under other rules ({differ}): keep it and run anew with "
-                "resume=false, or choose another out"
-            )
-        if record.status == "completed":
-            found[method] = (path, record)
-    return found
-
-
-def _all_completed(finished: dict[str, Found], ids: dict[str, str]) -> bool:
-    """Whether every row that applies has its record; the floor's says which do not apply."""
-    if "floor" not in finished:
-        return False
-    absent = finished["floor"][1].fair.proof.get("absent")
-    return set(ids) - set(absent if isinstance(absent, dict) else {}) <= set(finished)
 
 
 def _applicable(config: Config, prepared: Prepared) -> tuple[dict[str, Any], dict[str, str]]:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import keys, match, records, run, trackers
+from benchmarks import keys, records, run, trackers
 from benchmarks.conf import command
 from benchmarks.conf.schema import TRACKERS, Config, check
 from benchmarks.report import watch
@@ -100,7 +100,7 @@ def test_a_tracker_changes_no_name_and_no_record():
     assert "tracker" not in recorded[1]
     names = {keys.run_id("t", "m", {**recorded[0], "tracker": name}) for name in TRACKERS}
     assert names == {keys.run_id("t", "m", recorded[0])}
-    assert match.run_ids(plain) == match.run_ids(tracked)
+    assert finished.run_ids(plain) == finished.run_ids(tracked)
 
 
 def test_an_unknown_tracker_is_refused():
