@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import keys, records, run, trackers
+from benchmarks import finished, keys, records, run, trackers
 from benchmarks.conf import command
 from benchmarks.conf.schema import TRACKERS, Config, check
 from benchmarks.report import watch
