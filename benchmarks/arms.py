@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import arm_record, keys, samples
+from benchmarks.blends import Blender
 from benchmarks.items import write_items
 from benchmarks.sampling import Sampler, Trial, choose_guidance, try_out
 
@@ -60,6 +61,7 @@ def evaluate(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> tuple[Re
     _keep(match, trainer.name, found.values, scored)
     with trainer.clock("other"):
         _sample_extra(match, trainer, guidance)
+        _sample_blends(match, trainer, guidance)
     trainer.save()
     record = arm_record.completed(match, trainer, scored, guidance, found.nfe, trials, proofs)
     return record, found.values
@@ -160,6 +162,20 @@ def _sample_extra(match: Match, trainer: Trainer, guidance: float) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed here
     extra.write(folder, drawn)
     print(f"{extra.name}: {folder}", file=sys.stderr)
+
+
+def _sample_blends(match: Match, trainer: Trainer, guidance: float) -> None:
+    """Samples of strips and sums, for the figures, where the arm has an x0 to blend."""
+    prepared, row = match.prepared, match.ids[trainer.name]
+    blender = Blender(arm_record.averaged(trainer), _sampler(match), prepared, guidance)
+    if not blender.applies:
+        return
+    made = {"interpolation": blender.interpolation()}
+    if prepared.arithmetic is not None:
+        made["arithmetic"] = blender.arithmetic(prepared.arithmetic)
+    for kind, (ids, values) in made.items():
+        if ids:
+            _sample(match, f"{row}-{kind}", ids, values)
 
 
 def _truth_through_codec(prepared: Prepared) -> list[Any]:

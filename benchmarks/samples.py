@@ -39,6 +39,8 @@ MOST_PIXELS = 2**24  # of a mosaic: 32 cells of 724 x 724; a small file can deco
 CHUNK = "samples"
 MODES = {"picture": "RGB", "depth": "I;16"}
 FRAMES = ("source", "truth")
+BLENDS = ("interpolation", "arithmetic")  # endings of further rows of an arm (see `blends`)
+ROLES = ("start", "minus", "plus", "sum")  # cells of one sum of `arithmetic`, in order
 
 
 @dataclass(frozen=True)

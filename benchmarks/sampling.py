@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from benchmarks.tasks.task import Prepared, Truth
     from crossflow.draws import ItemDraws
     from crossflow.matching import Arm
+    from crossflow.methods import Ends
     from crossflow.problem import Source
     from crossflow.solvers import Grid
     from crossflow.store import Store
@@ -97,10 +98,14 @@ class Sampler:
         """Targets in the store's units for a batch of sources, and the network calls they took."""
         import torch
 
-        from crossflow.store import unstandardise
-
         with torch.no_grad():
             ends = arm.method.sample_ends(source, draws)
+        return self.follow(arm, store, ends, guidance)
+
+    def follow(self, arm: Arm, store: Store, ends: Ends, guidance: float) -> tuple[Tensor, int]:
+        """Where the flow from any ends leads, in the store's units, and the network calls."""
+        from crossflow.store import unstandardise
+
         sampled = arm.method.sample(arm.net, ends, self.grid, guidance)
         return unstandardise(sampled.x, store.statistics["target"]), sampled.nfe
 

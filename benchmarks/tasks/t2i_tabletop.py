@@ -28,7 +28,7 @@ from benchmarks.tasks.tabletop_world import (
     truth_key,
     world,
 )
-from benchmarks.tasks.task import Prepared, Report, choose
+from benchmarks.tasks.task import Arithmetic, Prepared, Report, choose
 
 if TYPE_CHECKING:
     from benchmarks.conf.schema import Config
@@ -39,6 +39,17 @@ if TYPE_CHECKING:
 
 DEFAULTS = {"split": "iid", "size": 64}
 CAPTIONS = 5  # of a scene; a caption's id is 10 x scene + its number
+# start - minus + plus = expected: one colour, or one shape, for another.
+SUMS = (
+    ("a red cube", "a red object", "a blue object", "a blue cube"),
+    ("a green sphere", "a sphere", "a cone", "a green cone"),
+    ("a white cylinder", "a white object", "a black object", "a black cylinder"),
+    ("a cyan cube", "a cube", "a sphere", "a cyan sphere"),
+    ("a yellow cone", "a yellow object", "a purple object", "a purple cone"),
+    ("a red sphere", "a sphere", "a cylinder", "a red cylinder"),
+    ("a blue sphere", "a blue object", "a red object", "a red sphere"),
+    ("a black cone", "a cone", "a cube", "a black cube"),
+)
 
 
 class TextToImageTruth(PictureFiles):
@@ -141,6 +152,7 @@ class TextToImageTabletop:
             decode=lambda target: list(decode(target, splits.train.device)),
             floor=lambda: _random_pictures(splits.train, size, splits.test.count),
             frozen={"autoencoder": frozen_autoencoder()},
+            arithmetic=_arithmetic(),
             seconds={"stores": time.perf_counter() - started},
         )
 
@@ -149,6 +161,17 @@ def token_ids(split: RenderedSplit) -> np.ndarray:
     """Word ids (n, 5, length) of all captions, int16; 0 is padding."""
     texts = [[words.encode(caption.text) for caption in five] for five in split.captions]
     return np.array(texts, dtype=np.int16)
+
+
+def _arithmetic() -> Arithmetic:
+    """SUMS as word ids. Every caption of them is one that the training split has."""
+    import torch
+
+    from crossflow.problem import Source
+
+    ids = np.array([words.encode(text) for four in SUMS for text in four[:3]], dtype=np.int64)
+    values = torch.from_numpy(ids)
+    return Arithmetic(SUMS, Source(values, values != 0))
 
 
 def _size(config: Config) -> int:

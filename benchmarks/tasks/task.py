@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.conf.schema import Config
     from benchmarks.metrics.score import Scored
     from benchmarks.samples import Cell
-    from crossflow.problem import Problem
+    from crossflow.problem import Problem, Source
     from crossflow.store import Store
 
 Report = Callable[[str, int, int], None]  # what is being made, how much is done, of how much
@@ -70,6 +70,18 @@ class Extra:
     write: Callable[[Path, Sequence[Sequence[Any]]], None]
 
 
+@dataclass(frozen=True)
+class Arithmetic:
+    """Sums of sources: start - minus + plus should show what `expected` says.
+
+    texts: (start, minus, plus, expected) of each sum. source: its rows are start, minus and plus of
+    the first sum, then of the second.
+    """
+
+    texts: Sequence[tuple[str, str, str, str]]
+    source: Source
+
+
 @dataclass
 class Prepared:
     """A task made ready to train on.
@@ -81,7 +93,7 @@ class Prepared:
     mirror: None, or exchanges left and right of maps, source and target alike: predictions are then
     means of two, the second the mirrored one of the mirrored source (`task.flip_test`).
     unscored: why the primary score cannot be computed (weights missing), None where it can.
-    extra: what else is sampled, None for nothing.
+    extra: what else is sampled, None for nothing. arithmetic: sums of sources, None for none.
     """
 
     problem: Problem
@@ -97,6 +109,7 @@ class Prepared:
     mirror: Callable[[Tensor], Tensor] | None = None
     unscored: str | None = None
     extra: Extra | None = None
+    arithmetic: Arithmetic | None = None
 
 
 class Task(Protocol):

@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks import records, registry, samples
 from benchmarks.items import write_items
 from benchmarks.report import command
-from benchmarks.report.figures import charts, files, grids, points, style
+from benchmarks.report.figures import blends, charts, files, grids, points, style
 from benchmarks.samples import Samples
 
 
@@ -357,3 +357,47 @@ def test_records_in_any_order_and_another_process_give_equal_bytes(tmp_path, rec
     subprocess.run(arguments, check=True, env=environment, capture_output=True, timeout=300)
     for name, content in one.items():
         assert (tmp_path / name).read_bytes() == content, name
+
+
+def blended(out, record):
+    """A run with strips of two pairs and two sums, the second cut short."""
+    one = record("crossflow", task="t2i_tabletop")
+    records.write(one, out)
+    picture = np.full((8, 8, 3), 120, np.uint8)
+    strip = [f"{a}~{b}@{k / 7:.3f}" for a, b in (("10", "21"), ("32", "43")) for k in range(8)]
+    samples.write(out, one.task, f"{one.run_id}-interpolation", strip, [picture] * 16)
+    texts = ("a red cube", "a red object", "a <b> object", "a blue cube")
+    four = [f"0 {role}: {text}" for role, text in zip(samples.ROLES, texts, strict=True)]
+    samples.write(out, one.task, f"{one.run_id}-arithmetic", [*four, "1 start: x"], [picture] * 5)
+    return one
+
+
+def test_strips_have_the_captions_of_their_ends(tmp_path, record, capsys):
+    one = blended(tmp_path, record)
+    assert command.main(["figures", "--out", str(tmp_path)]) == 0
+    assert "interpolation-crossflow: no samples of the captions" in capsys.readouterr().err
+    captions = ["a red cube", "two blue cones", "one cyan sphere", "an $x$ object"]
+    ids = ["10", "21", "32", "43"]
+    samples.write(tmp_path, one.task, f"source-{one.score_key}", ids, captions)
+    assert command.main(["figures", "--out", str(tmp_path)]) == 0
+    assert sorted(p.name for p in (tmp_path / "figures").glob("*interpolation*")) == [
+        "t2i_tabletop-interpolation-crossflow.pdf",
+        "t2i_tabletop-interpolation-crossflow.png",
+    ]
+    path = samples.path_of(tmp_path, one.task, f"{one.run_id}-interpolation")
+    kept = samples.read(path)
+    said = drawn(lambda: blends.strips("t", kept, Samples("text", ids, captions), False))
+    assert all(caption in said for caption in captions)
+    with pytest.raises(style.NothingToShowError, match="no caption of 43"):
+        blends.strips("t", kept, Samples("text", ids[:3], captions[:3]), False)
+
+
+def test_sums_say_what_each_cell_should_show(tmp_path, record):
+    one = blended(tmp_path, record)
+    kept = samples.read(samples.path_of(tmp_path, one.task, f"{one.run_id}-arithmetic"))
+    said = drawn(lambda: blends.sums("t", kept, True))
+    assert all(w in said for w in ("a red cube", "- a red object", "+ a <b> object", "= a blue"))
+    assert style.QUICK in said
+    with style.styled():
+        figure = blends.sums("t", kept, True)
+    assert len(figure.axes) == 4, "a sum that was cut short is not drawn"

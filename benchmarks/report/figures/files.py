@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import samples
 from benchmarks.records import Record
 from benchmarks.report import leaderboard
-from benchmarks.report.figures import charts, grids, points, style
+from benchmarks.report.figures import blends, charts, grids, points, style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +56,9 @@ def _planned(records: Sequence[Record], out: Path) -> Iterator[tuple[str, Draw]]
             yield f"{name}-{str(arm).replace('#', '-')}", partial(charts.losses, own)
     for name, part in _groups(arms, "samples", "fair_key"):
         yield name, partial(_grid, records, out, part)
+    for kind in samples.BLENDS:
+        for name, part in _groups(arms, kind, "fair_key"):
+            yield from _blends(kind, name, records, out, part)
 
 
 def _groups(
@@ -85,19 +88,34 @@ def _words(row: Any, fields: Sequence[str]) -> str:
     return "-".join(str(words[field]) for field in fields)
 
 
+def _members(records: Sequence[Record], part: pd.DataFrame) -> list[Record]:
+    fair_key = part["fair_key"].dropna().iloc[0]
+    return [record for record in records if record.fair_key == fair_key]
+
+
+def _lowest_seeds(members: Sequence[Record]) -> list[tuple[str, str, Record]]:
+    """Name, label and the completed run with the lowest seed, of each arm that has one."""
+    arms = leaderboard.arms(members)
+    labels = points.variant_labels({arm.name: arm.records for arm in arms})
+    done = {arm.name: [r for r in arm.records if r.status == "completed"] for arm in arms}
+    return [
+        (name, labels[name], min(runs, key=lambda record: (record.seed, record.run_id)))
+        for name, runs in done.items()
+        if runs
+    ]
+
+
+def _title(record: Record, part: pd.DataFrame) -> str:
+    row = part[part["fair_key"].notna()].iloc[0]
+    return f"{record.task}, model {row['model']}, {charts.limit(row)}"
+
+
 def _grid(records: Sequence[Record], out: Path, part: pd.DataFrame) -> Figure:
     """The grid of one fair_key: of each arm the run with the lowest seed."""
-    fair_key = part["fair_key"].dropna().iloc[0]
-    members = [record for record in records if record.fair_key == fair_key]
-    arms = leaderboard.arms(members)
+    members = _members(records, part)
     first = members[0]
     files = {end: f"{end}-{first.score_key}" for end in samples.FRAMES}
-    labels = points.variant_labels({arm.name: arm.records for arm in arms})
-    for arm in arms:
-        done = [record for record in arm.records if record.status == "completed"]
-        if done:
-            lowest = min(done, key=lambda record: (record.seed, record.run_id))
-            files[labels[arm.name]] = lowest.run_id
+    files |= {label: record.run_id for _, label, record in _lowest_seeds(members)}
     paths = {name: samples.path_of(out, first.task, row) for name, row in files.items()}
     kept = {name: samples.read(path) for name, path in paths.items() if path is not None}
     missing = [files[name] for name, path in paths.items() if path is None]
@@ -105,6 +123,31 @@ def _grid(records: Sequence[Record], out: Path, part: pd.DataFrame) -> Figure:
         raise style.NothingToShowError(f"no samples of {', '.join(missing)}")
     if missing:
         print(f"{first.task}: drawn without samples of {', '.join(missing)}", file=sys.stderr)
-    row = part[part["fair_key"].notna()].iloc[0]
-    title = f"{first.task}, model {row['model']}, {charts.limit(row)}"
-    return grids.grid(title, kept, any(record.quick for record in members))
+    return grids.grid(_title(first, part), kept, any(record.quick for record in members))
+
+
+def _blends(
+    kind: str, name: str, records: Sequence[Record], out: Path, part: pd.DataFrame
+) -> Iterator[tuple[str, Draw]]:
+    """Strips or sums of every arm of one fair_key that has some: one whose x0 is its source."""
+    for arm, label, record in _lowest_seeds(_members(records, part)):
+        path = samples.path_of(out, record.task, f"{record.run_id}-{kind}")
+        if path is None:
+            continue
+        source = samples.path_of(out, record.task, f"source-{record.score_key}")
+        title = f"{_title(record, part)}, {label}"
+        where = f"{name}-{arm.replace('#', '-')}"
+        if kind == "interpolation":
+            yield where, partial(_strips, title, path, source, record.quick)
+        else:
+            yield where, partial(_sums, title, path, record.quick)
+
+
+def _strips(title: str, path: Path, source: Path | None, quick: bool) -> Figure:
+    if source is None:
+        raise style.NothingToShowError("no samples of the captions")
+    return blends.strips(title, samples.read(path), samples.read(source), quick)
+
+
+def _sums(title: str, path: Path, quick: bool) -> Figure:
+    return blends.sums(title, samples.read(path), quick)

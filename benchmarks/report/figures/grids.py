@@ -65,14 +65,14 @@ def grid(title: str, kept: Mapping[str, Samples], quick: bool) -> Figure:
     for row in rows:
         for column, cell in enumerate(row.cells):
             left = LABEL + column * (width + GAP)
-            axes = _place(figure, left, top - row.height, width, row.height)
-            _draw(axes, cell)
+            axes = place(figure, left, top - row.height, width, row.height)
+            draw(axes, cell)
             if column == 0:
                 _name(figure, row, top)
         top -= row.height + GAP
     if depth and metres is not None:
         _colour_bars(figure, metres, top)
-    _head(figure, title, quick)
+    head(figure, title, "the first items of the split, not chosen", quick)
     return figure
 
 
@@ -81,8 +81,8 @@ def _name(figure: Figure, row: Row, top: float) -> None:
     texts = isinstance(row.cells[0], str)
     y = top - (0.08 * row.height if texts else row.height / 2)
     width, height = figure.get_size_inches()
-    place: dict[str, Any] = {"ha": "right", "va": "top" if texts else "center"}
-    figure.text((LABEL - 0.05) / width, y / height, row.label, fontsize=7, **place)
+    aligned: dict[str, Any] = {"ha": "right", "va": "top" if texts else "center"}
+    figure.text((LABEL - 0.05) / width, y / height, row.label, fontsize=7, **aligned)
 
 
 def _of(row: Samples, ids: Sequence[str]) -> list[Any]:
@@ -146,14 +146,16 @@ def _errors(depth: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return shown
 
 
-def _place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+def place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
     """Axes at a place in inches."""
     whole_width, whole_height = figure.get_size_inches()
-    place = (left / whole_width, bottom / whole_height, width / whole_width, height / whole_height)
-    return figure.add_axes(place)
+    return figure.add_axes(
+        (left / whole_width, bottom / whole_height, width / whole_width, height / whole_height)
+    )
 
 
-def _draw(axes: Axes, cell: np.ndarray | str) -> None:
+def draw(axes: Axes, cell: np.ndarray | str) -> None:
+    """A picture, or a text below the top of its cell."""
     axes.set_axis_off()
     if isinstance(cell, str):
         axes.text(0.5, 0.92, cell, ha="center", va="top", fontsize=FONT, transform=axes.transAxes)
@@ -174,8 +176,8 @@ def _colour_bars(figure: Figure, metres: tuple[float, float], top: float) -> Non
         ("depth (m)", "magma_r", distances, _metre_ticks(low, high), "neither"),
         ("|error| / truth", "viridis", errors, [0, 0.25, 0.5], "max"),
     ]
-    for place, (name, colours, norm, ticks, extend) in enumerate(kinds):
-        axes = _place(figure, LABEL + place * (length + 0.2), top - 0.12, length, 0.08)
+    for number, (name, colours, norm, ticks, extend) in enumerate(kinds):
+        axes = place(figure, LABEL + number * (length + 0.2), top - 0.12, length, 0.08)
         seen = ScalarMappable(norm, colours)
         bar = figure.colorbar(seen, cax=axes, orientation="horizontal", extend=extend)
         bar.set_label(name, fontsize=7, labelpad=1)
@@ -195,9 +197,9 @@ def _metre_ticks(low: float, high: float) -> list[float]:
     return inside
 
 
-def _head(figure: Figure, title: str, quick: bool) -> None:
+def head(figure: Figure, title: str, note: str, quick: bool) -> None:
+    """Title, the warning where nothing may be concluded, and what is shown, above the cells."""
     height = figure.get_size_inches()[1]
-    note = "the first items of the split, not chosen"
     lines = [(title, 8, "black"), (note, 7, style.NOTE)]
     if quick:
         lines.insert(1, (style.QUICK, 7, style.WARNING))
