@@ -57,11 +57,13 @@ class Action:
     """A report that does more than derive files: it has options and an exit status of its own.
 
     options(parser) adds to what every report has (--out); run(options) returns the exit status.
+    records: whether it reads records; one that does not refuses --out, and its help is silent.
     """
 
     purpose: str
     options: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+    records: bool = True
 
 
 def leaderboard_files(records: Sequence[Record], out: Path) -> Files:
@@ -135,7 +137,7 @@ ACTIONS = {
         rank.options,
         rank.run,
     ),
-    "watch": Action(watch.PURPOSE, watch.options, watch.run),
+    "watch": Action(watch.PURPOSE, watch.options, watch.run, records=False),
 }
 
 
@@ -146,11 +148,12 @@ def main(arguments: list[str] | None = None) -> int:
     reports: dict[str, Derived | Action] = {**DERIVED, **ACTIONS}
     for name, report in reports.items():
         kind = kinds.add_parser(name, help=report.purpose, description=report.purpose)
+        reads = not isinstance(report, Action) or report.records
         kind.add_argument(
             "--out",
             type=lambda text: Path(text).expanduser(),
             default=Path(Config.out),
-            help="folder of records/ and of what is written",
+            help="folder of records/ and of what is written" if reads else argparse.SUPPRESS,
         )
         if isinstance(report, Action):
             report.options(kind)

@@ -49,11 +49,19 @@ def verdicts(comparison: Comparison, rows: Sequence[Row]) -> dict[str, Any]:
         "anchor": comparison.anchor,
         "quick": QUICK if comparison.quick else "",
         "metric": primary + (f" {ARROWS[better.pop()]}" if len(better) == 1 else ""),
-        "seeds": ", ".join(map(str, comparison.seeds)) or "none",
+        "seeds": _seeds(comparison.seeds),
         "arms": [_arm(row) for row in own],
         "frame": _frame(comparison, primary),
         "differs": any(row.get("difference") is not None for row in own),
     }
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """A seed is a name: `training seeds: 0` would read as none at all."""
+    if not seeds:
+        return "no training seed"
+    names = ", ".join(map(str, seeds))
+    return f"one training seed ({names})" if len(seeds) == 1 else f"training seeds {names}"
 
 
 def _arm(row: Row) -> dict[str, Any]:
