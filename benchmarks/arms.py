@@ -22,23 +22,32 @@ if TYPE_CHECKING:
     from benchmarks.tasks.task import Prepared
     from crossflow.trainer import Trainer
 
+GRID_ITEMS = 8  # columns of grid.png
 LOSS_POINTS = 200  # rows of a file of losses: enough for a figure, small enough to commit
 
 
-def frame(match: Match, name: str) -> tuple[Record, Any]:
-    """The floor (no source seen) or the oracle (the truth through the codec): record, values."""
+def frame(match: Match, name: str) -> tuple[Any, Scored]:
+    """The floor (no source seen) or the oracle (the truth through the codec): values and scores."""
     prepared = match.prepared
     match.progress(f"{name}: scoring", 0, 1)
-    floor = name == "floor"
-    values = prepared.floor() if floor else _truth_through_codec(prepared)
+    values = prepared.floor() if name == "floor" else _truth_through_codec(prepared)
     scored = prepared.truth.score(values)
-    _keep(match, name, values, scored)
     match.progress(f"{name}: scoring", 1, 1)
-    return arm_record.framing(match, name, scored), values
+    return values, scored
 
 
-def evaluate(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> tuple[Record, list[Any]]:
-    """Guidance and curve on validation, then the test split once; gives record and predictions."""
+def keep_frame(
+    match: Match, name: str, values: Any, scored: Scored
+) -> tuple[Record, list[samples.Cell]]:
+    """The record of a framing row and its cells of the grid; writes what stands beside it."""
+    _keep(match, name, values, scored)
+    return arm_record.framing(match, name, scored), grid_cells(match, values)
+
+
+def evaluate(
+    match: Match, trainer: Trainer, proofs: dict[str, Any]
+) -> tuple[Record, list[samples.Cell]]:
+    """Guidance and curve on validation, then the test split once; gives record and grid cells."""
     prepared, arm = match.prepared, arm_record.averaged(trainer)
     label = f"{match.config.task.name} {trainer.name}"
     with trainer.clock("tuning"):
@@ -64,7 +73,7 @@ def evaluate(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> tuple[Re
         _sample_blends(match, trainer, guidance)
     trainer.save()
     record = arm_record.completed(match, trainer, scored, guidance, found.nfe, trials, proofs)
-    return record, found.values
+    return record, grid_cells(match, found.values)
 
 
 def _sampler(match: Match, steps: int | None = None) -> Sampler:
@@ -126,9 +135,21 @@ def keep_ends(match: Match) -> None:
     """Samples of source and truth, which all matches with the same items and truth share."""
     truth, score_key = match.prepared.truth, keys.digest(match.score_fields)
     ids = truth.ids[: samples.ITEMS]
-    cells = [truth.cells(index) for index in range(len(ids))]
+    cells = end_cells(match, samples.ITEMS)
     for place, end in enumerate(samples.FRAMES):
         _sample(match, f"{end}-{score_key}", ids, [pair[place] for pair in cells])
+
+
+def end_cells(match: Match, most: int) -> list[tuple[samples.Cell, samples.Cell]]:
+    """Source and truth of the first items."""
+    truth = match.prepared.truth
+    return [truth.cells(index) for index in range(min(most, len(truth.ids)))]
+
+
+def grid_cells(match: Match, values: Any) -> list[samples.Cell]:
+    """The first items of a row, as they are shown: all that a match holds of its predictions."""
+    truth = match.prepared.truth
+    return [truth.cell(values, index) for index in range(min(GRID_ITEMS, len(truth.ids)))]
 
 
 def _sample(match: Match, row: str, ids: Sequence[str], cells: Sequence[samples.Cell]) -> None:

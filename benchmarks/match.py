@@ -8,7 +8,6 @@ arm. Nothing here knows which method runs; what happens to one arm stands in `ar
 from __future__ import annotations
 
 import fcntl
-import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import arm_record, arms, keys, match_check, records, registry, status, trackers
+from benchmarks import (
+    arm_record,
+    arms,
+    keys,
+    match_check,
+    records,
+    refusals,
+    registry,
+    status,
+    trackers,
+)
 from benchmarks.device import resolve
 from benchmarks.finished import Found, all_completed, finished_rows, run_ids
 from benchmarks.pictures import save_grid
@@ -28,10 +37,9 @@ from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     from benchmarks.conf.schema import Config
+    from benchmarks.samples import Cell
     from benchmarks.tasks.task import Prepared, Task
     from crossflow.trainer import Trainer
-
-GRID_ITEMS = 8
 
 
 @dataclass
@@ -79,7 +87,7 @@ class Match:
 
 def run_match(config: Config) -> int:
     """Runs one job; 0 when every arm is completed, 1 when one failed. Prints the table."""
-    _refuse_what_is_not_built(config)
+    refusals.refuse_what_is_not_built(config)
     references = match_check.expected(config)
     trackers.require(config.tracker)
     progress = Progress()
@@ -100,14 +108,14 @@ def run_match(config: Config) -> int:
             print(f"{config.task.name}: all arms are completed, nothing to do", file=sys.stderr)
             return _conclude(list(finished.values()), references)
         prepared = task.prepare(config, progress)
-        modules, absent = _applicable(config, prepared)
+        modules, absent = refusals.applicable(config, prepared)
         told = status.Status()
         mirror = trackers.Mirror(config.tracker, told.note)
         relayed = told.relay(progress)
         match = Match(
             config, task, prepared, modules, absent, ids, score, device, relayed, told, mirror
         )
-        _check_validation(match)
+        refusals.refuse_sampling_without_effect(config, task, prepared)
         match_check.require(references, config.task.name, match_check.protocols(match))
         with _alone(match.shared), told.kept(match, finished), closing(mirror):
             return _conclude(_run(match, finished), references)
@@ -132,86 +140,49 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _refuse_what_is_not_built(config: Config) -> None:
-    """A field that would be ignored is refused: its user would believe that it had worked."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError("torchrun: a match runs in one process so far; start it with python -m")
-    if config.track != "defaults":
-        raise InputError(f"track={config.track}: only track=defaults is built so far")
-    for name in ("predictions", "name", "export"):
-        if getattr(config, name) is not None:
-            raise InputError(
-                f"{name}={getattr(config, name)}: `run` does not use it; predictions are scored by "
-                "python -m benchmarks.evaluate"
-            )
-
-
-def _applicable(config: Config, prepared: Prepared) -> tuple[dict[str, Any], dict[str, str]]:
-    """Modules of the methods that apply to the problem, and why the others do not."""
-    modules, absent = {}, {}
-    for name in config.methods:
-        module = registry.load_method(name, config.method_file)
-        reason = module.applies(prepared.problem)
-        if reason is None:
-            modules[name] = module
-        else:
-            absent[name] = reason
-            print(f"{config.task.name}: no arm {name}: {reason}", file=sys.stderr)
-    if not modules:
-        raise InputError(f"methods: none of them applies to {config.task.name}: {absent}")
-    return modules, absent
-
-
-def _check_validation(match: Match) -> None:
-    """Refuses a tuning that could not be scored, before anything is trained."""
-    sampling = match.config.sampling
-    items = len(match.prepared.validation_truth.ids)
-    guided = match.prepared.problem.null_rate > 0
-    tuned = (guided and sampling.guidance is None) or sampling.curve
-    if tuned and match.prepared.unscored is not None:
-        raise InputError(
-            f"guidance or a curve is chosen by {match.primary_on_validation}, which cannot be "
-            f"computed: {match.prepared.unscored}; or give sampling.guidance and no sampling.curve"
-        )
-    if tuned and match.primary_on_validation.startswith("kid") and items < 100:
-        raise InputError(
-            f"task.validation_limit={items}: guidance or a curve by KID needs 100 validation "
-            "items; raise it, or give sampling.guidance and no sampling.curve"
-        )
-
-
 def _run(match: Match, finished: dict[str, Found]) -> list[Found]:
-    """Trains what is not finished, then frames, scores and records it; all rows of the match."""
-    trainers = _train(match, [name for name in match.modules if name not in finished])
+    """Frames, trains what is not finished, scores and records it; all rows of the match.
+
+    Floor and oracle are scored before anything is trained: what is wrong with the weights or the
+    options of a score is told then, while it costs nothing, and nothing is written.
+    """
+    trainers = _built(match, [name for name in match.modules if name not in finished])
+    grid = _framed(match, finished)
+    _train(match, trainers)
     proofs = arm_record.proofs(trainers, {name: r for name, (_, r) in finished.items()})
-    rows: dict[str, Any] = {}
-    arms.keep_ends(match)
-    for name in registry.FRAMING:
-        record, rows[name] = arms.frame(match, name)
-        finished[name] = (records.write(record, match.out), record)
     for name in match.modules:
         folder = match.folder(name) / "predictions"
         if name in finished and folder.is_dir():
-            rows[name] = match.prepared.truth.read(folder)
+            grid[name] = arms.grid_cells(match, match.prepared.truth.read(folder))
     for trainer in trainers:
         if trainer.failure is None:
             match.status.arm(trainer.name, "evaluating")
-        record, values = _scored(match, trainer, proofs)
+        record, cells = _scored(match, trainer, proofs)
         finished[trainer.name] = (records.write(record, match.out), record)
         match.mirror.record(record)
         ended: status.State = "done" if record.status == "completed" else "failed"
         match.status.arm(trainer.name, ended, record.volatile.error)
-        if values is not None:
-            rows[trainer.name] = values
-    _draw_grid(match, rows)
+        if cells is not None:
+            grid[trainer.name] = cells
+    _draw_grid(match, grid)
     return [finished[name] for name in match.ids if name in finished]
 
 
-def _train(match: Match, names: Sequence[str]) -> list[Trainer]:
-    """Arms of equal size, trained to the end of their budgets on the same rows."""
+def _framed(match: Match, finished: dict[str, Found]) -> dict[str, list[Cell]]:
+    """Scores and records floor and oracle, into `finished`; their cells of the grid."""
+    scored = {name: arms.frame(match, name) for name in registry.FRAMING}
+    arms.keep_ends(match)
+    grid = {}
+    for name, (values, scores) in scored.items():
+        record, grid[name] = arms.keep_frame(match, name, values, scores)
+        finished[name] = (records.write(record, match.out), record)
+    return grid
+
+
+def _built(match: Match, names: Sequence[str]) -> list[Trainer]:
+    """Arms of equal size, not yet trained. InputError where one cannot be built."""
     from crossflow.budget import Budget
     from crossflow.matching import build_arm
-    from crossflow.train import train_match
     from crossflow.trainer import Trainer
     from crossflow.training import Training
 
@@ -225,7 +196,7 @@ def _train(match: Match, names: Sequence[str]) -> list[Trainer]:
             module, problem, config.model, seed=config.seed, batch=config.training.batch
         )
         built[name].name = name
-    trainers = [
+    return [
         Trainer(
             arm,
             match.prepared.train,
@@ -238,6 +209,12 @@ def _train(match: Match, names: Sequence[str]) -> list[Trainer]:
         for name, arm in built.items()
     ]
 
+
+def _train(match: Match, trainers: Sequence[Trainer]) -> None:
+    """Trains to the end of the budgets on the same rows, and tells how far it is."""
+    from crossflow.train import train_match
+
+    config = match.config
     for trainer in trainers:
         about = records.recorded_config(config)
         match.mirror.open(trainer, match.ids[trainer.name], match.name, about)
@@ -250,19 +227,18 @@ def _train(match: Match, names: Sequence[str]) -> list[Trainer]:
         match.mirror.line(trainer)
         loss = trainer.last.get("loss")
         rate = trainer.last.get("samples_per_second")
-        note = f"of {budget.limit:.3g} {budget.kind}"
+        note = f"of {config.budget.limit:.3g} {config.budget.kind}"
         if loss is not None and rate is not None:
             note += f", loss {loss:.3f}, {rate:.0f} samples/s"
         match.progress(f"{config.task.name} {trainer.name}: training", trainer.fraction, 1, note)
 
     train_match(trainers, report)
-    return trainers
 
 
 def _scored(
     match: Match, trainer: Trainer, proofs: dict[str, Any]
-) -> tuple[records.Record, Any | None]:
-    """The record of an arm and its predictions; a failure is recorded, the other arms go on."""
+) -> tuple[records.Record, list[Cell] | None]:
+    """The record of an arm and its cells of the grid; a failure is recorded, the others go on."""
     failure: Exception | None = trainer.failure
     if failure is None:
         try:
@@ -275,14 +251,13 @@ def _scored(
     return arm_record.failed(match, trainer, proofs, failure), None
 
 
-def _draw_grid(match: Match, rows: dict[str, Any]) -> None:
+def _draw_grid(match: Match, rows: dict[str, list[Cell]]) -> None:
     """Source, truth and one row an arm of the first items, for a person to look at."""
-    truth = match.prepared.truth
-    shown = range(min(GRID_ITEMS, len(truth.ids)))
-    cells = [truth.cells(index) for index in shown]
+    cells = arms.end_cells(match, arms.GRID_ITEMS)
     grid = {"source": [source for source, _ in cells], "truth": [true for _, true in cells]}
-    order = [name for name in ("floor", "oracle", *match.config.methods) if name in rows]
-    grid |= {name: [truth.cell(rows[name], index) for index in shown] for name in order}
+    grid |= {
+        name: rows[name] for name in (*registry.FRAMING, *match.config.methods) if name in rows
+    }
     path = match.shared / "grid.png"
     save_grid(path, grid)
     print(f"picture grid: {path}", file=sys.stderr)

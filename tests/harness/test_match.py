@@ -304,6 +304,15 @@ def test_a_refusal_in_building_arms_leaves_no_record(tmp_path, capsys):
     assert not (tmp_path / "out" / "records").exists()
 
 
+def test_guidance_without_a_null_branch_is_refused(tmp_path, capsys):
+    """It would change nothing but the fair_key; only the quick preset gives it to all its tasks."""
+    where = [f"out={tmp_path / 'o'}", f"work={tmp_path / 'w'}", "methods=crossflow"]
+    assert call(*where, "sampling.guidance=7") == 2
+    assert "sampling.guidance=7: depth_tabletop trains no null rows" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+    assert call(*where, "sampling.guidance=2", "quick=true") == 0
+
+
 def test_a_method_that_does_not_apply_is_named(tmp_path, capsys):
     """Regression gives the mean image of a caption: it is no arm of text to image."""
     arguments = ["task=t2i_tabletop", "methods=regression", "task.train_limit=16", "task.limit=4"]

@@ -274,3 +274,15 @@ def test_training_needs_training_photographs_of_one_kind(small_root, tmp_path, c
     refused("task.layout=other: this task takes folders", "task.layout=other")
     refused("task.size=40: must be a multiple of 16", "task.size=40")
     refused("task.scale=1: must be at least 2", "task.scale=1")
+
+
+def test_what_only_scoring_notices_is_told_before_training(small_root, tmp_path, capsys):
+    """A border that leaves nothing for SSIM: once known after hours of training only."""
+    places = [f"task.root={small_root}", f"out={tmp_path / 'o'}", f"work={tmp_path / 'w'}"]
+    arguments = ["task=sr_folder", "methods=crossflow", "task.size=32", "task.border=22"]
+    assert command.run(run.job, [*arguments, "budget.samples=8", *places], command="run") == 2
+    told = capsys.readouterr().err
+    assert "a border of 22 cut is too small for SSIM" in told
+    assert "training" not in told
+    assert not (tmp_path / "o").exists()
+    assert not list((tmp_path / "w").rglob("*.safetensors"))
