@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.keys import canonical, differing
+from benchmarks.keys import canonical, differing, digest
 from benchmarks.records import Record, Score
 from benchmarks.report import tolerance
 from benchmarks.report.arms import Arm, arms
@@ -196,11 +196,16 @@ def nearest(
             groups[canonical(row.protocol)][row.metric] = row
     found: list[tuple[int, list[str], dict[str, Reference]]] = []
     for _, rows in sorted(groups.items()):
-        theirs = next(iter(rows.values())).protocol
-        fields = differing(dict(known), {name: theirs[name] for name in known})
+        whole = next(iter(rows.values())).protocol
+        theirs = {name: whole[name] for name in known}
+        if canonical(known) == canonical(theirs):
+            return rows, []
+        fields = differing(dict(known), theirs)
         # A digest says nothing beside the fields it is the digest of.
         told = [line for line in fields if not line.startswith("fair.score_key:")]
-        found.append((len(fields), told or fields, rows))
+        # The texts decide; the fields only say why.
+        why = told or fields or [f"digest: {digest(known)} / {digest(theirs)}"]
+        found.append((len(fields), why, rows))
     if not found:
         return {}, []
     _, differences, rows = min(found, key=lambda one: one[:2])

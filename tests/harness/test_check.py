@@ -179,7 +179,8 @@ def test_a_floor_edited_by_hand_counts_and_stays(record, place, capsys):
         ({"score": {"version": 2}}, "score.version: 2 / 1"),
         ({"score": {"protocols": {"depth": 7}}}, "score.protocols.depth: 7 / 1"),
         ({"fair": {"batch": 128}}, "fair.batch: 128 / 64"),
-        ({"fair": {"rules": {"lr": 0.1}}}, "fair.rules.lr: 0.1 / None"),
+        ({"fair": {"rules": {"lr": 0.1}}}, "fair.rules.lr: 0.1 / absent"),
+        ({"fair": {"rules": {"clip": None}}}, "fair.rules.clip: None / absent"),
     ],
 )
 def test_a_changed_protocol_is_refused_with_the_field(record, place, capsys, changes, said):
@@ -195,6 +196,14 @@ def test_a_changed_protocol_is_refused_with_the_field(record, place, capsys, cha
     assert call(place, "--accept") == 0
     assert len(rows(place[1])) == 2, "the old row stays"
     assert call(place) == 0
+
+
+def test_a_difference_that_nothing_explains_is_refused_too(record, place, capsys, monkeypatch):
+    accept(place, [record(value=0.5)], capsys)
+    keep(place, [record(value=0.5, fair={"batch": 128})])
+    monkeypatch.setattr("benchmarks.report.check.differing", lambda *fields: [])
+    assert call(place) == 2
+    assert "another protocol" in capsys.readouterr().err
 
 
 def test_of_two_protocols_the_nearer_is_named(record, place, capsys):

@@ -296,6 +296,8 @@ def test_an_arm_alone_under_its_key_names_what_differs(record):
     assert "flow_matching under fair_key" in note
     assert "batch: 64 / 32" in note
     assert judged(arm(record, "crossflow", 0.0)) == ("", ""), "no rival, nothing to explain"
+    null = arm(record, "crossflow", 0.0, fair={"rules": {"clip": None}})
+    assert judged(null + arm(record, "flow_matching", 0.0))[1].endswith("clip: None / absent")
 
 
 def rank(capsys, out, *names):
@@ -322,6 +324,7 @@ def test_named_runs_are_ranked_as_on_the_whole_board(record, written, capsys):
         ({"fair": {"batch": 32}}, "batch: 64 / 32"),
         ({"score": {"split": "pairs"}}, "split: iid / pairs"),
         ({"fair": SECONDS}, "budget_kind: flops / device_seconds"),
+        ({"fair": {"rules": {"clip": None}}}, "rules.clip: absent / None"),
     ],
 )
 def test_ranking_across_keys_is_refused_by_field(record, written, capsys, changes, said):
@@ -332,6 +335,14 @@ def test_ranking_across_keys_is_refused_by_field(record, written, capsys, change
     assert said in error
     assert first.run_id in error
     assert second.run_id in error
+
+
+def test_a_difference_that_nothing_explains_is_refused_too(record, written, capsys, monkeypatch):
+    monkeypatch.setattr("benchmarks.report.rank.differing", lambda *fields: [])
+    first, second = record("crossflow"), record("flow_matching", fair={"batch": 32})
+    status, _, error = rank(capsys, written([first, second]), first.run_id, second.run_id)
+    assert status == 2
+    assert f"fair_key: {first.fair_key} / {second.fair_key}" in error
 
 
 def test_one_arm_of_one_match_under_two_keys_is_refused(record, written, capsys):
