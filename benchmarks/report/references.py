@@ -80,7 +80,7 @@ def protocol(record: Record) -> Fields:
     """What must be equal between a record and its reference."""
     frame: Fields = {}
     if record.kind == "run" and record.fair_key is None:
-        task, frozen = record.config["task"], record.fair.proof.get("frozen")
+        task, frozen = record.config.get("task"), record.fair.proof.get("frozen")
         frame = frame_fields(
             record.method,
             task.get("train_limit") if isinstance(task, dict) else None,

@@ -273,6 +273,41 @@ def test_a_failed_gate_is_invalid(record, ours, theirs, said):
     assert said is None or said in note
 
 
+def of_flops(records, flops):
+    return [
+        one.model_copy(
+            update={"model": one.model.model_copy(update={"evaluation_flops": flops * 1e8})}
+        )
+        for one in records
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        (1.04, 1.0, None),
+        (1.06, 1.0, "1.06 times the FLOPs per network evaluation of flow_matching"),
+        (1.0, 1.06, "0.94 times"),
+        (1.049, 0.951, "1.10 times"),
+        (1.0, 0.0, "flow_matching"),
+        (0.0, 0.0, None),
+    ],
+)
+def test_two_arms_of_unequal_flops_are_invalid(record, ours, theirs, said):
+    """Each may be within 5 % of CrossFlow, or say nothing of it, and not of the other."""
+    records = of_flops(arm(record, "flow_matching", 0.0), theirs)
+    records += of_flops(arm(record, "regression", -0.2), ours)
+    word, note = judged(records, "regression")
+    assert word == ("better" if said is None else "invalid")
+    assert said is None or said in note
+
+
+def test_a_failed_run_of_unequal_flops_is_not_held_against_its_arm(record):
+    lost = of_flops([record("crossflow", 5, status="failed")], 2.0)
+    records = arm(record, "flow_matching", 0.0, seeds=6) + arm(record, "crossflow", -0.2) + lost
+    assert "FLOPs" not in judged([*records, record("floor", value=0.9)])[1]
+
+
 def test_an_arm_whose_every_run_failed_proves_nothing(record):
     floor = [record("floor", value=0.9)]
     for lost, kept in (("crossflow", "flow_matching"), ("flow_matching", "crossflow")):
