@@ -21,7 +21,7 @@ from benchmarks.conf.schema import PLACES, Config
 from benchmarks.keys import digest
 from crossflow.errors import InputError
 
-
+# Fields of the free sections that no report can do without.
 NEEDED: dict[str, dict[str, tuple[type, ...]]] = {
     "config": {"seed": (int,)},
     "fair.score": {"version": (int,), "split": (str,), "primary": (str,)},
@@ -161,7 +161,7 @@ class Record(Strict):
 
     @model_validator(mode="after")
     def _reports_find_what_they_read(self) -> Record:
-        """Of the free sections, the fields that no report can do without, and their types."""
+        """The fields of NEEDED are there, of their types."""
         sections = {"config": self.config, "fair.score": self.fair.score}
         if self.fair.fair is not None:
             sections["fair.fair"] = self.fair.fair

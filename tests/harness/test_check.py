@@ -257,11 +257,64 @@ def test_a_record_with_nan_is_refused(record, place, capsys):
     assert printed.out == ""
 
 
-def test_references_without_a_record_are_named(record, place, capsys):
+def test_an_arm_that_is_gone_from_its_match_fails(record, place, capsys):
+    both = [*five(record), *five(record, shift=0.1, method="regression")]
+    accept(place, both, capsys)
+    before = place[1].read_bytes()
+    keep(place, five(record))
+    for arguments in ((), ("--accept",)):
+        assert call(place, *arguments) == 1
+        found, last = lines(capsys)
+        assert "depth_tabletop regression run" in found["absent"]
+        assert f"no record of it beside {both[0].run_id}" in found["absent"]
+        assert "1 absent, 1 ok" in last
+        assert "without a record here" not in last
+    assert place[1].read_bytes() == before
+    keep(place, [*five(record), record("regression", 0, status="failed")])
+    assert call(place) == 1
+    assert set(lines(capsys)[0]) == {"failed", "ok"}, "a record of a failure is a record"
+
+
+def test_why_an_arm_no_longer_applies_is_told(record, place, capsys):
     accept(place, [record(value=0.5), record("regression")], capsys)
-    keep(place, [record(value=0.5)])
+    one = record(value=0.5)
+    proof = {"absent": {"regression": "the source is text"}}
+    keep(place, [one.model_copy(update={"fair": one.fair.model_copy(update={"proof": proof})})])
+    assert call(place) == 1
+    assert "the source is text" in lines(capsys)[0]["absent"]
+
+
+def test_a_frame_that_is_gone_from_its_match_fails(record, place, capsys):
+    task = {"name": "depth_tabletop", "train_limit": 100}
+    other = {"task": {**task, "train_limit": 10}}
+    frames = [record("floor", value=0.9, config={"task": task}), record("oracle", value=0.1)]
+    accept(place, [record(value=0.5, config={"task": task}), *frames], capsys)
+    keep(place, [record(value=0.5, config={"task": task}), frames[1]])
+    assert call(place) == 1
+    assert "depth_tabletop floor run" in lines(capsys)[0]["absent"]
+    keep(place, [record(value=0.5, config=other), frames[1]])
+    assert call(place) == 0, "its match would have another floor"
+    assert "without a record here: depth_tabletop floor" in lines(capsys)[1]
+
+
+@pytest.mark.parametrize(
+    ("kept", "gone"),
+    [
+        ({"config": {"methods": ["crossflow"]}}, {"method": "regression"}),
+        ({}, {"method": "regression", "fair": {"batch": 1}}),
+        ({}, {"method": "regression", "task": "sr_tabletop"}),
+        ({}, {"method": "mine", "kind": "evaluation"}),
+    ],
+    ids=["not asked for", "another fair_key", "another task", "no arm"],
+)
+def test_references_that_no_match_here_should_have_are_only_named(
+    record, place, capsys, kept, gone
+):
+    accept(place, [record(value=0.5), record(**gone)], capsys)
+    keep(place, [record(value=0.5, **kept)])
     assert call(place) == 0
-    assert "without a record here: depth_tabletop regression" in lines(capsys)[1]
+    name = f"{gone.get('task', 'depth_tabletop')} {gone['method']}"
+    assert f"without a record here: {name}" in lines(capsys)[1]
 
 
 def test_exact_rows_fail_in_both_directions(record, place, capsys):
