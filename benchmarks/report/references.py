@@ -145,7 +145,7 @@ def _json(*kinds: type) -> Callable[[str], Any]:
         raise ValueError(f"{constant} is no number")
 
     def read(text: str) -> Any:
-        value = json.loads(text, parse_constant=refuse)
+        value = json.loads(text, parse_constant=refuse, parse_float=_number)
         if not isinstance(value, kinds):
             raise ValueError("is JSON of another kind")
         return value

@@ -138,6 +138,17 @@ def test_an_improved_record_says_so_and_is_accepted(record, place, capsys):
     assert set(lines(capsys)[0]) == {"ok"}
 
 
+def test_who_has_neither_git_nor_a_name_is_a_number(record, place, capsys, monkeypatch):
+    def nobody(*arguments, **options):
+        raise KeyError("getpwuid(): uid not found: 54321")  # an OSError from Python 3.13 on
+
+    monkeypatch.setattr("benchmarks.report.check_accept.getpass.getuser", nobody)
+    monkeypatch.setattr("benchmarks.report.check_accept.os.getuid", lambda: 54321)
+    monkeypatch.setattr("benchmarks.report.check_accept._git_user", lambda: "")
+    accept(place, [record(value=0.5)], capsys)
+    assert rows(place[1])[0]["accepted_by"] == "54321"
+
+
 def test_accepting_twice_changes_no_byte(record, place, capsys):
     several = [*five(record), record("floor", value=0.9), record(task="sr_tabletop")]
     accept(place, several, capsys)
@@ -442,6 +453,13 @@ def test_a_malformed_file_is_named_by_line_and_column(record, place, capsys, col
     assert str(place[1]) in error
     assert said in error
     assert len(error.splitlines()) == 1
+
+
+def test_a_number_beyond_all_numbers_is_named_by_column(record, place, capsys):
+    accept(place, [record(value=0.5)], capsys)
+    place[1].write_text(place[1].read_text().replace('""null_rate"":0.1', '""null_rate"":1e999'))
+    assert call(place) == 2
+    assert "line 2, column protocol" in capsys.readouterr().err
 
 
 def test_other_malformed_files(record, place, capsys):
