@@ -24,6 +24,8 @@ from benchmarks.report.command import DERIVED, published_files  # noqa: E402
 
 PUBLIC = ROOT / "results" / "public"
 DOCS = ROOT / "docs"
+# What no report makes of records: what runs leave, and the references that people accept.
+MADE_BY_RUNS = ("records", "items", "curves", "samples", "expected.csv")
 STREAM = re.compile(rb"/FlateDecode.*?stream\n(.*?)\nendstream", re.DOTALL)
 BLOCK = re.compile(r"<!-- file: (\S+) -->\n(.*?)<!-- end of file -->", re.DOTALL)
 
@@ -35,14 +37,15 @@ def stale_files() -> list[str]:
     records = read_all(PUBLIC)
     made = {report: derived.files(records, PUBLIC) for report, derived in DERIVED.items()}
     known = {name for files in made.values() for name in files}
-    drawn = [path.relative_to(PUBLIC).as_posix() for path in sorted(PUBLIC.glob("figures/*"))]
+    lie = sorted(path.relative_to(PUBLIC) for path in PUBLIC.rglob("*") if path.is_file())
+    there = [path.as_posix() for path in lie if path.parts[0] not in MADE_BY_RUNS]
     stale = [
         f"results/public/{name}: run `python -m benchmarks.report {report} --out results/public`"
         for report, files in made.items()
         for name, content in files.items()
         if not _is(PUBLIC / name, content)
     ]
-    unknown = [name for name in drawn if name not in known]
+    unknown = [name for name in there if name not in known]
     return stale + [f"results/public/{name}: no report makes it, delete it" for name in unknown]
 
 

@@ -53,14 +53,15 @@ def finished_rows(config: Config, ids: dict[str, str], score: dict[str, Any]) ->
         if not path.exists():
             continue
         record = records.read(path)
+        if record.status == "failed":
+            continue  # it starts again, and its record is replaced
         if record.score_key != keys.digest(score):
             differ = "; ".join(keys.differing(record.fair.score, score))
             raise InputError(
                 f"{path} was scored under other rules ({differ}): keep it and run anew with "
                 "resume=false, or choose another out"
             )
-        if record.status == "completed":
-            found[method] = (path, record)
+        found[method] = (path, record)
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks.conf.schema import PLACES
 
 Fields = dict[str, Any]
+ABSENT = object()  # a field that is not there: to a digest another thing than null
 
 
 def canonical(value: Any) -> str:
@@ -118,14 +119,17 @@ def fair_fields(
 
 
 def differing(one: Fields, other: Fields, prefix: str = "") -> list[str]:
-    """`name: this / that` for every field in which two field sets differ, nested names dotted."""
+    """`name: this / that` for every field in which two field sets differ, nested names dotted.
+
+    Nothing only where both have one digest; a field that one of them lacks is `absent` there.
+    """
     found = []
     for name in sorted(one.keys() | other.keys()):
-        this, that = one.get(name), other.get(name)
+        this, that = one.get(name, ABSENT), other.get(name, ABSENT)
         if isinstance(this, dict) and isinstance(that, dict):
             found += differing(this, that, f"{prefix}{name}.")
-        elif canonical(this) != canonical(that):
-            found.append(f"{prefix}{name}: {_shown(this)} / {_shown(that)}")
+        elif ABSENT in (this, that) or canonical(this) != canonical(that):
+            found.append(f"{prefix}{name}: {_told_apart(this, that)}")
     return found
 
 
@@ -145,5 +149,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _told_apart(this: Any, that: Any) -> str:
+    """`this / that`, as JSON where they would read the same: 1 and "1", two long numbers."""
+    short = _shown(this), _shown(that)
+    if short[0] == short[1]:
+        short = _exact(this), _exact(that)
+    return " / ".join(short)
+
+
 def _shown(value: Any) -> str:
+    if value is ABSENT:
+        return "absent"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _exact(value: Any) -> str:
+    return _shown(value) if value is ABSENT else canonical(value)

@@ -13,13 +13,20 @@ import os
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from benchmarks.conf.schema import PLACES, Config
 from benchmarks.keys import digest
 from crossflow.errors import InputError
+
+# Fields of the free sections that no report can do without.
+NEEDED: dict[str, dict[str, tuple[type, ...]]] = {
+    "config": {"seed": (int,)},
+    "fair.score": {"version": (int,), "split": (str,), "primary": (str,)},
+    "fair.fair": {"model": (str,), "budget_kind": (str,), "budget_limit": (int, float)},
+}
 
 
 class Strict(BaseModel):
@@ -148,6 +155,22 @@ class Record(Strict):
             raise ValueError("only a trained arm with a budget has a fair_key")
         if self.status == "failed" and self.scores:
             raise ValueError("a failed run has no scores")
+        if self.status == "completed" and self.fair_key is not None and self.model is None:
+            raise ValueError("a completed arm has a model")
+        return self
+
+    @model_validator(mode="after")
+    def _reports_find_what_they_read(self) -> Record:
+        """The fields of NEEDED are there, of their types."""
+        sections = {"config": self.config, "fair.score": self.fair.score}
+        if self.fair.fair is not None:
+            sections["fair.fair"] = self.fair.fair
+        for section, fields in sections.items():
+            for name, kinds in NEEDED[section].items():
+                value = fields.get(name)
+                if not isinstance(value, kinds) or isinstance(value, bool):
+                    words = " or ".join(kind.__name__ for kind in kinds)
+                    raise ValueError(f"{section}.{name} is {value!r}, no {words}")
         return self
 
     @property
@@ -157,7 +180,7 @@ class Record(Strict):
 
     @property
     def seed(self) -> int:
-        return int(str(self.config["seed"]))
+        return cast(int, self.config["seed"])
 
     @property
     def quick(self) -> bool:

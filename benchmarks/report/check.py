@@ -2,10 +2,11 @@
 
 Verdicts. ok, improved: pass. regressed: worse by more than the tolerance. changed: a score that no
 training moves has moved, or counts other items. missing: the reference file knows no such arm or
-metric. absent: the record has no such score, though the reference does. failed: the run did. These
-five end with status 1. refused: the reference was made under another protocol; status 2. With
-`--accept`, records become references whatever the verdict, failed and absent ones excepted.
-`tolerance` says how much worse is too much.
+metric. absent: the record has no such score, though the reference does, or a match of records here
+lacks an arm that it was asked for (see `vanished`). failed: the run did. These five end with status
+1. refused: the reference was made under another protocol; status 2. With `--accept`, records become
+references whatever the verdict, failed and absent ones excepted. `tolerance` says how much worse is
+too much.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.keys import canonical, differing
+from benchmarks.keys import canonical, differing, digest
 from benchmarks.records import Record, Score
 from benchmarks.report import tolerance
 from benchmarks.report.arms import Arm, arms
 from benchmarks.report.references import Fields, Reference, machine, protocol
 from benchmarks.report.tolerance import Mean, Tolerance
+from benchmarks.report.vanished import vanished
 
 FAILING = ("regressed", "changed", "missing", "absent", "failed")
 
@@ -54,8 +56,8 @@ class Measured:
     @property
     def key(self) -> str:
         """The digest that its rank or its score goes by."""
-        first = (self.done or self.failed)[0]
-        return first.fair_key or first.score_key
+        fair = self.protocol["fair"]
+        return digest(self.protocol["score"] if fair is None else fair)
 
     @property
     def predictions(self) -> str | None:
@@ -149,8 +151,13 @@ def measured(records: Iterable[Record]) -> list[Measured]:
 
 
 def compare(records: Iterable[Record], references: Sequence[Reference]) -> list[Check]:
-    """Every score of every arm against its reference."""
-    return [check for arm in measured(records) for check in compare_arm(arm, references)]
+    """Every score of every arm against its reference, then the arms that should be there."""
+    several = list(records)
+    checks = [check for arm in measured(several) for check in compare_arm(arm, references)]
+    for row, why in vanished(several, references):
+        arm = Measured(row.method, row.task, row.method, row.protocol)
+        checks.append(Check(arm, "run", "absent", why))
+    return checks
 
 
 def compare_arm(arm: Measured, references: Sequence[Reference]) -> list[Check]:
@@ -196,11 +203,16 @@ def nearest(
             groups[canonical(row.protocol)][row.metric] = row
     found: list[tuple[int, list[str], dict[str, Reference]]] = []
     for _, rows in sorted(groups.items()):
-        theirs = next(iter(rows.values())).protocol
-        fields = differing(dict(known), {name: theirs[name] for name in known})
+        whole = next(iter(rows.values())).protocol
+        theirs = {name: whole[name] for name in known}
+        if canonical(known) == canonical(theirs):
+            return rows, []
+        fields = differing(dict(known), theirs)
         # A digest says nothing beside the fields it is the digest of.
         told = [line for line in fields if not line.startswith("fair.score_key:")]
-        found.append((len(fields), told or fields, rows))
+        # The texts decide; the fields only say why.
+        why = told or fields or [f"digest: {digest(known)} / {digest(theirs)}"]
+        found.append((len(fields), why, rows))
     if not found:
         return {}, []
     _, differences, rows = min(found, key=lambda one: one[:2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shlex
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -28,7 +29,7 @@ class Stamp:
 
 
 def stamp(out: Path, against: Path | None) -> Stamp:
-    """Today in UTC, git's user (who commits the file), else the login name, and the command."""
+    """Today in UTC, git's user (who commits the file) or the login, and the command."""
     command = ["python", "-m", "benchmarks.report", "check", "--out", str(out), "--accept"]
     if against is not None:
         command += ["--against", str(against)]
@@ -36,13 +37,21 @@ def stamp(out: Path, against: Path | None) -> Stamp:
 
 
 def _person() -> str:
+    """What is known of who accepts: a container may have no git, and a user without a name."""
+    try:
+        return _git_user() or getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _git_user() -> str:
     try:
         done = subprocess.run(
             ["git", "config", "user.name"], capture_output=True, text=True, check=False, timeout=10
         )
     except (OSError, subprocess.SubprocessError):  # no git, which is no reason not to accept
-        return getpass.getuser()
-    return done.stdout.strip() or getpass.getuser()
+        return ""
+    return done.stdout.strip()
 
 
 def accept(references: Sequence[Reference], checks: Sequence[Check], by: Stamp) -> list[Reference]:

@@ -10,16 +10,13 @@ from benchmarks.records import read_all, write_bytes
 from benchmarks.report import check_output, references
 from benchmarks.report.check import Check, compare
 from benchmarks.report.check_accept import accept, stamp
+from benchmarks.report.options import path
 from benchmarks.report.references import Reference
 from crossflow.errors import InputError
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What `report check` has beside --out."""
-
-    def path(text: str) -> Path:
-        return Path(text).expanduser()
-
     parser.add_argument(
         "--against",
         type=path,

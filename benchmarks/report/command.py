@@ -28,6 +28,7 @@ from benchmarks.report import (
     watch,
 )
 from benchmarks.report.figures.files import files as figure_files
+from benchmarks.report.options import path
 from crossflow.errors import InputError
 
 Files = dict[str, str | bytes]
@@ -151,7 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
         reads = not isinstance(report, Action) or report.records
         kind.add_argument(
             "--out",
-            type=lambda text: Path(text).expanduser(),
+            type=path,
             default=Path(Config.out),
             help="folder of records/ and of what is written" if reads else argparse.SUPPRESS,
         )

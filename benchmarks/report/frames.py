@@ -7,6 +7,7 @@ order in which records were read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,7 @@ def curves(records: Sequence[Record], out: Path) -> pd.DataFrame:
             raise InputError(f"{path}: sweep {wrong[0]!r} is none of {', '.join(SWEEPS)}")
         for name in ("guidance", "steps", "nfe", "value", "stderr", "n"):
             table[name] = _numbers(path, table, name)
+        _refuse_no_calls(path, table)
         parts.append(_joined(record, table))
     return pd.concat(parts, ignore_index=True) if parts else _empty(JOINED + CURVE_COLUMNS)
 
@@ -160,6 +162,13 @@ def _numbers(path: Path, table: pd.DataFrame, name: str) -> list[float]:
         except (TypeError, ValueError) as error:
             raise InputError(f"{path}, row {row + 1}: {name} is {text!r}, no number") from error
     return values
+
+
+def _refuse_no_calls(path: Path, table: pd.DataFrame) -> None:
+    """InputError unless every sample took network calls: they stand on a logarithmic axis."""
+    for row, calls in enumerate(table["nfe"]):
+        if not 0 < calls < math.inf:
+            raise InputError(f"{path}, row {row + 1}: nfe is {calls:g}: must be above 0, finite")
 
 
 def _joined(record: Record, table: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ hold is not held against it: a failed run has no chain of training ids.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,8 @@ from benchmarks.records import Record
 from benchmarks.report.arms import Arm
 
 Closed = tuple[str, str]
-FLOPS_TOLERANCE = 0.05  # of a network evaluation, against CrossFlow's: what matching promises
+# Of a network evaluation. Parameters have no gate: where both cannot be matched, FLOPs are.
+FLOPS_TOLERANCE = 0.05
 NEAREST_OF = 50  # each is compared field by field: a folder of thousands would take minutes
 
 
@@ -45,7 +47,7 @@ def of_pair(arm: Arm, reference: Arm | None) -> Closed | None:
     for one in (arm, reference):
         if all(record.status == "failed" for record in one.records):
             return "invalid", f"{one.name}: no run was completed"
-        closed = of_arm(one) or _unequal_flops(one)
+        closed = of_arm(one) or _unlike_crossflow(one)
         if closed is not None:
             return closed
     by_seed: dict[int, list[Record]] = {}
@@ -55,10 +57,28 @@ def of_pair(arm: Arm, reference: Arm | None) -> Closed | None:
         for other in by_seed.get(record.seed, []):
             if not read_the_same(record, other):
                 return "invalid", f"{record.run_id} and {other.run_id}: other training rows"
+            ratio = _flops_ratio(record, other)
+            if abs(ratio - 1) > FLOPS_TOLERANCE:
+                return (
+                    "invalid",
+                    f"{arm.name}: {ratio:.2f} times the FLOPs per network evaluation of "
+                    f"{reference.name}",
+                )
     return None
 
 
-def _unequal_flops(arm: Arm) -> Closed | None:
+def _flops_ratio(one: Record, other: Record) -> float:
+    """FLOPs of a network evaluation of one run over the other's; 1 where one was not completed."""
+    if one.model is None or other.model is None or "failed" in (one.status, other.status):
+        return 1.0
+    ours, theirs = one.model.evaluation_flops, other.model.evaluation_flops
+    if ours == theirs:
+        return 1.0
+    return ours / theirs if theirs else math.inf
+
+
+def _unlike_crossflow(arm: Arm) -> Closed | None:
+    """Matching is to CrossFlow: two arms may be near one another and both far from it."""
     for record in arm.records:
         ratio = record.fair.proof.get("evaluation_flops_ratio_to_crossflow")
         if isinstance(ratio, int | float) and abs(ratio - 1) > FLOPS_TOLERANCE:

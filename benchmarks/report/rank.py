@@ -68,9 +68,11 @@ def refuse_mixed(chosen: Sequence[Record]) -> None:
             raise InputError(
                 f"{record.run_id} has no fair_key and is never ranked: it trained under no budget"
             )
-        fields = differing(first.fair.score, record.fair.score)
-        fields = fields or differing(first.fair.fair or {}, record.fair.fair or {})
-        if fields:
+        # The keys decide; the fields only say why.
+        if (record.score_key, record.fair_key) != (first.score_key, first.fair_key):
+            fields = differing(first.fair.score, record.fair.score)
+            fields = fields or differing(first.fair.fair or {}, record.fair.fair or {})
+            fields = fields or [f"fair_key: {first.fair_key} / {record.fair_key}"]
             raise InputError(
                 f"{first.run_id} and {record.run_id} may not be ranked together, they differ in "
                 f"{'; '.join(fields)}"

@@ -78,15 +78,19 @@ def default_file() -> Path | None:
 
 def protocol(record: Record) -> Fields:
     """What must be equal between a record and its reference."""
-    frame: Fields = {}
-    if record.kind == "run" and record.fair_key is None:
-        task, frozen = record.config["task"], record.fair.proof.get("frozen")
-        frame = frame_fields(
-            record.method,
-            task.get("train_limit") if isinstance(task, dict) else None,
-            frozen if isinstance(frozen, dict) else {},
-        )
+    framing = record.kind == "run" and record.fair_key is None
+    frame = frame_of(record, record.method) if framing else {}
     return {"score": record.fair.score, "fair": record.fair.fair, "frame": frame}
+
+
+def frame_of(record: Record, method: str) -> Fields:
+    """What the framing row `method` of a record's match depends on beside its score_key."""
+    task, frozen = record.config.get("task"), record.fair.proof.get("frozen")
+    return frame_fields(
+        method,
+        task.get("train_limit") if isinstance(task, dict) else None,
+        frozen if isinstance(frozen, dict) else {},
+    )
 
 
 def frame_fields(method: str, train_limit: Any, frozen: Mapping[str, Any]) -> Fields:
@@ -141,7 +145,7 @@ def _json(*kinds: type) -> Callable[[str], Any]:
         raise ValueError(f"{constant} is no number")
 
     def read(text: str) -> Any:
-        value = json.loads(text, parse_constant=refuse)
+        value = json.loads(text, parse_constant=refuse, parse_float=_number)
         if not isinstance(value, kinds):
             raise ValueError("is JSON of another kind")
         return value

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.conf.schema import Config
+from benchmarks.report.options import path
 from benchmarks.report.watching import ArmView, MatchView, WorkView, look
 from benchmarks.status import FILE
 from crossflow.errors import InputError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 PURPOSE = "running matches in the terminal: budget spent, loss, speed, time left; Ctrl-C ends it"
 LIVE_SECONDS, PLAIN_SECONDS = 2.0, 30.0
+LONGEST_SECONDS = 86_400.0  # nobody waits longer, and the clock of a system has a limit
 BAR = 10  # characters
 ENDED_SHOWN = 5
 LEGEND = (
@@ -42,7 +44,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(out=None)
     parser.add_argument(
         "--work",
-        type=lambda text: Path(text).expanduser(),
+        type=path,
         default=Path(Config.work),
         help="the work folder of the runs",
     )
@@ -61,9 +63,13 @@ def run(given: argparse.Namespace) -> int:
     if given.out is not None:
         raise InputError("--out: watch reads run folders, not records; give --work DIR")
     live = sys.stdout.isatty() and not given.once
-    interval = given.interval or (LIVE_SECONDS if live else PLAIN_SECONDS)
-    if given.interval is not None and not (math.isfinite(given.interval) and given.interval > 0):
-        raise InputError(f"--interval {given.interval:g}: must be a positive number of seconds")
+    usual = LIVE_SECONDS if live else PLAIN_SECONDS
+    interval = usual if given.interval is None else given.interval
+    if not 0 < interval <= LONGEST_SECONDS:  # NaN is refused too
+        raise InputError(
+            f"--interval {interval:g}: must be a positive number of seconds, at most "
+            f"{LONGEST_SECONDS:g}"
+        )
     try:
         if live:
             _show(given, interval)

@@ -138,6 +138,17 @@ def test_an_improved_record_says_so_and_is_accepted(record, place, capsys):
     assert set(lines(capsys)[0]) == {"ok"}
 
 
+def test_who_has_neither_git_nor_a_name_is_a_number(record, place, capsys, monkeypatch):
+    def nobody(*arguments, **options):
+        raise KeyError("getpwuid(): uid not found: 54321")  # an OSError from Python 3.13 on
+
+    monkeypatch.setattr("benchmarks.report.check_accept.getpass.getuser", nobody)
+    monkeypatch.setattr("benchmarks.report.check_accept.os.getuid", lambda: 54321)
+    monkeypatch.setattr("benchmarks.report.check_accept._git_user", lambda: "")
+    accept(place, [record(value=0.5)], capsys)
+    assert rows(place[1])[0]["accepted_by"] == "54321"
+
+
 def test_accepting_twice_changes_no_byte(record, place, capsys):
     several = [*five(record), record("floor", value=0.9), record(task="sr_tabletop")]
     accept(place, several, capsys)
@@ -179,7 +190,8 @@ def test_a_floor_edited_by_hand_counts_and_stays(record, place, capsys):
         ({"score": {"version": 2}}, "score.version: 2 / 1"),
         ({"score": {"protocols": {"depth": 7}}}, "score.protocols.depth: 7 / 1"),
         ({"fair": {"batch": 128}}, "fair.batch: 128 / 64"),
-        ({"fair": {"rules": {"lr": 0.1}}}, "fair.rules.lr: 0.1 / None"),
+        ({"fair": {"rules": {"lr": 0.1}}}, "fair.rules.lr: 0.1 / absent"),
+        ({"fair": {"rules": {"clip": None}}}, "fair.rules.clip: None / absent"),
     ],
 )
 def test_a_changed_protocol_is_refused_with_the_field(record, place, capsys, changes, said):
@@ -195,6 +207,14 @@ def test_a_changed_protocol_is_refused_with_the_field(record, place, capsys, cha
     assert call(place, "--accept") == 0
     assert len(rows(place[1])) == 2, "the old row stays"
     assert call(place) == 0
+
+
+def test_a_difference_that_nothing_explains_is_refused_too(record, place, capsys, monkeypatch):
+    accept(place, [record(value=0.5)], capsys)
+    keep(place, [record(value=0.5, fair={"batch": 128})])
+    monkeypatch.setattr("benchmarks.report.check.differing", lambda *fields: [])
+    assert call(place) == 2
+    assert "another protocol" in capsys.readouterr().err
 
 
 def test_of_two_protocols_the_nearer_is_named(record, place, capsys):
@@ -248,11 +268,64 @@ def test_a_record_with_nan_is_refused(record, place, capsys):
     assert printed.out == ""
 
 
-def test_references_without_a_record_are_named(record, place, capsys):
+def test_an_arm_that_is_gone_from_its_match_fails(record, place, capsys):
+    both = [*five(record), *five(record, shift=0.1, method="regression")]
+    accept(place, both, capsys)
+    before = place[1].read_bytes()
+    keep(place, five(record))
+    for arguments in ((), ("--accept",)):
+        assert call(place, *arguments) == 1
+        found, last = lines(capsys)
+        assert "depth_tabletop regression run" in found["absent"]
+        assert f"no record of it beside {both[0].run_id}" in found["absent"]
+        assert "1 absent, 1 ok" in last
+        assert "without a record here" not in last
+    assert place[1].read_bytes() == before
+    keep(place, [*five(record), record("regression", 0, status="failed")])
+    assert call(place) == 1
+    assert set(lines(capsys)[0]) == {"failed", "ok"}, "a record of a failure is a record"
+
+
+def test_why_an_arm_no_longer_applies_is_told(record, place, capsys):
     accept(place, [record(value=0.5), record("regression")], capsys)
-    keep(place, [record(value=0.5)])
+    one = record(value=0.5)
+    proof = {"absent": {"regression": "the source is text"}}
+    keep(place, [one.model_copy(update={"fair": one.fair.model_copy(update={"proof": proof})})])
+    assert call(place) == 1
+    assert "the source is text" in lines(capsys)[0]["absent"]
+
+
+def test_a_frame_that_is_gone_from_its_match_fails(record, place, capsys):
+    task = {"name": "depth_tabletop", "train_limit": 100}
+    other = {"task": {**task, "train_limit": 10}}
+    frames = [record("floor", value=0.9, config={"task": task}), record("oracle", value=0.1)]
+    accept(place, [record(value=0.5, config={"task": task}), *frames], capsys)
+    keep(place, [record(value=0.5, config={"task": task}), frames[1]])
+    assert call(place) == 1
+    assert "depth_tabletop floor run" in lines(capsys)[0]["absent"]
+    keep(place, [record(value=0.5, config=other), frames[1]])
+    assert call(place) == 0, "its match would have another floor"
+    assert "without a record here: depth_tabletop floor" in lines(capsys)[1]
+
+
+@pytest.mark.parametrize(
+    ("kept", "gone"),
+    [
+        ({"config": {"methods": ["crossflow"]}}, {"method": "regression"}),
+        ({}, {"method": "regression", "fair": {"batch": 1}}),
+        ({}, {"method": "regression", "task": "sr_tabletop"}),
+        ({}, {"method": "mine", "kind": "evaluation"}),
+    ],
+    ids=["not asked for", "another fair_key", "another task", "no arm"],
+)
+def test_references_that_no_match_here_should_have_are_only_named(
+    record, place, capsys, kept, gone
+):
+    accept(place, [record(value=0.5), record(**gone)], capsys)
+    keep(place, [record(value=0.5, **kept)])
     assert call(place) == 0
-    assert "without a record here: depth_tabletop regression" in lines(capsys)[1]
+    name = f"{gone.get('task', 'depth_tabletop')} {gone['method']}"
+    assert f"without a record here: {name}" in lines(capsys)[1]
 
 
 def test_exact_rows_fail_in_both_directions(record, place, capsys):
@@ -380,6 +453,13 @@ def test_a_malformed_file_is_named_by_line_and_column(record, place, capsys, col
     assert str(place[1]) in error
     assert said in error
     assert len(error.splitlines()) == 1
+
+
+def test_a_number_beyond_all_numbers_is_named_by_column(record, place, capsys):
+    accept(place, [record(value=0.5)], capsys)
+    place[1].write_text(place[1].read_text().replace('""null_rate"":0.1', '""null_rate"":1e999'))
+    assert call(place) == 2
+    assert "line 2, column protocol" in capsys.readouterr().err
 
 
 def test_other_malformed_files(record, place, capsys):

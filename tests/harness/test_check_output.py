@@ -12,6 +12,7 @@ from benchmarks.conf.overrides import prepare
 from benchmarks.report import check_output, command
 from benchmarks.report.check import Check, Measured
 from benchmarks.report.check_command import status
+from benchmarks.report.references import protocol
 
 REPOSITORY = Path(__file__).parents[2]
 WORKFLOW = REPOSITORY / "docs" / "regression_check.yml"
@@ -30,8 +31,9 @@ SCHEMA = {
 
 @pytest.fixture
 def checks(record):
-    arm = Measured("crossflow", "depth_tabletop", "crossflow", {}, [record()])
-    own = Measured(HOSTILE, "depth_tabletop", HOSTILE, {}, [record()])
+    fields = protocol(record())
+    arm = Measured("crossflow", "depth_tabletop", "crossflow", fields, [record()])
+    own = Measured(HOSTILE, "depth_tabletop", HOSTILE, fields, [record()])
     values = {"value": 0.7, "reference": 0.5, "tolerance": 0.1, "better": "lower"}
     return [
         Check(arm, "absrel", "ok", "rule", **values),
@@ -124,6 +126,24 @@ def test_through_the_command_line(record, tmp_path, capsys):
     records.write(record(value=0.9, fair={"batch": 1}), out)
     assert command.main([*arguments, "--junit", str(report)]) == 2
     assert ET.fromstring(report.read_bytes()).get("errors") == "1"
+
+
+def test_an_arm_that_is_gone_is_an_error_for_machines(record, tmp_path, capsys):
+    out, file, report = tmp_path / "out", tmp_path / "e.csv", tmp_path / "junit.xml"
+    lost = records.write(record("regression"), out)
+    kept = records.read(records.write(record(), out))
+    arguments = ["check", "--out", str(out), "--against", str(file)]
+    assert command.main([*arguments, "--accept"]) == 0
+    lost.unlink()
+    capsys.readouterr()
+    assert command.main([*arguments, "--junit", str(report), "--github"]) == 1
+    (annotation,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("::")]
+    assert annotation.startswith("::error title=absent%3A depth_tabletop regression run::")
+    root = ET.fromstring(report.read_bytes())
+    conforms(root)
+    (case,) = (one for one in root.iter("testcase") if one.find("failure") is not None)
+    assert case.get("classname") == f"depth_tabletop.regression.{kept.fair_key}"
+    assert case.find("failure").get("type") == "absent"
 
 
 def test_the_workflow_for_users():

@@ -95,7 +95,22 @@ def test_the_machine_counts_only_where_seconds_do():
 
 def test_differing_names_nested_and_missing_fields():
     assert keys.differing({"a": {"b": 1}, "c": 2.0}, {"a": {"b": 3}, "c": 2}) == ["a.b: 1 / 3"]
-    assert keys.differing({"a": 1}, {}) == ["a: 1 / None"]
+    assert keys.differing({"a": 1}, {}) == ["a: 1 / absent"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ({"clip": None}, {}, "clip: None / absent"),
+        ({}, {"rules": {}}, "rules: absent / {}"),
+        ({"clip": "absent"}, {}, 'clip: "absent" / absent'),
+        ({"trials": 1}, {"trials": "1"}, 'trials: 1 / "1"'),
+        ({"limit": 1234561.0}, {"limit": 1234562.0}, "limit: 1234561 / 1234562"),
+    ],
+)
+def test_what_the_digest_tells_apart_differs_to_the_eye(one, other, said):
+    assert keys.digest(one) != keys.digest(other)
+    assert keys.differing(one, other) == [said]
 
 
 def test_run_id_ignores_places_and_nothing_else():

@@ -111,6 +111,16 @@ def test_an_arm_without_a_reference_is_refused_before_the_first_step(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_match_that_lost_a_row_fails(checkout, capsys):
+    rows = references.read(references.default_file())
+    whole = records.read_all(checkout / "out")
+    assert match_check.conclude(rows, whole) == 0
+    for method in ("floor", "oracle"):
+        kept = [record for record in whole if record.method != method]
+        assert match_check.conclude(rows, kept) == 1
+        assert f"depth_tabletop {method} run" in capsys.readouterr().out
+
+
 def test_no_file_of_references(checkout, tmp_path, capsys, monkeypatch):
     (tmp_path / "results" / "public").mkdir(parents=True)
     monkeypatch.setattr(references, "REPOSITORY", tmp_path)

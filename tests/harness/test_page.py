@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import items, samples
 from benchmarks.report import command, leaderboard, page
-from benchmarks.report.page import chart, extremes, fairness, gallery, render, shown
+from benchmarks.report.page import chart, extremes, fairness, gallery, render, rows, shown
 
 CHAIN = {"every": 1, "steps": 2, "value": "b" * 64, "marks": {"1": "a" * 64, "2": "b" * 64}}
 LONGER = {
@@ -96,6 +96,11 @@ def test_a_number_on_the_page_is_that_of_the_record(match, tmp_path):
     assert means == ["0.3", "0.4"]
     assert [columns["rank"]["texts"][code] for code in columns["rank"]["codes"]] == ["1", "2"]
     assert "floor 0.9" in text
+
+
+def test_a_long_seed_is_shown_whole(record):
+    (row,) = rows.runs([record(seed=20240101)])["rows"]
+    assert "20240101" in [cell["text"] for cell in row]
 
 
 def test_numbers_are_sorted_by_value_and_missing_ones_have_no_place():

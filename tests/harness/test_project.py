@@ -96,6 +96,20 @@ def test_stale_derived_files_are_found(derived, record, written):
     assert "tables/depth_tabletop.md" in stale
 
 
+def test_files_that_no_report_makes_are_found_wherever_reports_write(derived, record, written):
+    out = written([record()])
+    for report in derived.DERIVED.values():
+        for name, content in report.files(derived.read_all(out), out).items():
+            write_bytes(out / name, content.encode() if isinstance(content, str) else content)
+    kept = [f"{kind}/x/y.csv" for kind in ("items", "curves", "samples")] + ["expected.csv"]
+    left = ["figures/of_old.png", "old.html", "tables/deep/of_old.csv", "tables/of_old.md"]
+    for name in kept + left:
+        write_bytes(out / name, b"")
+    assert derived.stale_files() == [
+        f"results/public/{name}: no report makes it, delete it" for name in left
+    ]
+
+
 def test_stale_figures_are_found_by_what_they_show(derived, record, written):
     """Other packing of the same pixels and fonts is no change; another number is."""
     two = [

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from benchmarks import records
+from benchmarks.keys import digest
 from crossflow.errors import InputError
 
 
@@ -94,6 +95,10 @@ def test_an_unknown_field_is_refused(record, tmp_path, where, value):
         ("budget", None, "only a trained arm"),
         ("run_id", "other", "holds the record"),
         ("task", "sr_tabletop", "differs from fair.score.task"),
+        ("model", None, "a completed arm has a model"),
+        ("config.seed", None, "config.seed is None, no int"),
+        ("config.seed", "abc", "config.seed is 'abc', no int"),
+        ("config.seed", True, "config.seed is True, no int"),
     ],
 )
 def test_a_wrong_value_is_refused(record, tmp_path, where, value, said):
@@ -102,6 +107,22 @@ def test_a_wrong_value_is_refused(record, tmp_path, where, value, said):
     with pytest.raises(InputError, match=said) as caught:
         records.read(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [("score", "primary"), ("score", "split"), ("fair", "model"), ("fair", "budget_limit")],
+)
+def test_a_field_that_reports_read_is_missed_though_the_keys_fit(record, tmp_path, section, name):
+    def without(content):
+        content["fair"][section].pop(name)
+        content["score_key"] = digest(content["fair"]["score"])
+        content["fair_key"] = digest(content["fair"]["fair"])
+
+    path = records.write(record(), tmp_path)
+    edit(path, without)
+    with pytest.raises(InputError, match=f"fair.{section}.{name} is None"):
+        records.read(path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff"])

@@ -273,6 +273,41 @@ def test_a_failed_gate_is_invalid(record, ours, theirs, said):
     assert said is None or said in note
 
 
+def of_flops(records, flops):
+    return [
+        one.model_copy(
+            update={"model": one.model.model_copy(update={"evaluation_flops": flops * 1e8})}
+        )
+        for one in records
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        (1.04, 1.0, None),
+        (1.06, 1.0, "1.06 times the FLOPs per network evaluation of flow_matching"),
+        (1.0, 1.06, "0.94 times"),
+        (1.049, 0.951, "1.10 times"),
+        (1.0, 0.0, "flow_matching"),
+        (0.0, 0.0, None),
+    ],
+)
+def test_two_arms_of_unequal_flops_are_invalid(record, ours, theirs, said):
+    """Each may be within 5 % of CrossFlow, or say nothing of it, and not of the other."""
+    records = of_flops(arm(record, "flow_matching", 0.0), theirs)
+    records += of_flops(arm(record, "regression", -0.2), ours)
+    word, note = judged(records, "regression")
+    assert word == ("better" if said is None else "invalid")
+    assert said is None or said in note
+
+
+def test_a_failed_run_of_unequal_flops_is_not_held_against_its_arm(record):
+    lost = of_flops([record("crossflow", 5, status="failed")], 2.0)
+    records = arm(record, "flow_matching", 0.0, seeds=6) + arm(record, "crossflow", -0.2) + lost
+    assert "FLOPs" not in judged([*records, record("floor", value=0.9)])[1]
+
+
 def test_an_arm_whose_every_run_failed_proves_nothing(record):
     floor = [record("floor", value=0.9)]
     for lost, kept in (("crossflow", "flow_matching"), ("flow_matching", "crossflow")):
@@ -296,6 +331,8 @@ def test_an_arm_alone_under_its_key_names_what_differs(record):
     assert "flow_matching under fair_key" in note
     assert "batch: 64 / 32" in note
     assert judged(arm(record, "crossflow", 0.0)) == ("", ""), "no rival, nothing to explain"
+    null = arm(record, "crossflow", 0.0, fair={"rules": {"clip": None}})
+    assert judged(null + arm(record, "flow_matching", 0.0))[1].endswith("clip: None / absent")
 
 
 def rank(capsys, out, *names):
@@ -322,6 +359,7 @@ def test_named_runs_are_ranked_as_on_the_whole_board(record, written, capsys):
         ({"fair": {"batch": 32}}, "batch: 64 / 32"),
         ({"score": {"split": "pairs"}}, "split: iid / pairs"),
         ({"fair": SECONDS}, "budget_kind: flops / device_seconds"),
+        ({"fair": {"rules": {"clip": None}}}, "rules.clip: absent / None"),
     ],
 )
 def test_ranking_across_keys_is_refused_by_field(record, written, capsys, changes, said):
@@ -332,6 +370,14 @@ def test_ranking_across_keys_is_refused_by_field(record, written, capsys, change
     assert said in error
     assert first.run_id in error
     assert second.run_id in error
+
+
+def test_a_difference_that_nothing_explains_is_refused_too(record, written, capsys, monkeypatch):
+    monkeypatch.setattr("benchmarks.report.rank.differing", lambda *fields: [])
+    first, second = record("crossflow"), record("flow_matching", fair={"batch": 32})
+    status, _, error = rank(capsys, written([first, second]), first.run_id, second.run_id)
+    assert status == 2
+    assert f"fair_key: {first.fair_key} / {second.fair_key}" in error
 
 
 def test_one_arm_of_one_match_under_two_keys_is_refused(record, written, capsys):

@@ -247,6 +247,8 @@ def test_an_empty_folder_is_said_and_a_missing_one_refused(tmp_path, capsys):
         (["--interval", "0"], "--interval 0: must be a positive number"),
         (["--interval", "nan"], "must be a positive number"),
         (["--interval", "soon"], "--interval"),
+        (["--interval", "1e300"], "--interval 1e+300: must be a positive number of seconds, at mo"),
+        (["--interval", "inf"], "must be a positive number"),
         (["--out", "x"], "--out: watch reads run folders"),
     ],
 )

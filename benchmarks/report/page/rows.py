@@ -115,7 +115,7 @@ def runs(records: Sequence[Record]) -> dict[str, Any]:
         Column("run", lambda r: text(r.run_id), "key"),
         Column("task", lambda r: text(r.task), filter=True),
         Column("method", lambda r: text(r.method), filter=True),
-        Column("seed", lambda r: number(r.seed, "g"), "number"),
+        Column("seed", lambda r: number(r.seed, "d"), "number"),
         Column("kind", lambda r: text(r.kind), filter=True),
         Column("status", lambda r: text(r.status), filter=True),
         Column("exact command", lambda r: text(r.volatile.command), "command"),
