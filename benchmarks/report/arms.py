@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,11 @@ def floor_value(records: Iterable[Record], metric: str) -> float | None:
         if record.method == "floor" and record.fair_key is None and metric in record.scores
     ]
     return statistics.fmean(values) if values else None
+
+
+def completed(runs: Sequence[Record]) -> list[Record]:
+    """The runs that tell what the row's numbers cost: the completed ones; all where none was."""
+    return [run for run in runs if run.status == "completed"] or list(runs)
 
 
 def by(records: Iterable[Record], *names: str) -> dict[tuple[Any, ...], list[Record]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from benchmarks.keys import canonical
 from benchmarks.records import Record
 from benchmarks.report import gates
-from benchmarks.report.arms import arms, by, floor_value, seed_values
+from benchmarks.report.arms import arms, by, completed, floor_value, seed_values
 from benchmarks.report.columns import places
 
 ORDER = ("floor", "oracle", "regression", "flow_matching", "crossflow")
@@ -20,7 +20,7 @@ FIRST, SECOND = 1, 2
 class Entry:
     """A row before it is text.
 
-    kind: frame, arm or evaluation. records: its runs; cost and network are those of the last.
+    kind: frame, arm or evaluation. records: its runs.
     values: for each metric of the table, one number per training seed; None where there is none.
     ranked: whether its numbers may be called the best.
     """
@@ -30,6 +30,14 @@ class Entry:
     records: list[Record]
     values: list[list[float] | None]
     ranked: bool
+
+    @property
+    def typical(self) -> Record:
+        """The run whose network and cost the row shows: the last that was completed, if any was.
+
+        A failed run has no network, and spent a part of the budget only.
+        """
+        return completed(self.records)[-1]
 
     def mean(self, column: int) -> float | None:
         """Mean over seeds of one metric."""

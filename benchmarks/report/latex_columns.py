@@ -55,7 +55,7 @@ def metrics(table: Table, wanted: Sequence[str]) -> list[Column]:
 
 def costs(rows: Sequence[Entry]) -> list[Column]:
     """Network calls a sample, and millions of parameters; none where no row has a network."""
-    models = [entry.records[-1].model for entry in rows]
+    models = [entry.typical.model for entry in rows]
     if not any(models):
         return []
     calls = [None if model is None else str(model.nfe) for model in models]

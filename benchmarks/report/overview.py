@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.digits import exact
 from benchmarks.report import tables
 
 METHODS = ("floor", "regression", "flow_matching", "crossflow", "oracle")
@@ -55,7 +56,7 @@ def _line(table: tables.Table) -> list[str]:
     return [
         tables.escape(f"{first.task}, {first.fair.score['split']}") + (" (quick)" if quick else ""),
         tables.escape(f"{score} {tables.ARROWS[table.better[score]]}" if scored else score),
-        f"{first.budget.limit:g} {first.budget.kind}",
+        f"{exact(first.budget.limit)} {first.budget.kind}",
         tables.escape(str(first.fair.fair["model"])),
         str(len(seeds)),
         *(cells.get(name, tables.ABSENT) for name in METHODS),

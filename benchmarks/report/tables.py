@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.digits import exact
 from benchmarks.keys import differing
 from benchmarks.records import Record
 from benchmarks.report.arms import by
@@ -127,7 +128,7 @@ def _table(task: str, group: Sequence[Record], floor: Mapping[str, float | None]
     table.entries = entries(group, metrics, floor)
     for entry in table.entries:
         cells = [_cell(found) for found in entry.values]
-        table.rows.append([entry.name, *cells, *_effort(entry.records[-1])])
+        table.rows.append([entry.name, *cells, *_effort(entry.typical)])
         table.footnotes += failures(entry)
     found = marks(table.entries, metrics, better, lambda _, mean: float(f"{mean:.4g}"))
     table.marks = {(row, 1 + column): place for (row, column), place in found.items()}
@@ -158,7 +159,7 @@ def _notes(group: Sequence[Record]) -> list[str]:
         assert budget is not None
         seeds = sorted({record.seed for record in ran})
         notes.append(
-            f"budget {budget.limit:g} {budget.kind} an arm, model {fair['model']}, batch "
+            f"budget {exact(budget.limit)} {budget.kind} an arm, model {fair['model']}, batch "
             f"{fair['batch']}, track {fair['track']}, seed{'s' if len(seeds) > 1 else ''} "
             f"{', '.join(map(str, seeds))}; fair_key {ran[0].fair_key}"
         )
@@ -250,5 +251,5 @@ def markdown_rows(table: Table) -> list[list[str]]:
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is, on one line; `_` inside a word needs no escape."""
-    text = re.sub(r"[\\`*|<>\[\]~&#]", r"\\\g<0>", " ".join(text.split()))
+    text = re.sub(r"[\\`*|<>\[\]~&#$]", r"\\\g<0>", " ".join(text.split()))
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)

@@ -202,6 +202,16 @@ def test_many_columns_leave_the_cost_to_a_note(record):
     assert "{NFE} & {Params (M)}" in text_of(seeds[:1])
 
 
+def test_cost_is_that_of_a_completed_run(record):
+    failed = record(seed=1, status="failed", model=None)
+    wide = dict.fromkeys(("cider", "spice", "meteor", "rouge_l", "bleu4", "delta1"), 0.5)
+    wide |= {f"{name}@30000": 1.0 for name in ("fid", "kid", "is")}
+    for scored, said in (({}, "16 & 2.50"), (wide, "crossflow 16, 2.50 M")):
+        value = {"absrel_object": 0.5} | scored
+        text = text_of([record(value=value), failed, record("floor", value=value)])
+        assert said in text
+
+
 def test_numbers_that_do_not_fit(record):
     values = {"a": -0.00001, "b": 3.2e12, "c": 12.5}
     rows = rows_of(text_of([record(name, value=value) for name, value in values.items()]))

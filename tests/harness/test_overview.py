@@ -45,6 +45,15 @@ def test_a_line_for_each_budget(record):
     ]
 
 
+def test_limits_that_differ_read_differently(record):
+    budgets = [record().budget.model_copy(update={"limit": limit}) for limit in (1234561, 1234569)]
+    records = [record(fair={"budget_limit": b.limit}, budget=b) for b in budgets]
+    assert sorted(line["budget an arm"] for line in lines_of(records)) == [
+        "1234561 flops",
+        "1234569 flops",
+    ]
+
+
 def test_quick_lines_are_called_quick_and_unmarked(record):
     (line,) = lines_of(match(record, config={"quick": True}))
     assert line["task"] == "depth_tabletop, iid (quick)"

@@ -309,6 +309,17 @@ def test_curves_and_budgets_are_drawn(record, tmp_path):
     assert "no curves file for depth_tabletop/r2" in text
 
 
+def test_seeds_and_limits_are_written_exactly(record, tmp_path):
+    budget = record().budget.model_copy(update={"limit": 1234561.0})
+    several = [
+        record(method, 20240101, budget=budget, fair={"budget_limit": 1234561.0})
+        for method in ("crossflow", "flow_matching")
+    ]
+    text = text_of(several, tmp_path)
+    assert "1234561 flops" in text and "20240101" in text
+    assert "1.23456e+06" not in text and "2.02401e+07" not in text
+
+
 def test_two_configurations_of_a_method_are_two_arms(record, tmp_path):
     """A mean over two learning rates would be the mean of two things."""
     arms = [record("crossflow", config={"training": {"lr": lr}}, value=lr) for lr in (0.1, 0.2)]

@@ -101,6 +101,25 @@ def test_what_is_missing_says_why(record):
     assert "–" in crossflow
 
 
+def test_limits_that_differ_read_differently(record):
+    texts = []
+    for limit in (1234561.0, 1234569.0):
+        budget = record().budget.model_copy(update={"kind": "samples", "limit": limit})
+        fair = {"budget_kind": "samples", "budget_limit": limit}
+        texts.append(tables.comparison_table([record(budget=budget, fair=fair)]))
+    assert "budget 1234561 samples an arm" in texts[0]
+    assert "budget 1234569 samples an arm" in texts[1]
+
+
+def test_what_a_row_cost_is_that_of_a_completed_run(record):
+    spent = record().budget.model_copy(update={"samples": 7, "train_flops": 1.0})
+    failed = record(seed=1, status="failed", model=None, budget=spent)
+    (table,) = tables.build([record(), failed, record("floor", value=0.9)])
+    assert table.rows[-1][2:] == ["16", "2", "2.50 M", "640", "2e+13"]
+    (table,) = tables.build([failed])
+    assert table.rows[-1][1:] == ["–", "–", "–", "7", "1"], "where none was completed, of a failed"
+
+
 def test_failures_are_counted_aloud(record):
     text = tables.comparison_table(
         [record(seed=0), record(seed=1, status="failed"), record("floor", value=0.9)]
@@ -129,6 +148,7 @@ def test_text_from_records_cannot_break_the_table(record):
         ("a|b", r"a\|b"),
         ("a\\|b", r"a\\\|b"),
         ("a\nb", "a b"),
+        ("$x and $y", r"\$x and \$y"),  # GitHub sets what stands between dollars as a formula
     ],
 )
 def test_escape(text, escaped):

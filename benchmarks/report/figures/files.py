@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import samples
+from benchmarks.digits import exact
 from benchmarks.records import Record
 from benchmarks.report import leaderboard
 from benchmarks.report.figures import blends, charts, grids, points, style
@@ -83,7 +84,7 @@ def _groups(
 
 
 def _words(row: Any, fields: Sequence[str]) -> str:
-    limit = f"{row['budget_limit']:g}".replace("+", "")
+    limit = exact(row["budget_limit"]).replace("+", "")
     words = {"model": row["model"], "limit": limit, "kind": row["budget_kind"]}
     return "-".join(str(words[field]) for field in fields)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import registry
+from benchmarks.digits import exact
 from benchmarks.keys import canonical, digest
 from benchmarks.records import Record
 from benchmarks.report import arms as board
@@ -30,7 +31,7 @@ def arms(records: Sequence[Record]) -> pd.DataFrame:
     """One row per arm on its task's primary score, and rows of floor and oracle without fair_key.
 
     mean, ci_low, ci_high: over seeds, as in the leaderboard. samples, train_flops, device_hours,
-    params: means over seeds of what was spent. devices: names; clock: the first verdict
+    params: means over the seeds that were completed. devices: names; clock: the first verdict
     that calls the seconds invalid, or empty. budget_family, size_family: arms with equal ones
     differ in the budget's limit, or in the model, and in nothing else that fairness asks for.
     label: the arm with the settings in which it differs from other arms of its method.
@@ -88,8 +89,9 @@ def _arm_facts(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 def _facts(name: str, label: str, runs: Sequence[Record]) -> dict[str, Any]:
     first, fair = runs[0], runs[0].fair.fair or {}
-    budgets = [run.budget for run in runs if run.budget is not None]
-    seconds = [run.volatile.device_seconds for run in runs]
+    done = board.completed(runs)
+    budgets = [run.budget for run in done if run.budget is not None]
+    seconds = [run.volatile.device_seconds for run in done]
     invalid = [c for run in runs if (c := _clock(run)).startswith("invalid")]
     hours = None if None in seconds else _mean([float(s or 0) / 3600 for s in seconds])
     return {
@@ -101,8 +103,8 @@ def _facts(name: str, label: str, runs: Sequence[Record]) -> dict[str, Any]:
         "samples": _mean([budget.samples for budget in budgets]),
         "train_flops": _mean([budget.train_flops for budget in budgets]),
         "device_hours": hours,
-        "params": _mean([run.model.params for run in runs if run.model]),
-        "devices": tuple(sorted({str(run.volatile.device) for run in runs})),
+        "params": _mean([run.model.params for run in done if run.model]),
+        "devices": tuple(sorted({str(run.volatile.device) for run in done})),
         "clock": invalid[0] if invalid else "",
         "quick": any(run.quick for run in runs),
         "budget_family": digest({k: v for k, v in fair.items() if k != "budget_limit"}, 6),
@@ -170,5 +172,5 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _plain(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = exact(value) if isinstance(value, float) else str(value)
     return text if len(text) <= 20 else f"{text[:17]}..."

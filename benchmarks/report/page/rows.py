@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.digits import exact
 from benchmarks.records import Record
 from benchmarks.report import leaderboard
 from benchmarks.report.page.sheet import Cell, Column, number, sheet, span, text
@@ -29,7 +30,7 @@ def _budget(row: Row) -> Cell:
     if row.get("budget_limit") is None:
         return None
     kind, limit = str(row["budget_kind"]), float(row["budget_limit"])
-    return (kind, limit), f"{limit:g} {kind}"
+    return (kind, limit), f"{exact(limit)} {kind}"
 
 
 def _verdict(row: Row) -> Cell:
@@ -115,7 +116,7 @@ def runs(records: Sequence[Record]) -> dict[str, Any]:
         Column("run", lambda r: text(r.run_id), "key"),
         Column("task", lambda r: text(r.task), filter=True),
         Column("method", lambda r: text(r.method), filter=True),
-        Column("seed", lambda r: number(r.seed, "g"), "number"),
+        Column("seed", lambda r: number(r.seed, "d"), "number"),
         Column("kind", lambda r: text(r.kind), filter=True),
         Column("status", lambda r: text(r.status), filter=True),
         Column("exact command", lambda r: text(r.volatile.command), "command"),

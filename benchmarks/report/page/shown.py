@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from benchmarks.digits import exact
 from benchmarks.records import Record
 from benchmarks.report.arms import arms, by
 from benchmarks.report.entries import ORDER
@@ -54,7 +55,7 @@ class Comparison:
     def budget(self) -> str:
         """The one limit in words; empty where nothing was trained."""
         budget = self.arms[0].budget if self.arms else None
-        return f"{budget.limit:g} {budget.kind}" if budget else ""
+        return f"{exact(budget.limit)} {budget.kind}" if budget else ""
 
     @property
     def title(self) -> str:
