@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.keys import canonical, differing
-from benchmarks.report.arms import AROUND
+from benchmarks.report.arms import own_config
 from benchmarks.report.check import Check, Measured
 from benchmarks.report.references import Fields, Reference
 from benchmarks.report.tolerance import default_floor
@@ -89,8 +89,7 @@ def _refuse_two_of_one(checks: Iterable[Check]) -> None:
 
 
 def _own_config(arm: Measured) -> Fields:
-    config = (arm.done or arm.failed)[0].config
-    return {name: value for name, value in config.items() if name not in AROUND}
+    return own_config((arm.done or arm.failed)[0])
 
 
 def row_of(arm: Measured, metric: str, by: Stamp) -> Reference:

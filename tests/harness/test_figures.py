@@ -191,6 +191,24 @@ def test_what_failed_runs_spent_is_not_drawn(field):
         assert after[name] == before[name]
 
 
+def test_a_chart_has_the_floor_of_its_own_matches(record):
+    records = []
+    for name, limit, value in (("A", 2e13, 0.9), ("B", 4e13, 0.7)):
+        config = {"model": "T", "budget": {"flops": limit}}
+        one = record(match=name, config=config, fair={"budget_limit": limit}, budget=spent(limit))
+        records += [one, record("floor", value=value, match=name, config=config)]
+    frame = points.arms(records)
+    floors = frame[frame["arm"] == "floor"]
+    assert dict(zip(floors["beside"], floors["mean"], strict=True)) == {
+        records[0].fair_key: 0.9,
+        records[2].fair_key: 0.7,
+    }
+    grids_of = dict(files._groups(frame, "samples", "fair_key"))
+    for part in grids_of.values():
+        arm, floor = part.iloc[0], part.iloc[1:]
+        assert list(floor["mean"]) == [0.9 if arm["budget_limit"] == 2e13 else 0.7]
+
+
 def test_losses_are_of_one_arm(record):
     frame = loss_frame(record)
     assert "not to be compared" in drawn(lambda: charts.losses(frame))

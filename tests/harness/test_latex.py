@@ -150,6 +150,12 @@ def test_missing_values_are_a_dash_and_never_marked(record):
     assert rows["b"][:2] == [r"\bfseries 0.200", "0.500"], "the best of one is not marked"
 
 
+def test_arms_with_other_seeds_are_not_marked_and_say_so(record):
+    text = text_of([record("regression", value=0.3), record(value=0.5), record(seed=1, value=0.5)])
+    assert "bfseries" not in text and "secondbest{0" not in text
+    assert "training seeds differ: crossflow 2 (0, 1); regression 1 (0)" in text
+
+
 def test_quick_arms_are_not_marked_and_say_so(record):
     quick = [record(name, value=v, config={"quick": True}) for name, v in (("a", 0.1), ("b", 0.2))]
     text = text_of(quick)

@@ -80,7 +80,19 @@ def _groups(
         for key, part in parts.items():
             unique = list(words.values()).count(words[key]) == 1
             ending = "" if len(parts) == 1 else f"-{words[key] if unique else key}"
-            yield f"{base}-{kind}{ending}", pd.concat([part, across]) if len(across) else part
+            own_frames = _beside(across, part)
+            yield (
+                f"{base}-{kind}{ending}",
+                pd.concat([part, own_frames]) if len(own_frames) else part,
+            )
+
+
+def _beside(across: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
+    """Floor and oracle of these arms, each value once."""
+    if not len(across):
+        return across
+    found = across[across["beside"].isin(set(part["fair_key"]))]
+    return found.drop_duplicates(["arm", "mean"])
 
 
 def _words(row: Any, fields: Sequence[str]) -> str:

@@ -128,7 +128,10 @@ def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
     """One entry per label, below the axes; floor and oracle last."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    unique = {name: unique[name] for name in sorted(unique, key=lambda name: name in DASHES)}
+    unique = {
+        name: unique[name]
+        for name in sorted(unique, key=lambda name: name.partition("#")[0] in DASHES)
+    }
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=columns)
 
 
