@@ -81,7 +81,10 @@ def _refuse_two_of_one(checks: Iterable[Check]) -> None:
     for arm in (check.arm for check in checks):
         other = first.setdefault((arm.task, arm.method, canonical(arm.protocol)), arm)
         if other is not arm:
-            fields = differing(_own_config(other), _own_config(arm))
+            fields = differing(
+                _own_config(other) | {"predictions": other.predictions},
+                _own_config(arm) | {"predictions": arm.predictions},
+            )
             raise InputError(
                 f"--accept: {arm.task} {arm.method} ran in two configurations, which differ in "
                 f"{'; '.join(fields)}; keep the records of one under --out"
