@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from benchmarks.conf.schema import PLACES
+from benchmarks.digits import exact
 
 Fields = dict[str, Any]
 ABSENT = object()  # a field that is not there: to a digest another thing than null
@@ -160,7 +161,7 @@ def _told_apart(this: Any, that: Any) -> str:
 def _shown(value: Any) -> str:
     if value is ABSENT:
         return "absent"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return exact(value) if isinstance(value, float) else str(value)
 
 
 def _exact(value: Any) -> str:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from benchmarks.keys import digest
 from benchmarks.records import Record
 
-# What an arm's configuration says about the comparison around it, not about the arm.
-AROUND = ("seed", "methods", "check", "download", "name", "predictions", "export")
+# What a configuration says about the comparison around an arm, has no effect on a score, or is a
+# path: codecs, training data and a method's file count by digests of what they hold.
+AROUND = (
+    *("seed", "methods", "check", "download", "name", "predictions", "export"),
+    *("training.checkpoint_seconds", "sampling.curve"),
+    *("method_file", "weights", "task.root", "task.split_file", "task.prompts"),
+)
 
 
 @dataclass
 class Arm:
     """One method with one configuration under one fair_key: its runs, one or more per seed.
 
-    variant: four digits of the configuration's digest, the same for all arms of a match.
+    variant: the configuration's digest, the same for all arms of a match.
     """
 
     name: str
@@ -31,27 +37,44 @@ class Arm:
         return self.records[0].method
 
 
+def own_config(record: Record) -> dict[str, Any]:
+    """What an arm's configuration says about the arm itself: all but AROUND."""
+    found: dict[str, Any] = {}
+    for name, value in record.config.items():
+        if isinstance(value, dict):
+            value = {key: one for key, one in value.items() if f"{name}.{key}" not in AROUND}
+        if name not in AROUND:
+            found[name] = value
+    return found
+
+
 def arms(records: Iterable[Record]) -> list[Arm]:
     """Ranked rows of one fair_key. A method run with two configurations makes two arms.
 
     fair_key leaves the learning rate and the like open, and a mean over two of them would be the
-    mean of two things: such arms are told apart by four digits of their configuration's digest.
+    mean of two things: such arms are named by the first digits of their configuration's digest.
     """
     grouped: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if record.fair_key is not None:
-            own = {name: value for name, value in record.config.items() if name not in AROUND}
-            grouped[record.method][digest(own, 4)].append(record)
+            grouped[record.method][digest(own_config(record), 64)].append(record)
+    digits = digits_of(variant for variants in grouped.values() for variant in variants)
     found = []
     for method, variants in sorted(grouped.items()):
         for variant, members in sorted(variants.items()):
-            name = method if len(variants) == 1 else f"{method}#{variant}"
+            name = method if len(variants) == 1 else f"{method}#{variant[:digits]}"
             found.append(Arm(name, sorted(members, key=lambda record: record.run_id), variant))
     return found
 
 
-def values_by_seed(arm: Arm, metric: str, floor: float | None) -> dict[int, float] | None:
-    """One value per training seed, in the order of seeds; a failed seed counts as the floor's.
+def digits_of(digests: Iterable[str]) -> int:
+    """How many first digits tell these digests apart: four, more where two of them clash."""
+    every = set(digests)
+    return next(n for n in count(4) if len({one[:n] for one in every}) == len(every))
+
+
+def values_by_seed(arm: Arm, metric: str, failed: float | None) -> dict[int, float] | None:
+    """One value per training seed, in the order of seeds. failed: what a failed seed counts as.
 
     None where a seed has no value: the metric is unavailable, or it failed and there is no floor.
     """
@@ -62,9 +85,9 @@ def values_by_seed(arm: Arm, metric: str, floor: float | None) -> dict[int, floa
     for seed, runs in sorted(by_seed.items()):
         done = [run for run in runs if run.status == "completed"]
         if not done:
-            if floor is None:
+            if failed is None:
                 return None
-            values[seed] = floor
+            values[seed] = failed
         elif all(metric in run.scores for run in done):
             values[seed] = statistics.fmean(run.scores[metric].value for run in done)
         else:
@@ -72,20 +95,39 @@ def values_by_seed(arm: Arm, metric: str, floor: float | None) -> dict[int, floa
     return values
 
 
-def seed_values(arm: Arm, metric: str, floor: float | None) -> list[float] | None:
-    """The same values without their seeds."""
-    values = values_by_seed(arm, metric, floor)
-    return None if values is None else list(values.values())
+def value_of_failed(
+    field: Iterable[Arm], floors: Iterable[Record], metric: str, better: str
+) -> float | None:
+    """What a failed seed counts as: the worse of the floor and the worst completed run.
 
-
-def floor_value(records: Iterable[Record], metric: str) -> float | None:
-    """The floor's score among records of one score_key."""
-    values = [
-        record.scores[metric].value
-        for record in records
-        if record.method == "floor" and record.fair_key is None and metric in record.scores
+    The floor alone can be better than all that was trained (a distance of distributions is near
+    zero for training photographs), and failing would win. field: the arms of one fair_key. None
+    where no floor is known.
+    """
+    known = [one.scores[metric].value for one in floors if metric in one.scores]
+    done = [
+        run.scores[metric].value for arm in field for run in arm.records if metric in run.scores
     ]
-    return statistics.fmean(values) if values else None
+    worst = max if better == "lower" else min
+    return worst([*known, *done]) if known else None
+
+
+def uneven_seeds(runs: Mapping[str, Sequence[Record]]) -> str:
+    """Where arms have different training seeds, which each has; else empty. runs: by arm.
+
+    Means over different seeds are no race. Such arms get neither a rank nor a mark: a rank over the
+    common seeds would stand beside means of others. Verdicts are paired by seed and stay.
+    """
+    seeds = {name: sorted({run.seed for run in of}) for name, of in sorted(runs.items())}
+    if len({tuple(one) for one in seeds.values()}) < 2:
+        return ""
+    told = (f"{name} {len(one)} ({', '.join(map(str, one))})" for name, one in seeds.items())
+    return f"training seeds differ: {'; '.join(told)}"
+
+
+def completed(runs: Sequence[Record]) -> list[Record]:
+    """The runs that tell what the row's numbers cost: the completed ones; all where none was."""
+    return [run for run in runs if run.status == "completed"] or list(runs)
 
 
 def by(records: Iterable[Record], *names: str) -> dict[tuple[Any, ...], list[Record]]:

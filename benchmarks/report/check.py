@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.keys import canonical, differing, digest
 from benchmarks.records import Record, Score
-from benchmarks.report import tolerance
+from benchmarks.report import framing, tolerance
 from benchmarks.report.arms import Arm, arms
 from benchmarks.report.references import Fields, Reference, machine, protocol
 from benchmarks.report.tolerance import Mean, Tolerance
@@ -140,7 +140,7 @@ def measured(records: Iterable[Record]) -> list[Measured]:
     found = []
     for (task, method, _), members in sorted(groups.items()):
         trained = members[0].fair_key is not None
-        for arm in arms(members) if trained else [Arm(method, members)]:
+        for arm in arms(members) if trained else _untrained(method, members):
             one = Measured(arm.name, task, method, protocol(arm.records[0]))
             for record in arm.records:
                 (one.done if record.status == "completed" else one.failed).append(record)
@@ -148,6 +148,13 @@ def measured(records: Iterable[Record]) -> list[Measured]:
             one.failed = [record for record in one.failed if record.seed not in finished]
             found.append(one)
     return found
+
+
+def _untrained(method: str, members: Sequence[Record]) -> list[Arm]:
+    """A frame; or evaluations, where other predictions under the same name are another arm."""
+    if members[0].kind == "run":
+        return [Arm(method, list(members))]
+    return [Arm(row.name, row.records) for row in framing.rows(members)]
 
 
 def compare(records: Iterable[Record], references: Sequence[Reference]) -> list[Check]:

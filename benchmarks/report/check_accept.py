@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.keys import canonical, differing
-from benchmarks.report.arms import AROUND
+from benchmarks.report.arms import own_config
 from benchmarks.report.check import Check, Measured
 from benchmarks.report.references import Fields, Reference
 from benchmarks.report.tolerance import default_floor
@@ -90,7 +90,10 @@ def _refuse_two_of_one(checks: Iterable[Check]) -> None:
     for arm in (check.arm for check in checks):
         other = first.setdefault((arm.task, arm.method, canonical(arm.protocol)), arm)
         if other is not arm:
-            fields = differing(_own_config(other), _own_config(arm))
+            fields = differing(
+                _own_config(other) | {"predictions": other.predictions},
+                _own_config(arm) | {"predictions": arm.predictions},
+            )
             raise InputError(
                 f"--accept: {arm.task} {arm.method} ran in two configurations, which differ in "
                 f"{'; '.join(fields)}; keep the records of one under --out"
@@ -98,8 +101,7 @@ def _refuse_two_of_one(checks: Iterable[Check]) -> None:
 
 
 def _own_config(arm: Measured) -> Fields:
-    config = (arm.done or arm.failed)[0].config
-    return {name: value for name, value in config.items() if name not in AROUND}
+    return own_config((arm.done or arm.failed)[0])
 
 
 def row_of(arm: Measured, metric: str, by: Stamp) -> Reference:

@@ -104,7 +104,7 @@ def _comparison(table: tables.Table) -> str:
 
 
 def _cost_note(rows: Sequence[Entry]) -> str:
-    known = [(entry.name, entry.records[-1].model) for entry in rows]
+    known = [(entry.name, entry.typical.model) for entry in rows]
     return "NFE and parameters: " + "; ".join(
         f"{name} {model.nfe}, {model.params / 1e6:.2f} M" for name, model in known if model
     )

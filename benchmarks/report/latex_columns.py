@@ -2,7 +2,6 @@ r"""Columns of a LaTeX table: siunitx S columns for numbers, plain ones for text
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ def metrics(table: Table, wanted: Sequence[str]) -> list[Column]:
 
 def costs(rows: Sequence[Entry]) -> list[Column]:
     """Network calls a sample, and millions of parameters; none where no row has a network."""
-    models = [entry.records[-1].model for entry in rows]
+    models = [entry.typical.model for entry in rows]
     if not any(models):
         return []
     calls = [None if model is None else str(model.nfe) for model in models]
@@ -126,15 +125,9 @@ def _fixed(number: float, digits: int) -> str:
 
 
 def _deviation(entry: Entry, which: int, digits: int) -> str | None:
-    """Standard deviation over seeds; None for one seed.
-
-    Frames have no seeds: what differs between matches is shown only where it can be seen.
-    """
+    """Standard deviation over seeds; None for one seed."""
     values = entry.values[which]
-    if values is None or len(values) < 2:
-        return None
-    shown = _fixed(statistics.stdev(values), digits)
-    return None if entry.kind != "arm" and not re.search("[1-9]", shown) else shown
+    return None if values is None or len(values) < 2 else _fixed(statistics.stdev(values), digits)
 
 
 def _is_large(number: str) -> bool:

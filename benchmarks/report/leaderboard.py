@@ -2,7 +2,10 @@
 
 The unit of inference is the training seed. Ranks are given within one fair_key only; floor, oracle
 and evaluation rows have none and are never ranked. Nor are arms of a quick preset, which is too
-small to compare methods, and arms whose seeds are worth nothing (`gates`).
+small to compare methods, and arms whose seeds are worth nothing (`gates`). Where the arms of one
+fair_key have different seeds, no arm has a rank, and `note` names the seeds of each: verdicts,
+which are paired by seed, stay. A failed seed counts as the worse of the floor and the worst
+completed run (`arms.value_of_failed`).
 
 Columns of leaderboard.csv after `verdict`: reference is the arm that the verdict is against, and
 stands in its own row without one. difference (mean over common_seeds), diff_low and diff_high
@@ -23,9 +26,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.records import Record, Score
-from benchmarks.report import gates, intervals, verdicts
-from benchmarks.report.arms import Arm, arms, by, floor_value, seed_values, values_by_seed
+from benchmarks.records import Record
+from benchmarks.report import framing, gates, intervals, verdicts
+from benchmarks.report.arms import Arm, arms, by, uneven_seeds, value_of_failed, values_by_seed
 from benchmarks.report.gates import clock_is_invalid
 
 __all__ = [  # with what other reports need to read records in the same way
@@ -36,10 +39,8 @@ __all__ = [  # with what other reports need to read records in the same way
     "by",
     "clock_is_invalid",
     "csv_text",
-    "floor_value",
     "leader_rows",
     "run_rows",
-    "seed_values",
 ]
 
 RUN_COLUMNS = (
@@ -82,9 +83,10 @@ def leader_rows(records: Iterable[Record]) -> list[Row]:
     rows: list[Row] = []
     judged: list[Judged] = []
     for _, same_items in by(records, "task", "score_key").items():
-        floors = _floors(same_items)
         fields = {key: arms(group) for (key,), group in by(same_items, "fair_key").items() if key}
         for field in fields.values():
+            runs = [record for arm in field for record in arm.records]
+            floors = framing.floors(same_items, runs)
             found, of_primary = _board(field, floors, gates.alone(field, fields))
             rows += found
             judged += of_primary
@@ -95,22 +97,12 @@ def leader_rows(records: Iterable[Record]) -> list[Row]:
         one.row["p_holm"] = _nine(one.comparison.p_holm)
         one.row["detectable"] = _nine(numbers.detectable) if numbers else None
         one.row["verdict"] = one.comparison.verdict
-        one.row["note"] = "; ".join(one.comparison.notes)
+        one.row["note"] = "; ".join([*filter(None, [one.row.get("note")]), *one.comparison.notes])
     return rows
 
 
-def _floors(same_items: Iterable[Record]) -> dict[str, Score]:
-    """The floor's scores among records of one score_key: by metric, the mean over its records."""
-    framing = [one for one in same_items if one.method == "floor" and one.fair_key is None]
-    found: dict[str, Score] = {}
-    for name, score in (item for one in framing for item in one.scores.items()):
-        if name not in found:
-            found[name] = score.model_copy(update={"value": floor_value(framing, name)})
-    return found
-
-
 def _board(
-    field: list[Arm], floors: Mapping[str, Score], alone: gates.Closed | None
+    field: list[Arm], floors: Sequence[Record], alone: gates.Closed | None
 ) -> tuple[list[Row], list[Judged]]:
     """All rows of one fair_key: metrics by name, arms by rank. Among them those with a verdict."""
     primary = field[0].records[0].primary
@@ -120,16 +112,18 @@ def _board(
         for record in arm.records
         for name, score in record.scores.items()
     }
-    if primary in floors:  # where every run failed, its value is theirs
-        scores.setdefault(primary, floors[primary])
+    for floor in floors:
+        if primary in floor.scores:  # where every run failed, its value is theirs
+            scores.setdefault(primary, floor.scores[primary])
     references = {arm.name: verdicts.reference_of(arm, field) for arm in field}
     closed = {arm.name: gates.of_pair(arm, references[arm.name]) or alone for arm in field}
     barred = {arm.name for arm in field if gates.of_arm(arm)}
+    uneven = uneven_seeds({arm.name: arm.records for arm in field})
     rows: list[Row] = []
     compared: dict[tuple[str, str], Judged] = {}
     for metric, score in sorted(scores.items()):
-        floor = floors[metric].value if metric in floors else None
-        values = {arm.name: values_by_seed(arm, metric, floor) for arm in field}
+        failed = value_of_failed(field, floors, metric, score.better)
+        values = {arm.name: values_by_seed(arm, metric, failed) for arm in field}
         board = []
         for arm in field:
             reference = references[arm.name]
@@ -138,7 +132,7 @@ def _board(
             row = _row(arm, metric, score.better, values[arm.name]) | _difference(comparison)
             compared[arm.name, metric] = Judged(row, comparison)
             board.append(row)
-        rows += _ranked(board, barred)
+        rows += _unranked(board, uneven) if uneven else _ranked(board, barred)
     beside = verdicts.co_primary(primary, scores)
     judged = [compared[arm.name, primary] for arm in field if primary in scores]
     for one in judged:
@@ -218,6 +212,13 @@ def _ranked(rows: list[Row], barred: Collection[str]) -> list[Row]:
     for row in ranked:
         row["rank"] = 1 + means.index(sign[row["better"]] * row["mean"])
     return sorted(rows, key=lambda row: (row.get("rank", len(rows) + 1), row["method"]))
+
+
+def _unranked(rows: list[Row], why: str) -> list[Row]:
+    """Rows of one metric by name, without ranks, each with the reason."""
+    for row in rows:
+        row["note"] = f"no rank: {why}"
+    return sorted(rows, key=lambda row: str(row["method"]))
 
 
 def _nine(value: float | None) -> float | None:

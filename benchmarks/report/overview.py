@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.digits import exact
 from benchmarks.report import tables
+from benchmarks.report.entries import uneven
 
 METHODS = ("floor", "regression", "flow_matching", "crossflow", "oracle")
 NOTE = (
@@ -26,6 +28,9 @@ def markdown(built: Sequence[tables.Table]) -> str:
         if not arms:
             continue
         rows.append(_line(table))
+        said = uneven(arms)
+        if said:
+            notes.append(f"{table.title}, fair_key {table.fair_key}: {said}; no arm is marked.")
         others = [entry.name for entry in arms if entry.name not in METHODS]
         if others:
             names = ", ".join(others)
@@ -45,19 +50,20 @@ def _line(table: tables.Table) -> list[str]:
     score = first.primary
     scored = score in table.metrics
     shown = tables.markdown_rows(table)
-    cells = {
-        entry.name: shown[row][1 + table.metrics.index(score)] if scored else tables.ABSENT
-        for row, entry in enumerate(table.entries)
-        if entry.kind != "evaluation"
-    }
-    seeds = {record.seed for arm in arms for record in arm.records}
+    cells: dict[str, list[str]] = {}
+    for row, entry in enumerate(table.entries):
+        if scored and entry.kind != "evaluation":
+            # Frames of different matches may be several rows: each is told, none is averaged.
+            name = entry.name if entry.kind == "arm" else entry.records[0].method
+            cells.setdefault(name, []).append(shown[row][1 + table.metrics.index(score)])
+    seeds = sorted({len({record.seed for record in arm.records}) for arm in arms})
     quick = tables.QUICK in table.notes
     return [
         tables.escape(f"{first.task}, {first.fair.score['split']}") + (" (quick)" if quick else ""),
         tables.escape(f"{score} {tables.ARROWS[table.better[score]]}" if scored else score),
-        f"{first.budget.limit:g} {first.budget.kind}",
+        f"{exact(first.budget.limit)} {first.budget.kind}",
         tables.escape(str(first.fair.fair["model"])),
-        str(len(seeds)),
-        *(cells.get(name, tables.ABSENT) for name in METHODS),
+        " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))),
+        *(" or ".join(cells.get(name, [tables.ABSENT])) for name in METHODS),
         str(table.fair_key),
     ]

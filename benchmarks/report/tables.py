@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.digits import exact
 from benchmarks.keys import differing
 from benchmarks.records import Record
 from benchmarks.report.arms import by
 from benchmarks.report.columns import paper_columns
-from benchmarks.report.entries import (
-    FIRST,
-    Entry,
-    entries,
-    failures,
-    floors,
-    is_quick,
-    marks,
-    unranked,
-)
+from benchmarks.report.entries import FIRST, Entry, entries, failures, is_quick, marks, uneven
+from benchmarks.report.framing import unranked
 
 QUICK = "quick: not for comparison"
 ABSENT = "–"
@@ -82,7 +75,7 @@ def table_rows(tables: Sequence[Table]) -> tuple[list[str], list[dict[str, str]]
 
 
 def build(records: Sequence[Record]) -> list[Table]:
-    """One table per score_key and fair_key; the framing rows stand in each of a score_key.
+    """One table per score_key and fair_key, framed by the rows of its own matches.
 
     Where a task has several, each says in which fields it differs from the one before.
     """
@@ -91,11 +84,11 @@ def build(records: Sequence[Record]) -> list[Table]:
     for (task,), of_task in by(records, "task").items():
         before: Record | None = None
         for (_,), same_items in by(of_task, "score_key").items():
-            framing, floor = unranked(same_items), floors(same_items)
             of_keys = {key: of for (key,), of in by(same_items, "fair_key").items() if key}
             for of_key in of_keys.values() or [[]]:
-                table = _table(str(task), [*of_key, *framing], floor)
-                sample = (of_key or framing)[0]
+                group = [*of_key, *unranked(same_items, of_key)]
+                table = _table(str(task), group)
+                sample = group[0]
                 if before is not None:
                     table.notes.append(_difference(before, sample))
                 before = sample
@@ -103,7 +96,7 @@ def build(records: Sequence[Record]) -> list[Table]:
     return tables
 
 
-def _table(task: str, group: Sequence[Record], floor: Mapping[str, float | None]) -> Table:
+def _table(task: str, group: Sequence[Record]) -> Table:
     """Rows of one fair_key between its framing rows."""
     first = group[0]
     metrics = _columns(group, first.primary)
@@ -124,15 +117,28 @@ def _table(task: str, group: Sequence[Record], floor: Mapping[str, float | None]
         ],
     )
     table.metrics, table.better = metrics, dict(better)
-    table.entries = entries(group, metrics, floor)
+    table.entries = entries(group, {name: better[name] for name in metrics})
     for entry in table.entries:
         cells = [_cell(found) for found in entry.values]
-        table.rows.append([entry.name, *cells, *_effort(entry.records[-1])])
-        table.footnotes += failures(entry)
+        table.rows.append([entry.name, *cells, *_effort(entry.typical)])
+        table.footnotes += [*failures(entry), *([entry.note] if entry.note else [])]
     found = marks(table.entries, metrics, better, lambda _, mean: float(f"{mean:.4g}"))
     table.marks = {(row, 1 + column): place for (row, column), place in found.items()}
+    _count_seeds(table)
     table.footnotes += _absences(group)
     return table
+
+
+def _count_seeds(table: Table) -> None:
+    """Says how many seeds each row has, where arms have different ones and none is marked."""
+    said = uneven(table.entries)
+    if not said:
+        return
+    table.footnotes.append(f"{said}; no arm is marked or ranked")
+    table.header.append("seeds")
+    for entry, row in zip(table.entries, table.rows, strict=True):
+        seeds = len({record.seed for record in entry.records})
+        row.append(str(seeds) if entry.kind == "arm" else ABSENT)
 
 
 def _columns(group: Sequence[Record], primary: str) -> list[str]:
@@ -158,7 +164,7 @@ def _notes(group: Sequence[Record]) -> list[str]:
         assert budget is not None
         seeds = sorted({record.seed for record in ran})
         notes.append(
-            f"budget {budget.limit:g} {budget.kind} an arm, model {fair['model']}, batch "
+            f"budget {exact(budget.limit)} {budget.kind} an arm, model {fair['model']}, batch "
             f"{fair['batch']}, track {fair['track']}, seed{'s' if len(seeds) > 1 else ''} "
             f"{', '.join(map(str, seeds))}; fair_key {ran[0].fair_key}"
         )
@@ -250,5 +256,5 @@ def markdown_rows(table: Table) -> list[list[str]]:
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is, on one line; `_` inside a word needs no escape."""
-    text = re.sub(r"[\\`*|<>\[\]~&#]", r"\\\g<0>", " ".join(text.split()))
+    text = re.sub(r"[\\`*|<>\[\]~&#$]", r"\\\g<0>", " ".join(text.split()))
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)

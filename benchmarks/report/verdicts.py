@@ -43,6 +43,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from benchmarks.digits import exact
 from benchmarks.keys import canonical
 from benchmarks.margins import margin_of
 from benchmarks.report.arms import Arm
@@ -238,4 +239,4 @@ def _conflict(one: Comparison, verdict: str, why: str) -> None:
 
 
 def _budget(one: Comparison) -> str:
-    return f"{one.fair['budget_limit']:g} {one.fair['budget_kind']}"
+    return f"{exact(one.fair['budget_limit'])} {one.fair['budget_kind']}"

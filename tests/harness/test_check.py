@@ -401,6 +401,19 @@ def test_other_items_behind_a_score_are_no_ok(record, place, capsys):
     assert "in the reference lower is better" in lines(capsys)[0]["changed"]
 
 
+def test_different_predictions_of_one_name_are_no_reference(record, place, capsys):
+    """Their mean would be a reference that neither of them has."""
+    both = []
+    for number, value in enumerate((0.1, 0.9)):
+        one = record(method="mine", kind="evaluation", value=value, run_id=f"r{number}")
+        fair = one.fair.model_copy(update={"proof": {"predictions": f"{number}" * 12}})
+        both.append(one.model_copy(update={"fair": fair}))
+    keep(place, both)
+    assert call(place, "--accept") == 2
+    said = capsys.readouterr().err
+    assert f"predictions: {'0' * 12} / {'1' * 12}" in said
+
+
 def test_two_configurations_of_one_protocol_are_no_reference(record, place, capsys):
     one, other = record(value=0.5), record(value=0.6, config={"sampling": {"batch": 7}})
     keep(place, [one, other])

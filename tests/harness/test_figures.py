@@ -161,6 +161,54 @@ def test_quality_against_evaluations_and_guidance(record):
     assert "guidance weight" in said and "over 200 items" in said
 
 
+def test_points_are_drawn_where_runs_were_measured(record):
+    """Seeds that chose other guidance made other numbers of evaluations from equal steps."""
+    frame = curve_frame(record, arms=("crossflow",))
+    guided = (frame["sweep"] == "steps") & (frame["seed"] == 1)
+    frame.loc[guided, "nfe"] = 4 * frame.loc[guided, "steps"]
+    with style.styled():
+        axes = charts.evaluations(frame).axes[0]
+    assert list(axes.lines[0].get_xdata()) == [2, 4, 8, 16, 32]
+    assert "standard error over seeds (1 to 2)" in drawn(lambda: charts.evaluations(frame))
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"), [(2e14, "2×10¹⁴"), (1e6, "10⁶"), (1234561, "1234561"), (640, "640")]
+)
+def test_a_limit_is_written_exactly(limit, said):
+    assert charts.limit({"budget_limit": limit, "budget_kind": "samples"}) == f"{said} samples"
+
+
+def test_what_failed_runs_spent_is_not_drawn(field):
+    floor, _, *rest = field()
+    arm = [one for one in rest if one.method == "crossflow" and one.config["model"] == "T"]
+    arm = [one for one in arm if one.budget.limit == 2e13]
+    stopped = arm[0].budget.model_copy(update={"samples": 1, "train_flops": 1.0})
+    failed = {"status": "failed", "scores": {}, "model": None, "budget": stopped}
+    broken = [arm[0].model_copy(update=failed), *arm[1:], floor]
+    after, before = (points.arms(several).iloc[0] for several in (broken, [*arm, floor]))
+    for name in ("samples", "train_flops", "device_hours", "params"):
+        assert after[name] == before[name]
+
+
+def test_a_chart_has_the_floor_of_its_own_matches(record):
+    records = []
+    for name, limit, value in (("A", 2e13, 0.9), ("B", 4e13, 0.7)):
+        config = {"model": "T", "budget": {"flops": limit}}
+        one = record(match=name, config=config, fair={"budget_limit": limit}, budget=spent(limit))
+        records += [one, record("floor", value=value, match=name, config=config)]
+    frame = points.arms(records)
+    floors = frame[frame["arm"] == "floor"]
+    assert dict(zip(floors["beside"], floors["mean"], strict=True)) == {
+        records[0].fair_key: 0.9,
+        records[2].fair_key: 0.7,
+    }
+    grids_of = dict(files._groups(frame, "samples", "fair_key"))
+    for part in grids_of.values():
+        arm, floor = part.iloc[0], part.iloc[1:]
+        assert list(floor["mean"]) == [0.9 if arm["budget_limit"] == 2e13 else 0.7]
+
+
 def test_losses_are_of_one_arm(record):
     frame = loss_frame(record)
     assert "not to be compared" in drawn(lambda: charts.losses(frame))

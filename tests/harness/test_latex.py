@@ -150,6 +150,12 @@ def test_missing_values_are_a_dash_and_never_marked(record):
     assert rows["b"][:2] == [r"\bfseries 0.200", "0.500"], "the best of one is not marked"
 
 
+def test_arms_with_other_seeds_are_not_marked_and_say_so(record):
+    text = text_of([record("regression", value=0.3), record(value=0.5), record(seed=1, value=0.5)])
+    assert "bfseries" not in text and "secondbest{0" not in text
+    assert "training seeds differ: crossflow 2 (0, 1); regression 1 (0)" in text
+
+
 def test_quick_arms_are_not_marked_and_say_so(record):
     quick = [record(name, value=v, config={"quick": True}) for name, v in (("a", 0.1), ("b", 0.2))]
     text = text_of(quick)
@@ -200,6 +206,16 @@ def test_many_columns_leave_the_cost_to_a_note(record):
     assert "NFE and parameters: crossflow 16, 2.50 M" in text_of(seeds)
     assert "{NFE}" not in text_of(seeds)
     assert "{NFE} & {Params (M)}" in text_of(seeds[:1])
+
+
+def test_cost_is_that_of_a_completed_run(record):
+    failed = record(seed=1, status="failed", model=None)
+    wide = dict.fromkeys(("cider", "spice", "meteor", "rouge_l", "bleu4", "delta1"), 0.5)
+    wide |= {f"{name}@30000": 1.0 for name in ("fid", "kid", "is")}
+    for scored, said in (({}, "16 & 2.50"), (wide, "crossflow 16, 2.50 M")):
+        value = {"absrel_object": 0.5} | scored
+        text = text_of([record(value=value), failed, record("floor", value=value)])
+        assert said in text
 
 
 def test_numbers_that_do_not_fit(record):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.perf import report_records
-from benchmarks.report import command, leaderboard
+from benchmarks.report import arms, command, leaderboard
 
 ARMS = {"crossflow": [0.30, 0.32, 0.31], "flow_matching": [0.28, 0.29, 0.30]}
 
@@ -121,10 +121,55 @@ def test_a_failed_seed_counts_as_the_floor(record):
     assert row["seeds"] == "2"
 
 
+def test_failing_never_wins_where_the_floor_is_better_than_what_was_trained(record):
+    """KID of random training photographs is near zero: the floor of a distance is hard to beat."""
+    runs = [record("floor", value=0.0002)]
+    for seed in range(3):
+        runs.append(record("flow_matching", seed, 0.020 + 0.001 * seed))
+        runs.append(record("crossflow", seed, 0.021, status="failed" if seed else "completed"))
+    first, last = leaders(runs)
+    assert (first["method"], last["method"]) == ("flow_matching", "crossflow")
+    assert float(last["mean"]) == pytest.approx((0.021 + 2 * 0.022) / 3)
+    higher = [
+        record("floor", value={"scene_score": 0.9}, score={"primary": "scene_score"}),
+        record(value={"scene_score": 0.3}, score={"primary": "scene_score"}),
+        record(seed=1, status="failed", score={"primary": "scene_score"}),
+    ]
+    assert float(leaders(higher)[0]["mean"]) == pytest.approx(0.3)
+
+
+def test_a_failed_seed_counts_by_the_floor_of_its_own_match(record):
+    ours = [record(seed=0, value=0.1, match="A"), record(seed=1, status="failed", match="A")]
+    floors = [record("floor", 0, 0.7, match="A"), record("floor", 1, 0.9, match="B")]
+    (row,) = leaders([*ours, *floors])
+    assert float(row["mean"]) == pytest.approx(0.4)
+    (row,) = leaders(
+        [*ours, record("floor", 1, 0.7, match="B"), record("floor", 2, 0.7, match="C")]
+    )
+    assert float(row["mean"]) == pytest.approx(0.4), "those of other matches agree"
+    (row,) = leaders(
+        [*ours, record("floor", 1, 0.7, match="B"), record("floor", 2, 0.9, match="C")]
+    )
+    assert (row["mean"], row["verdict"]) == ("", "invalid"), "nobody knows which of them it is"
+
+
+def test_arms_with_other_seeds_are_not_ranked(record):
+    both = {"absrel_object": 0.2, "rmse": 0.3}
+    rows = leaders(
+        [record("crossflow", seed, both) for seed in (0, 1)] + [record("regression", 1, both)]
+    )
+    assert len(rows) == 4
+    for row in rows:
+        assert row["rank"] == ""
+        assert "no rank: training seeds differ: crossflow 2 (0, 1); regression 1 (1)" in row["note"]
+    (alone,) = {row["seeds"] for row in rows if row["method"] == "regression"}
+    assert alone == "1"
+
+
 def test_a_failed_seed_without_a_floor_makes_the_arm_invalid(record):
     arm = [record(seed=0, value=0.1), record(seed=1, status="failed")]
-    other = record("flow_matching", value=0.5)
-    first, last = leaders([*arm, other])
+    others = [record("flow_matching", seed, 0.5) for seed in (0, 1)]
+    first, last = leaders([*arm, *others])
     assert (first["method"], first["rank"]) == ("flow_matching", "1")
     assert (last["method"], last["rank"], last["verdict"]) == ("crossflow", "", "invalid")
 
@@ -180,6 +225,39 @@ def test_two_configurations_are_two_arms(record):
     assert all(row["method"].startswith("crossflow#") for row in rows)
     alone = record(seed=1, value=0.1, config={"methods": ["crossflow"]})
     assert len(leaders([slow, alone])) == 1, "the other arms of a match are no difference"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"training": {"checkpoint_seconds": 5.0}},
+        {"sampling": {"curve": [1, 2]}},
+        {"task": {"root": "/data"}},
+        {"task": {"prompts": "a.jsonl"}},
+        {"weights": {"clip": "a.bin"}},
+        {"method_file": "elsewhere.py"},
+    ],
+)
+def test_settings_without_effect_and_places_make_no_arm(record, changed):
+    """Seeds of one arm may be run on machines that keep their data elsewhere."""
+    usual = record().config
+    config = {k: usual[k] | v if isinstance(v, dict) else v for k, v in changed.items()}
+    (row,) = leaders([record(seed=0), record(seed=1, config=config)])
+    assert (row["method"], row["seeds"]) == ("crossflow", "2")
+
+
+def test_settings_with_effect_make_another_arm(record):
+    """validation_limit chooses the guidance, and an edited method is another method."""
+    task = record().config["task"] | {"validation_limit": 7}
+    for config in ({"task": task}, {"method_file_sha256": "1" * 64}):
+        assert len(leaders([record(seed=0), record(seed=1, config=config)])) == 2
+
+
+def test_variants_whose_first_digits_clash_are_still_two_arms(record, monkeypatch):
+    digests = {0.1: "abcd1" + "0" * 59, 0.2: "abcd2" + "0" * 59}
+    monkeypatch.setattr(arms, "digest", lambda own, _: digests[own["training"]["lr"]])
+    both = [record(value=lr, config={"training": {"lr": lr}}) for lr in (0.1, 0.2)]
+    assert [row["method"] for row in leaders(both)] == ["crossflow#abcd1", "crossflow#abcd2"]
 
 
 def test_runs_have_a_row_per_score_and_levels_apart(record):

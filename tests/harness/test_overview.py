@@ -45,6 +45,15 @@ def test_a_line_for_each_budget(record):
     ]
 
 
+def test_limits_that_differ_read_differently(record):
+    budgets = [record().budget.model_copy(update={"limit": limit}) for limit in (1234561, 1234569)]
+    records = [record(fair={"budget_limit": b.limit}, budget=b) for b in budgets]
+    assert sorted(line["budget an arm"] for line in lines_of(records)) == [
+        "1234561 flops",
+        "1234569 flops",
+    ]
+
+
 def test_quick_lines_are_called_quick_and_unmarked(record):
     (line,) = lines_of(match(record, config={"quick": True}))
     assert line["task"] == "depth_tabletop, iid (quick)"
@@ -54,6 +63,21 @@ def test_quick_lines_are_called_quick_and_unmarked(record):
 def test_seeds_are_counted_and_averaged(record):
     (line,) = lines_of([record(seed=seed, value=0.1 + 0.1 * seed) for seed in range(3)])
     assert (line["seeds"], line["crossflow"]) == ("3", "0.2 ± 0.1")
+
+
+def test_a_line_of_arms_with_other_seeds_says_so_and_is_unmarked(record):
+    records = [*match(record), record("crossflow", 1, 0.4)]
+    (line,) = lines_of(records)
+    assert line["seeds"] == "1 to 2"
+    assert (line["regression"], line["flow_matching"]) == ("0.3", "0.2")
+    text = overview.markdown(tables.build(records))
+    assert "training seeds differ: crossflow 2 (0, 1); flow_matching 1 (0)" in text
+
+
+def test_floors_that_differ_stand_in_one_cell(record):
+    floors = [record("floor", 0, 0.9, match="A"), record("floor", 1, 0.7, match="B")]
+    (line,) = lines_of([record(match="A"), record(seed=1, match="B"), *floors])
+    assert sorted(line["floor"].split(" or ")) == ["0.7", "0.9"]
 
 
 def test_what_is_missing_is_a_dash(record):

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import items, samples
 from benchmarks.report import command, leaderboard, page
-from benchmarks.report.page import chart, extremes, fairness, gallery, render, rows, shown
+from benchmarks.report.page import chart, extremes, fairness, gallery, overview, render, rows, shown
 
 CHAIN = {"every": 1, "steps": 2, "value": "b" * 64, "marks": {"1": "a" * 64, "2": "b" * 64}}
 LONGER = {
@@ -312,6 +312,30 @@ def test_curves_and_budgets_are_drawn(record, tmp_path):
     assert "absrel_object against guidance weight" in text
     assert "absrel_object on test items against budget" in text
     assert "no curves file for depth_tabletop/r2" in text
+
+
+def test_seeds_and_limits_are_written_exactly(record, tmp_path):
+    budget = record().budget.model_copy(update={"limit": 1234561.0})
+    several = [
+        record(method, 20240101, budget=budget, fair={"budget_limit": 1234561.0})
+        for method in ("crossflow", "flow_matching")
+    ]
+    text = text_of(several, tmp_path)
+    assert "1234561 flops" in text and "20240101" in text
+    assert "1.23456e+06" not in text and "2.02401e+07" not in text
+
+
+def test_a_comparison_has_the_frames_of_its_own_matches(record, tmp_path):
+    ours = [record(match="A"), record("floor", 0, 0.9, match="A")]
+    theirs = [record(match="B", fair={"batch": 32}), record("floor", 1, 0.7, match="B")]
+    found, _ = shown.comparisons([*ours, *theirs])
+    for one in found:
+        ((name, value),) = overview.verdicts(one, [])["frame"]
+        assert (name, value) == ("floor", "0.9" if one.arms[0].match == "A" else "0.7")
+    mixed = [record(match="A"), record(seed=1, match="B"), ours[1], theirs[1]]
+    (one,), _ = shown.comparisons(mixed)
+    assert sorted(value for _, value in overview.verdicts(one, [])["frame"]) == ["0.7", "0.9"]
+    assert "floor#" in text_of(mixed, tmp_path)
 
 
 def test_two_configurations_of_a_method_are_two_arms(record, tmp_path):

@@ -72,13 +72,9 @@ def test_the_floor_of_several_matches_is_one_value(record):
 
 def test_frames_that_matches_repeat_are_read_once_but_no_result_is_lost(record):
     frames = [record("floor", seed, 0.9) for seed in range(4)]
-    (table,) = tables.build([*frames, record()])
-    assert len(table.entries[0].records) == 1
-    (table,) = tables.build([*frames, record("floor", 4, 0.7), record()])
-    assert table.rows[0][1].startswith("0.8 ±")
     broken = record("floor", 5, status="failed", unavailable={"rmse": "why"})
     (table,) = tables.build([*frames, broken, record()])
-    assert "floor: 1 of 5 runs failed; a failed seed counts as the floor" in table.footnotes
+    assert "floor: 1 of 5 runs failed" in table.footnotes
     assert "rmse unavailable for floor: why" in table.footnotes
 
 
@@ -87,7 +83,54 @@ def test_a_failed_seed_is_the_same_number_as_in_the_leaderboard(record):
     records += [record("floor", 4, 0.7), record(), record(seed=1, status="failed")]
     (row,) = leaderboard.leader_rows(records)
     (table,) = tables.build(records)
-    assert table.entries[-1].mean(0) == row["mean"] == pytest.approx((0.5 + 0.86) / 2)
+    assert table.entries[-1].mean(0) == row["mean"] == pytest.approx((0.5 + 0.9) / 2)
+
+
+def test_floors_of_different_matches_are_not_averaged(record):
+    ours = [record(match="A"), record("floor", 0, 0.9, match="A")]
+    theirs = [record(match="B", fair={"batch": 32}), record("floor", 1, 0.7, match="B")]
+    shown = {table.fair_key: table.rows[0][:2] for table in tables.build([*ours, *theirs])}
+    assert shown[ours[0].fair_key] == ["floor", "0.9"]
+    assert shown[theirs[0].fair_key] == ["floor", "0.7"]
+
+
+def test_floors_that_differ_in_one_table_are_rows_of_their_own(record):
+    floors = [record("floor", 0, 0.9, match="A"), record("floor", 1, 0.7, match="B")]
+    for arms in ([record(match="C")], [record(match="A"), record(seed=1, match="B")]):
+        (table,) = tables.build([*arms, *floors])
+        first, second = sorted(table.rows[:2], key=lambda row: row[1])
+        assert (first[1], second[1]) == ("0.7", "0.9")
+        assert first[0].startswith("floor#") and second[0].startswith("floor#")
+        assert f"{second[0]}: of match A; rows of different matches are not averaged" in (
+            table.footnotes
+        )
+
+
+def test_evaluations_of_different_predictions_are_different_rows(record):
+    def scored(value, predictions, number):
+        one = record("mymodel", value=value, kind="evaluation", run_id=f"r{number}", match=None)
+        fair = one.fair.model_copy(update={"proof": {"predictions": predictions}})
+        return one.model_copy(update={"fair": fair})
+
+    both = [scored(0.1, "aaaa1", 0), scored(0.9, "bbbb1", 1), scored(0.9, "bbbb1", 2)]
+    (table,) = tables.build(both)
+    assert [row[:2] for row in table.rows] == [["mymodel#aaaa", "0.1"], ["mymodel#bbbb", "0.9"]]
+    assert "mymodel#bbbb: of records r1, r2; other predictions are another row" in table.footnotes
+    (table,) = tables.build(both[1:])
+    assert [row[:2] for row in table.rows] == [["mymodel", "0.9"]]
+
+
+def test_means_over_other_seeds_are_not_marked(record):
+    several = [record("regression", seed, 0.5) for seed in (0, 1)]
+    (table,) = tables.build([*several, record("crossflow", 1, 0.4)])
+    assert table.marks == {}
+    assert table.header[-1] == "seeds"
+    assert [row[-1] for row in table.rows] == ["2", "1"]
+    assert any(
+        "training seeds differ: crossflow 1 (1); regression 2 (0, 1)" in n for n in table.footnotes
+    )
+    (table,) = tables.build([*several, *(record("crossflow", seed, 0.4) for seed in (0, 1))])
+    assert table.marks and table.header[-1] == "FLOPs"
 
 
 def test_what_is_missing_says_why(record):
@@ -99,6 +142,25 @@ def test_what_is_missing_says_why(record):
     assert "regression does not apply: no mean text" in text
     crossflow = next(line for line in text.splitlines() if line.startswith("crossflow "))
     assert "–" in crossflow
+
+
+def test_limits_that_differ_read_differently(record):
+    texts = []
+    for limit in (1234561.0, 1234569.0):
+        budget = record().budget.model_copy(update={"kind": "samples", "limit": limit})
+        fair = {"budget_kind": "samples", "budget_limit": limit}
+        texts.append(tables.comparison_table([record(budget=budget, fair=fair)]))
+    assert "budget 1234561 samples an arm" in texts[0]
+    assert "budget 1234569 samples an arm" in texts[1]
+
+
+def test_what_a_row_cost_is_that_of_a_completed_run(record):
+    spent = record().budget.model_copy(update={"samples": 7, "train_flops": 1.0})
+    failed = record(seed=1, status="failed", model=None, budget=spent)
+    (table,) = tables.build([record(), failed, record("floor", value=0.9)])
+    assert table.rows[-1][2:] == ["16", "2", "2.50 M", "640", "2e+13"]
+    (table,) = tables.build([failed])
+    assert table.rows[-1][1:] == ["–", "–", "–", "7", "1"], "where none was completed, of a failed"
 
 
 def test_failures_are_counted_aloud(record):
@@ -129,6 +191,7 @@ def test_text_from_records_cannot_break_the_table(record):
         ("a|b", r"a\|b"),
         ("a\\|b", r"a\\\|b"),
         ("a\nb", "a b"),
+        ("$x and $y", r"\$x and \$y"),  # GitHub sets what stands between dollars as a formula
     ],
 )
 def test_escape(text, escaped):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.digits import exact
 from benchmarks.report.figures import style
 from benchmarks.report.figures.points import SPENT
 from benchmarks.report.figures.style import NothingToShowError
@@ -109,14 +110,13 @@ def evaluations(frame: pd.DataFrame) -> Figure:
     ours = _sweep(frame, "steps")
     if ours["steps"].nunique() < 2:
         raise NothingToShowError("one number of steps only")
-    points = _over_seeds(ours, "steps", "nfe")
-    return _curve(ours, points, "network evaluations a sample, both branches")
+    return _curve(ours, _over_seeds(ours, "nfe"), "network evaluations a sample, both branches")
 
 
 def guidance(frame: pd.DataFrame) -> Figure:
     """Score on validation against the weight of guidance. frame: curves of one fair_key."""
     ours = _sweep(frame, "guidance")
-    return _curve(ours, _over_seeds(ours, "guidance", "guidance"), "guidance weight (1: none)")
+    return _curve(ours, _over_seeds(ours, "guidance"), "guidance weight (1: none)")
 
 
 def losses(frame: pd.DataFrame) -> Figure:
@@ -174,20 +174,23 @@ def _sweep(frame: pd.DataFrame, sweep: str) -> pd.DataFrame:
     return own
 
 
-def _over_seeds(frame: pd.DataFrame, key: str, x: str) -> pd.DataFrame:
-    """Mean over seeds at each setting, and half the width of what is drawn around it.
+def _over_seeds(frame: pd.DataFrame, x: str) -> pd.DataFrame:
+    """Mean over the seeds that were measured at each x, and half the width of what is drawn around.
 
-    Columns arm, x, value, half: of several seeds their standard error, of one that over items.
+    Columns arm, x, value, seeds, half: the standard error over seeds; where no point has several,
+    that over items. Seeds with other guidance make other evaluations from equal steps, and no run
+    used the mean of both.
     """
     import pandas as pd
 
     rows = []
-    for (arm, _), own in frame.groupby(["arm", key], sort=True):
+    for (arm, place), own in frame.groupby(["arm", x], sort=True):
         by_seed = own.groupby("seed")["value"].mean()
-        seeds = len(by_seed)
-        half = by_seed.std(ddof=1) / seeds**0.5 if seeds > 1 else own["stderr"].mean()
-        rows.append({"arm": arm, "x": own[x].mean(), "value": by_seed.mean(), "half": half})
-    return pd.DataFrame(rows)
+        row = {"arm": arm, "x": place, "value": by_seed.mean(), "seeds": len(by_seed)}
+        half = by_seed.std(ddof=1) / len(by_seed) ** 0.5  # NaN of one seed: no bar
+        rows.append(row | {"half": half, "items": own["stderr"].mean()})
+    points = pd.DataFrame(rows)
+    return points if (points["seeds"] > 1).any() else points.assign(half=points["items"])
 
 
 def _line(axes: Axes, arm: str, points: pd.DataFrame, x: str, y: str, errors: Any) -> None:
@@ -252,7 +255,7 @@ def _curve(ours: pd.DataFrame, points: pd.DataFrame, xlabel: str) -> Figure:
     axes.set_xlabel(xlabel)
     axes.set_ylabel(f"{_score_name(first)}, validation")
     style.legend(figure, axes)
-    counts = sorted(set(ours.groupby("arm")["seed"].nunique()))
+    counts = sorted(set(points["seeds"]))
     if counts[-1] > 1:
         note = f"bars: ± 1 standard error over seeds ({_range(counts)})"
     else:
@@ -285,7 +288,7 @@ def _count(number: int, noun: str) -> str:
 
 def limit(row: Any) -> str:
     """The budget in words: `2×10¹⁴ FLOPs`."""
-    return f"{style.quantity(row['budget_limit'])} {_unit(row)}"
+    return f"{style.powers(exact(row['budget_limit']))} {_unit(row)}"
 
 
 def _unit(row: Any) -> str:

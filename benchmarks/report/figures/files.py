@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import samples
+from benchmarks.digits import exact
 from benchmarks.records import Record
 from benchmarks.report import leaderboard
 from benchmarks.report.figures import blends, charts, grids, points, style
@@ -79,11 +80,23 @@ def _groups(
         for key, part in parts.items():
             unique = list(words.values()).count(words[key]) == 1
             ending = "" if len(parts) == 1 else f"-{words[key] if unique else key}"
-            yield f"{base}-{kind}{ending}", pd.concat([part, across]) if len(across) else part
+            own_frames = _beside(across, part)
+            yield (
+                f"{base}-{kind}{ending}",
+                pd.concat([part, own_frames]) if len(own_frames) else part,
+            )
+
+
+def _beside(across: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
+    """Floor and oracle of these arms, each value once."""
+    if not len(across):
+        return across
+    found = across[across["beside"].isin(set(part["fair_key"]))]
+    return found.drop_duplicates(["arm", "mean"])
 
 
 def _words(row: Any, fields: Sequence[str]) -> str:
-    limit = f"{row['budget_limit']:g}".replace("+", "")
+    limit = exact(row["budget_limit"]).replace("+", "")
     words = {"model": row["model"], "limit": limit, "kind": row["budget_kind"]}
     return "-".join(str(words[field]) for field in fields)
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import registry
+from benchmarks.digits import exact
 from benchmarks.keys import canonical, digest
 from benchmarks.records import Record
 from benchmarks.report import arms as board
-from benchmarks.report import frames, leaderboard
+from benchmarks.report import frames, framing, leaderboard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,15 +22,17 @@ SPENT = {"samples": "samples", "flops": "train_flops", "device_hours": "device_h
 COLUMNS = (
     "task score_key fair_key arm method label model budget_kind budget_limit metric better seeds "
     "mean ci_low ci_high samples train_flops device_hours params devices clock quick "
-    "budget_family size_family"
+    "budget_family size_family beside"
 ).split()
 
 
 def arms(records: Sequence[Record]) -> pd.DataFrame:
     """One row per arm on its task's primary score, and rows of floor and oracle without fair_key.
 
+    Those have in `beside` the fair_key whose arms stand between them.
+
     mean, ci_low, ci_high: over seeds, as in the leaderboard. samples, train_flops, device_hours,
-    params: means over seeds of what was spent. devices: names; clock: the first verdict
+    params: means over the seeds that were completed. devices: names; clock: the first verdict
     that calls the seconds invalid, or empty. budget_family, size_family: arms with equal ones
     differ in the budget's limit, or in the model, and in nothing else that fairness asks for.
     label: the arm with the settings in which it differs from other arms of its method.
@@ -88,8 +90,9 @@ def _arm_facts(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 def _facts(name: str, label: str, runs: Sequence[Record]) -> dict[str, Any]:
     first, fair = runs[0], runs[0].fair.fair or {}
-    budgets = [run.budget for run in runs if run.budget is not None]
-    seconds = [run.volatile.device_seconds for run in runs]
+    done = board.completed(runs)
+    budgets = [run.budget for run in done if run.budget is not None]
+    seconds = [run.volatile.device_seconds for run in done]
     invalid = [c for run in runs if (c := _clock(run)).startswith("invalid")]
     hours = None if None in seconds else _mean([float(s or 0) / 3600 for s in seconds])
     return {
@@ -101,8 +104,8 @@ def _facts(name: str, label: str, runs: Sequence[Record]) -> dict[str, Any]:
         "samples": _mean([budget.samples for budget in budgets]),
         "train_flops": _mean([budget.train_flops for budget in budgets]),
         "device_hours": hours,
-        "params": _mean([run.model.params for run in runs if run.model]),
-        "devices": tuple(sorted({str(run.volatile.device) for run in runs})),
+        "params": _mean([run.model.params for run in done if run.model]),
+        "devices": tuple(sorted({str(run.volatile.device) for run in done})),
         "clock": invalid[0] if invalid else "",
         "quick": any(run.quick for run in runs),
         "budget_family": digest({k: v for k, v in fair.items() if k != "budget_limit"}, 6),
@@ -119,32 +122,39 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _framing(records: Sequence[Record], primaries: dict[str, str]) -> list[dict[str, Any]]:
+    """Floor and oracle beside each fair_key."""
     rows = []
-    framing = [r for r in records if r.method in registry.FRAMING and r.fair_key is None]
-    for (task, score_key, method), group in board.by(
-        framing, "task", "score_key", "method"
-    ).items():
-        scores = [run.scores[run.primary] for run in group if run.primary in run.scores]
-        if scores:
-            rows.append(
-                {
-                    "task": task,
-                    "score_key": score_key,
-                    "arm": method,
-                    "method": method,
-                    "label": method,
-                    "metric": primaries[score_key],
-                    "better": scores[0].better,
-                    "mean": _mean([score.value for score in scores]),
-                    "quick": any(run.quick for run in group),
-                }
-            )
+    for (task, score_key), same_items in board.by(records, "task", "score_key").items():
+        metric = primaries[score_key]
+        for (fair_key,), group in board.by(same_items, "fair_key").items():
+            beside = framing.unranked(same_items, group) if fair_key is not None else []
+            for row in framing.rows(beside):
+                mean = row.value(metric)
+                if row.kind == "evaluation" or mean is None:
+                    continue
+                better = next(
+                    one.scores[metric].better for one in row.records if metric in one.scores
+                )
+                rows.append(
+                    {
+                        "task": task,
+                        "score_key": score_key,
+                        "beside": fair_key,
+                        "arm": row.name,
+                        "method": row.records[0].method,
+                        "label": row.name,
+                        "metric": metric,
+                        "better": better,
+                        "mean": mean,
+                        "quick": any(run.quick for run in row.records),
+                    }
+                )
     return rows
 
 
 def variant_labels(variants: dict[str, list[Record]]) -> dict[str, str]:
     """A label for each arm: its method, and the settings in which its variants differ."""
-    flat = {name: _flat(own_config(runs[0])) for name, runs in variants.items()}
+    flat = {name: _flat(board.own_config(runs[0])) for name, runs in variants.items()}
     methods = {name: runs[0].method for name, runs in variants.items()}
     labels = {}
     for name, method in methods.items():
@@ -156,11 +166,6 @@ def variant_labels(variants: dict[str, list[Record]]) -> dict[str, str]:
     return labels
 
 
-def own_config(record: Record) -> dict[str, Any]:
-    """What an arm's configuration says about the arm itself."""
-    return {k: v for k, v in record.config.items() if k not in board.AROUND}
-
-
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in config.items():
@@ -170,5 +175,5 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _plain(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = exact(value) if isinstance(value, float) else str(value)
     return text if len(text) <= 20 else f"{text[:17]}..."

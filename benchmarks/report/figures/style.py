@@ -128,7 +128,10 @@ def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
     """One entry per label, below the axes; floor and oracle last."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    unique = {name: unique[name] for name in sorted(unique, key=lambda name: name in DASHES)}
+    unique = {
+        name: unique[name]
+        for name in sorted(unique, key=lambda name: name.partition("#")[0] in DASHES)
+    }
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=columns)
 
 
@@ -161,14 +164,21 @@ def quantity(value: float, _: object = None) -> str:
         return "0"
     size = abs(value)
     if size >= 1e9 or size < 1e-3:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-        mantissa = mantissa.removesuffix(".0")
-        return f"10{power}" if mantissa == "1" else f"{mantissa}×10{power}"
+        return powers(f"{value:.1e}")
     for unit, letter in ((1e6, "M"), (1e3, "k")):
         if size >= unit:
             return f"{value / unit:.3g}{letter}"
     return f"{value:.3g}"
+
+
+def powers(text: str) -> str:
+    """A number's text with its power of ten, if it has one, as people write it: 2e+14 as 2×10¹⁴."""
+    mantissa, _, exponent = text.partition("e")
+    if not exponent:
+        return text
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    mantissa = mantissa.removesuffix(".0")
+    return f"10{power}" if mantissa == "1" else f"{mantissa}×10{power}"
 
 
 def log_axis(axes: Axes, values: Any, which: str = "x") -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from benchmarks.digits import exact
 from benchmarks.report.entries import ORDER
 
 WIDTH, HEIGHT = 480, 300
@@ -111,11 +112,15 @@ def lines(
                 "colour": colour(method, methods),
                 "line": " ".join(f"{across.at(a)},{up.at(b)}" for a, b in means),
                 "marks": [
-                    {"x": across.at(a), "y": up.at(b), "text": f"{method}: {b:.4g} at {x} {a:g}"}
+                    {
+                        "x": across.at(a),
+                        "y": up.at(b),
+                        "text": f"{method}: {b:.4g} at {x} {exact(a)}",
+                    }
                     for a, seeds in sorted(values.items())
                     for b in seeds
                 ],
-                "rows": [(f"{a:g}", f"{b:.4g}", str(len(values[a]))) for a, b in means],
+                "rows": [(exact(a), f"{b:.4g}", str(len(values[a]))) for a, b in means],
             }
         )
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.digits import exact
 from benchmarks.records import Record
 from benchmarks.report.arms import by
 from benchmarks.report.gates import clock_is_invalid
@@ -62,7 +63,7 @@ def _said(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(_said, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return exact(value) if isinstance(value, float) else str(value)
 
 
 def _frozen(records: Sequence[Record]) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.records import Record
+from benchmarks.report import framing
 from benchmarks.report.page.shown import Comparison
 from benchmarks.report.tables import ARROWS, QUICK
 
@@ -105,12 +106,5 @@ def _span(low: float | None, high: float | None) -> str:
 
 def _frame(comparison: Comparison, metric: str) -> list[tuple[str, str]]:
     """(row, value) of floor, oracle and evaluations: what a number of this score means."""
-    values: dict[str, list[float]] = {}
-    for record in comparison.frame:
-        if metric in record.scores:
-            values.setdefault(record.method, []).append(record.scores[metric].value)
-    # Equal values of several matches are one value; no mean of different ones is taken.
-    return [
-        (name, ", ".join(f"{one:.4g}" for one in sorted(set(found))))
-        for name, found in values.items()
-    ]
+    values = [(row.name, row.value(metric)) for row in framing.rows(comparison.frame)]
+    return [(name, f"{value:.4g}") for name, value in values if value is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.digits import exact
 from benchmarks.records import Record
 from benchmarks.report import leaderboard
 from benchmarks.report.page.sheet import Cell, Column, number, sheet, span, text
@@ -29,7 +30,7 @@ def _budget(row: Row) -> Cell:
     if row.get("budget_limit") is None:
         return None
     kind, limit = str(row["budget_kind"]), float(row["budget_limit"])
-    return (kind, limit), f"{limit:g} {kind}"
+    return (kind, limit), f"{exact(limit)} {kind}"
 
 
 def _verdict(row: Row) -> Cell:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from benchmarks.digits import exact
 from benchmarks.records import Record
+from benchmarks.report import framing
 from benchmarks.report.arms import arms, by
 from benchmarks.report.entries import ORDER
 
@@ -18,7 +20,7 @@ class Comparison:
     """Records that may be ranked against each other, and the unranked rows of the same items.
 
     arms: trained arms of one fair_key, one record per method and seed; empty where a score_key has
-    evaluations and framing rows only. frame: floor, oracle and evaluations of the score_key.
+    evaluations and framing rows only. frame: its floor and oracle, evaluations of the score_key.
     number: its place on the page, from 1.
     """
 
@@ -54,7 +56,7 @@ class Comparison:
     def budget(self) -> str:
         """The one limit in words; empty where nothing was trained."""
         budget = self.arms[0].budget if self.arms else None
-        return f"{budget.limit:g} {budget.kind}" if budget else ""
+        return f"{exact(budget.limit)} {budget.kind}" if budget else ""
 
     @property
     def title(self) -> str:
@@ -68,8 +70,8 @@ class Comparison:
     @cached_property
     def names(self) -> dict[str, str]:
         """run_id -> the row's name in the tables: two configurations of a method are two arms."""
-        framing = {record.run_id: record.method for record in self.frame}
-        return framing | {r.run_id: arm.name for arm in arms(self.arms) for r in arm.records}
+        frame = {r.run_id: row.name for row in framing.rows(self.frame) for r in row.records}
+        return frame | {r.run_id: arm.name for arm in arms(self.arms) for r in arm.records}
 
     def label(self, record: Record) -> str:
         """The row's name, with the seed of the one run that stands for a trained arm."""
@@ -118,13 +120,12 @@ def _of_task(task: str, records: Sequence[Record]) -> list[Comparison]:
     found = []
     for (score_key,), same_items in by(records, "score_key").items():
         groups = by(same_items, "fair_key")
-        frame = groups.pop((None,), [])
+        groups.pop((None,), [])
         fields = [sorted(group, key=lambda r: (place(r), r.seed)) for group in groups.values()]
         for group in fields or [[]]:
             fair_key = group[0].fair_key if group else None
-            found.append(
-                Comparison(0, task, str(score_key), fair_key, group, sorted(frame, key=place))
-            )
+            frame = sorted(framing.unranked(same_items, group), key=place)
+            found.append(Comparison(0, task, str(score_key), fair_key, group, frame))
     return found
 
 
