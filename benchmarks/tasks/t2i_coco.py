@@ -197,18 +197,17 @@ class TextToImageCoco:
         space, source = image_space(config, where), caption_tokens(config, where, chosen)
         problem = self.problem(source, space)
         network, reason = find_inception(config.weights.inception, config.download)
+        frozen = {**space.frozen, **source.frozen}
+        task_facts = {"task": "t2i_coco", "version": self.version, **frozen}
 
         def store(part: str, rows: _Rows, statistics: Any = None) -> Store:
-            facts = {"task": "t2i_coco", "version": self.version, "part": part}
-            facts |= {"size": space.size, "preparation": CROPPED}
+            facts = {**task_facts, "part": part, "size": space.size, "preparation": CROPPED}
             facts |= {"data": rows.digest, "train": files_digest(chosen)}
-            facts |= {**space.frozen, **source.frozen}
             folder = Path(config.work) / "stores" / f"t2i_coco-{part}"
             batches = in_batches(lambda: partial(rows.batch, source=source, space=space), BATCH)
             return open_store(folder, problem, facts, len(rows.photos), batches, statistics, report)
 
         train = store("train", _Rows(chosen, [p.trained for p in chosen], None))
-        prompts = None if config.task.prompts is None else read_prompts(Path(config.task.prompts))
         return Prepared(
             problem=problem,
             train=train,
@@ -218,13 +217,13 @@ class TextToImageCoco:
             validation_truth=validation,
             decode=space.decode,
             floor=lambda: _random_photographs(chosen, space.size, len(truth.ids)),
-            frozen={**space.frozen, **source.frozen},
+            frozen=frozen,
             seconds={"stores": time.perf_counter() - started},
             unscored=reason if network is None else None,
             extra=None
             if prompts is None
             else geneval_extra(
-                Path(config.work), prompts, problem, source, train.statistics, report
+                Path(config.work), prompts, problem, source, task_facts, train.statistics, report
             ),
         )
 
