@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.tasks.depth_protocol import DepthFrame, check_frames, read_list
+from benchmarks.user_files import is_file, is_folder
 from crossflow.errors import InputError
 
 # split -> (list file, folder of its paths), both below the root
@@ -31,7 +32,7 @@ def frames(root: Path, split: str, list_file: Path | None = None) -> list[DepthF
     name, folder_name = SPLITS[split]
     path, folder = list_file or root / name, root / folder_name
     absent = [
-        str(p) for p, there in ((path, path.is_file()), (folder, folder.is_dir())) if not there
+        str(p) for p, there in ((path, is_file(path)), (folder, is_folder(folder))) if not there
     ]
     if absent:
         raise InputError(

@@ -64,6 +64,17 @@ def test_missing_files_are_counted_and_named(tmp_path):
         nyu_reader.frames(tmp_path, "test")
 
 
+def test_a_listed_name_that_is_too_long_is_missing(tmp_path):
+    make_root(tmp_path)
+    listed = tmp_path / nyu_reader.SPLITS["test"][0]
+    listed.write_text(f"{'x' * 300}/rgb_1.jpg kitchen/sync_depth_2.png")
+    with pytest.raises(InputError, match="1 of 2 listed files are missing"):
+        nyu_reader.frames(tmp_path, "test")
+    for path in (tmp_path / ("x" * 300), tmp_path / ("x/" * 3000)):
+        with pytest.raises(InputError, match="not found"):
+            nyu_reader.frames(path, "test")
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -73,6 +84,9 @@ def test_missing_files_are_counted_and_named(tmp_path):
         ("../rgb_1.jpg a/d.png", "leaves the data folder"),
         ("a/1.jpg a/1.png\n/a/1.jpg a/1.png", "line 2: a/1 occurs twice"),
         ("\n \n", "the list is empty"),
+        ("/ None 1", "line 1: a path without a file name"),
+        ("a/1.jpg / 518", "line 1: a path without a file name"),
+        (". a/1.png", "line 1: a path without a file name"),
     ],
 )
 def test_bad_lists(tmp_path, line, message):
