@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.tasks.depth_protocol import NYU_SCALE
+from benchmarks.tasks.nyu_reader import scene
 from benchmarks.user_files import is_file
 from crossflow.errors import InputError
 
@@ -110,7 +111,7 @@ def frames(root: Path, split: str) -> list[LabeledFrame]:
     if not len(types) == len(scenes) == count:
         raise InputError(f"{path}: {count} images, {len(types)} sceneTypes, {len(scenes)} scenes")
     found = [
-        LabeledFrame(frame_id(types[i], i), scenes[i], path, i, (height, width))
+        LabeledFrame(frame_id(types[i], i), scene(scenes[i]), path, i, (height, width))
         for i in split_indices(splits, split, count)
     ]
     return sorted(found, key=lambda frame: frame.id)

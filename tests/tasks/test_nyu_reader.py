@@ -12,6 +12,7 @@ from benchmarks.tasks.depth_protocol import (
     read_list,
     write_depth_png,
 )
+from benchmarks.tasks.validation import cut
 from crossflow.errors import InputError
 
 
@@ -42,6 +43,29 @@ def test_frames_of_both_splits(tmp_path):
         assert (image.shape, image.dtype) == ((6, 8, 3), np.uint8)
         assert (depth.shape, depth.dtype) == ((6, 8), np.float32)
         assert np.all(depth == 2.5)
+
+
+@pytest.mark.parametrize(
+    ("folder", "scene"),
+    [
+        ("bedroom_0017b", "bedroom_0017"),
+        ("bedroom_0017", "bedroom_0017"),
+        ("bedroom", "bedroom"),
+        ("bedroom_0017ab", "bedroom_0017ab"),
+        ("nyu_office_1", "nyu_office_1"),
+    ],
+)
+def test_parts_of_one_recording_are_one_scene(folder, scene):
+    assert nyu_reader.scene(folder) == scene
+
+
+def test_no_scene_is_both_trained_on_and_validated_on(tmp_path):
+    names = [f"bedroom_00{number}{part}/rgb_1" for number in range(20, 40) for part in "ab"]
+    make_root(tmp_path, "train", names=names)
+    train, held_out = cut(nyu_reader.frames(tmp_path, "train"), lambda f: f.group, None, None)
+    assert len(held_out) == 2
+    scenes = [{frame.id[:12] for frame in part} for part in (train, held_out)]
+    assert not scenes[0] & scenes[1]
 
 
 def test_a_missing_split_says_what_where_and_whence(tmp_path):
