@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import evaluate, records, run
+from benchmarks import evaluate, prepare, records, run
 from benchmarks.conf import command
 from benchmarks.conf.schema import Config
 from benchmarks.tasks import sr_reader as reader
@@ -274,3 +274,37 @@ def test_training_needs_training_photographs_of_one_kind(small_root, tmp_path, c
     refused("task.layout=other: this task takes folders", "task.layout=other")
     refused("task.size=40: must be a multiple of 16", "task.size=40")
     refused("task.scale=1: must be at least 2", "task.scale=1")
+
+
+def test_scored_photographs_are_not_trained_on(small_root, tmp_path, capsys):
+    """Whatever name a copy has; a photograph of equal length is no copy."""
+    places = [f"task.root={small_root}", f"out={tmp_path / 'o'}", f"work={tmp_path / 'w'}"]
+    first, other = sorted((small_root / "train/HR").iterdir())[:2]
+    (small_root / "HR/another_name.png").write_bytes(first.read_bytes())
+    status = command.run(
+        prepare.job, ["task=sr_folder", "task.size=32", *places], command="prepare"
+    )
+    assert status == 2
+    said = capsys.readouterr().err
+    assert f"1 photographs are scored and in the training split too: {first.stem}" in said
+    train = reader.pairs(small_root, "folders", "train", 4)
+
+    def shared():
+        return reader.same_files(reader.pairs(small_root, "folders", "test", 4), train)
+
+    assert shared() == [first.stem]
+    (small_root / "HR/another_name.png").unlink()
+    assert shared() == []
+    (small_root / "HR/linked.png").symlink_to(other)
+    assert shared() == [other.stem]
+
+
+def test_files_of_one_length_are_not_the_same(tmp_path):
+    for part, byte in (("HR", b"a"), ("train/HR", b"b")):
+        (tmp_path / part).mkdir(parents=True)
+        (tmp_path / part / "x.png").write_bytes(byte * 9)
+    test, train = (
+        reader.Pair("x", tmp_path / part / "x.png", None, 4) for part in ("HR", "train/HR")
+    )
+    assert reader.same_files([test], [train]) == []
+    assert reader.same_files([test], [train, test]) == ["x"]
