@@ -100,7 +100,8 @@ class DepthPredictions(OnDemand):
 class ImagePredictions(OnDemand):
     """8-bit RGB PNGs of a folder, read when asked for; sizes checked beforehand.
 
-    sizes: (height, width) of the ground truth of each id, or one size for all.
+    sizes: (height, width) of the ground truth of each id, or one size for all. unscored: as in
+    `DepthPredictions`.
     """
 
     def __init__(
@@ -108,8 +109,9 @@ class ImagePredictions(OnDemand):
         folder: Path,
         ids: Sequence[str],
         sizes: Sequence[tuple[int, int]] | tuple[int, int],
+        unscored: Sequence[str] = (),
     ) -> None:
-        self.paths = find_predictions(folder, ids, (".png",))
+        self.paths = find_predictions(folder, ids, (".png",), unscored)
         wanted = [_pair(sizes if isinstance(sizes, tuple) else sizes[i]) for i in range(len(ids))]
         found = [image_size(path)[::-1] for path in self.paths]
         _refuse_sizes(folder, ids, found, wanted)
