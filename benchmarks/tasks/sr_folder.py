@@ -83,7 +83,12 @@ class FolderTruth:
             "items": digest("\n".join(self.ids)),
             "truth": digest(*ordered_map(lambda row: digest(self.pictures[row]), rows)),
             "protocols": sr_pairs.PROTOCOLS,
-            "options": {"scale": self.scale, "border": self.border, "low_resolution": low},
+            "options": {
+                "scale": self.scale,
+                "border": self.border,
+                "low_resolution": low,
+                "lpips": lpips.used_digest(self.config.weights.lpips),
+            },
         }
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:

@@ -74,17 +74,27 @@ class ImagenetTruth:
     @cached_property
     def _key(self) -> dict[str, Any]:
         files = (photo.path.read_bytes() for photo in self.photos)
+        weights = self.config.weights
         return {
             "split": self.split,
             "items": digest("\n".join(self.ids)),
             "truth": digest(*files),
             "protocols": PROTOCOLS,
             "options": {
-                "size": self.size,
-                "scale": self.scale,
-                "low_resolution": LR_FILTER,
-                "border": self.border,
+                **self._pixels,
+                "lpips": lpips.used_digest(weights.lpips),
+                "inception": inception.used_digest(weights.inception, self.config.download),
             },
+        }
+
+    @property
+    def _pixels(self) -> dict[str, Any]:
+        """What decides which pixels are compared."""
+        return {
+            "size": self.size,
+            "scale": self.scale,
+            "low_resolution": LR_FILTER,
+            "border": self.border,
         }
 
     def key(self) -> dict[str, Any]:
@@ -114,7 +124,7 @@ class ImagenetTruth:
         import PIL
 
         # What decides the reference pixels: files, sizes, and the program that decodes JPEG.
-        content = {name: self._key[name] for name in ("items", "truth", "options")}
+        content = {name: self._key[name] for name in ("items", "truth")} | self._pixels
         return inception.inception_scores(
             predictions,
             self.pictures,

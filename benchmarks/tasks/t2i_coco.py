@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks import device
 from benchmarks.metrics import clip, distribution
 from benchmarks.metrics.geneval import read_prompts
-from benchmarks.metrics.inception import find_inception, inception_scores
+from benchmarks.metrics.inception import find_inception, inception_scores, used_digest
 from benchmarks.metrics.score import merge
 from benchmarks.tasks import caption_splits as splits
 from benchmarks.tasks.caption_tokens import CaptionTokens, caption_tokens
@@ -109,6 +109,7 @@ class TextToImageTruth(PictureFiles):
                 "reference_images": len(self.reference),
                 "preparation": CROPPED,
                 "clip": self.clip,
+                "inception": used_digest(self.weights.inception, self.download),
             },
         }
 

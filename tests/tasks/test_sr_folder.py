@@ -1,5 +1,6 @@
 """Super-resolution on folders: layouts, tiles, published bicubic numbers, training, bad data."""
 
+import hashlib
 import json
 from itertools import pairwise
 
@@ -308,3 +309,20 @@ def test_files_of_one_length_are_not_the_same(tmp_path):
     )
     assert reader.same_files([test], [train]) == []
     assert reader.same_files([test], [train, test]) == ["x"]
+
+
+def test_the_trunk_of_lpips_is_in_the_score_key(small_root, bench_data, tmp_path):
+    """Two files that pass for the published network give other distances: no common table."""
+    published = bench_data / "weights/lpips/alexnet_features_fp16.npz"
+    arrays = dict(np.load(published))
+    np.savez(tmp_path / "alexnet.npz", **{k: v.astype(np.float32) for k, v in arrays.items()})
+    config = Config()
+    config.task.size, config.task.scale = 32, 4
+    found = []
+    for weights in (None, str(published), str(tmp_path)):
+        config.weights.lpips = weights
+        pairs = reader.pairs(small_root, "folders", "test", 4)
+        found.append(FolderTruth(pairs, "test", config).key()["options"]["lpips"])
+    digest = hashlib.sha256(published.read_bytes()).hexdigest()
+    assert found[:2] == [None, digest]
+    assert found[2] not in (None, digest)

@@ -170,6 +170,15 @@ def test_scores_compare_with_the_whole_split(coco_root, tmp_path, toy_inception,
     assert len(list((tmp_path / "features").iterdir())) == 1
 
 
+def test_inception_is_in_the_score_key(coco_root, tmp_path, request):
+    def named():
+        return t2i_coco.TASK.truth(configured(coco_root, tmp_path), silent).key()["options"]
+
+    assert named()["inception"] is None
+    request.getfixturevalue("toy_inception")
+    assert named()["inception"] == "toy"
+
+
 def test_without_inception_every_score_has_its_reason(coco_root, tmp_path):
     truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path, limit=5), silent)
     scored = truth.score(truth.pictures)
