@@ -9,6 +9,7 @@ pixels are read one item at a time.
 from __future__ import annotations
 
 import json
+import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from PIL import Image
 from benchmarks.lazy import OnDemand
 from benchmarks.tasks.depth_protocol import read_depth_png
 from benchmarks.tasks.images import first_few, image_size, read_rgb
+from benchmarks.user_files import is_file, is_folder, read_json
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def find_predictions(
     Raises InputError when the folder is missing, when ids have no file or two, and when there are
     files of these suffixes for unknown ids (a wrong split or layout). Other files are let be.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"predictions={folder}: no such folder")
     there: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
@@ -98,7 +100,8 @@ class DepthPredictions(OnDemand):
 class ImagePredictions(OnDemand):
     """8-bit RGB PNGs of a folder, read when asked for; sizes checked beforehand.
 
-    sizes: (height, width) of the ground truth of each id, or one size for all.
+    sizes: (height, width) of the ground truth of each id, or one size for all. unscored: as in
+    `DepthPredictions`.
     """
 
     def __init__(
@@ -106,8 +109,9 @@ class ImagePredictions(OnDemand):
         folder: Path,
         ids: Sequence[str],
         sizes: Sequence[tuple[int, int]] | tuple[int, int],
+        unscored: Sequence[str] = (),
     ) -> None:
-        self.paths = find_predictions(folder, ids, (".png",))
+        self.paths = find_predictions(folder, ids, (".png",), unscored)
         wanted = [_pair(sizes if isinstance(sizes, tuple) else sizes[i]) for i in range(len(ids))]
         found = [image_size(path)[::-1] for path in self.paths]
         _refuse_sizes(folder, ids, found, wanted)
@@ -140,14 +144,20 @@ def _refuse_sizes(
 
 
 def _open_npy(path: Path) -> np.ndarray:
-    """A float32 array, mapped; pickled files are refused by numpy itself."""
+    """A float32 array, mapped; pickled files are refused by numpy itself.
+
+    Not by `np.load`, which takes whatever begins like a zip for an archive of arrays.
+    """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (
+        *(OSError, ValueError, EOFError),
+        # a header that is no dictionary, one that is nested too deep, an impossible shape
+        *(tokenize.TokenError, MemoryError, OverflowError),
+    ) as error:
         raise InputError(f"{path}: not a numpy file that can be read ({error})") from None
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32:
-        kind = getattr(array, "dtype", "an archive")
-        raise InputError(f"{path}: {kind}, a predicted depth map must be float32 metres")
+    if array.dtype != np.float32:
+        raise InputError(f"{path}: {array.dtype}, a predicted depth map must be float32 metres")
     return array
 
 
@@ -191,13 +201,10 @@ def read_captions(location: Path, ids: Iterable[int]) -> dict[int, str]:
     Raises InputError for a file that is no such list, an empty list, an image id that is missing,
     unknown or given twice, a caption that is no text.
     """
-    path = location / CAPTIONS_FILE if location.is_dir() else location
-    if not path.is_file():
+    path = location / CAPTIONS_FILE if is_folder(location) else location
+    if not is_file(path):
         raise InputError(f"predictions={location}: no {path}, the COCO results file of captions")
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a JSON file ({error})") from None
+    rows = read_json(path)
     if not isinstance(rows, list):
         raise InputError(f'{path}: need a list of {{"image_id": 1, "caption": "..."}}')
     if not rows:

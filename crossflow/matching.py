@@ -19,6 +19,7 @@ from crossflow import coupling, flops
 from crossflow.errors import InputError
 from crossflow.methods import Method
 from crossflow.networks import SIZES, DiT, Size, parameters_of
+from crossflow.nulls import require_batch
 from crossflow.paths import PATHS
 from crossflow.problem import Problem
 from crossflow.times import TIMES
@@ -104,7 +105,7 @@ def build_arm(
 
     seed: of the initial weights, whatever the global generator's state. batch: training rows, for
     the FLOPs of a training step. options: of the method. Raises InputError for unknown names and
-    where the method does not apply.
+    where the method does not apply or the batch cannot hold the problem's null rows.
     """
     named_choices = ((size, SIZES, "model"), (path, PATHS, "path"), (times, TIMES, "times"))
     for value, known, field in named_choices:
@@ -113,6 +114,7 @@ def build_arm(
     reason = module.applies(problem)
     if reason is not None:
         raise InputError(f"method {module.NAME} does not apply: {reason}")
+    require_batch(batch, problem.null_rate)
     named = SIZES[size]
     reference = _reference(problem, named)
     matched = named

@@ -17,6 +17,21 @@ from torch import Tensor
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError
 
+# Where one epoch ends and the next begins a batch may show images twice; four rows still show two.
+LEAST_BATCH = 4
+
+
+def require_batch(batch: int, rate: float) -> None:
+    """Refuses, before training, batches that would run out of null rows in the middle of it.
+
+    batch: `training.batch`. Raises InputError below LEAST_BATCH where there are null rows.
+    """
+    if rate > 0 and batch < LEAST_BATCH:
+        raise InputError(
+            f"training.batch={batch}: with null rows (rate {rate:g}) it must be at least "
+            f"{LEAST_BATCH}, so that two rows of different images can always exchange targets"
+        )
+
 
 @dataclass(frozen=True)
 class Nulls:

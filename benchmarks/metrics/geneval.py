@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.metrics.score import Score, Scored, mean_score
+from benchmarks.user_files import parse_json
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -168,10 +169,7 @@ def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path} line {number}: not JSON ({error})") from None
+        row = parse_json(line, f"{path} line {number}")
         if not isinstance(row, dict):
             raise InputError(f"{path} line {number}: not a JSON object")
         rows.append((f"{path} line {number}", row))

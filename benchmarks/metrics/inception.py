@@ -81,6 +81,12 @@ def find_inception(weights: str | None, download: bool) -> tuple[Path | None, st
     return path, found
 
 
+def used_digest(weights: str | None, download: bool) -> str | None:
+    """The SHA-256 of the file that `find_inception` finds, None without one: for the score key."""
+    path, found = find_inception(weights, download)
+    return None if path is None else found
+
+
 def inception_scores(
     generated: Sequence[UInt8[np.ndarray, "h w 3"]],
     reference: Sequence[UInt8[np.ndarray, "h w 3"]],

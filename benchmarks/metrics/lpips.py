@@ -8,6 +8,7 @@ precision is enough (it moves a distance by less than 1e-4) and is counted in th
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -55,6 +56,18 @@ def find_trunk(weights: str | None, net: str = "alex") -> tuple[Path | None, str
         wanted = f"one of {name}*{', '.join(SUFFIXES)}"
         raise InputError(f"{FIELD}={weights}: {len(found)} files of {wanted}; need exactly one")
     return found[0], ""
+
+
+def used_digest(weights: str | None, net: str = "alex") -> str | None:
+    """The SHA-256 of the trunk's file, None without one: an option of the score key.
+
+    Files of several precisions pass for the published network, and their distances differ.
+    """
+    path, _ = find_trunk(weights, net)
+    if path is None:
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def lpips_scores(

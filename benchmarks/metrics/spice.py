@@ -11,6 +11,7 @@ format and its failures are.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -52,6 +53,17 @@ def find_jars(folder: str) -> list[Path]:
             f"weights.spice={folder}: Java separates jars by {os.pathsep!r}, which this path holds"
         )
     return jars
+
+
+def jars_digest(folder: str | None) -> str | None:
+    """The SHA-256 over both CoreNLP jars, None without a folder: an option of the score key."""
+    if folder is None:
+        return None
+    whole = hashlib.sha256()
+    for jar in find_jars(folder):
+        with jar.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
 
 
 def spice_command(

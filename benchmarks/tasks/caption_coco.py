@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ import numpy as np
 
 from benchmarks import device
 from benchmarks.metrics import captions as metric
-from benchmarks.metrics.spice import find_jars
+from benchmarks.metrics.spice import find_jars, jars_digest
 from benchmarks.tasks import caption_splits as splits
 from benchmarks.tasks.captioned_photos import (
     SQUASHED,
@@ -87,8 +87,13 @@ class CaptionTruth(CaptionFiles):
             "items": digest("\n".join(self.ids)),
             "truth": digest(captions_json(self.photos)),
             "protocols": {"captions": metric.PROTOCOL},
-            "options": {"references": "all"},
+            "options": {"references": "all", "spice": self._jars},
         }
+
+    @cached_property
+    def _jars(self) -> str | None:
+        """Of CoreNLP's jars, which hold the parser's model: 350 MB, read once."""
+        return jars_digest(self.spice)
 
     def score(self, predictions: Sequence[str]) -> Scored:
         spoken = dict(zip(self.ids, predictions, strict=True))

@@ -21,6 +21,7 @@ from benchmarks.lazy import OnDemand
 from benchmarks.metrics.captions_java import clean_caption
 from benchmarks.tasks.images import PHOTO_MODES, bicubic, first_few, read_rgb
 from benchmarks.tasks.task import digest
+from benchmarks.user_files import is_file, is_folder, read_json
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _require_files(photos: Sequence[Photo], name: str) -> None:
     """InputError that counts the files that are missing; each folder is listed once."""
     folders = {photo.path.parent for photo in photos}
     there = {
-        folder: {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        folder: {path.name for path in folder.iterdir()} if is_folder(folder) else set()
         for folder in folders
     }
     missing = [photo.path for photo in photos if photo.path.name not in there[photo.path.parent]]
@@ -134,14 +135,11 @@ def _require_files(photos: Sequence[Photo], name: str) -> None:
         )
 
 
-def read_json(path: Path, keys: Sequence[str], published: str) -> dict[str, Any]:
+def read_object(path: Path, keys: Sequence[str], published: str) -> dict[str, Any]:
     """An object of a JSON file that has `keys`. InputError that names the file otherwise."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; {published}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a JSON file that can be read ({error})") from None
+    if not is_file(path):
+        raise InputError(f"{path}: no such file; {published}")
+    found = read_json(path)
     lacking = [key for key in keys if not isinstance(found, dict) or key not in found]
     if lacking:
         raise InputError(f"{path}: has no {' and no '.join(lacking)}; {published}")

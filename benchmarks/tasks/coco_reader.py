@@ -31,7 +31,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks.tasks.captioned_photos import Collector, Split, entry, read_json
+from benchmarks.tasks.captioned_photos import Collector, Split, entry, read_object
 from crossflow.errors import InputError
 
 PUBLISHED = (
@@ -88,7 +88,7 @@ def _parts(split: str) -> tuple[str, str]:
 def _read(root: Path, name: str, file: Path, images: bool) -> Split:
     if not root.is_dir():
         raise InputError(f"task.root={root}: no such folder; {PUBLISHED}")
-    content = read_json(file, ("images", "annotations"), PUBLISHED)
+    content = read_object(file, ("images", "annotations"), PUBLISHED)
     folder = root / name if (root / name).is_dir() else root / "images"
     if images and not folder.is_dir():
         raise InputError(f"the {name} split needs images in {root / name}/; {PUBLISHED}")

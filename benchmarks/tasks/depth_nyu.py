@@ -22,8 +22,9 @@ The flow runs at `task.size` rows (4/3 as many columns); its depth is enlarged t
 eigen or none). `task.flip_test=true` takes the mean with the mirrored prediction for the mirrored
 picture (for predictions of other programs it states that they were made so; such rows have a
 score_key of their own). Training frames are neither cropped nor augmented. Validation is cut from
-the training scenes. Predictions of other programs: `<id>.npy` in metres or `<id>.png` in
-millimetres, e.g. `bathroom/rgb_00045.npy`, 480 x 640.
+the training split by scene, parts of one scene (kitchen_0028a, kitchen_0028b) together. Predictions
+of other programs: `<id>.npy` in metres or `<id>.png` in millimetres, e.g. `bathroom/rgb_00045.npy`,
+480 x 640.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 DEFAULTS = {"split": "test", "size": 96, "layout": "bts", "crop": "eigen"}
 DATA = DepthData(
     name="depth_nyu",
-    version=1,
+    version=2,
     protocol=nyu_protocol,
     crops=tuple(depth_crops.NYU),
     scale=NYU_SCALE,

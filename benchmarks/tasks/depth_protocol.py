@@ -13,6 +13,7 @@ from PIL import Image
 from benchmarks.metrics import depth_crops
 from benchmarks.metrics.depth import DepthProtocol
 from benchmarks.tasks.images import decode, first_few, image_size, open_image, read_rgb
+from benchmarks.user_files import is_file
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -170,6 +171,8 @@ def _frame(
     image, depth = PurePosixPath(fields[0].lstrip("/")), PurePosixPath(fields[1].lstrip("/"))
     if ".." in image.parts or ".." in depth.parts:
         raise InputError(f"{where}: a path leaves the data folder")
+    if not image.name or not depth.name:
+        raise InputError(f"{where}: a path without a file name")
     try:
         focal = float(fields[2]) if len(fields) == 3 else None
     except ValueError:
@@ -187,7 +190,7 @@ def _frame(
 def check_frames(frames: Sequence[DepthFrame], published: str) -> None:
     """Raises InputError when listed files are missing: how many, the first, where to get them."""
     files = [path for frame in frames for path in (frame.image, frame.depth) if path is not None]
-    missing = [path for path in files if not path.is_file()]
+    missing = [path for path in files if not is_file(path)]
     if missing:
         raise InputError(
             f"{len(missing)} of {len(files)} listed files are missing: {first_few(missing)}; "

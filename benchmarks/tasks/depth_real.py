@@ -25,7 +25,7 @@ from benchmarks.tasks.depth_protocol import Frame, load, load_depth
 from benchmarks.tasks.encoded import Batches, open_store
 from benchmarks.tasks.images import bicubic
 from benchmarks.tasks.task import Prepared, Report, choose, digest
-from benchmarks.tasks.validation import cut
+from benchmarks.tasks.validation import cut, refuse_shared
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -180,8 +180,13 @@ def prepare_depth(
     config: Config,
     report: Report,
 ) -> Prepared:
-    """Stores of the training frames, of validation cut from them, and of the truth's frames."""
+    """Stores of the training frames, of validation cut from them, and of the truth's frames.
+
+    Raises InputError where the training list holds a frame of the truth.
+    """
     started = time.perf_counter()
+    scored = set(truth.ids)
+    refuse_shared([frame.id for frame in frames if frame.id in scored], "frames")
     size, task = int(choose("task.size", config.task.size, list(data.sizes))), config.task
     problem, protocol = data.problem(size), data.protocol("refuse", data.crops[0])
     chosen, held_out = cut(frames, lambda f: f.group, task.train_limit, task.validation_limit)

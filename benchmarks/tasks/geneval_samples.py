@@ -29,10 +29,15 @@ def geneval_extra(
     prompts: Sequence[geneval.Prompt],
     problem: Problem,
     source: CaptionTokens,
+    task_facts: Mapping[str, Any],
     statistics: Mapping[str, Any],
     report: Report,
 ) -> Extra:
-    """The prompts as sources, four pictures of each. statistics: of the training store."""
+    """The prompts as sources, four pictures of each.
+
+    task_facts: task, version and codecs, as in the fingerprints of the task's other stores.
+    statistics: of the training store.
+    """
     texts = [prompt.text for prompt in prompts]
 
     def load(rows: slice) -> dict[str, Any]:
@@ -46,11 +51,14 @@ def geneval_extra(
             "ids": names,
         }
 
-    facts = {"task": "t2i_coco", "part": "geneval", "prompts": digest(json.dumps(texts))}
+    # Targets and their units are no part of the prompts, but arms are sampled in them: a store with
+    # another run's statistics would decode to other pictures.
+    facts = {**task_facts, "part": "geneval", "prompts": digest(json.dumps(texts))}
+    facts |= {"target": list(problem.target.sizes), "statistics": statistics}
     store = open_store(
         work / "stores" / "t2i_coco-geneval",
         problem,
-        facts | source.frozen,
+        facts,
         len(texts),
         in_batches(lambda: load, BATCH),
         statistics,

@@ -41,10 +41,10 @@ class Photo:
 
 @dataclass(frozen=True)
 class Photos:
-    """Photographs in the order of their ids. too_small: files left out because of their size."""
+    """Photographs in the order of their ids. too_small: ids left out because of their size."""
 
     photos: list[Photo]
-    too_small: int
+    too_small: list[str]
 
 
 def photos(root: Path, split: str, size: int, limit: int | None = None) -> Photos:
@@ -77,13 +77,14 @@ def photos(root: Path, split: str, size: int, limit: int | None = None) -> Photo
 def large_enough(found: Sequence[Photo], size: int, limit: int | None, folder: Path) -> Photos:
     """`limit` evenly spaced photographs, without those whose short side is below `size`."""
     chosen = spread(found, limit)
-    kept = [photo for photo in chosen if min(image_size(photo.path)) >= size]
+    large = [min(image_size(photo.path)) >= size for photo in chosen]
+    kept = [photo for photo, fits in zip(chosen, large, strict=True) if fits]
     if not kept:
         raise InputError(
             f"task.size={size}: all {len(chosen)} images in {folder} are smaller, "
             f"{first_few([photo.id for photo in chosen])}"
         )
-    return Photos(kept, len(chosen) - len(kept))
+    return Photos(kept, [p.id for p, fits in zip(chosen, large, strict=True) if not fits])
 
 
 def load(

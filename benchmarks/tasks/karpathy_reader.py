@@ -32,7 +32,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tasks.captioned_photos import Collector, Split, entry, read_json
+from benchmarks.tasks.captioned_photos import Collector, Split, entry, read_object
 from benchmarks.tasks.images import first_few
 from crossflow.errors import InputError
 
@@ -73,7 +73,7 @@ def _read(
         others = sorted(path.name for path in root.glob("dataset_*.json"))
         hint = f" (there is {first_few(others)}: name it with task.split_file)" if others else ""
         raise InputError(f"{file}: no such file{hint}; {PUBLISHED}")
-    content = read_json(file, ("images",), PUBLISHED)
+    content = read_object(file, ("images",), PUBLISHED)
     if "annotations" in content:
         raise InputError(f"{file} has COCO's own format: use task.layout=coco")
     if not isinstance(content["images"], list):

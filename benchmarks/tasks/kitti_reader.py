@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from benchmarks.tasks.depth_protocol import KITTI_SCALE, DepthFrame, check_frames, read_list
+from benchmarks.user_files import is_file, is_folder
 from crossflow.errors import InputError
 
 # BTS's name of the list, then AdaBins's for the same lines
@@ -42,7 +43,7 @@ def frames(root: Path, split: str, list_file: Path | None = None) -> Split:
     if split not in LISTS:
         raise InputError(f"task.split={split}: KITTI Eigen has {' and '.join(LISTS)}")
     looked_for = [root / name for name in LISTS[split]] if list_file is None else [list_file]
-    path = next((path for path in looked_for if path.is_file()), None)
+    path = next((path for path in looked_for if is_file(path)), None)
     if path is None:
         raise InputError(
             f"the {split} split of KITTI Eigen needs {' or '.join(map(str, looked_for))}, not "
@@ -55,7 +56,7 @@ def frames(root: Path, split: str, list_file: Path | None = None) -> Split:
         drive = depth.parts[0]
         if drive not in below:
             places = (root / name for name in DEPTH_FOLDERS)
-            found = (place for place in places if (place / drive / "proj_depth").is_dir())
+            found = (place for place in places if is_folder(place / drive / "proj_depth"))
             below[drive] = next(found, root)
         return below[drive]
 

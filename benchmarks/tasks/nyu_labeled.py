@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.tasks.depth_protocol import NYU_SCALE
+from benchmarks.tasks.nyu_reader import scene
+from benchmarks.user_files import is_file
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,18 +85,19 @@ def frames(root: Path, split: str) -> list[LabeledFrame]:
     are not what they should be.
     """
     path, splits = root / DATA_FILE, root / SPLIT_FILE
-    absent = [str(p) for p in (path, splits) if not p.is_file()]
+    absent = [str(p) for p in (path, splits) if not is_file(p)]
     if absent:
         raise InputError(
             f"NYU Depth v2 in layout labeled needs {' and '.join(absent)}, not found; {PUBLISHED}"
         )
     with _open(path) as file:
-        missing = [name for name in ARRAYS if name not in file]
+        # a group of that name is no array
+        missing = [name for name in ARRAYS if not hasattr(file.get(name), "shape")]
         if missing:
             raise InputError(f"{path}: no {', '.join(missing)} in it; {PUBLISHED}")
         images, depths = file["images"], file["rawDepths"]
-        count, height, width = len(images), images.shape[-1], images.shape[-2]
-        if images.shape != (count, 3, width, height) or depths.shape != (count, width, height):
+        count, colours, width, height = images.shape if images.ndim == 4 else (0, 0, 0, 0)
+        if colours != 3 or depths.shape != (count, width, height):
             raise InputError(
                 f"{path}: images {images.shape} and rawDepths {depths.shape} do not belong "
                 "together, need (N, 3, W, H) and (N, W, H)"
@@ -108,7 +111,7 @@ def frames(root: Path, split: str) -> list[LabeledFrame]:
     if not len(types) == len(scenes) == count:
         raise InputError(f"{path}: {count} images, {len(types)} sceneTypes, {len(scenes)} scenes")
     found = [
-        LabeledFrame(frame_id(types[i], i), scenes[i], path, i, (height, width))
+        LabeledFrame(frame_id(types[i], i), scene(scenes[i]), path, i, (height, width))
         for i in split_indices(splits, split, count)
     ]
     return sorted(found, key=lambda frame: frame.id)
@@ -146,7 +149,11 @@ def split_indices(path: Path, split: str, count: int) -> list[int]:
 def _texts(file: Any, name: str) -> Sequence[str]:
     """A MATLAB cell array of texts: references to arrays of character codes."""
     references = np.asarray(file[name]).ravel()
-    return ["".join(map(chr, np.asarray(file[one]).ravel())) for one in references]
+    try:
+        return ["".join(map(chr, np.asarray(file[one]).ravel())) for one in references]
+    # numbers in the references' place, null references, references to what is no text
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise InputError(f"{file.filename}: {name} are not texts ({error})") from None
 
 
 def _open(path: Path) -> Any:

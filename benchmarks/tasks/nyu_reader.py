@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.tasks.depth_protocol import DepthFrame, check_frames, read_list
+from benchmarks.user_files import is_file, is_folder
 from crossflow.errors import InputError
 
 # split -> (list file, folder of its paths), both below the root
@@ -12,6 +15,7 @@ SPLITS = {
     "train": ("nyudepthv2_train_files_with_gt.txt", "sync"),
     "test": ("nyudepthv2_test_files_with_gt.txt", "official_splits/test"),
 }
+_PART = re.compile(r"(?<=[0-9])[a-z]$")
 PUBLISHED = (
     "the list files and the training frames (sync.zip) are published at "
     "https://github.com/cleinc/bts, the labelled test frames at "
@@ -31,7 +35,7 @@ def frames(root: Path, split: str, list_file: Path | None = None) -> list[DepthF
     name, folder_name = SPLITS[split]
     path, folder = list_file or root / name, root / folder_name
     absent = [
-        str(p) for p, there in ((path, path.is_file()), (folder, folder.is_dir())) if not there
+        str(p) for p, there in ((path, is_file(path)), (folder, is_folder(folder))) if not there
     ]
     if absent:
         raise InputError(
@@ -40,4 +44,13 @@ def frames(root: Path, split: str, list_file: Path | None = None) -> list[DepthF
         )
     found = read_list(path, folder)
     check_frames(found, PUBLISHED)
-    return found
+    return [replace(frame, group=scene(frame.group)) for frame in found]
+
+
+def scene(name: str) -> str:
+    """The recorded scene that a folder of the raw data is of: bedroom_0017 for bedroom_0017b.
+
+    What the letters mean was not verified. They are taken for parts of one recording, which is the
+    careful choice: a room must not be both trained and validated on.
+    """
+    return _PART.sub("", name)

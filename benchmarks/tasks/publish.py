@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -38,12 +38,14 @@ def _partial_folder(folder: Path) -> Path:
     """A new hidden folder beside `folder`, after those of dead writers of it are removed.
 
     A killed writer cannot clean up. Its folder's name holds host and process, so that one whose
-    writer still runs, here or on another host, is left alone.
+    writer still runs, here or on another host, is left alone. The whole name is compared: another
+    host's name may begin with this one's.
     """
     prefix = f".{folder.name}.partial-{platform.node()}-"
-    for left in folder.parent.glob(glob.escape(prefix) + "*"):
-        process = int(left.name.removeprefix(prefix).split("-")[0])
-        if not _alive(process):
+    ours = re.compile(re.escape(prefix) + r"(\d+)-[^-]+")
+    for left in folder.parent.iterdir():
+        match = ours.fullmatch(left.name)
+        if match is not None and not _alive(int(match[1])):
             shutil.rmtree(left, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=folder.parent))
 

@@ -36,7 +36,7 @@ from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.images import LR_FILTER, first_few, spread
 from benchmarks.tasks.sr_pairs import Row
 from benchmarks.tasks.task import Prepared, Report, choose, digest, require_root
-from benchmarks.tasks.validation import cut
+from benchmarks.tasks.validation import cut, refuse_shared
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,7 +83,12 @@ class FolderTruth:
             "items": digest("\n".join(self.ids)),
             "truth": digest(*ordered_map(lambda row: digest(self.pictures[row]), rows)),
             "protocols": sr_pairs.PROTOCOLS,
-            "options": {"scale": self.scale, "border": self.border, "low_resolution": low},
+            "options": {
+                "scale": self.scale,
+                "border": self.border,
+                "low_resolution": low,
+                "lpips": lpips.used_digest(self.config.weights.lpips),
+            },
         }
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
@@ -152,7 +157,9 @@ class SuperResolutionFolder:
         started = time.perf_counter()
         (size, _), task = sr_pairs.side_and_scale(config), config.task
         truth = self.truth(config, report)
-        photos = _training(truth.pairs, _pairs(config, "train"), size, report)
+        trained = _pairs(config, "train")
+        refuse_shared(reader.same_files(truth.pairs, trained), "photographs")
+        photos = _training(truth.pairs, trained, size, report)
         chosen, held_out = cut(photos, lambda pair: pair.id, None, None)
         train_crops = spread(_crops(chosen, size), task.train_limit)
         validation_crops = spread(_crops(held_out, size), task.validation_limit)

@@ -48,10 +48,20 @@ PROTOCOLS = {**sr_pairs.PROTOCOLS, "distribution": distribution.PROTOCOL}
 
 
 class ImagenetTruth:
-    """Photographs of a split, cropped and reduced to `size`."""
+    """Photographs of a split, cropped and reduced to `size`.
 
-    def __init__(self, photos: Sequence[reader.Photo], split: str, config: Config) -> None:
+    too_small: ids of the split that are not scored; predictions for them are let be.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[reader.Photo],
+        split: str,
+        config: Config,
+        too_small: Sequence[str] = (),
+    ) -> None:
         self.photos, self.split, self.config = list(photos), split, config
+        self.too_small = too_small
         self.size, self.scale = _sizes(config)
         self.border = config.task.border or 0
         self.ids: Sequence[str] = [photo.id for photo in photos]
@@ -64,17 +74,27 @@ class ImagenetTruth:
     @cached_property
     def _key(self) -> dict[str, Any]:
         files = (photo.path.read_bytes() for photo in self.photos)
+        weights = self.config.weights
         return {
             "split": self.split,
             "items": digest("\n".join(self.ids)),
             "truth": digest(*files),
             "protocols": PROTOCOLS,
             "options": {
-                "size": self.size,
-                "scale": self.scale,
-                "low_resolution": LR_FILTER,
-                "border": self.border,
+                **self._pixels,
+                "lpips": lpips.used_digest(weights.lpips),
+                "inception": inception.used_digest(weights.inception, self.config.download),
             },
+        }
+
+    @property
+    def _pixels(self) -> dict[str, Any]:
+        """What decides which pixels are compared."""
+        return {
+            "size": self.size,
+            "scale": self.scale,
+            "low_resolution": LR_FILTER,
+            "border": self.border,
         }
 
     def key(self) -> dict[str, Any]:
@@ -83,7 +103,7 @@ class ImagenetTruth:
     def read(self, folder: Path) -> Sequence[np.ndarray]:
         from benchmarks.predictions import ImagePredictions
 
-        return ImagePredictions(folder, self.ids, (self.size, self.size))
+        return ImagePredictions(folder, self.ids, (self.size, self.size), self.too_small)
 
     def write(self, folder: Path, predictions: Sequence[np.ndarray]) -> None:
         from benchmarks.predictions import write_image
@@ -95,14 +115,16 @@ class ImagenetTruth:
         from benchmarks.metrics.score import merge
 
         pairs = sr_pairs.pair_scores(self.ids, predictions, self.pictures, self.border, self.config)
-        return merge([pairs, self._distances(predictions)])
+        scored = merge([pairs, self._distances(predictions)])
+        scored.counts["photographs_too_small"] = len(self.too_small)
+        return scored
 
     def _distances(self, predictions: Sequence[np.ndarray]) -> Scored:
         """By Inception; unavailable with the reason where its weights are not."""
         import PIL
 
         # What decides the reference pixels: files, sizes, and the program that decodes JPEG.
-        content = {name: self._key[name] for name in ("items", "truth", "options")}
+        content = {name: self._key[name] for name in ("items", "truth")} | self._pixels
         return inception.inception_scores(
             predictions,
             self.pictures,
@@ -140,10 +162,9 @@ class SuperResolutionImagenet:
         inception.find_inception(weights.inception, config.download)
         found = _photos(config, str(task.split), size, task.limit)
         if found.too_small:
-            report(
-                f"{found.too_small} {task.split} photographs left out, smaller than {size}", 1, 1
-            )
-        return ImagenetTruth(found.photos, str(task.split), config)
+            left = len(found.too_small)
+            report(f"{left} {task.split} photographs left out, smaller than {size}", 1, 1)
+        return ImagenetTruth(found.photos, str(task.split), config, found.too_small)
 
     def prepare(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()

@@ -118,6 +118,22 @@ def pairs(root: Path, layout: str, part: str, scale: int) -> list[Pair]:
     return found
 
 
+def same_files(scored: Sequence[Pair], trained: Sequence[Pair]) -> list[str]:
+    """Ids of training photographs whose file is that of a scored one, whatever its name.
+
+    Only files of equal length are read: a large training set is not.
+    """
+    lengths = {pair.high.stat().st_size for pair in scored}
+    alike = [pair for pair in trained if pair.high.stat().st_size in lengths]
+    known = {_file_digest(pair.high) for pair in scored} if alike else set()
+    return [pair.id for pair in alike if _file_digest(pair.high) in known]
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def load(pair: Pair) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]:
     """The enlarged small picture (Pillow's bicubic) and the true one, of one size.
 

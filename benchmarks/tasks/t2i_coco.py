@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks import device
 from benchmarks.metrics import clip, distribution
 from benchmarks.metrics.geneval import read_prompts
-from benchmarks.metrics.inception import find_inception, inception_scores
+from benchmarks.metrics.inception import find_inception, inception_scores, used_digest
 from benchmarks.metrics.score import merge
 from benchmarks.tasks import caption_splits as splits
 from benchmarks.tasks.caption_tokens import CaptionTokens, caption_tokens
@@ -109,6 +109,7 @@ class TextToImageTruth(PictureFiles):
                 "reference_images": len(self.reference),
                 "preparation": CROPPED,
                 "clip": self.clip,
+                "inception": used_digest(self.weights.inception, self.download),
             },
         }
 
@@ -197,18 +198,17 @@ class TextToImageCoco:
         space, source = image_space(config, where), caption_tokens(config, where, chosen)
         problem = self.problem(source, space)
         network, reason = find_inception(config.weights.inception, config.download)
+        frozen = {**space.frozen, **source.frozen}
+        task_facts = {"task": "t2i_coco", "version": self.version, **frozen}
 
         def store(part: str, rows: _Rows, statistics: Any = None) -> Store:
-            facts = {"task": "t2i_coco", "version": self.version, "part": part}
-            facts |= {"size": space.size, "preparation": CROPPED}
+            facts = {**task_facts, "part": part, "size": space.size, "preparation": CROPPED}
             facts |= {"data": rows.digest, "train": files_digest(chosen)}
-            facts |= {**space.frozen, **source.frozen}
             folder = Path(config.work) / "stores" / f"t2i_coco-{part}"
             batches = in_batches(lambda: partial(rows.batch, source=source, space=space), BATCH)
             return open_store(folder, problem, facts, len(rows.photos), batches, statistics, report)
 
         train = store("train", _Rows(chosen, [p.trained for p in chosen], None))
-        prompts = None if config.task.prompts is None else read_prompts(Path(config.task.prompts))
         return Prepared(
             problem=problem,
             train=train,
@@ -218,13 +218,13 @@ class TextToImageCoco:
             validation_truth=validation,
             decode=space.decode,
             floor=lambda: _random_photographs(chosen, space.size, len(truth.ids)),
-            frozen={**space.frozen, **source.frozen},
+            frozen=frozen,
             seconds={"stores": time.perf_counter() - started},
             unscored=reason if network is None else None,
             extra=None
             if prompts is None
             else geneval_extra(
-                Path(config.work), prompts, problem, source, train.statistics, report
+                Path(config.work), prompts, problem, source, task_facts, train.statistics, report
             ),
         )
 

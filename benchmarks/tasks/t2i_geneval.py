@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.metrics import geneval as metric
 from benchmarks.tasks.task import Prepared, Report, choose, digest
+from benchmarks.user_files import is_file, is_folder
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ class GenevalTruth:
         }
 
     def read(self, folder: Path) -> list[list[bool]]:
-        path = folder / RESULTS_FILE if folder.is_dir() else folder
-        if not path.is_file():
+        path = folder / RESULTS_FILE if is_folder(folder) else folder
+        if not is_file(path):
             raise InputError(f"predictions={folder}: no {RESULTS_FILE}, GenEval's result file")
         return metric.read_results(path, self.prompts)
 

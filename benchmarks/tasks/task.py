@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from benchmarks.user_files import is_folder
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -150,14 +151,21 @@ def digest(*parts: bytes | str | np.ndarray) -> str:
 def require_root(config: Config, files: str, published: str) -> Path:
     """The folder `task.root`; the reader judges what is in it.
 
-    InputError where it is not given: `files` says what it must hold, `published` where they are.
+    InputError where it is not given or no folder: `files` says what it must hold, `published`
+    where they are.
     """
     if config.task.root is None:
         raise InputError(
             f"task.root is not set: {config.task.name} looks for {files} in it, give the folder "
             f"with task.root=DIR; {published}"
         )
-    return Path(config.task.root)
+    root = Path(config.task.root)
+    if not is_folder(root):
+        raise InputError(
+            f"task.root={root}: no such folder; {config.task.name} looks for {files} in it; "
+            f"{published}"
+        )
+    return root
 
 
 def choose(field_name: str, value: Any, allowed: Sequence[Any]) -> Any:

@@ -1,4 +1,7 @@
-"""Validation items: cut from the training split by group, never from the test split."""
+"""Validation items: cut from the training split by group, never from the test split.
+
+And nothing of the test split is trained on.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,23 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from benchmarks.tasks.images import spread
+from benchmarks.tasks.images import first_few, spread
 from crossflow.errors import InputError
 
 T = TypeVar("T")
 SHARE = 20  # one item in so many, at least one group
 LARGEST = 500
+
+
+def refuse_shared(both: Sequence[str], what: str) -> None:
+    """InputError that names what is both scored and trained on, where there is any.
+
+    what: their kind, frames or photographs.
+    """
+    if both:
+        raise InputError(
+            f"{len(both)} {what} are scored and in the training split too: {first_few(both)}"
+        )
 
 
 def cut(

@@ -100,3 +100,5 @@ def test_unknown_names_and_methods_that_do_not_apply() -> None:
         build_arm(coupling, PROBLEMS["depth"], "toy", path="curved")
     with pytest.raises(InputError, match="regression does not apply: the source is text"):
         build_arm(regression, PROBLEMS["text"], "toy")
+    with pytest.raises(InputError, match=r"training\.batch=2: "):
+        build_arm(coupling, PROBLEMS["text"], "toy", batch=2)

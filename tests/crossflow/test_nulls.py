@@ -5,7 +5,8 @@ import torch
 
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError
-from crossflow.nulls import choose_nulls
+from crossflow.nulls import LEAST_BATCH, choose_nulls, require_batch
+from crossflow.order import Order
 
 
 def draws(step: int, total: int, rows: range | None = None) -> StepDraws:
@@ -85,3 +86,20 @@ def test_too_few_images_is_an_input_error() -> None:
         choose_nulls(torch.zeros(8, dtype=torch.long), draws(0, 8), 0.1)
     with pytest.raises(InputError, match=r"training\.batch"):
         choose_nulls(torch.arange(1), draws(0, 1), 0.1)
+
+
+def test_small_batches_never_run_out_at_the_end_of_an_epoch() -> None:
+    """The seam of two epochs can show one image twice: the least batch leaves two others."""
+    order = Order(0, 61, LEAST_BATCH)
+    for step in range(2000):
+        rows, _ = order.step(step)
+        assert choose_nulls(torch.tensor(rows), draws(step, LEAST_BATCH), 0.1) is not None
+
+
+@pytest.mark.parametrize("batch", range(1, LEAST_BATCH))
+def test_a_batch_that_could_run_out_is_refused_beforehand(batch: int) -> None:
+    with pytest.raises(InputError, match=rf"training\.batch={batch}: .*at least 4") as error:
+        require_batch(batch, 0.1)
+    assert "\n" not in str(error.value)
+    require_batch(batch, 0)
+    require_batch(LEAST_BATCH, 0.1)

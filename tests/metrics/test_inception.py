@@ -168,6 +168,16 @@ def test_another_file_is_refused(tmp_path, hub):
         inception.find_inception(str(tmp_path / "lost.pth"), download=True)
 
 
+def test_the_digest_of_what_is_used(tmp_path, hub, monkeypatch):
+    """None where there is no file: the scores are unavailable then."""
+    assert inception.used_digest(None, download=False) is None
+    file = tmp_path / inception.INCEPTION_FILE
+    file.write_bytes(b"network")
+    digest = hashlib.sha256(b"network").hexdigest()
+    monkeypatch.setattr(inception, "INCEPTION_SHA256", digest)
+    assert inception.used_digest(str(file), download=False) == digest
+
+
 @pytest.fixture
 def network(tmp_path, monkeypatch):
     """A file with random weights of the real architecture, taken for the published one."""

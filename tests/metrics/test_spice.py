@@ -69,6 +69,15 @@ def test_a_folder_that_lacks_a_jar_is_refused(jars):
         spice.find_jars(str(jars / "lost"))
 
 
+def test_other_jars_have_another_digest(jars):
+    """It stands in the score key: another model of the parser gives other scores."""
+    assert spice.jars_digest(None) is None
+    first = spice.jars_digest(str(jars))
+    assert first == spice.jars_digest(f"{jars}/")
+    (jars / spice.JARS[1]).write_bytes(b"another model")
+    assert spice.jars_digest(str(jars)) != first
+
+
 def test_a_path_that_java_would_split_is_refused(tmp_path):
     folder = tmp_path / f"core{os.pathsep}nlp"
     folder.mkdir()

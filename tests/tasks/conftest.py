@@ -81,7 +81,7 @@ def write_labeled(root, size=(60, 80), test=(0, 3), **changes):
             if array is not None:
                 file.create_dataset(name, data=array, chunks=True, compression="gzip")
         write_cells(file, "sceneTypes", TYPES)
-        write_cells(file, "scenes", [f"{name}_000{i}" for i, name in enumerate(TYPES)])
+        write_cells(file, "scenes", [f"{name}_000{i}b" for i, name in enumerate(TYPES)])
     chosen = np.array(test)[:, None] + 1
     rest = np.array([i for i in range(6) if i not in test])[:, None] + 1
     splits = {"testNdxs": chosen.astype(np.uint16), "trainNdxs": rest.astype(np.uint16)}

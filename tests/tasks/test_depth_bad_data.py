@@ -1,5 +1,7 @@
 """Wrong depth data through `evaluate` and `prepare`: one line that names it, status 2."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -165,6 +167,22 @@ def test_predictions_for_the_wrong_split(data, issue, tmp_path):
     write_depth(folder, "somewhere/else", np.ones((4, 4), np.float32))
     said = issue("evaluate", f"predictions={folder}", "name=x")
     assert "1 predictions belong to no item of the split (2 items): somewhere/else" in said
+
+
+def test_scored_frames_are_not_trained_on(data, issue):
+    """A training list that holds frames of the test list, or a test list of training frames."""
+    task, root, listed = data[:3]
+    (train,) = root.glob("*train*.txt")
+    line = listed.read_text().splitlines()[0]
+    if task == "depth_nyu":  # its splits lie in folders of their own
+        scene = line.split("/")[0]
+        shutil.copytree(root / "official_splits/test" / scene, root / "sync" / scene)
+    train.write_text(train.read_text() + "\n" + line)
+    said = issue("prepare")
+    assert "1 frames are scored and in the training split too" in said
+    assert line.split()[0].rsplit(".", 1)[0] in said
+    # scoring alone trains on nothing
+    assert issue("evaluate", "predictions=none", "name=x").endswith("no such folder")
 
 
 def test_no_training_split(data, issue):

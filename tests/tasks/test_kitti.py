@@ -85,6 +85,23 @@ def test_a_missing_split_says_what_where_and_whence(make_kitti):
         kitti_reader.frames(root, "test")
 
 
+@pytest.mark.parametrize("line", ["a/b/c.png / 721", "/ None 1", "a/b/c.png . 721"])
+def test_lines_without_a_file_name(make_kitti, line):
+    root = make_kitti(train=2)
+    (root / "eigen_test_files_with_gt.txt").write_text(line)
+    with pytest.raises(InputError, match="line 1: a path without a file name"):
+        kitti_reader.frames(root, "test")
+
+
+def test_paths_too_long_for_the_file_system(make_kitti):
+    root = make_kitti(train=2)
+    (root / "eigen_test_files_with_gt.txt").write_text(f"a.png {'x' * 300}/c.png 721")
+    with pytest.raises(InputError, match="2 of 2 listed files are missing"):
+        kitti_reader.frames(root, "test")
+    with pytest.raises(InputError, match=r"the test split of KITTI Eigen needs .*, not found"):
+        kitti_reader.frames(root / ("x" * 300), "test")
+
+
 def test_depth_maps_of_no_drive_are_missing_files(make_kitti):
     root = make_kitti(train=2)
     (root / "2011_09_30_drive_0020_sync").rename(root / "elsewhere")

@@ -123,11 +123,50 @@ def bad(changes, message):
         bad({"rawDepths": np.ones((6, 80, 60), np.uint16)}, "rawDepths uint16, need"),
         bad({"images": np.ones((6, 3, 80, 60), np.float32)}, "images are float32"),
         bad({"images": np.ones((6, 80, 60, 3), np.uint8)}, "do not belong together"),
+        bad({"images": np.ones(6, np.uint8)}, "do not belong together"),
+        bad({"rawDepths": np.ones(6, np.float32)}, "do not belong together"),
         bad({"test": [0, 6]}, "its 7 indices are not those of 6 frames"),
     ],
 )
 def test_files_that_are_not_what_they_should_be(make_labeled, tmp_path, changes, message):
     root, _, _ = make_labeled(tmp_path, **changes)
+    with pytest.raises(InputError, match=message):
+        nyu_labeled.frames(root, "test")
+
+
+def replaced(root, name, make):
+    """The .mat file with another object under `name`: make(file, name) writes it."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(root / nyu_labeled.DATA_FILE, "a") as file:
+        del file[name]
+        make(file, name, h5py.ref_dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("images", lambda file, name, _: file.create_group(name), "no images in it"),
+        ("scenes", lambda file, name, _: file.create_group(name), "no scenes in it"),
+        (
+            "sceneTypes",  # null references
+            lambda file, name, kind: file.create_dataset(name, (6,), kind),
+            "sceneTypes are not texts",
+        ),
+        (
+            "scenes",
+            lambda file, name, _: file.create_dataset(name, data=np.arange(6)),
+            "scenes are not texts",
+        ),
+        (
+            "scenes",
+            lambda file, name, kind: file.create_dataset(name, data=[file.ref] * 6, dtype=kind),
+            "scenes are not texts",
+        ),
+    ],
+)
+def test_objects_of_another_kind(make_labeled, tmp_path, name, make, message):
+    root, _, _ = make_labeled(tmp_path)
+    replaced(root, name, make)
     with pytest.raises(InputError, match=message):
         nyu_labeled.frames(root, "test")
 

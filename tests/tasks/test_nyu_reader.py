@@ -12,6 +12,7 @@ from benchmarks.tasks.depth_protocol import (
     read_list,
     write_depth_png,
 )
+from benchmarks.tasks.validation import cut
 from crossflow.errors import InputError
 
 
@@ -44,6 +45,29 @@ def test_frames_of_both_splits(tmp_path):
         assert np.all(depth == 2.5)
 
 
+@pytest.mark.parametrize(
+    ("folder", "scene"),
+    [
+        ("bedroom_0017b", "bedroom_0017"),
+        ("bedroom_0017", "bedroom_0017"),
+        ("bedroom", "bedroom"),
+        ("bedroom_0017ab", "bedroom_0017ab"),
+        ("nyu_office_1", "nyu_office_1"),
+    ],
+)
+def test_parts_of_one_recording_are_one_scene(folder, scene):
+    assert nyu_reader.scene(folder) == scene
+
+
+def test_no_scene_is_both_trained_on_and_validated_on(tmp_path):
+    names = [f"bedroom_00{number}{part}/rgb_1" for number in range(20, 40) for part in "ab"]
+    make_root(tmp_path, "train", names=names)
+    train, held_out = cut(nyu_reader.frames(tmp_path, "train"), lambda f: f.group, None, None)
+    assert len(held_out) == 2
+    scenes = [{frame.id[:12] for frame in part} for part in (train, held_out)]
+    assert not scenes[0] & scenes[1]
+
+
 def test_a_missing_split_says_what_where_and_whence(tmp_path):
     make_root(tmp_path, "test")
     with pytest.raises(InputError) as error:
@@ -64,6 +88,17 @@ def test_missing_files_are_counted_and_named(tmp_path):
         nyu_reader.frames(tmp_path, "test")
 
 
+def test_a_listed_name_that_is_too_long_is_missing(tmp_path):
+    make_root(tmp_path)
+    listed = tmp_path / nyu_reader.SPLITS["test"][0]
+    listed.write_text(f"{'x' * 300}/rgb_1.jpg kitchen/sync_depth_2.png")
+    with pytest.raises(InputError, match="1 of 2 listed files are missing"):
+        nyu_reader.frames(tmp_path, "test")
+    for path in (tmp_path / ("x" * 300), tmp_path / ("x/" * 3000)):
+        with pytest.raises(InputError, match="not found"):
+            nyu_reader.frames(path, "test")
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -73,6 +108,9 @@ def test_missing_files_are_counted_and_named(tmp_path):
         ("../rgb_1.jpg a/d.png", "leaves the data folder"),
         ("a/1.jpg a/1.png\n/a/1.jpg a/1.png", "line 2: a/1 occurs twice"),
         ("\n \n", "the list is empty"),
+        ("/ None 1", "line 1: a path without a file name"),
+        ("a/1.jpg / 518", "line 1: a path without a file name"),
+        (". a/1.png", "line 1: a path without a file name"),
     ],
 )
 def test_bad_lists(tmp_path, line, message):

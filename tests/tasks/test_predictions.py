@@ -111,6 +111,45 @@ def test_files_that_are_no_arrays_are_refused(folder):
         open_depth(folder)
 
 
+def npy(header):
+    """A numpy file of this header."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"PK\x03\x04" + bytes(60), id="like a zip"),
+        pytest.param(npy("{'descr': '<f4', 'shape': (3, 4), "), id="header cut short"),
+        pytest.param(npy("(" * 9000), id="header nested"),
+        pytest.param(npy("-" * 9000 + "1"), id="header too deep"),
+        pytest.param(
+            npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({10**30},)}}"),
+            id="too large",
+        ),
+    ],
+)
+def test_damaged_arrays_are_refused(folder, content):
+    (folder / f"{IDS[1]}.npy").write_bytes(content)
+    with pytest.raises(InputError, match=r"rgb\.2\.npy: not a numpy file"):
+        open_depth(folder)
+
+
+def test_an_archive_of_arrays_is_no_array(folder, depth_maps):
+    with (folder / f"{IDS[1]}.npy").open("wb") as file:
+        np.savez(file, depth_maps[1])
+    with pytest.raises(InputError, match=r"rgb\.2\.npy: not a numpy file"):
+        open_depth(folder)
+
+
+def test_a_folder_whose_name_is_too_long(folder):
+    for path in (folder / ("x" * 300), folder / ("x/" * 3000)):
+        with pytest.raises(InputError, match="no such folder"):
+            open_depth(path)
+        with pytest.raises(InputError, match="the COCO results file"):
+            read_captions(path, [1])
+
+
 def test_eight_bit_depth_is_refused(folder):
     (folder / f"{IDS[1]}.npy").unlink()
     Image.fromarray(np.full((48, 64), 9, np.uint8)).save(folder / f"{IDS[1]}.png")
@@ -207,7 +246,8 @@ def test_bad_captions_are_refused(tmp_path, content, message):
 def test_files_that_are_no_captions_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"captions\.json, the COCO results file"):
         read_captions(tmp_path, [1])
-    for content in (b"{", b"\xff\xfe"):
+    # cut short, of another coding, a number that Python does not read, nested too deep
+    for content in (b"{", b"\xff\xfe", b'[{"image_id": ' + b"1" * 5000 + b"}]", b"[" * 200_000):
         (tmp_path / "captions.json").write_bytes(content)
-        with pytest.raises(InputError, match="not a JSON file"):
+        with pytest.raises(InputError, match=r"captions\.json: not (JSON|a text file) that"):
             read_captions(tmp_path, [1])

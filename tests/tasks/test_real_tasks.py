@@ -4,9 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import evaluate, records, run
 from benchmarks.conf import command
+from benchmarks.predictions import write_image
 from benchmarks.tasks.sr_pairs import Space
 from crossflow.errors import InputError
 
@@ -66,6 +68,28 @@ def test_imagenet(bench_data, tmp_path, folder):
 
 
 @pytest.mark.usefixtures("no_inception")
+def test_small_photographs_are_left_out_and_counted(tmp_path, capsys):
+    """A model that was run on the whole val folder has predictions for them too."""
+    random = np.random.default_rng(0)
+    for number, side in enumerate((64, 40, 70, 50)):
+        pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        photo = tmp_path / f"root/val/n01/x{number}.JPEG"
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(photo)
+        write_image(tmp_path / "p", f"n01/x{number}", np.full((64, 64, 3), 90, np.uint8))
+    arguments = ["task=sr_imagenet", f"task.root={tmp_path / 'root'}", "task.size=64"]
+    arguments += [f"predictions={tmp_path / 'p'}", "name=x", f"out={tmp_path / 'o'}"]
+    arguments += [f"work={tmp_path / 'w'}"]
+    assert command.run(evaluate.job, arguments, command="evaluate") == 0, capsys.readouterr().err
+    (record,) = records.read_all(tmp_path / "o")
+    assert record.scores["psnr_y"].n == 2
+    assert record.fair.proof["counts"]["photographs_too_small"] == 2
+    write_image(tmp_path / "p", "n01/unknown", np.zeros((64, 64, 3), np.uint8))
+    assert command.run(evaluate.job, arguments, command="evaluate") == 2
+    assert "1 predictions belong to no item of the split (2 items)" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_inception")
 def test_imagenet_has_no_curve_of_a_score_that_it_cannot_compute(bench_data, tmp_path, capsys):
     """Refused before training, not after it."""
     arguments = ["task=sr_imagenet", f"task.root={bench_data / 'roots/imagenet'}", "task.size=64"]
@@ -93,7 +117,8 @@ def test_imagenet_in_latents(bench_data, tmp_path):
     assert oracle.scores["lpips_alex"].value < floor.scores["lpips_alex"].value < 1
     # After two steps still the enlarged picture, through the autoencoder.
     assert ours.scores["psnr_y"].value > floor.scores["psnr_y"].value - 6
-    assert ours.score_key == pixels["crossflow"].score_key
+    without = {**ours.fair.score, "options": {**ours.fair.score["options"], "lpips": None}}
+    assert without == pixels["crossflow"].fair.score, "the codec is no part of what is scored"
     assert ours.fair_key != pixels["crossflow"].fair_key
     facts = ours.fair.proof["frozen"]["autoencoder"]
     assert (facts["class"], facts["channels"], facts["factor"]) == ("TAESD", 32, 8)

@@ -1,5 +1,6 @@
 """Super-resolution on folders: layouts, tiles, published bicubic numbers, training, bad data."""
 
+import hashlib
 import json
 from itertools import pairwise
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import evaluate, records, run
+from benchmarks import evaluate, prepare, records, run
 from benchmarks.conf import command
 from benchmarks.conf.schema import Config
 from benchmarks.tasks import sr_reader as reader
@@ -286,3 +287,54 @@ def test_what_only_scoring_notices_is_told_before_training(small_root, tmp_path,
     assert "training" not in told
     assert not (tmp_path / "o").exists()
     assert not list((tmp_path / "w").rglob("*.safetensors"))
+
+
+def test_scored_photographs_are_not_trained_on(small_root, tmp_path, capsys):
+    """Whatever name a copy has; a photograph of equal length is no copy."""
+    places = [f"task.root={small_root}", f"out={tmp_path / 'o'}", f"work={tmp_path / 'w'}"]
+    first, other = sorted((small_root / "train/HR").iterdir())[:2]
+    (small_root / "HR/another_name.png").write_bytes(first.read_bytes())
+    status = command.run(
+        prepare.job, ["task=sr_folder", "task.size=32", *places], command="prepare"
+    )
+    assert status == 2
+    said = capsys.readouterr().err
+    assert f"1 photographs are scored and in the training split too: {first.stem}" in said
+    train = reader.pairs(small_root, "folders", "train", 4)
+
+    def shared():
+        return reader.same_files(reader.pairs(small_root, "folders", "test", 4), train)
+
+    assert shared() == [first.stem]
+    (small_root / "HR/another_name.png").unlink()
+    assert shared() == []
+    (small_root / "HR/linked.png").symlink_to(other)
+    assert shared() == [other.stem]
+
+
+def test_files_of_one_length_are_not_the_same(tmp_path):
+    for part, byte in (("HR", b"a"), ("train/HR", b"b")):
+        (tmp_path / part).mkdir(parents=True)
+        (tmp_path / part / "x.png").write_bytes(byte * 9)
+    test, train = (
+        reader.Pair("x", tmp_path / part / "x.png", None, 4) for part in ("HR", "train/HR")
+    )
+    assert reader.same_files([test], [train]) == []
+    assert reader.same_files([test], [train, test]) == ["x"]
+
+
+def test_the_trunk_of_lpips_is_in_the_score_key(small_root, bench_data, tmp_path):
+    """Two files that pass for the published network give other distances: no common table."""
+    published = bench_data / "weights/lpips/alexnet_features_fp16.npz"
+    arrays = dict(np.load(published))
+    np.savez(tmp_path / "alexnet.npz", **{k: v.astype(np.float32) for k, v in arrays.items()})
+    config = Config()
+    config.task.size, config.task.scale = 32, 4
+    found = []
+    for weights in (None, str(published), str(tmp_path)):
+        config.weights.lpips = weights
+        pairs = reader.pairs(small_root, "folders", "test", 4)
+        found.append(FolderTruth(pairs, "test", config).key()["options"]["lpips"])
+    digest = hashlib.sha256(published.read_bytes()).hexdigest()
+    assert found[:2] == [None, digest]
+    assert found[2] not in (None, digest)

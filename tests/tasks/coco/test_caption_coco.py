@@ -13,6 +13,7 @@ from benchmarks.conf import command
 from benchmarks.conf.schema import Config, TaskConfig, WeightsConfig
 from benchmarks.metrics import captions as metric
 from benchmarks.metrics.score import Score, Scored
+from benchmarks.metrics.spice import JARS
 from benchmarks.tasks import caption_coco, dataset_codec
 from benchmarks.tasks.captioned_photos import VARIANTS
 from crossflow.errors import InputError
@@ -267,6 +268,23 @@ def test_an_autoencoder_that_does_not_fit_the_grid(coco_root, tmp_path, monkeypa
     monkeypatch.setattr(image_codec, "load_image_codec", lambda *_: Codec())
     with pytest.raises(InputError, match="32 times smaller"):
         prepared(coco_root, tmp_path, weights={"autoencoder": "x"})
+
+
+def test_the_jars_of_spice_are_in_the_score_key(coco_root, tmp_path):
+    jars = tmp_path / "jars"
+    jars.mkdir()
+
+    def named(weights=None):
+        truth = caption_coco.TASK.truth(configured(coco_root, tmp_path, weights), silent)
+        return truth.key()["options"]["spice"]
+
+    found = [named()]
+    for content in ("one", "other"):
+        for name in JARS:
+            (jars / name).write_text(content)
+        found.append(named({"spice": str(jars)}))
+    assert found[0] is None
+    assert len(set(found)) == 3
 
 
 def test_missing_jars_are_named_before_anything_is_trained(coco_root, tmp_path):

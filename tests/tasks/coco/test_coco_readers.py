@@ -124,6 +124,8 @@ def test_a_wrong_annotation_file_is_refused(coco_root, edited, change, said):
         (set_in("images", 35, cocoid=1), "image id 1 is there twice"),
         (set_in("images", 35, sentences=[]), "1 images have no caption: 112"),
         (set_in("images", 35, filename="gone.jpg"), "1 of 3 images of the test split are missing"),
+        (set_in("images", 35, filename="x" * 300), "1 of 3 images of the test split are missing"),
+        (set_in("images", 35, filepath="x" * 300), "1 of 3 images of the test split are missing"),
         (
             set_in("images", 35, sentences=[{"tokens": ["a"]}]),
             "images[35].sentences[0]: sentid is None",
@@ -147,7 +149,14 @@ def test_a_wrong_karpathy_file_is_refused(coco_root, edited, change, said):
     assert "\n" not in str(found.value)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '"text"', "\udcff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", '"text"', "\udcff"),
+        pytest.param('{"images": [{"id": ' + "9" * 5000 + "}]}", id="a number of 5,000 digits"),
+        pytest.param('{"images": ' * 100_000, id="nested too deep"),
+    ],
+)
 def test_what_is_no_json_object_is_refused(coco_root, content):
     for path in (coco_root / VAL, coco_root / DATASET):
         path.write_text(content, errors="surrogateescape")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,15 @@ def test_scores_compare_with_the_whole_split(coco_root, tmp_path, toy_inception,
     assert len(list((tmp_path / "features").iterdir())) == 1
 
 
+def test_inception_is_in_the_score_key(coco_root, tmp_path, request):
+    def named():
+        return t2i_coco.TASK.truth(configured(coco_root, tmp_path), silent).key()["options"]
+
+    assert named()["inception"] is None
+    request.getfixturevalue("toy_inception")
+    assert named()["inception"] == "toy"
+
+
 def test_without_inception_every_score_has_its_reason(coco_root, tmp_path):
     truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path, limit=5), silent)
     scored = truth.score(truth.pictures)
@@ -266,12 +276,47 @@ def test_trains_samples_and_scores_the_files_of_others(coco_root, tmp_path, issu
     assert len(records.read_all(Path("other"))) == 1
 
 
-def test_every_arm_draws_the_prompts_of_geneval(coco_root, tmp_path, issue, monkeypatch):
+@pytest.fixture
+def prompt_file(tmp_path, monkeypatch):
+    """A list of two prompts, and what it holds."""
     tags = list(geneval.PROMPTS)[:2]
     monkeypatch.setattr(geneval, "PROMPTS", dict.fromkeys(tags, 1))
     rows = [{"tag": tag, "prompt": f"a photo of {tag}", "include": []} for tag in tags]
     file = tmp_path / "prompts.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
+    return file, rows
+
+
+def test_prompts_never_come_with_another_runs_statistics(coco_root, tmp_path, prompt_file):
+    """A network draws in the units of its own training store, whatever ran before in this work."""
+    stores = []
+    for changed in ({}, {"train_limit": 4}, {"size": 48}):
+        found = prepared(coco_root, tmp_path, prompts=str(prompt_file[0]), limit=2, **changed)
+        assert found.extra.store.statistics == found.train.statistics
+        assert found.extra.store.target_shape == found.train.target_shape
+        stores.append(found.extra.store.folder.name)
+    assert len(set(stores)) == 3
+
+
+def test_another_version_or_codec_makes_another_store_of_prompts(
+    coco_root, tmp_path, prompt_file, monkeypatch
+):
+    def name():
+        found = prepared(coco_root, tmp_path, prompts=str(prompt_file[0]), limit=2)
+        return found.extra.store.folder.name
+
+    names = [name(), name()]
+    monkeypatch.setattr(t2i_coco.TASK, "version", t2i_coco.TASK.version + 1, raising=False)
+    names.append(name())
+    plain, codec = t2i_coco.image_space, {"autoencoder": {"sha256": "another"}}
+    monkeypatch.setattr(t2i_coco, "image_space", lambda *a: replace(plain(*a), frozen=codec))
+    names.append(name())
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+
+
+def test_every_arm_draws_the_prompts_of_geneval(coco_root, prompt_file, issue):
+    file, rows = prompt_file
     data = [f"task.root={coco_root}", "task.limit=4"]
     status, said = issue(run.job, *TINY, *data, f"task.prompts={file}")
     assert status == 0, said

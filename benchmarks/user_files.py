@@ -1,0 +1,47 @@
+"""Files that users name: whether they are there, and JSON whatever is in it, as mistakes in words.
+
+Python's own calls raise what no reader of data expects: `Path.is_file` an OSError where a name is
+too long for the file system, `json.loads` a RecursionError for deep nesting and a plain ValueError
+for a number of thousands of digits.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from crossflow.errors import InputError
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file can be found there."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder can be found there."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def parse_json(text: str, where: str) -> Any:
+    """What a JSON text holds. InputError, which begins with `where`, for anything else."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not JSON that can be read ({error})") from None
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; InputError that names the file where it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a text file that can be read ({error})") from None
+    return parse_json(text, str(path))
