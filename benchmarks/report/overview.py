@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from benchmarks.digits import exact
 from benchmarks.report import tables
@@ -23,11 +23,14 @@ def markdown(built: Sequence[tables.Table]) -> str:
     from tabulate import tabulate
 
     rows, notes = [], [NOTE]
+    versions = {(_task(table), _version(table)) for table in built if table.entries}
+    tasks = [task for task, _ in versions]
+    several = {task for task in tasks if tasks.count(task) > 1}
     for table in built:
         arms = [entry for entry in table.entries if entry.kind == "arm"]
         if not arms:
             continue
-        rows.append(_line(table))
+        rows.append(_line(table, several))
         said = uneven(arms)
         if said:
             notes.append(f"{table.title}, fair_key {table.fair_key}: {said}; no arm is marked.")
@@ -41,8 +44,16 @@ def markdown(built: Sequence[tables.Table]) -> str:
     return "\n\n".join([body, *map(tables.escape, notes)]) + "\n"
 
 
-def _line(table: tables.Table) -> list[str]:
-    """One line: cells are Markdown, already escaped."""
+def _task(table: tables.Table) -> str:
+    return table.entries[0].records[0].task
+
+
+def _version(table: tables.Table) -> str:
+    return str(table.entries[0].records[0].fair.score["version"])
+
+
+def _line(table: tables.Table, several: Collection[str]) -> list[str]:
+    """One line: cells are Markdown, already escaped. several: tasks with rows of two versions."""
     arms = [entry for entry in table.entries if entry.kind == "arm"]
     first = arms[0].records[0]
     assert first.fair.fair is not None
@@ -58,8 +69,11 @@ def _line(table: tables.Table) -> list[str]:
             cells.setdefault(name, []).append(shown[row][1 + table.metrics.index(score)])
     seeds = sorted({len({record.seed for record in arm.records}) for arm in arms})
     quick = tables.QUICK in table.notes
+    task = f"{first.task}, {first.fair.score['split']}"
+    if first.task in several:
+        task += f", version {_version(table)}"
     return [
-        tables.escape(f"{first.task}, {first.fair.score['split']}") + (" (quick)" if quick else ""),
+        tables.escape(task) + (" (quick)" if quick else ""),
         tables.escape(f"{score} {tables.ARROWS[table.better[score]]}" if scored else score),
         f"{exact(first.budget.limit)} {first.budget.kind}",
         tables.escape(str(first.fair.fair["model"])),

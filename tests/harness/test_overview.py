@@ -45,6 +45,16 @@ def test_a_line_for_each_budget(record):
     ]
 
 
+def test_versions_of_a_task_are_told_apart(record):
+    first = match(record)
+    assert [line["task"] for line in lines_of(first)] == ["depth_tabletop, iid"]
+    second = match(record, score={"version": 2})
+    assert sorted(line["task"] for line in lines_of([*first, *second])) == [
+        "depth_tabletop, iid, version 1",
+        "depth_tabletop, iid, version 2",
+    ]
+
+
 def test_limits_that_differ_read_differently(record):
     budgets = [record().budget.model_copy(update={"limit": limit}) for limit in (1234561, 1234569)]
     records = [record(fair={"budget_limit": b.limit}, budget=b) for b in budgets]
