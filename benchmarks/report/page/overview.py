@@ -82,8 +82,11 @@ def _arm(row: Row) -> dict[str, Any]:
 
 
 def _against(row: Row) -> str:
-    """The difference from the reference arm and what it was judged by, where that is known."""
-    note = str(row.get("note") or "")
+    """The difference from the reference arm and what it was judged by, where that is known.
+
+    The page puts the arm's name before it.
+    """
+    note = str(row.get("note") or "").removeprefix(f"{row['method']}: ")
     if row.get("difference") is None:
         return note
     said = [f"{row['difference']:+.4g} against {row['reference']} (+ is better)"]
