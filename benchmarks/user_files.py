@@ -7,7 +7,9 @@ for a number of thousands of digits.
 
 from __future__ import annotations
 
+import errno
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +17,22 @@ from crossflow.errors import InputError
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file can be found there."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
+    """Whether there is a file. InputError where that cannot be told, as without permission."""
+    return _is(path, path.is_file)
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder can be found there."""
+    """Whether there is a folder. InputError where that cannot be told, as without permission."""
+    return _is(path, path.is_dir)
+
+
+def _is(path: Path, ask: Callable[[], bool]) -> bool:
     try:
-        return path.is_dir()
-    except OSError:
-        return False
+        return ask()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False  # no file system holds it
+        raise InputError(f"{path}: {error.strerror}") from None
 
 
 def parse_json(text: str, where: str) -> Any:

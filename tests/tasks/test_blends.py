@@ -12,7 +12,7 @@ from benchmarks.blends import Blender
 from benchmarks.conf.schema import Config, TaskConfig
 from benchmarks.sampling import Sampler
 from benchmarks.tabletop import captions as words
-from benchmarks.tabletop.scenes import HELD_OUT_PAIRS
+from benchmarks.tabletop.scenes import HELD_OUT_PAIRS, indices, scene
 from benchmarks.tasks.t2i_tabletop import SUMS
 from benchmarks.tasks.task import Arithmetic
 from crossflow.matching import build_arm
@@ -79,6 +79,12 @@ def test_the_worlds_sums_are_true_and_seen_in_training(prepared):
         assert getattr(whats[1], field) == getattr(whats[0], field)
         assert getattr(whats[2], field) == getattr(whats[3], field)
     assert len(prepared.arithmetic.source) == 3 * len(SUMS)
+    wanted = {text for four in SUMS for text in four}
+    for index in indices("train", 20_000):
+        wanted -= {caption.text for caption in words.captions(scene(int(index)))}
+        if not wanted:
+            break
+    assert not wanted
 
 
 def test_batches_change_nothing(prepared):
