@@ -31,7 +31,7 @@ LARGEST_EMA_WIDTH = 12**-0.5  # no power profile is wider: see crossflow.ema
 # Fields that only some tasks read.
 OPTIONAL = (
     *("task.root", "task.split_file", "task.scale", "task.nonfinite", "task.layout"),
-    *("task.crop", "task.flip_test", "task.border", "task.prompts"),
+    *("task.crop", "task.flip_test", "task.border", "task.prompts", "task.train_root"),
     *("weights.autoencoder", "weights.text_encoder", "weights.inception", "weights.clip"),
     *("weights.lpips", "weights.spice"),
 )
@@ -51,6 +51,7 @@ class TaskConfig:
     published in several ways. crop: pixels of a depth map that count. flip_test: depth is the mean
     of the prediction and of the mirrored prediction for the mirrored image. border: pixels cut from
     each side before PSNR and SSIM. prompts: GenEval's list of prompts, sampled beside the split.
+    train_root: WebDataset shards of captioned images, trained on in place of the training split.
     """
 
     name: str = "depth_tabletop"
@@ -68,6 +69,7 @@ class TaskConfig:
     flip_test: bool = False
     border: int | None = None
     prompts: str | None = None
+    train_root: str | None = None
 
 
 @dataclass

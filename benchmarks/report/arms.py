@@ -17,7 +17,7 @@ from benchmarks.records import Record
 AROUND = (
     *("seed", "methods", "check", "download", "name", "predictions", "export"),
     *("training.checkpoint_seconds", "sampling.curve"),
-    *("method_file", "weights", "task.root", "task.split_file", "task.prompts"),
+    *("method_file", "weights", "task.root", "task.split_file", "task.prompts", "task.train_root"),
 )
 
 

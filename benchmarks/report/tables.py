@@ -16,6 +16,7 @@ from benchmarks.report.entries import FIRST, Entry, entries, failures, is_quick,
 from benchmarks.report.framing import unranked
 
 QUICK = "quick: not for comparison"
+ZERO_SHOT = "trained on pairs of task.train_root, on nothing of the scored data set: zero-shot"
 ABSENT = "–"
 ARROWS = {"higher": "↑", "lower": "↓"}
 MARKED = (
@@ -168,6 +169,8 @@ def _notes(group: Sequence[Record]) -> list[str]:
             f"{fair['batch']}, track {fair['track']}, seed{'s' if len(seeds) > 1 else ''} "
             f"{', '.join(map(str, seeds))}; fair_key {ran[0].fair_key}"
         )
+        if ran[0].config["task"].get("train_root") is not None:
+            notes.append(ZERO_SHOT)
         if len(seeds) > 1:
             notes.append("mean ± standard deviation over training seeds")
     if is_quick(group):

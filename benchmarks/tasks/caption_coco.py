@@ -10,7 +10,8 @@ training images (`caption_codec`, `vocabulary`). The source is the whole picture
 grid: it has a position for each CELL x CELL pixels, the source's numbers of a cell are folded into
 channels, and the text latent has TEXT_CHANNELS of them (256 pixels: 4 x 16 x 16). CrossFlow's
 encoder is charged with rebuilding its source (why: `caption_tabletop`). Any of an image's five
-captions is a right target. Validation is cut from the training split by image.
+captions is a right target. With `task.train_root` the pairs of WebDataset shards are trained on
+instead, codec included. Validation is cut from what is trained on, by image.
 
 The row `oracle` is the first reference through the codec: scored against references that include
 it, it is the most that this codec can say, not what a person would get.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.tasks import coco_reader, karpathy_reader
+from benchmarks.tasks import coco_reader, karpathy_reader, webdataset_reader
 from benchmarks.tasks.captioned_photos import Split
 from benchmarks.tasks.images import first_few
 from benchmarks.tasks.task import Report, choose, require_root
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.tasks.captioned_photos import Photo
 
 LAYOUTS = {"coco": coco_reader, "karpathy": karpathy_reader}
-USES = ("task.root", "task.split_file", "task.layout")
+USES = ("task.root", "task.split_file", "task.layout", "task.train_root")
 
 
 def scored(config: Config, layout: str, report: Report, images: bool) -> Split:
@@ -32,10 +32,18 @@ def scored(config: Config, layout: str, report: Report, images: bool) -> Split:
 
 
 def training(config: Config, layout: str, report: Report, held_apart: Split) -> Split:
-    """The training split that belongs to `held_apart`, the scored one.
+    """The training split that belongs to `held_apart`, the scored one, or `task.train_root`.
 
-    InputError where it is missing, or where an image is in both.
+    InputError where it is missing, or where an image is in both splits; pairs of `task.train_root`
+    whose image is a scored one are left out and counted.
     """
+    if config.task.train_root is not None:
+        folder = Path(config.task.train_root)
+        split, left = webdataset_reader.captioned(folder, held_apart.photos)
+        _tell(split, report)
+        if left:
+            report(f"{left} pairs of task.train_root left out: their images are scored", 1, 1)
+        return split
     reader = LAYOUTS[choose("task.layout", config.task.layout or layout, tuple(LAYOUTS))]
     split = reader.training(_root(config, layout), config.task.split, _listed(config))
     there = {photo.path for photo in held_apart.photos}

@@ -20,6 +20,7 @@ from PIL import Image
 from benchmarks.lazy import OnDemand
 from benchmarks.metrics.captions_java import clean_caption
 from benchmarks.tasks.images import PHOTO_MODES, bicubic, first_few, read_rgb
+from benchmarks.tasks.tar_member import Member
 from benchmarks.tasks.task import digest
 from benchmarks.user_files import is_file, is_folder, read_json
 from crossflow.errors import InputError
@@ -43,15 +44,24 @@ class Caption:
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph and all of its captions, in the order of their ids."""
+    """A photograph and all of its captions, in the order of their ids.
+
+    single: it is of a set that has one caption an image.
+    """
 
     id: int
-    path: Path
+    path: Path | Member
     captions: tuple[Caption, ...]
+    single: bool = False
 
     @property
     def trained(self) -> list[str]:
-        """The VARIANTS captions of smallest id; where there are fewer they come round again."""
+        """The VARIANTS captions of smallest id; where there are fewer they come round again.
+
+        The one caption of a pair of a web-crawled set stays one: its features take the most bytes.
+        """
+        if self.single:
+            return [self.captions[0].text]
         return [self.captions[k % len(self.captions)].text for k in range(VARIANTS)]
 
 
@@ -116,21 +126,21 @@ class Collector:
             for n in sorted(self._paths)
         ]
         if images:
-            _require_files(photos, name)
+            _require_files([self._paths[photo.id] for photo in photos], name)
         return Split(name, photos, self._cleaned)
 
 
-def _require_files(photos: Sequence[Photo], name: str) -> None:
+def _require_files(paths: Sequence[Path], name: str) -> None:
     """InputError that counts the files that are missing; each folder is listed once."""
-    folders = {photo.path.parent for photo in photos}
+    folders = {path.parent for path in paths}
     there = {
         folder: {path.name for path in folder.iterdir()} if is_folder(folder) else set()
         for folder in folders
     }
-    missing = [photo.path for photo in photos if photo.path.name not in there[photo.path.parent]]
+    missing = [path for path in paths if path.name not in there[path.parent]]
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(photos)} images of the {name} split are missing: "
+            f"{len(missing)} of {len(paths)} images of the {name} split are missing: "
             f"{first_few(missing, 2)}"
         )
 

@@ -10,8 +10,10 @@ FID-30K, whose own list of captions was never published.)
 The source is a row of word ids of the training captions (`vocabulary`), with embeddings learned
 alike in all arms, or with `weights.text_encoder` the features of CLIP or T5. The flow runs in
 pixels, or with `weights.autoencoder` in its latents. Five captions an image are trained on, the
-source encoder is charged with the paper's image-text contrastive loss. Validation is cut from the
-training split by image. FID, KID, IS, precision and recall need `weights.inception`, the CLIP score
+source encoder is charged with the paper's image-text contrastive loss. With `task.train_root` the
+pairs of WebDataset shards are trained on instead, one caption each (`webdataset_reader`): what the
+table then shows is zero-shot, as the paper's text-to-image rows are. Validation is cut from what is
+trained on, by image. FID, KID, IS, precision and recall need `weights.inception`, the CLIP score
 `weights.clip`. With `task.prompts` every arm also draws GenEval's prompts (`geneval_samples`).
 """
 

@@ -8,23 +8,30 @@ name before the first dot, their key:
 The image is .jpg, .jpeg, .png or .webp; the caption is .txt, else "caption" of .json; other files
 (.cls) are not looked at. Keys name the predictions, so they are unique in a split. The archives are
 not compressed and not unpacked: their headers are read once, then every file by its offset.
+
+`task.train_root` of the tasks with captions holds the archives themselves, as img2dataset writes
+them (`captioned`).
 """
 
 from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from benchmarks.metrics.captions_java import clean_caption
 from benchmarks.tasks import imagenet_reader
+from benchmarks.tasks.captioned_photos import Caption, Photo, Split
 from benchmarks.tasks.tar_member import Member, Tar
 from crossflow.errors import InputError
 
 SPLITS = ("train", "val")
 IMAGES = ("jpg", "jpeg", "png", "webp")
 BLOCK = 512  # bytes: headers and the marks at the end of a tar
+START = 4096  # bytes of a JPEG that hold some of its picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +51,14 @@ def samples(root: Path, split: str) -> list[Sample]:
     """
     if split not in SPLITS:
         raise InputError(f"task.split={split}: the splits of layout webdataset are train and val")
-    archives = sorted((root / split).glob("[!.]*.tar"))
+    return in_folder(root / split, f"task.layout=webdataset: the {split} split")
+
+
+def in_folder(folder: Path, what: str) -> list[Sample]:
+    """Samples of the archives of one folder. what: begins the message where there are none."""
+    archives = sorted(folder.glob("[!.]*.tar"))
     if not archives:
-        raise InputError(
-            f"task.layout=webdataset: the {split} split needs {root / split}/*.tar, none was found"
-        )
+        raise InputError(f"{what} needs {folder}/*.tar, none was found")
     found: dict[str, Sample] = {}
     for path in archives:
         for sample in _samples_of(path):
@@ -57,8 +67,34 @@ def samples(root: Path, split: str) -> list[Sample]:
                 raise InputError(f"{where} share one key: keys name the predictions")
             found[sample.key] = sample
     if not found:
-        raise InputError(f"{root / split}: {len(archives)} archives, no sample in them")
+        raise InputError(f"{folder}: {len(archives)} archives, no sample in them")
     return list(found.values())
+
+
+def captioned(folder: Path, scored: Sequence[Photo]) -> tuple[Split, int]:
+    """Image-text pairs of `folder`/*.tar, one caption each, to train on; how many were left out.
+
+    scored: photographs that are not trained on. A crawled set may hold some of them: pairs whose
+    image has the very bytes of one are left out. (The same picture in another file is not noticed.)
+    Ids count the pairs, in the order of `samples`. Raises InputError as `samples` and `caption` do.
+    """
+    alike: dict[int, list[Photo]] = defaultdict(list)
+    for photo in scored:
+        alike[photo.path.stat().st_size].append(photo)
+    kept, cleaned, left = [], 0, 0
+    for number, one in enumerate(in_folder(folder, "task.train_root")):
+        if any(_same_bytes(one.image, photo.path) for photo in alike.get(one.image.st_size, ())):
+            left += 1
+            continue
+        raw = caption(one)
+        text = clean_caption(raw).strip()
+        if not text:
+            raise InputError(f"{one.text}: the caption holds control characters alone")
+        cleaned += text != raw
+        kept.append(Photo(number, one.image, (Caption(number, text),), single=True))
+    if not kept:
+        raise InputError(f"task.train_root={folder}: all {left} images are scored ones")
+    return Split("train", kept, cleaned), left
 
 
 def photos(root: Path, split: str, size: int, limit: int | None = None) -> imagenet_reader.Photos:
@@ -87,6 +123,18 @@ def caption(sample: Sample) -> str:
     if not text:
         raise InputError(f"{sample.text}: the caption is empty")
     return text
+
+
+def _same_bytes(one: Member, other: Path | Member) -> bool:
+    """Whether two files of one size are equal. Most differ in their first bytes, read first."""
+    return one.head(START) == _head(other) and one.read_bytes() == other.read_bytes()
+
+
+def _head(file: Path | Member) -> bytes:
+    if isinstance(file, Member):
+        return file.head(START)
+    with file.open("rb") as opened:
+        return opened.read(START)
 
 
 def _samples_of(path: Path) -> Iterator[Sample]:
