@@ -153,9 +153,7 @@ def grid_cells(match: Match, values: Any) -> list[samples.Cell]:
 
 
 def _sample(match: Match, row: str, ids: Sequence[str], cells: Sequence[samples.Cell]) -> None:
-    task = match.config.task.name
-    if samples.write(match.out, task, row, ids, cells) is None:
-        print(f"{task}: no samples of {row}: one item alone is too large", file=sys.stderr)
+    samples.keep(match.out, match.config.task.name, row, ids, cells)
 
 
 def _sample_extra(match: Match, trainer: Trainer, guidance: float) -> None:

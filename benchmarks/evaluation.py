@@ -9,14 +9,17 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks import arm_record, host, keys, records, registry
+from benchmarks import arm_record, host, keys, records, registry, samples
 from benchmarks.conf.schema import Config
 from benchmarks.items import write_items
 from benchmarks.progress import Progress
 from benchmarks.report.tables import comparison_table
 from crossflow.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmarks.tasks.task import Truth
 
 
 def evaluate(config: Config) -> int:
@@ -83,9 +86,32 @@ def evaluate(config: Config) -> int:
     )
     items = out / "items" / config.task.name / f"{record.run_id}.csv"
     write_items(items, scored.items)
+    _keep_samples(out, record, truth, values)
     print(f"record: {records.write(record, out)}\n")
     print(comparison_table([record]), end="")
     return 0
+
+
+def _keep_samples(out: Path, record: records.Record, truth: Truth, values: Any) -> None:
+    """The first items, for grids and the page's gallery, with source and truth beside them.
+
+    Captions are scored without their pictures; where these are not there, it is said.
+    """
+    ids = truth.ids[: samples.ITEMS]
+    cells = [truth.cell(values, index) for index in range(len(ids))]
+    rows: dict[str, Sequence[samples.Cell]] = {record.run_id: cells}
+    try:
+        ends = [truth.cells(index) for index in range(len(ids))]
+    except InputError as error:
+        print(f"{record.task}: no samples of source and truth: {error}", file=sys.stderr)
+    else:
+        sources, truths = zip(*ends, strict=True)
+        rows |= {
+            f"{end}-{record.score_key}": part
+            for end, part in zip(samples.FRAMES, (sources, truths), strict=True)
+        }
+    for row, part in rows.items():
+        samples.keep(out, record.task, row, ids, part)
 
 
 def predictions_digest(values: Any) -> str:

@@ -2,10 +2,12 @@
 
 python -m benchmarks.prepare task=depth_nyu task.root=DIR
 torchrun --nproc-per-node 8 -m benchmarks.prepare task=sr_imagenet task.root=DIR
+python -m benchmarks.prepare task=sr_tabletop export=DIR
 
 Killed, the same command goes on with the shards that are whole. Several processes share the shards
 (RANK and WORLD_SIZE, as torchrun sets them) and give the same bytes as one; on several machines
-`work` must be a folder that all of them see.
+`work` must be a folder that all of them see. With `export` nothing is encoded: the scored split's
+sources and truth are written for programs outside (`benchmarks.export`).
 """
 
 from __future__ import annotations
@@ -18,15 +20,24 @@ from crossflow.errors import InputError
 
 
 def job(config: Config) -> int:
-    """Prepares one task and says what is there. InputError for what is not built."""
+    """Prepares one task, or exports its scored split, and says what is there."""
     from benchmarks import registry
+    from benchmarks.export import export
     from benchmarks.progress import Progress
     from crossflow.store_locks import Share
 
-    if config.export is not None:
-        raise InputError("export: writing sources and truth for other programs is not built so far")
-    first = Share.of(os.environ).rank == 0  # speaks for all
+    share = Share.of(os.environ)
+    first = share.rank == 0  # speaks for all
     progress = Progress(rates=True)
+    if config.export is not None:
+        if share.world > 1:
+            raise InputError(f"export={config.export}: one process writes it, not torchrun's many")
+        try:
+            folder = export(config, progress)
+        finally:
+            progress.close()
+        print(f"export: {folder}")
+        return 0
     try:
         prepared = registry.task_of(config).prepare(config, progress if first else _silent)
     finally:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,12 @@ def common(rows: Mapping[str, Samples]) -> list[str]:
     first, *others = rows.values()
     held = [set(row.ids) for row in others]
     return [name for name in first.ids if all(name in ids for ids in held)]
+
+
+def keep(out: Path, task: str, row: str, ids: Sequence[str], cells: Sequence[Cell]) -> None:
+    """Writes the file of a row; where not even one item fits, that is said."""
+    if write(out, task, row, ids, cells) is None:
+        print(f"{task}: no samples of {row}: one item alone is too large", file=sys.stderr)
 
 
 def write(out: Path, task: str, row: str, ids: Sequence[str], cells: Sequence[Cell]) -> Path | None:

@@ -12,7 +12,7 @@ from benchmarks.conf.schema import DEFAULT_FLOPS, Config
 
 PURPOSE = {
     "run": "Train the arms of a comparison under one budget, score them, record them.",
-    "prepare": "Encode a data set once, so that runs start at once.",
+    "prepare": "Encode a data set once, so that runs start at once; or export its scored split.",
     "evaluate": "Score anybody's predictions (predictions=DIR name=NAME); trains nothing.",
 }
 EXAMPLES = {
@@ -22,7 +22,10 @@ EXAMPLES = {
         "python -m benchmarks.run -m task=depth_tabletop,sr_tabletop seed=0,1,2",
         "python -m benchmarks.run +experiment=tabletop_quick",
     ),
-    "prepare": ("python -m benchmarks.prepare task=depth_nyu task.root=DIR",),
+    "prepare": (
+        "python -m benchmarks.prepare task=depth_nyu task.root=DIR",
+        "python -m benchmarks.prepare task=sr_tabletop export=DIR",
+    ),
     "evaluate": (
         "python -m benchmarks.evaluate task=depth_nyu task.root=DIR predictions=DIR name=mymodel",
     ),

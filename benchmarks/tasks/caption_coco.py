@@ -109,6 +109,9 @@ class CaptionTruth(CaptionFiles):
     def cells(self, index: int) -> tuple[Cell, Cell]:
         return self.pictures[index], self.photos[index].captions[0].text
 
+    def pair(self, index: int) -> tuple[Cell, list[str]]:
+        return self.pictures[index], self.references[self.ids[index]]
+
 
 class CaptionCoco:
     """See the file's docstring."""

@@ -94,6 +94,9 @@ class CaptionTruth(CaptionFiles):
         picture = self._pictures[index].transpose(1, 2, 0)
         return picture, self.references[self.ids[index]][words.FULL]
 
+    def pair(self, index: int) -> tuple[Cell, list[str]]:
+        return self.cells(index)[0], self.references[self.ids[index]]
+
 
 class CaptionTabletop:
     """See the file's docstring."""

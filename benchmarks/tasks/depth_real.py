@@ -167,6 +167,9 @@ class RealTruth:
     def cell(self, predictions: Sequence[np.ndarray], index: int) -> Cell:
         return self._shown(self.full(predictions)[index])
 
+    def pair(self, index: int) -> tuple[Cell, Cell]:
+        return load(self.frames[index])
+
     def _shown(self, whole: np.ndarray) -> np.ndarray:
         """The window, thinned out: frames differ in size, their windows do not."""
         top, bottom, left, right = self.data.window(whole.shape[0], whole.shape[1])

@@ -80,6 +80,9 @@ class DepthTruth:
     def cell(self, predictions: Sequence[np.ndarray], index: int) -> Cell:
         return predictions[index]
 
+    def pair(self, index: int) -> tuple[Cell, Cell]:
+        return self.cells(index)
+
 
 class DepthTabletop:
     """See the file's docstring."""

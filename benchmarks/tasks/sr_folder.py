@@ -127,6 +127,9 @@ class FolderTruth:
     def cell(self, predictions: Sequence[Any], index: int) -> Cell:
         return _middle(self.whole(predictions)[index])
 
+    def pair(self, index: int) -> tuple[Cell, Cell]:
+        return reader.small(self.pairs[index]), self.pictures[index]
+
     def rows(self) -> list[Row]:
         """The tiles of all pictures."""
         return [

@@ -141,6 +141,9 @@ class ImagenetTruth:
     def cell(self, predictions: Sequence[np.ndarray], index: int) -> Cell:
         return predictions[index]
 
+    def pair(self, index: int) -> tuple[Cell, Cell]:
+        return reader.load(self.photos[index], self.size, self.scale)
+
 
 class SuperResolutionImagenet:
     """See the file's docstring."""

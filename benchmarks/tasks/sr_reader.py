@@ -148,6 +148,13 @@ def load(pair: Pair) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w
     return np.ascontiguousarray(enlarged[inside]), np.ascontiguousarray(target[inside])
 
 
+def small(pair: Pair) -> UInt8[np.ndarray, "h w 3"]:
+    """The small picture of a whole photograph: given, or made of it."""
+    if pair.low is not None:
+        return read_rgb(pair.low, MODES)
+    return shrink(load(pair)[1], pair.scale)
+
+
 def crops(pair: Pair, side: int) -> list[Pair]:
     """Training squares of `side` pixels: as many as fit into the picture's area, at random places.
 

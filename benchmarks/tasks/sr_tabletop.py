@@ -88,6 +88,10 @@ class SuperResolutionTruth:
     def cell(self, predictions: Sequence[np.ndarray], index: int) -> Cell:
         return predictions[index]
 
+    def pair(self, index: int) -> tuple[Cell, Cell]:
+        picture = self._pictures[index].transpose(1, 2, 0)
+        return _reduced(picture, self.scale), picture
+
 
 class SuperResolutionTabletop:
     """See the file's docstring."""
@@ -148,8 +152,14 @@ def upsample(picture: np.ndarray, scale: int) -> np.ndarray:
     """`picture` (h, w, 3) bicubically reduced by `scale` with antialias, and enlarged again."""
     from benchmarks.tasks.images import bicubic
 
+    return bicubic(_reduced(picture, scale), picture.shape[:2])
+
+
+def _reduced(picture: np.ndarray, scale: int) -> np.ndarray:
+    from benchmarks.tasks.images import bicubic
+
     height, width = picture.shape[:2]
-    return bicubic(bicubic(picture, (height // scale, width // scale)), (height, width))
+    return bicubic(picture, (height // scale, width // scale))
 
 
 def _rows(split: RenderedSplit, size: int, scale: int) -> Callable[[slice], dict[str, Any]]:

@@ -145,6 +145,9 @@ class TextToImageTruth(PictureFiles):
     def cells(self, index: int) -> tuple[Cell, Cell]:
         return self.captions[index].text, self.pictures[index]
 
+    def pair(self, index: int) -> tuple[Cell, Cell]:
+        return self.cells(index)
+
 
 def choose_captions(photos: Sequence[Photo], items: int) -> tuple[list[int], list[int]]:
     """Rows of `items` photographs, and the number of one caption of each, for photos by id.

@@ -78,6 +78,9 @@ class GenevalTruth:
     def cell(self, predictions: Sequence[Sequence[bool]], index: int) -> Cell:
         return f"{sum(predictions[index])} of {len(predictions[index])} correct"
 
+    def pair(self, index: int) -> tuple[Cell, Cell]:
+        return self.cells(index)
+
 
 class TextToImageGeneval:
     """See the file's docstring."""

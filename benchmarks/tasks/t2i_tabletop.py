@@ -100,6 +100,9 @@ class TextToImageTruth(PictureFiles):
     def cells(self, index: int) -> tuple[Cell, Cell]:
         return self.captions[index].text, self._pictures[index].transpose(1, 2, 0)
 
+    def pair(self, index: int) -> tuple[Cell, Cell]:
+        return self.cells(index)
+
 
 class TextToImageTabletop:
     """See the file's docstring."""

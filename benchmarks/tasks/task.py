@@ -56,6 +56,12 @@ class Truth(Protocol):
     def cell(self, predictions: Any, index: int) -> Cell:
         """The prediction of an item as it is shown, of the truth's kind and size."""
 
+    def pair(self, index: int) -> tuple[Cell, Cell | list[str]]:
+        """Source and truth of an item, whole, as `export` writes them; captions: all references.
+
+        The source of super-resolution is the small picture. Depth that is not known is 0.
+        """
+
 
 @dataclass(frozen=True)
 class Extra:

@@ -214,6 +214,9 @@ def test_trains_samples_and_scores_the_files_of_others(coco_root, issue, quick_s
     theirs = records.read_all(Path("other"))[0]
     assert theirs.scores == ours.scores
     assert theirs.score_key == ours.score_key
+    assert "no samples of source and truth: " in said
+    kept = [path.name for path in Path("other/samples/caption_coco").iterdir()]
+    assert kept == [f"{theirs.run_id}.json"]
 
 
 def rows(*numbers):
