@@ -169,7 +169,8 @@ def _notes(group: Sequence[Record]) -> list[str]:
             f"{fair['batch']}, track {fair['track']}, seed{'s' if len(seeds) > 1 else ''} "
             f"{', '.join(map(str, seeds))}; fair_key {ran[0].fair_key}"
         )
-        if ran[0].config["task"].get("train_root") is not None:
+        task = ran[0].config.get("task")
+        if isinstance(task, dict) and task.get("train_root") is not None:
             notes.append(ZERO_SHOT)
         if len(seeds) > 1:
             notes.append("mean ± standard deviation over training seeds")
