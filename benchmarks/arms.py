@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from benchmarks.match import Match
     from benchmarks.metrics.score import Scored
     from benchmarks.records import Record
-    from benchmarks.tasks.task import Prepared
     from crossflow.trainer import Trainer
 
 GRID_ITEMS = 8  # columns of grid.png
@@ -28,9 +27,14 @@ LOSS_POINTS = 200  # rows of a file of losses: enough for a figure, small enough
 
 def frame(match: Match, name: str) -> tuple[Any, Scored]:
     """The floor (no source seen) or the oracle (the truth through the codec): values and scores."""
+    from baselines import oracle
+
     prepared = match.prepared
     match.progress(f"{name}: scoring", 0, 1)
-    values = prepared.floor() if name == "floor" else _truth_through_codec(prepared)
+    if name == "floor":
+        values = prepared.floor()
+    else:
+        values = oracle.predictions(prepared.test, prepared.decode)
     scored = prepared.truth.score(values)
     match.progress(f"{name}: scoring", 1, 1)
     return values, scored
@@ -195,18 +199,6 @@ def _sample_blends(match: Match, trainer: Trainer, guidance: float) -> None:
     for kind, (ids, values) in made.items():
         if ids:
             _sample(match, f"{row}-{kind}", ids, values)
-
-
-def _truth_through_codec(prepared: Prepared) -> list[Any]:
-    """The test targets, decoded: the most that any arm of this task can reach."""
-    from crossflow.store import unstandardise
-
-    values: list[Any] = []
-    for start in range(0, len(prepared.test), 64):
-        rows = list(range(start, min(start + 64, len(prepared.test))))
-        target = prepared.test.pairs(rows).target
-        values.extend(prepared.decode(unstandardise(target, prepared.test.statistics["target"])))
-    return values
 
 
 def _write_losses(match: Match, trainer: Trainer) -> None:

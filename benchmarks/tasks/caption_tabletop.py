@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from baselines import floor
 from benchmarks.metrics import captions as metric
 from benchmarks.tabletop import captions as words
 from benchmarks.tasks.encoded import in_batches, open_store
@@ -238,10 +239,8 @@ def _speak(codec: CaptionCodec, target: Tensor) -> list[str]:
 
 
 def _most_frequent(train: RenderedSplit) -> str:
-    """The caption seen most often in training: what is known without looking."""
-    texts = [caption.text for five in train.captions for caption in five]
-    names, counts = np.unique(texts, return_counts=True)
-    return str(names[counts.argmax()])
+    """The caption seen most often in training, the first of equals by the alphabet."""
+    return floor.most_frequent(sorted(c.text for five in train.captions for c in five))
 
 
 TASK = CaptionTabletop()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from baselines import floor
 from benchmarks.lazy import OnDemand
 from benchmarks.metrics import depth as metric
 from benchmarks.metrics.depth_crops import Crop
@@ -260,7 +261,5 @@ def _mirror(maps: Tensor) -> Tensor:
 
 def _mean_map(train: Store, protocol: metric.DepthProtocol) -> np.ndarray:
     """The mean depth map of the training frames, at the flow's size."""
-    total = np.zeros(train.target_shape.sizes[1:])
-    for row in range(len(train)):
-        total += from_log(train.read("target", [row], [0])[0, 0], protocol)
-    return (total / len(train)).astype(np.float32)
+    rows = (train.read("target", [row], [0])[0, 0] for row in range(len(train)))
+    return floor.mean_map(from_log(row, protocol) for row in rows)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from baselines import floor
 from benchmarks.metrics import depth as metric
 from benchmarks.tasks.depth_maps import fill_holes, from_log, to_log
 from benchmarks.tasks.encoded import in_batches, open_store
@@ -173,8 +174,8 @@ def _decode(target: Tensor) -> Sequence[np.ndarray]:
 
 
 def _mean_map(split: RenderedSplit, size: int) -> np.ndarray:
-    """The mean depth map of the training scenes: what is known without looking."""
-    return np.asarray(split.depth(size)[0].mean(0, dtype=np.float64), dtype=np.float32)
+    """The mean depth map of the training scenes."""
+    return floor.mean_map(split.depth(size)[0])
 
 
 TASK = DepthTabletop()

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from baselines import floor
 from benchmarks import device
 from benchmarks.metrics import clip, distribution
 from benchmarks.metrics.geneval import read_prompts
@@ -277,7 +278,7 @@ def patch_of(side: int) -> int:
 
 def _random_photographs(train: Sequence[Photo], size: int, count: int) -> Pictures:
     """A random training picture for every item: what needs no caption."""
-    picks = np.random.default_rng(0).integers(len(train), size=count)
+    picks = floor.random_rows(len(train), count)
     return Pictures([train[pick] for pick in picks], size, cropped)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from baselines import floor
 from benchmarks.metrics import distribution
 from benchmarks.tabletop import captions as words
 from benchmarks.tasks.encoded import in_batches, open_store
@@ -203,7 +204,7 @@ def _rows(split: RenderedSplit, size: int, every: bool) -> Callable[[slice], dic
 
 def _random_pictures(train: RenderedSplit, size: int, count: int) -> list[np.ndarray]:
     """A random training picture for every item: what needs no caption."""
-    picks = np.random.default_rng(0).integers(train.count, size=count)
+    picks = floor.random_rows(train.count, count)
     return list(train.pictures(size)[picks].transpose(0, 2, 3, 1))
 
 
