@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.metrics.distribution import preserved_random_state
 from benchmarks.metrics.score import Scored, mean_score
+from benchmarks.user_files import is_file
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def find_clip(weights: str | None, download: bool) -> tuple[Path | None, str]:
     if weights is None and not download:
         return None, REASON
     path = _downloaded() if weights is None else Path(weights)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"weights.clip={weights}: no such file; {HUB} publishes one")
     with path.open("rb") as file:
         return path, hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,6 +23,7 @@ from benchmarks.metrics.distribution import (
     extract_features,
     unavailable_scores,
 )
+from benchmarks.user_files import is_file, is_folder
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,20 +56,20 @@ def find_inception(weights: str | None, download: bool) -> tuple[Path | None, st
 
     given = None if weights is None else Path(weights)
     path = given or Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
-    if path.is_dir():
+    if is_folder(path):
         path = path / INCEPTION_FILE
-    if not path.is_file() and given is not None:
+    if not is_file(path) and given is not None:
         raise InputError(
             f"weights.inception={weights}: no such file; {INCEPTION_FILE} is published at "
             f"{INCEPTION_URL}"
         )
-    if not path.is_file() and not download:
+    if not is_file(path) and not download:
         # No path: the reason stands in records, which are equal wherever they are made.
         return None, (
             f"weights.inception is not set and {INCEPTION_FILE} is not in torch's hub folder; it "
             f"is published at {INCEPTION_URL}"
         )
-    if not path.is_file():
+    if not is_file(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(INCEPTION_URL, str(path), hash_prefix=INCEPTION_SHA256)
     with path.open("rb") as file:

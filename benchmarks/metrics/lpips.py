@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.metrics.score import Scored, mean_score
+from benchmarks.user_files import is_file, is_folder
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ def find_trunk(weights: str | None, net: str = "alex") -> tuple[Path | None, str
             f"(a folder or file {name}*.pth, .safetensors or .npz)"
         )
     path = Path(weights)
-    if path.is_file() and path.suffix in SUFFIXES:
+    if is_file(path) and path.suffix in SUFFIXES:
         return path, ""
-    if not path.is_dir():
+    if not is_folder(path):
         raise InputError(f"{FIELD}={weights}: no such folder, or no file {', '.join(SUFFIXES)}")
     found = sorted(one for one in path.glob(f"{name}*") if one.suffix in SUFFIXES)
     if len(found) != 1:

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.metrics.captions_java import LOCALE, MetricUnavailableError
+from benchmarks.user_files import is_file
 from crossflow.errors import InputError
 
 JARS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
@@ -43,7 +44,7 @@ SECONDS_PER_SENTENCE = 0.5  # the parser takes about a tenth of it on one core
 def find_jars(folder: str) -> list[Path]:
     """The two CoreNLP jars of a folder. InputError that names what is missing; call it early."""
     jars = [Path(folder).expanduser().resolve() / name for name in JARS]
-    missing = [jar.name for jar in jars if not jar.is_file()]
+    missing = [jar.name for jar in jars if not is_file(jar)]
     if missing:
         raise InputError(
             f"weights.spice={folder}: no {' and no '.join(missing)} in it; they are in {PUBLISHED}"

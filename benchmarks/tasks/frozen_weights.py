@@ -10,6 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from benchmarks.user_files import is_file, is_folder
 from crossflow.errors import InputError
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+)?")  # owner/model, or owner/model/subfolder
@@ -24,9 +25,9 @@ def local_folder(field: str, weights: str, download: bool, patterns: Sequence[st
     (HF_HUB_OFFLINE is respected).
     """
     path = Path(weights).expanduser()
-    if path.is_dir():
+    if is_folder(path):
         return path
-    if path.exists():
+    if is_file(path):
         raise InputError(f"{field}={weights}: a file; give the folder that holds it")
     if not _HUB_NAME.fullmatch(weights):
         raise InputError(f"{field}={weights}: no such folder")

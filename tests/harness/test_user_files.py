@@ -24,3 +24,19 @@ def test_what_cannot_be_told_is_not_called_absent(tmp_path, monkeypatch, ask):
         monkeypatch.setattr(Path, name, refused)
     with pytest.raises(InputError, match=r"locked: Permission denied"):
         ask(tmp_path / "locked")
+
+
+@pytest.mark.parametrize("field", ["autoencoder", "inception", "lpips", "clip", "spice"])
+def test_a_path_of_weights_that_no_file_system_holds_is_absent(field):
+    from benchmarks.metrics import clip, inception, lpips, spice
+    from benchmarks.tasks import frozen_weights
+
+    find = {
+        "autoencoder": lambda name: frozen_weights.local_folder("weights.x", name, False, ["*"]),
+        "inception": lambda name: inception.find_inception(name, False),
+        "lpips": lpips.find_trunk,
+        "clip": lambda name: clip.find_clip(name, False),
+        "spice": spice.find_jars,
+    }
+    with pytest.raises(InputError, match="no such f|in it"):
+        find[field]("/" + "x" * 5000)
