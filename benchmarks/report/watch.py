@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.conf.schema import Config
+from benchmarks.digits import exact
 from benchmarks.report.options import path
 from benchmarks.report.watching import ArmView, MatchView, WorkView, look
 from benchmarks.status import FILE
@@ -160,7 +161,7 @@ def title(match: MatchView) -> list[str]:
         )
     else:
         state = "ended" if status.error is None else "STOPPED; the same command continues"
-    limit = f"{status.budget_limit:g} {status.budget_kind} an arm"
+    limit = f"{exact(status.budget_limit)} {status.budget_kind} an arm"
     lines = [f"{printable(status.match)}: budget {limit}; {state}"]
     if match.state == "running":
         process = f"process {status.pid} on {printable(status.host)}"

@@ -106,6 +106,11 @@ def test_a_waiting_arm_has_no_time_yet_unless_seconds_are_the_budget(tmp_path):
     assert "training left not known yet" in shown(tmp_path / "c")
 
 
+def test_a_budget_is_shown_with_all_its_digits(tmp_path):
+    write_match(tmp_path, {"crossflow": "waiting"}, budget_kind="samples", budget_limit=1234567)
+    assert "budget 1234567 samples an arm" in shown(tmp_path)
+
+
 def test_losses_stand_with_their_arm_and_a_warning(tmp_path):
     lines = {"regression": [line(1, 0.25)], "crossflow": [line(1, 3.5)]}
     write_match(tmp_path, {"regression": "training", "crossflow": "training"}, lines)
