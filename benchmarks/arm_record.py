@@ -28,6 +28,7 @@ STATISTICS_ITEMS = 256  # validation items behind the record's `source`
 def framing(match: Match, name: str, scored: Scored) -> records.Record:
     """The record of the floor or the oracle: scores without a budget, never ranked."""
     proof: dict[str, Any] = {"absent": match.absent, "frozen": match.prepared.frozen}
+    proof |= _crawled(match)
     return _record(
         match,
         name,
@@ -253,7 +254,16 @@ def _proof(
         "weights": "average at the end of the budget; no checkpoint was chosen",
         "absent": match.absent,
         "frozen": match.prepared.frozen,
+        **_crawled(match),
     }
+
+
+def _crawled(match: Match) -> dict[str, Any]:
+    """Of training data that are no published split, what they are: the floor learns of them too."""
+    prepared = match.prepared
+    if not prepared.training:
+        return {}
+    return {"training": prepared.training, "training_data": prepared.train.digest}
 
 
 def _budget(trainer: Trainer) -> records.Budget:

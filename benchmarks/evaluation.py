@@ -86,8 +86,8 @@ def evaluate(config: Config) -> int:
     )
     items = out / "items" / config.task.name / f"{record.run_id}.csv"
     write_items(items, scored.items)
-    _keep_samples(out, record, truth, values)
     print(f"record: {records.write(record, out)}\n")
+    _keep_samples(out, record, truth, values)
     print(comparison_table([record]), end="")
     return 0
 
@@ -95,7 +95,8 @@ def evaluate(config: Config) -> int:
 def _keep_samples(out: Path, record: records.Record, truth: Truth, values: Any) -> None:
     """The first items, for grids and the page's gallery, with source and truth beside them.
 
-    Captions are scored without their pictures; where these are not there, it is said.
+    Captions are scored without their pictures; where these are not there, it is said. Source and
+    truth that a run has kept stay: captions have one score_key for pictures of every size.
     """
     ids = truth.ids[: samples.ITEMS]
     cells = [truth.cell(values, index) for index in range(len(ids))]
@@ -111,7 +112,8 @@ def _keep_samples(out: Path, record: records.Record, truth: Truth, values: Any) 
             for end, part in zip(samples.FRAMES, (sources, truths), strict=True)
         }
     for row, part in rows.items():
-        samples.keep(out, record.task, row, ids, part)
+        if row == record.run_id or samples.path_of(out, record.task, row) is None:
+            samples.keep(out, record.task, row, ids, part)
 
 
 def predictions_digest(values: Any) -> str:

@@ -7,8 +7,8 @@
 Below DIR, one file an item, named by its id: `sources/<id>.png` (8-bit RGB), `truth/<id>.png`, or
 `truth/<id>.npy` for depth (float32 metres, 0 = not known). Texts are in `sources.json` or
 `truth.json`: [{"id": "7", "texts": ["..."]}]. `export.json` says of which split, and what the
-`score_key` of predictions for it will be. Sources are what the task gives all methods (captions,
-whole photographs of depth, the small pictures of super-resolution), not what an arm makes of them.
+`score_key` of predictions for it will be. Sources are what the task gives all methods, before an
+arm makes anything of them: captions, whole photographs, the small pictures of super-resolution.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from crossflow.errors import InputError
 if TYPE_CHECKING:
     from benchmarks.conf.schema import Config
     from benchmarks.samples import Cell
-    from benchmarks.tasks.task import Report
+    from benchmarks.tasks.task import Report, Truth
 
 
 def export(config: Config, report: Report) -> Path:
@@ -38,7 +39,7 @@ def export(config: Config, report: Report) -> Path:
     Raises InputError where there is something of that name, or the data are wrong.
     """
     folder = Path(str(config.export))
-    if folder.exists() or folder.is_symlink():
+    if folder.name in ("", "..") or os.path.lexists(folder):
         raise InputError(f"export={folder}: is there already; name a new folder")
     task = registry.task_of(config)
     truth = task.truth(config, report)
@@ -54,28 +55,35 @@ def export(config: Config, report: Report) -> Path:
         "score_key": keys.digest(score),
     }
     growing = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    made = [parent for parent in folder.parents if not os.path.lexists(parent)]
     try:
         growing.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"export={folder}: {error.strerror}") from None
-    try:
-        texts: dict[str, list[dict[str, Any]]] = {"sources": [], "truth": []}
-        for index, name in enumerate(truth.ids):
-            report("export", index, len(truth.ids))
-            for part, value in zip(texts, truth.pair(index), strict=True):
-                if isinstance(value, np.ndarray):
-                    _write(growing / part, name, value)
-                else:
-                    texts[part].append({"id": name, "texts": _listed(value)})
-        report("export", len(truth.ids), len(truth.ids))
-        for part, rows in texts.items():
-            if rows:
-                _write_json(growing / f"{part}.json", rows)
-        _write_json(growing / "export.json", facts)
+        _fill(growing, truth, facts, report)
         growing.rename(folder)
+    except OSError as error:
+        raise InputError(f"export={folder}: {error.strerror} ({error.filename})") from None
     finally:
         shutil.rmtree(growing, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):  # the whole export is in it, or it was never made
+                parent.rmdir()
     return folder
+
+
+def _fill(folder: Path, truth: Truth, facts: dict[str, Any], report: Report) -> None:
+    texts: dict[str, list[dict[str, Any]]] = {"sources": [], "truth": []}
+    for index, name in enumerate(truth.ids):
+        report("export", index, len(truth.ids))
+        for part, value in zip(texts, truth.pair(index), strict=True):
+            if isinstance(value, np.ndarray):
+                _write(folder / part, name, value)
+            else:
+                texts[part].append({"id": name, "texts": _listed(value)})
+    report("export", len(truth.ids), len(truth.ids))
+    for part, rows in texts.items():
+        if rows:
+            _write_json(folder / f"{part}.json", rows)
+    _write_json(folder / "export.json", facts)
 
 
 def _write(folder: Path, name: str, value: np.ndarray) -> None:

@@ -75,8 +75,9 @@ def conclude(rows: list[Reference] | None, records: Sequence[Record]) -> int:
 def protocols(match: Match) -> dict[str, dict[str, Any]]:
     """By method, what a reference of it must be equal in: see `report.references.protocol`."""
     score, fair = match.score_fields, arm_record.fair_fields(match)
-    limit, frozen = match.config.task.train_limit, match.prepared.frozen
-    frames = {name: frame_fields(name, limit, frozen) for name in registry.FRAMING}
+    limit, prepared = match.config.task.train_limit, match.prepared
+    crawled = prepared.train.digest if prepared.training else None
+    frames = {n: frame_fields(n, limit, prepared.frozen, crawled) for n in registry.FRAMING}
     return {name: {"score": score, "fair": None, "frame": frames[name]} for name in frames} | {
         name: {"score": score, "fair": fair, "frame": {}} for name in match.modules
     }

@@ -233,4 +233,6 @@ def _caption_row(row: Any, where: str) -> tuple[int, str]:
         raise InputError(f"{where}: image_id {key!r} is not a whole number")
     if not isinstance(caption, str):
         raise InputError(f"{where}: the caption of image {key} is not text")
+    if any("\ud800" <= character <= "\udfff" for character in caption):
+        raise InputError(f"{where}: the caption of image {key} holds half a character (surrogate)")
     return key, caption

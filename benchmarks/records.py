@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from benchmarks.conf.schema import PLACES, Config
 from benchmarks.keys import digest
+from benchmarks.user_files import stamp
 from crossflow.errors import InputError
 
 # Fields of the free sections that no report can do without.
@@ -199,12 +200,15 @@ class Record(Strict):
 def recorded_config(config: Config) -> dict[str, Any]:
     """The resolved configuration as a record keeps it: without its PLACES.
 
-    A user's method file counts by its content: an edited method is another run.
+    A user's method file counts by its content: an edited method is another run. So do shards that
+    are trained on, by their names, sizes and times: a crawl that has grown is another run.
     """
     fields = {name: value for name, value in asdict(config).items() if name not in PLACES}
     if config.method_file is not None:
         content = Path(config.method_file).read_bytes()
         fields["method_file_sha256"] = hashlib.sha256(content).hexdigest()
+    if config.task.train_root is not None:
+        fields["train_root_files"] = stamp(Path(config.task.train_root), "*.tar", "task.train_root")
     return fields
 
 

@@ -8,6 +8,7 @@ for a number of thousands of digits.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,19 @@ def _is(path: Path, ask: Callable[[], bool]) -> bool:
         if error.errno == errno.ENAMETOOLONG:
             return False  # no file system holds it
         raise InputError(f"{path}: {error.strerror}") from None
+
+
+def stamp(folder: Path, pattern: str, field: str) -> str:
+    """12 hex of names, sizes and times of a folder's files of a pattern.
+
+    InputError that begins with `field` where there are none.
+    """
+    found = sorted(folder.glob(pattern)) if is_folder(folder) else []
+    if not found:
+        raise InputError(f"{field} needs {folder}/{pattern}, none was found")
+    told = [(path, path.stat()) for path in found if is_file(path)]
+    rows = "\n".join(f"{path.name} {s.st_size} {s.st_mtime_ns}" for path, s in told)
+    return hashlib.sha256(rows.encode()).hexdigest()[:12]
 
 
 def parse_json(text: str, where: str) -> Any:

@@ -41,8 +41,13 @@ UNUSED = {
     "prepare": ("methods", "method_file", "track", "tracker", "check", "predictions", "name"),
     "evaluate": (
         *("methods", "method_file", "model", "budget", "training", "sampling"),
-        *("task.train_limit", "task.validation_limit", "seed", "track", "tracker"),
+        *("task.train_root", "task.train_limit", "task.validation_limit"),
+        *("seed", "track", "tracker"),
         *("check", "export"),
+    ),
+    "prepare export=DIR": (
+        *("model", "budget", "training", "sampling", "seed"),
+        *("task.train_root", "task.train_limit", "task.validation_limit"),
     ),
 }
 
@@ -148,6 +153,9 @@ def _run_job(job: Callable[[Config], int], node: DictConfig, command: str) -> in
 
 def refuse_unused(command: str, overrides: Iterable[str]) -> None:
     """InputError for the first override of a field that `command` would ignore."""
+    overrides = list(overrides)
+    if command == "prepare" and any(one.lstrip("+").startswith("export=") for one in overrides):
+        refuse_unused("prepare export=DIR", overrides)
     for override in overrides:
         field, _, value = override.lstrip("+").partition("=")
         cleared = field.startswith("budget.") and value == "null"  # made here, not typed

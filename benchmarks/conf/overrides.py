@@ -17,7 +17,7 @@ from crossflow.errors import InputError
 
 WEIGHTS = tuple(f"weights.{item.name}" for item in fields(WeightsConfig))
 PATHS = (
-    *("task.root", "task.split_file", "task.prompts", "predictions"),
+    *("task.root", "task.train_root", "task.split_file", "task.prompts", "predictions"),
     *("out", "work", "method_file", "export"),
     *WEIGHTS,
 )

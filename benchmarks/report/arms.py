@@ -18,6 +18,7 @@ AROUND = (
     *("seed", "methods", "check", "download", "name", "predictions", "export"),
     *("training.checkpoint_seconds", "sampling.curve"),
     *("method_file", "weights", "task.root", "task.split_file", "task.prompts", "task.train_root"),
+    "train_root_files",
 )
 
 

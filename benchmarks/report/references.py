@@ -85,18 +85,25 @@ def protocol(record: Record) -> Fields:
 
 def frame_of(record: Record, method: str) -> Fields:
     """What the framing row `method` of a record's match depends on beside its score_key."""
-    task, frozen = record.config.get("task"), record.fair.proof.get("frozen")
+    task, proof = record.config.get("task"), record.fair.proof
+    frozen = proof.get("frozen")
     return frame_fields(
         method,
         task.get("train_limit") if isinstance(task, dict) else None,
         frozen if isinstance(frozen, dict) else {},
+        proof.get("training_data") if "training" in proof else None,
     )
 
 
-def frame_fields(method: str, train_limit: Any, frozen: Mapping[str, Any]) -> Fields:
-    """What a framing row depends on beside its score_key."""
+def frame_fields(
+    method: str, train_limit: Any, frozen: Mapping[str, Any], crawled: Any = None
+) -> Fields:
+    """What a framing row depends on beside its score_key.
+
+    crawled: digest of training data that are not the split's own, None where they are.
+    """
     if method == "floor":
-        return {"train_limit": train_limit}
+        return {"train_limit": train_limit} | ({} if crawled is None else {"training": crawled})
     return {"frozen": {name: facts["sha256"] for name, facts in frozen.items()}}
 
 

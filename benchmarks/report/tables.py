@@ -16,7 +16,6 @@ from benchmarks.report.entries import FIRST, Entry, entries, failures, is_quick,
 from benchmarks.report.framing import unranked
 
 QUICK = "quick: not for comparison"
-ZERO_SHOT = "trained on pairs of task.train_root, on nothing of the scored data set: zero-shot"
 ABSENT = "–"
 ARROWS = {"higher": "↑", "lower": "↓"}
 MARKED = (
@@ -169,9 +168,13 @@ def _notes(group: Sequence[Record]) -> list[str]:
             f"{fair['batch']}, track {fair['track']}, seed{'s' if len(seeds) > 1 else ''} "
             f"{', '.join(map(str, seeds))}; fair_key {ran[0].fair_key}"
         )
-        task = ran[0].config.get("task")
-        if isinstance(task, dict) and task.get("train_root") is not None:
-            notes.append(ZERO_SHOT)
+        crawled = ran[0].fair.proof.get("training")
+        if isinstance(crawled, dict):
+            notes.append(
+                f"trained on {crawled['pairs']} pairs of task.train_root in place of the training "
+                f"split; {crawled['left_out_scored_files']} with the very file of a scored image "
+                "left out, the same picture in another file is not noticed"
+            )
         if len(seeds) > 1:
             notes.append("mean ± standard deviation over training seeds")
     if is_quick(group):

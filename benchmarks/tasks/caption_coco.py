@@ -45,7 +45,7 @@ from benchmarks.tasks.captioned_photos import (
 from benchmarks.tasks.dataset_codec import dataset_codec
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.image_space import STEP, ImageSpace, checked_size, image_space
-from benchmarks.tasks.images import spread
+from benchmarks.tasks.images import PHOTO_MODES, read_rgb, spread
 from benchmarks.tasks.prediction_files import CaptionFiles
 from benchmarks.tasks.task import Prepared, Report, digest
 from benchmarks.tasks.vocabulary import Vocabulary, learn, split_words
@@ -110,7 +110,8 @@ class CaptionTruth(CaptionFiles):
         return self.pictures[index], self.photos[index].captions[0].text
 
     def pair(self, index: int) -> tuple[Cell, list[str]]:
-        return self.pictures[index], self.references[self.ids[index]]
+        picture = read_rgb(self.photos[index].path, PHOTO_MODES)
+        return picture, self.references[self.ids[index]]
 
 
 class CaptionCoco:
@@ -144,7 +145,8 @@ class CaptionCoco:
     def prepare(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
         split = splits.scored(config, LAYOUT, report, images=True)
-        chosen, held = splits.validation_cut(config, splits.training(config, LAYOUT, report, split))
+        trained_on = splits.training(config, LAYOUT, report, split)
+        chosen, held = splits.validation_cut(config, trained_on)
         words = learn(text for photo in chosen for text in photo.trained)
         where = device.resolve(config.device)
         space = image_space(config, where)
@@ -182,6 +184,7 @@ class CaptionCoco:
             decode=partial(_speak, codec, words),
             floor=lambda: [_most_frequent(chosen)] * len(truth.ids),
             frozen=frozen,
+            training=trained_on.facts,
             seconds={
                 "caption codec": codec_seconds,
                 "stores": time.perf_counter() - started - codec_seconds,
@@ -220,7 +223,7 @@ class _Rows:
         return {
             "target": target.reshape(len(photos), -1, *target.shape[1:]),
             "source": fold(pictures, self.space.size // CELL),
-            "groups": [photo.id for photo in photos],
+            "groups": [photo.group for photo in photos],
             "ids": [str(photo.id) for photo in photos],
         }
 

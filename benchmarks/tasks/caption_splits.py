@@ -34,15 +34,15 @@ def scored(config: Config, layout: str, report: Report, images: bool) -> Split:
 def training(config: Config, layout: str, report: Report, held_apart: Split) -> Split:
     """The training split that belongs to `held_apart`, the scored one, or `task.train_root`.
 
-    InputError where it is missing, or where an image is in both splits; pairs of `task.train_root`
-    whose image is a scored one are left out and counted.
+    InputError where it is missing, or where an image is in both splits. What is left out of
+    `task.train_root` is counted: see `webdataset_reader.captioned`.
     """
     if config.task.train_root is not None:
         folder = Path(config.task.train_root)
-        split, left = webdataset_reader.captioned(folder, held_apart.photos)
+        split = webdataset_reader.captioned(folder, held_apart.photos)
         _tell(split, report)
-        if left:
-            report(f"{left} pairs of task.train_root left out: their images are scored", 1, 1)
+        told = ", ".join(f"{name} {count}" for name, count in split.facts.items())
+        report(f"task.train_root: {told}", 1, 1)
         return split
     reader = LAYOUTS[choose("task.layout", config.task.layout or layout, tuple(LAYOUTS))]
     split = reader.training(_root(config, layout), config.task.split, _listed(config))
@@ -59,7 +59,7 @@ def training(config: Config, layout: str, report: Report, held_apart: Split) -> 
 
 def validation_cut(config: Config, train: Split) -> tuple[list[Photo], list[Photo]]:
     """(trained, held out), cut by image; `task.train_limit` applies to the first alone."""
-    return cut(train.photos, lambda photo: str(photo.id), config.task.train_limit, None)
+    return cut(train.photos, lambda photo: str(photo.group), config.task.train_limit, None)
 
 
 def _root(config: Config, layout: str) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +46,18 @@ class Caption:
 class Photo:
     """A photograph and all of its captions, in the order of their ids.
 
-    single: it is of a set that has one caption an image.
+    crawled_as: None, or, of a pair of a crawled set, the id of its first pair with this image.
     """
 
     id: int
     path: Path | Member
     captions: tuple[Caption, ...]
-    single: bool = False
+    crawled_as: int | None = None
+
+    @property
+    def group(self) -> int:
+        """One number for all pairs of an image: they are cut apart and told apart together."""
+        return self.id if self.crawled_as is None else self.crawled_as
 
     @property
     def trained(self) -> list[str]:
@@ -60,18 +65,22 @@ class Photo:
 
         The one caption of a pair of a web-crawled set stays one: its features take the most bytes.
         """
-        if self.single:
+        if self.crawled_as is not None:
             return [self.captions[0].text]
         return [self.captions[k % len(self.captions)].text for k in range(VARIANTS)]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Photographs in the order of their ids. cleaned: captions whose characters were replaced."""
+    """Photographs in the order of their ids. cleaned: captions whose characters were replaced.
+
+    facts: of training data that are no published split, what is kept in records.
+    """
 
     name: str
     photos: list[Photo]
     cleaned: int
+    facts: dict[str, int] = field(default_factory=dict)
 
 
 class Collector:

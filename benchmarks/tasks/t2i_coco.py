@@ -11,9 +11,8 @@ The source is a row of word ids of the training captions (`vocabulary`), with em
 alike in all arms, or with `weights.text_encoder` the features of CLIP or T5. The flow runs in
 pixels, or with `weights.autoencoder` in its latents. Five captions an image are trained on, the
 source encoder is charged with the paper's image-text contrastive loss. With `task.train_root` the
-pairs of WebDataset shards are trained on instead, one caption each (`webdataset_reader`): what the
-table then shows is zero-shot, as the paper's text-to-image rows are. Validation is cut from what is
-trained on, by image. FID, KID, IS, precision and recall need `weights.inception`, the CLIP score
+pairs of WebDataset shards are trained on instead, one caption each (`webdataset_reader`), as the
+paper's text-to-image models are. Validation is cut from what is trained on, by image. FID, KID, IS, precision and recall need `weights.inception`, the CLIP score
 `weights.clip`. With `task.prompts` every arm also draws GenEval's prompts (`geneval_samples`).
 """
 
@@ -196,7 +195,8 @@ class TextToImageCoco:
         started = time.perf_counter()
         prompts = None if config.task.prompts is None else read_prompts(Path(config.task.prompts))
         split = splits.scored(config, LAYOUT, report, images=True)
-        chosen, held = splits.validation_cut(config, splits.training(config, LAYOUT, report, split))
+        trained_on = splits.training(config, LAYOUT, report, split)
+        chosen, held = splits.validation_cut(config, trained_on)
         held = spread(held, config.task.validation_limit)
         truth = _truth(split, config)
         validation = TextToImageTruth("validation", held, len(held), config)
@@ -225,6 +225,7 @@ class TextToImageCoco:
             decode=space.decode,
             floor=lambda: _random_photographs(chosen, space.size, len(truth.ids)),
             frozen=frozen,
+            training=trained_on.facts,
             seconds={"stores": time.perf_counter() - started},
             unscored=reason if network is None else None,
             extra=None
@@ -266,7 +267,7 @@ class _Rows:
             "target": space.batch(Pictures(photos, space.size, cropped)[:]),
             "source": values.reshape(*shape, *values.shape[1:]),
             "mask": mask.reshape(*shape, -1),
-            "groups": [photo.id for photo in photos],
+            "groups": [photo.group for photo in photos],
             "ids": list(names),
         }
 

@@ -48,8 +48,8 @@ class Member:
             with self.tar.path.open("rb", buffering=0) as file:
                 file.seek(self.offset)
                 content = file.read(wanted)
-        except FileNotFoundError:
-            raise InputError(f"{self}: no such archive") from None
+        except OSError as error:
+            raise InputError(f"{self}: {error.strerror}") from None
         if len(content) < wanted:
             raise InputError(f"{self}: the archive is shorter than when it was opened")
         return content

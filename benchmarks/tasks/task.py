@@ -101,6 +101,7 @@ class Prepared:
     means of two, the second the mirrored one of the mirrored source (`task.flip_test`).
     unscored: why the primary score cannot be computed (weights missing), None where it can.
     extra: what else is sampled, None for nothing. arithmetic: sums of sources, None for none.
+    training: of training data that are no published split, what records should tell.
     """
 
     problem: Problem
@@ -117,6 +118,7 @@ class Prepared:
     unscored: str | None = None
     extra: Extra | None = None
     arithmetic: Arithmetic | None = None
+    training: dict[str, int] = field(default_factory=dict)
 
 
 class Task(Protocol):

@@ -15,7 +15,7 @@ them (`captioned`).
 
 from __future__ import annotations
 
-import json
+import hashlib
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -26,6 +26,7 @@ from benchmarks.metrics.captions_java import clean_caption
 from benchmarks.tasks import imagenet_reader
 from benchmarks.tasks.captioned_photos import Caption, Photo, Split
 from benchmarks.tasks.tar_member import Member, Tar
+from benchmarks.user_files import is_file, is_folder, parse_json
 from crossflow.errors import InputError
 
 SPLITS = ("train", "val")
@@ -51,14 +52,19 @@ def samples(root: Path, split: str) -> list[Sample]:
     """
     if split not in SPLITS:
         raise InputError(f"task.split={split}: the splits of layout webdataset are train and val")
-    return in_folder(root / split, f"task.layout=webdataset: the {split} split")
+    folder = root / split
+    return _unique(_archives(folder, f"task.layout=webdataset: the {split} split"), folder)
 
 
-def in_folder(folder: Path, what: str) -> list[Sample]:
-    """Samples of the archives of one folder. what: begins the message where there are none."""
-    archives = sorted(folder.glob("[!.]*.tar"))
-    if not archives:
+def _archives(folder: Path, what: str) -> list[Path]:
+    """The archives of a folder, by name. what: begins the message where there are none."""
+    found = sorted(folder.glob("[!.]*.tar")) if is_folder(folder) else []
+    if not found:
         raise InputError(f"{what} needs {folder}/*.tar, none was found")
+    return found
+
+
+def _unique(archives: Sequence[Path], folder: Path) -> list[Sample]:
     found: dict[str, Sample] = {}
     for path in archives:
         for sample in _samples_of(path):
@@ -71,30 +77,39 @@ def in_folder(folder: Path, what: str) -> list[Sample]:
     return list(found.values())
 
 
-def captioned(folder: Path, scored: Sequence[Photo]) -> tuple[Split, int]:
-    """Image-text pairs of `folder`/*.tar, one caption each, to train on; how many were left out.
+def captioned(folder: Path, scored: Sequence[Photo]) -> Split:
+    """Image-text pairs of `folder`/*.tar, one caption each, to train on.
 
-    scored: photographs that are not trained on. A crawled set may hold some of them: pairs whose
-    image has the very bytes of one are left out. (The same picture in another file is not noticed.)
-    Ids count the pairs, in the order of `samples`. Raises InputError as `samples` and `caption` do.
+    Ids count the pairs, in the order of the archives' names and of their files: keys may repeat
+    from archive to archive. Left out and counted in `facts`: pairs without a caption (img2dataset
+    writes an empty file), and pairs whose image file is that of a photograph of `scored`, byte for
+    byte. **The same picture in another file is not noticed**: a crawl can hold scored pictures.
+    Raises InputError for a folder without archives or pairs, and as `samples` and `caption` do.
     """
     alike: dict[int, list[Photo]] = defaultdict(list)
     for photo in scored:
         alike[photo.path.stat().st_size].append(photo)
-    kept, cleaned, left = [], 0, 0
-    for number, one in enumerate(in_folder(folder, "task.train_root")):
-        if any(_same_bytes(one.image, photo.path) for photo in alike.get(one.image.st_size, ())):
-            left += 1
+    kept: list[Photo] = []
+    first: dict[tuple[int, bytes], int] = {}  # number of the first pair with such an image
+    cleaned = empty = shared = 0
+    pairs = (one for path in _archives(folder, "task.train_root") for one in _samples_of(path))
+    for number, one in enumerate(pairs):
+        size, start = one.image.st_size, one.image.head(START)
+        if any(_is_file_of(one.image, start, photo.path) for photo in alike.get(size, ())):
+            shared += 1
             continue
         raw = caption(one)
         text = clean_caption(raw).strip()
         if not text:
-            raise InputError(f"{one.text}: the caption holds control characters alone")
+            empty += 1
+            continue
         cleaned += text != raw
-        kept.append(Photo(number, one.image, (Caption(number, text),), single=True))
+        group = first.setdefault((size, hashlib.sha256(start).digest()[:16]), number)
+        kept.append(Photo(number, one.image, (Caption(number, text),), crawled_as=group))
+    facts = {"pairs": len(kept), "left_out_scored_files": shared, "left_out_no_caption": empty}
     if not kept:
-        raise InputError(f"task.train_root={folder}: all {left} images are scored ones")
-    return Split("train", kept, cleaned), left
+        raise InputError(f"task.train_root={folder}: no pair is left to train on: {facts}")
+    return Split("train", kept, cleaned, facts)
 
 
 def photos(root: Path, split: str, size: int, limit: int | None = None) -> imagenet_reader.Photos:
@@ -104,37 +119,37 @@ def photos(root: Path, split: str, size: int, limit: int | None = None) -> image
 
 
 def caption(sample: Sample) -> str:
-    """The caption of a sample, without white space around it.
+    """The caption of a sample, without white space around it; it may be empty.
 
-    InputError where there is none, it is empty, or its file is not UTF-8 or JSON.
+    InputError where there is none, or its file is not UTF-8 or JSON.
     """
     if sample.text is None:
         raise InputError(f"{sample.image}: the sample has neither .txt nor .json for its caption")
+    where = str(sample.text)
     try:
-        text = sample.text.read_bytes().decode()
-        if sample.text.name.lower().endswith(".json"):
-            text = json.loads(text)["caption"]
-        text = text.strip()
-    except (UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{sample.text}: no caption in it ({type(error).__name__}); .txt holds it, or "
-            '"caption" of .json'
-        ) from None
-    if not text:
-        raise InputError(f"{sample.text}: the caption is empty")
-    return text
+        text = sample.text.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{where}: no caption in it, the file is not UTF-8") from None
+    if sample.text.name.lower().endswith(".json"):
+        card = parse_json(text, where)
+        found = card.get("caption") if isinstance(card, dict) else None
+        if not isinstance(found, str):
+            raise InputError(f'{where}: no caption in it; .txt holds it, or "caption" of .json')
+        text = found
+    return text.strip()
 
 
-def _same_bytes(one: Member, other: Path | Member) -> bool:
-    """Whether two files of one size are equal. Most differ in their first bytes, read first."""
-    return one.head(START) == _head(other) and one.read_bytes() == other.read_bytes()
+def _is_file_of(one: Member, start: bytes, other: Path | Member) -> bool:
+    """Whether two files of one size are equal. start: the first bytes of `one`; most differ there.
 
-
-def _head(file: Path | Member) -> bytes:
-    if isinstance(file, Member):
-        return file.head(START)
-    with file.open("rb") as opened:
-        return opened.read(START)
+    Nothing more is then read.
+    """
+    if isinstance(other, Member):
+        begins = other.head(START)
+    else:
+        with other.open("rb") as file:
+            begins = file.read(START)
+    return begins == start and one.read_bytes() == other.read_bytes()
 
 
 def _samples_of(path: Path) -> Iterator[Sample]:
@@ -173,6 +188,8 @@ def _sample(key: str, files: dict[str, Member]) -> Sample:
 
 def _members(path: Path) -> Iterator[Member]:
     """The plain files of an archive; InputError unless it can be read to its end."""
+    if not is_file(path):
+        raise InputError(f"{path}: not a file, or a link to nothing")
     status = path.stat()
     tar = Tar(path, status.st_size, status.st_mtime_ns)
     end = 0
@@ -185,6 +202,8 @@ def _members(path: Path) -> Iterator[Member]:
                     yield Member(tar, entry.name, entry.offset_data, entry.size)
                 elif not entry.isdir():
                     raise InputError(f"{path}:{entry.name}: not a plain file")
+    except PermissionError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
     except (tarfile.TarError, EOFError) as error:
         raise InputError(f"{path}: truncated, or not an uncompressed tar ({error})") from None
     # tarfile stops without a word at a header it cannot read, and where the file just ends.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.conf import overrides
 from benchmarks.conf.schema import DEFAULT_FLOPS, DEFAULT_METHODS
 from crossflow.errors import InputError
 
@@ -189,7 +190,7 @@ def test_a_limit_may_be_swept(call):
     assert [config.budget.steps for config in done.configs] == [100, 200]
 
 
-@pytest.mark.parametrize("field", ["task.root", "task.split_file", "predictions", "export"])
+@pytest.mark.parametrize("field", sorted(set(overrides.PATHS) - {"out", "work", "method_file"}))
 @pytest.mark.parametrize("flags", [[], ["-m"]])
 def test_paths_hold_any_character(call, field, flags):
     done = call(*flags, f"{field}={WEIRD}")

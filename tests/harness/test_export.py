@@ -109,8 +109,10 @@ def test_real_splits(task, issue, bench_data):
     fields = [f"task={task}", "task.limit=2", *(f.format(data=bench_data) for f in REAL[task])]
     facts = exported(issue, *fields)
     assert facts["items"] == 2
-    if task == "caption_coco":
+    if task == "caption_coco":  # whole photographs, not the squares that our arms see
         assert len(texts("truth")) == 2
+        shapes = {read_rgb(path).shape for path in Path("given/sources").iterdir()}
+        assert any(height != width for height, width, _ in shapes)
         return
     record = scored(issue, *fields)
     assert record.score_key == facts["score_key"]
@@ -126,6 +128,9 @@ def test_real_splits(task, issue, bench_data):
     [
         (["task=depth_tabletop", "export=there"], "export=there: is there already"),
         (["task=depth_tabletop", "export=/proc/no/where"], "export=/proc/no/where: "),
+        (["task=depth_tabletop", "task.limit=1", f"export=a/b/{'x' * 300}"], "File name too long"),
+        (["task=depth_tabletop", "export=nodir/.."], "name a new folder"),
+        (["task=depth_tabletop", "export=given", "training.lr=1"], "training.lr: `prepare export"),
         (["task=caption_coco", "task.root=there", "export=given"], "there/dataset_coco.json"),
     ],
 )

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import records, registry, run
+from benchmarks import keys, records, registry, run
 from benchmarks.conf import command
 from benchmarks.conf.schema import Config, TaskConfig
-from benchmarks.report import tables
+from benchmarks.report import references
 from benchmarks.tasks import caption_coco, dataset_codec, t2i_coco, webdataset_reader
 from crossflow.errors import InputError
 
@@ -73,24 +73,45 @@ def test_pairs_are_trained_on_in_place_of_the_split(task, coco_root, web, tmp_pa
     assert found.train.digest != own.train.digest
 
 
-def test_scored_photographs_among_the_pairs_are_left_out_and_counted(coco_root, web, tmp_path):
+def test_what_is_left_out_is_counted_and_recorded(coco_root, web, tmp_path):
     scored = (coco_root / "val2014/COCO_val2014_000000000105.jpg").read_bytes()
     longer = scored + b"\0"  # the same picture in another file: not noticed, as the reader says
     members = [("a.jpg", scored), ("a.txt", b"a dog"), ("b.jpg", longer), ("b.txt", b"a cat")]
+    members += [("c.jpg", jpeg(5)), ("c.txt", b" \n"), ("d.jpg", jpeg(6)), ("d.txt", b"\x01")]
     shard(web / "00002.tar", members)
     said = []
     config = configured("t2i_coco", coco_root, tmp_path, train_root=str(web))
     ready = t2i_coco.TASK.prepare(config, lambda stage, *_: said.append(stage))
-    assert "1 pairs of task.train_root left out: their images are scored" in said
+    facts = {"pairs": 21, "left_out_scored_files": 1, "left_out_no_caption": 2}
+    assert ready.training == facts
+    told = "task.train_root: pairs 21, left_out_scored_files 1, left_out_no_caption 2"
+    assert told in said
     assert "train split: 21 images, 21 captions" in said
-    assert {"20", "21"} & {*ready.train.ids, *ready.validation.ids} == {"21"}
+    assert {"20", "21", "22", "23"} & {*ready.train.ids, *ready.validation.ids} == {"21"}
+
+
+def test_all_pairs_of_an_image_are_on_one_side_of_the_cut(coco_root, tmp_path):
+    for number in (0, 1):  # the second archive repeats keys and pictures of the first
+        members = []
+        for k in range(30):
+            caption = f"photo {k}, {number}".encode()
+            members += [(f"{k}.jpg", jpeg(500 + k)), (f"{k}.txt", caption)]
+        shard(tmp_path / "web" / f"{number}.tar", members)
+    config = configured("t2i_coco", coco_root, tmp_path, train_root=str(tmp_path / "web"))
+    ready = t2i_coco.TASK.prepare(config, silent)
+    assert len(ready.train) + len(ready.validation) == 60
+    assert len(ready.validation) >= 3
+    assert not set(ready.train.groups.tolist()) & set(ready.validation.groups.tolist())
+    assert len(set(ready.train.groups.tolist())) == len(ready.train) / 2
 
 
 @pytest.mark.parametrize(
     ("members", "message"),
     [
         ([("a.jpg", b"x")], r"a\.jpg: the sample has neither"),
-        ([("a.jpg", b"x"), ("a.txt", b"\x01\x02")], r"a\.txt: the caption holds control"),
+        ([("a.jpg", b"x"), ("a.txt", b"\xff\xfe")], r"a\.txt: no caption in it, .* UTF-8"),
+        ([("a.jpg", b"x"), ("a.json", b"[1]")], r"a\.json: no caption in it"),
+        ([("a.jpg", b"x"), ("a.json", b"[" * 100_000)], r"a\.json: not JSON"),
         ([("a.txt", b"a dog")], "sample a has 0 images"),
         ([("a.jpg", b"\xff\xd8x"), ("a.txt", b"a dog")], r"00002\.tar:a\.jpg: not an image"),
     ],
@@ -106,21 +127,49 @@ def test_all_pairs_are_scored_ones(coco_root, tmp_path):
     path = coco_root / "val2014/COCO_val2014_000000000101.jpg"
     shard(tmp_path / "web" / "0.tar", [("a.jpg", path.read_bytes()), ("a.txt", b"a dog")])
     scored = t2i_coco.TASK.truth(configured("t2i_coco", coco_root, tmp_path), silent)
-    with pytest.raises(InputError, match="all 1 images are scored ones"):
+    with pytest.raises(InputError, match="no pair is left to train on"):
         webdataset_reader.captioned(tmp_path / "web", scored.photos)
 
 
-def test_a_run_says_that_it_is_zero_shot(coco_root, web, tmp_path, capsys):
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_an_archive_that_is_no_file(kind, web):
+    if kind == "folder":
+        (web / "2.tar").mkdir()
+    else:
+        (web / "2.tar").symlink_to(web / "nowhere")
+    with pytest.raises(InputError, match=r"2\.tar: not a file, or a link to nothing"):
+        webdataset_reader.captioned(web, [])
+
+
+def test_a_byte_order_mark_is_no_part_of_a_caption(web):
+    shard(web / "2.tar", [("a.jpg", jpeg(1)), ("a.txt", b"\xef\xbb\xbfa dog")])
+    assert webdataset_reader.captioned(web, []).photos[-1].captions[0].text == "a dog"
+
+
+def test_runs_tell_what_they_were_trained_on(coco_root, web, tmp_path, capsys):
     given = [
-        *("task=t2i_coco", f"task.root={coco_root}", f"task.train_root={web}", "task.size=32"),
+        *("task=t2i_coco", f"task.root={coco_root}", "task.size=32"),
         *("training.batch=8", "budget.steps=2", "sampling.steps=1", "sampling.solver=euler"),
         *("sampling.guidance=2", "methods=flow_matching"),
         *(f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"),
     ]
+    crawled = [*given, f"task.train_root={web}"]
+    assert command.run(run.job, crawled, command="run") == 0
+    assert "trained on 20 pairs of task.train_root in place" in capsys.readouterr().out
+    # Unchanged, there is nothing to do; shards that were added make another run.
+    assert command.run(run.job, crawled, command="run") == 0
+    assert "all arms are completed" in capsys.readouterr().err
+    shard(web / "00002.tar", [("a.jpg", jpeg(1)), ("a.txt", b"a dog")])
+    assert command.run(run.job, crawled, command="run") == 0
+    assert "trained on 21 pairs of task.train_root in place" in capsys.readouterr().out
     assert command.run(run.job, given, command="run") == 0
-    assert tables.ZERO_SHOT in capsys.readouterr().out
-    (arm,) = [r for r in records.read_all(tmp_path / "out") if r.method == "flow_matching"]
-    assert arm.config["task"]["train_root"] == str(web)
+    assert "task.train_root" not in capsys.readouterr().out
+    # Three trainings on three sets: none is compared with another, their floors neither.
+    for method in ("flow_matching", "floor"):
+        found = [r for r in records.read_all(tmp_path / "out") if r.method == method]
+        assert len(found) == 3
+        assert len({record.score_key for record in found}) == 1
+        assert len({keys.canonical(references.protocol(record)) for record in found}) == 3
 
 
 @pytest.mark.parametrize(
