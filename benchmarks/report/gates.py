@@ -99,11 +99,11 @@ def read_the_same(one: Record, other: Record) -> bool:
         same = one.fair.proof.get("same_ids_as")
         if isinstance(same, Mapping) and same.get(other.method) is False:
             return False
-    ours, theirs = _chain(one), _chain(other)
+    ours, theirs = chain_of(one), chain_of(other)
     return all(ours[step] == theirs[step] for step in ours.keys() & theirs.keys())
 
 
-def _chain(record: Record) -> dict[str, Any]:
+def chain_of(record: Record) -> dict[str, Any]:
     """Chain value by number of steps; empty where the record has none."""
     state = record.fair.proof.get("training_ids")
     if not isinstance(state, Mapping):

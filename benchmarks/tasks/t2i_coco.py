@@ -12,8 +12,9 @@ alike in all arms, or with `weights.text_encoder` the features of CLIP or T5. Th
 pixels, or with `weights.autoencoder` in its latents. Five captions an image are trained on, the
 source encoder is charged with the paper's image-text contrastive loss. With `task.train_root` the
 pairs of WebDataset shards are trained on instead, one caption each (`webdataset_reader`), as the
-paper's text-to-image models are. Validation is cut from what is trained on, by image. FID, KID, IS, precision and recall need `weights.inception`, the CLIP score
-`weights.clip`. With `task.prompts` every arm also draws GenEval's prompts (`geneval_samples`).
+paper's text-to-image models are. Validation is cut from what is trained on, by image. FID, KID, IS,
+precision and recall need `weights.inception`, the CLIP score `weights.clip`. With `task.prompts`
+every arm also draws GenEval's prompts (`geneval_samples`).
 """
 
 from __future__ import annotations

@@ -180,6 +180,23 @@ def test_a_gap_between_arms_is_named(match):
     assert ("1, 1.5 (2 trials)", False) in cells["crossflow"]
 
 
+def test_arms_of_two_matches_are_compared_too(match, tmp_path):
+    ours, theirs = match[1], match[2].model_copy(update={"match": "another"})
+    (one,), _ = shown.comparisons([ours, theirs])
+    (pair,) = fairness.proof(one)["across"]
+    assert pair["proved"]
+    assert "seed 0, each in a match of its own: the same rows in 2 of " in pair["text"]
+    text = text_of([ours, theirs], tmp_path)
+    assert "One arm alone" in text
+    assert "is not proved" not in text
+    changed = {**LONGER, "marks": {**LONGER["marks"], "2": "d" * 64}}
+    (one,), _ = shown.comparisons([ours, with_proof(theirs, training_ids=changed)])
+    (pair,) = fairness.proof(one)["across"]
+    assert not pair["proved"]
+    (one,), _ = shown.comparisons(match)
+    assert fairness.proof(one)["across"] == []  # of one match: its own list says it
+
+
 def test_a_match_without_chains_is_said_to_be_unproved(record, tmp_path):
     text = text_of([record("crossflow"), record("flow_matching")], tmp_path)
     assert "the order of training pairs is not proved" in text

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 from benchmarks.digits import exact
 from benchmarks.records import Record
 from benchmarks.report.arms import by
-from benchmarks.report.gates import clock_is_invalid
+from benchmarks.report.gates import chain_of, clock_is_invalid, read_the_same
 from benchmarks.report.page.shown import Comparison
 from crossflow.order import is_prefix
 
@@ -30,6 +32,7 @@ def proof(comparison: Comparison) -> dict[str, Any]:
         "matches": [
             _match(str(name), group, comparison.names) for (name,), group in matches[:MATCHES]
         ],
+        "across": _across(comparison.arms),
         "left_out": max(0, len(matches) - MATCHES),
         "of": len(matches),
     }
@@ -116,6 +119,30 @@ def _orders(group: Sequence[Record]) -> list[dict[str, Any]]:
                     "disagrees": claims != {proved} and bool(claims),
                 }
             )
+    return found
+
+
+def _across(arms: Sequence[Record]) -> list[dict[str, Any]]:
+    """Pairs of arms of one seed, each trained alone in a match of its own.
+
+    Shown is up to which step they read the same rows: the last that both chains have a value for.
+    """
+    held = Counter(record.match for record in arms)
+    lonely = [record for record in arms if held[record.match] == 1][:MATCHES]
+    found = []
+    for one, other in combinations(lonely, 2):
+        if one.seed != other.seed or one.method == other.method:
+            continue
+        common = chain_of(one).keys() & chain_of(other).keys()
+        ends = [record.budget.steps for record in (one, other) if record.budget]
+        steps = max((int(step) for step in common), default=0)
+        found.append(
+            {
+                "text": f"{one.method} and {other.method}, seed {one.seed}, each in a match of its "
+                f"own: the same rows in {steps} of {min(ends, default=0)} steps",
+                "proved": bool(common) and read_the_same(one, other),
+            }
+        )
     return found
 
 
