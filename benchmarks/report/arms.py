@@ -131,6 +131,12 @@ def completed(runs: Sequence[Record]) -> list[Record]:
     return [run for run in runs if run.status == "completed"] or list(runs)
 
 
+def by_budget(group: Sequence[Record]) -> tuple[str, float]:
+    """Orders the groups of records of one fair_key each: by kind of budget, then by its limit."""
+    budgets = [record.budget for record in group if record.budget is not None]
+    return (budgets[0].kind, budgets[0].limit) if budgets else ("", 0.0)
+
+
 def by(records: Iterable[Record], *names: str) -> dict[tuple[Any, ...], list[Record]]:
     """Records grouped by some of their fields, groups in the order of their values."""
     groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)

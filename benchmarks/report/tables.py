@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from benchmarks.digits import exact
 from benchmarks.keys import differing
 from benchmarks.records import Record
-from benchmarks.report.arms import by
+from benchmarks.report.arms import by, by_budget
 from benchmarks.report.columns import paper_columns
 from benchmarks.report.entries import FIRST, Entry, entries, failures, is_quick, marks, uneven
 from benchmarks.report.framing import unranked
@@ -75,7 +75,7 @@ def table_rows(tables: Sequence[Table]) -> tuple[list[str], list[dict[str, str]]
 
 
 def build(records: Sequence[Record]) -> list[Table]:
-    """One table per score_key and fair_key, framed by the rows of its own matches.
+    """One table per score_key and fair_key, smaller budgets first, framed by its matches' rows.
 
     Where a task has several, each says in which fields it differs from the one before.
     """
@@ -85,7 +85,7 @@ def build(records: Sequence[Record]) -> list[Table]:
         before: Record | None = None
         for (_,), same_items in by(of_task, "score_key").items():
             of_keys = {key: of for (key,), of in by(same_items, "fair_key").items() if key}
-            for of_key in of_keys.values() or [[]]:
+            for of_key in sorted(of_keys.values(), key=by_budget) or [[]]:
                 group = [*of_key, *unranked(same_items, of_key)]
                 table = _table(str(task), group)
                 sample = group[0]

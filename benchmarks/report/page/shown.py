@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from benchmarks.digits import exact
 from benchmarks.records import Record
 from benchmarks.report import framing
-from benchmarks.report.arms import arms, by
+from benchmarks.report.arms import arms, by, by_budget
 from benchmarks.report.entries import ORDER
 
 PER_TASK = 12  # comparisons of one task shown in full; the leaderboard has all
@@ -129,10 +130,9 @@ def _of_task(task: str, records: Sequence[Record]) -> list[Comparison]:
     return found
 
 
-def _weight(one: Comparison) -> tuple[bool, int, float, tuple[str, str]]:
-    limit = one.arms[0].budget.limit if one.arms and one.arms[0].budget else 0.0
-    return one.quick, -len(one.seeds), -limit, _key(one)
+def _weight(one: Comparison) -> tuple[Any, ...]:
+    return one.quick, -len(one.seeds), -by_budget(one.arms)[1], _key(one)
 
 
-def _key(one: Comparison) -> tuple[str, str]:
-    return one.score_key, one.fair_key or ""
+def _key(one: Comparison) -> tuple[Any, ...]:
+    return one.score_key, by_budget(one.arms), one.fair_key or ""
