@@ -236,3 +236,35 @@ def test_it_prints_with_everything_open(opened):
     assert not opened.find_elements(By.CSS_SELECTOR, "details:not([open])")
     opened.execute_script("window.dispatchEvent(new Event('afterprint'))")
     assert opened.find_elements(By.CSS_SELECTOR, "details:not([open])")
+
+
+def test_verdicts_of_five_seeds_fit_into_their_cards(record, tmp_path, browser):
+    """The widest rows there are: mean, deviation, interval and a long note, two cards a line."""
+    values = {
+        "crossflow": [0.8098, 0.7931, 0.927, 0.6514, 0.7616],
+        "flow_matching": [0.6503, 0.6773, 0.742, 0.6028, 0.6031],
+        "regression": [0.4522, 0.4378, 0.4574, 0.4527, 0.4506],
+    }
+    records = [
+        record(
+            method,
+            seed,
+            value=value,
+            fair={"budget_limit": limit},
+            run_id=f"{method}-{seed}-{limit}",
+        )
+        for method, of_seeds in values.items()
+        for seed, value in enumerate(of_seeds)
+        for limit in (2e13, 5e12)
+    ]
+    path = tmp_path / "page.html"
+    path.write_text(page.files(records, tmp_path)["index.html"], "utf-8")
+    browser.set_window_size(1220, 900)  # just wide enough for two cards a line
+    browser.get(path.as_uri())
+    widths = browser.execute_script(
+        "return [...document.querySelectorAll('#overview .card .scroll')]"
+        ".map(box => [box.scrollWidth, box.clientWidth])"
+    )
+    browser.set_window_size(1200, 900)  # as the other tests have it
+    assert len(widths) == 2, widths
+    assert all(content <= box for content, box in widths)
