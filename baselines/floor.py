@@ -1,8 +1,9 @@
 """The framing row `floor`: what scores without learning, below which an arm has learned nothing.
 
 What that is depends on the target, so a task says which of these rules is its own: one mean map for
-depth, one caption for captioning, random training pictures for text to image (the best distance
-between distributions that no caption explains). Super-resolution's is the enlarged source itself.
+depth, one caption for captioning, random training pictures for text to image (which no caption
+explains, though as a set they are near the truth). Super-resolution's is the enlarged source
+itself.
 """
 
 from __future__ import annotations

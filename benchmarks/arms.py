@@ -140,8 +140,7 @@ def keep_ends(match: Match) -> None:
     truth, score_key = match.prepared.truth, keys.digest(match.score_fields)
     ids = truth.ids[: samples.ITEMS]
     cells = end_cells(match, samples.ITEMS)
-    for place, end in enumerate(samples.FRAMES):
-        _sample(match, f"{end}-{score_key}", ids, [pair[place] for pair in cells])
+    samples.keep_ends(match.out, match.config.task.name, score_key, ids, cells)
 
 
 def end_cells(match: Match, most: int) -> list[tuple[samples.Cell, samples.Cell]]:

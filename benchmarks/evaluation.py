@@ -100,20 +100,16 @@ def _keep_samples(out: Path, record: records.Record, truth: Truth, values: Any) 
     """
     ids = truth.ids[: samples.ITEMS]
     cells = [truth.cell(values, index) for index in range(len(ids))]
-    rows: dict[str, Sequence[samples.Cell]] = {record.run_id: cells}
+    samples.keep(out, record.task, record.run_id, ids, cells)
+    ends = (f"{end}-{record.score_key}" for end in samples.FRAMES)
+    if all(samples.path_of(out, record.task, row) for row in ends):
+        return
     try:
-        ends = [truth.cells(index) for index in range(len(ids))]
+        pairs = [truth.cells(index) for index in range(len(ids))]
     except InputError as error:
         print(f"{record.task}: no samples of source and truth: {error}", file=sys.stderr)
     else:
-        sources, truths = zip(*ends, strict=True)
-        rows |= {
-            f"{end}-{record.score_key}": part
-            for end, part in zip(samples.FRAMES, (sources, truths), strict=True)
-        }
-    for row, part in rows.items():
-        if row == record.run_id or samples.path_of(out, record.task, row) is None:
-            samples.keep(out, record.task, row, ids, part)
+        samples.keep_ends(out, record.task, record.score_key, ids, pairs)
 
 
 def predictions_digest(values: Any) -> str:

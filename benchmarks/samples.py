@@ -107,6 +107,14 @@ def keep(out: Path, task: str, row: str, ids: Sequence[str], cells: Sequence[Cel
         print(f"{task}: no samples of {row}: one item alone is too large", file=sys.stderr)
 
 
+def keep_ends(
+    out: Path, task: str, score_key: str, ids: Sequence[str], pairs: Sequence[tuple[Cell, Cell]]
+) -> None:
+    """Keeps source and truth of the first items, which all rows of a score_key share."""
+    for place, end in enumerate(FRAMES):
+        keep(out, task, f"{end}-{score_key}", ids, [pair[place] for pair in pairs])
+
+
 def write(out: Path, task: str, row: str, ids: Sequence[str], cells: Sequence[Cell]) -> Path | None:
     """Writes the first cells that fit into the file of a row; returns its path.
 

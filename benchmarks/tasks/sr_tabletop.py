@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.metrics import distribution
 from benchmarks.metrics import images as metric
 from benchmarks.tasks.encoded import in_batches, open_store
+from benchmarks.tasks.images import enlarge, shrink
 from benchmarks.tasks.tabletop_pictures import EXTRACTOR, set_distances
 from benchmarks.tasks.tabletop_world import (
     RenderedSplit,
@@ -90,7 +91,7 @@ class SuperResolutionTruth:
 
     def pair(self, index: int) -> tuple[Cell, Cell]:
         picture = self._pictures[index].transpose(1, 2, 0)
-        return _reduced(picture, self.scale), picture
+        return shrink(picture, self.scale), picture
 
 
 class SuperResolutionTabletop:
@@ -150,16 +151,7 @@ def _sizes(config: Config) -> tuple[int, int]:
 
 def upsample(picture: np.ndarray, scale: int) -> np.ndarray:
     """`picture` (h, w, 3) bicubically reduced by `scale` with antialias, and enlarged again."""
-    from benchmarks.tasks.images import bicubic
-
-    return bicubic(_reduced(picture, scale), picture.shape[:2])
-
-
-def _reduced(picture: np.ndarray, scale: int) -> np.ndarray:
-    from benchmarks.tasks.images import bicubic
-
-    height, width = picture.shape[:2]
-    return bicubic(picture, (height // scale, width // scale))
+    return enlarge(shrink(picture, scale), scale)
 
 
 def _rows(split: RenderedSplit, size: int, scale: int) -> Callable[[slice], dict[str, Any]]:

@@ -195,6 +195,9 @@ def test_arms_of_two_matches_are_compared_too(match, tmp_path):
     assert not pair["proved"]
     (one,), _ = shown.comparisons(match)
     assert fairness.proof(one)["across"] == []  # of one match: its own list says it
+    other = theirs.model_copy(update={"config": {**theirs.config, "seed": 1}})
+    (one,), _ = shown.comparisons([ours, other])
+    assert [found["elsewhere"] for found in fairness.proof(one)["matches"]] == [False, False]
 
 
 def test_a_match_without_chains_is_said_to_be_unproved(record, tmp_path):

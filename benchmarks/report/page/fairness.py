@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -23,6 +22,7 @@ NOT_RECORDED = "not recorded"
 def proof(comparison: Comparison) -> dict[str, Any]:
     """Keys with their fields, and what each match says for itself."""
     matches = list(by(comparison.arms, "match").items())
+    across = _across([group for _, group in matches[:MATCHES]])
     return {
         "title": comparison.title,
         "anchor": comparison.anchor,
@@ -30,9 +30,11 @@ def proof(comparison: Comparison) -> dict[str, Any]:
         "keys": _keys(comparison),
         "frozen": _frozen(comparison.records),
         "matches": [
-            _match(str(name), group, comparison.names) for (name,), group in matches[:MATCHES]
+            _match(str(name), group, comparison.names)
+            | {"elsewhere": any(name in pair["matches"] for pair in across)}
+            for (name,), group in matches[:MATCHES]
         ],
-        "across": _across(comparison.arms),
+        "across": across,
         "left_out": max(0, len(matches) - MATCHES),
         "of": len(matches),
     }
@@ -122,13 +124,12 @@ def _orders(group: Sequence[Record]) -> list[dict[str, Any]]:
     return found
 
 
-def _across(arms: Sequence[Record]) -> list[dict[str, Any]]:
-    """Pairs of arms of one seed, each trained alone in a match of its own.
+def _across(matches: Sequence[Sequence[Record]]) -> list[dict[str, Any]]:
+    """Pairs of arms of one seed, each trained alone in one of `matches`.
 
     Shown is up to which step they read the same rows: the last that both chains have a value for.
     """
-    held = Counter(record.match for record in arms)
-    lonely = [record for record in arms if held[record.match] == 1][:MATCHES]
+    lonely = [group[0] for group in matches if len(group) == 1]
     found = []
     for one, other in combinations(lonely, 2):
         if one.seed != other.seed or one.method == other.method:
@@ -140,6 +141,7 @@ def _across(arms: Sequence[Record]) -> list[dict[str, Any]]:
             {
                 "text": f"{one.method} and {other.method}, seed {one.seed}, each in a match of its "
                 f"own: the same rows in {steps} of {min(ends, default=0)} steps",
+                "matches": (one.match, other.match),
                 "proved": bool(common) and read_the_same(one, other),
             }
         )
