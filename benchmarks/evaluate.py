@@ -5,13 +5,13 @@ python -m benchmarks.evaluate task=depth_nyu task.root=DIR predictions=DIR name=
 
 from __future__ import annotations
 
-from benchmarks.conf import command
-from benchmarks.conf.schema import Config
+from benchmarks.config import command
+from benchmarks.config.schema import Config
 
 
 def job(config: Config) -> int:
     """One set of predictions; writes a record of kind `evaluation`."""
-    from benchmarks.evaluation import evaluate
+    from benchmarks.match.evaluation import evaluate
 
     return evaluate(config)
 

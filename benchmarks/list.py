@@ -16,9 +16,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import registry
-from benchmarks.conf.help import experiments
-from benchmarks.conf.schema import Config
+from benchmarks.config import registry
+from benchmarks.config.help import experiments
+from benchmarks.config.schema import Config
 from benchmarks.metrics.java import find_java
 from benchmarks.report.command import OneLineParser
 from crossflow.errors import InputError

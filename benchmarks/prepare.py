@@ -7,23 +7,23 @@ python -m benchmarks.prepare task=sr_tabletop export=DIR
 Killed, the same command goes on with the shards that are whole. Several processes share the shards
 (RANK and WORLD_SIZE, as torchrun sets them) and give the same bytes as one; on several machines
 `work` must be a folder that all of them see. With `export` nothing is encoded: the scored split's
-sources and truth are written for programs outside (`benchmarks.export`).
+sources and truth are written for programs outside (`benchmarks.match.export`).
 """
 
 from __future__ import annotations
 
 import os
 
-from benchmarks.conf import command
-from benchmarks.conf.schema import Config
+from benchmarks.config import command
+from benchmarks.config.schema import Config
 from crossflow.errors import InputError
 
 
 def job(config: Config) -> int:
     """Prepares one task, or exports its scored split, and says what is there."""
-    from benchmarks import registry
-    from benchmarks.export import export
-    from benchmarks.progress import Progress
+    from benchmarks.config import registry
+    from benchmarks.match.export import export
+    from benchmarks.match.progress import Progress
     from crossflow.store_locks import Share
 
     share = Share.of(os.environ)

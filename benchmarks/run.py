@@ -5,13 +5,13 @@ python -m benchmarks.run task=depth_nyu task.root=DIR
 
 from __future__ import annotations
 
-from benchmarks.conf import command
-from benchmarks.conf.schema import Config
+from benchmarks.config import command
+from benchmarks.config.schema import Config
 
 
 def job(config: Config) -> int:
     """One match; 0 when every arm is completed, 1 when one failed."""
-    from benchmarks.match import run_match
+    from benchmarks.match.match import run_match
 
     return run_match(config)
 

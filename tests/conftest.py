@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.fixtures.harness", "tests.fixtures.depth", "tests.fixtures.captions"]
+
 # No test may reach a model hub, whatever library it goes through.
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Set before torch starts: on tensors this small a second thread only waits, twenty times as long

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from benchmarks.data.pool import ordered_map
 from benchmarks.metrics.depth_alignment import CASES, aligned_errors
 from benchmarks.metrics.depth_crops import Crop, whole
-from benchmarks.metrics.pool import ordered_map
 from benchmarks.metrics.score import Better, Scored, mean_score
 from crossflow.errors import InputError
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.data.user_files import parse_json
 from benchmarks.metrics.score import Score, Scored, mean_score
-from benchmarks.user_files import parse_json
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def write_samples(
     prompt. GenEval scores whatever lies in these folders, so InputError where one exists already;
     ValueError for another number of pictures.
     """
-    from benchmarks.predictions import write_image
+    from benchmarks.data.predictions import write_image
 
     for index, prompt in enumerate(prompts):
         place = folder / folder_name(index)

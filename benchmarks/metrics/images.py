@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.metrics.pool import ordered_map
+from benchmarks.data.pool import ordered_map
 from benchmarks.metrics.score import Scored, mean_score
 from crossflow.errors import InputError
 

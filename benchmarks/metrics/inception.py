@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.data.user_files import is_file, is_folder
 from benchmarks.metrics.distribution import (
     ALL_METRICS,
     INCEPTION,
@@ -23,7 +24,6 @@ from benchmarks.metrics.distribution import (
     extract_features,
     unavailable_scores,
 )
-from benchmarks.user_files import is_file, is_folder
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:

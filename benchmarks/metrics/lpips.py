@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.data.user_files import is_file, is_folder
 from benchmarks.metrics.score import Scored, mean_score
-from benchmarks.user_files import is_file, is_folder
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:

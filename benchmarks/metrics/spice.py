@@ -21,8 +21,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.data.user_files import is_file
 from benchmarks.metrics.captions_java import LOCALE, MetricUnavailableError
-from benchmarks.user_files import is_file
 from crossflow.errors import InputError
 
 JARS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")

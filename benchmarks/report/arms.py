@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from benchmarks.keys import digest
-from benchmarks.records import Record
+from benchmarks.records.keys import digest
+from benchmarks.records.record import Record
 
 # What a configuration says about the comparison around an arm, has no effect on a score, or is a
 # path: codecs, training data and a method's file count by digests of what they hold.

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.keys import canonical, differing, digest
-from benchmarks.records import Record, Score
+from benchmarks.records.keys import canonical, differing, digest
+from benchmarks.records.record import Record, Score
 from benchmarks.report import framing, tolerance
 from benchmarks.report.arms import Arm, arms
 from benchmarks.report.references import Fields, Reference, machine, protocol

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.keys import canonical, differing
+from benchmarks.records.keys import canonical, differing
 from benchmarks.report.arms import own_config
 from benchmarks.report.check import Check, Measured
 from benchmarks.report.references import Fields, Reference

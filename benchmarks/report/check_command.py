@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.records import read_all, write_bytes
+from benchmarks.records.record import read_all, write_bytes
 from benchmarks.report import check_output, references
 from benchmarks.report.check import Check, compare
 from benchmarks.report.check_accept import accept, stamp

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import published
-from benchmarks.conf.schema import Config
-from benchmarks.records import Record, read_all, write_bytes
+from benchmarks.config.schema import Config
+from benchmarks.records.record import Record, read_all, write_bytes
 from benchmarks.report import (
     check_command,
     latex,
     leaderboard,
     overview,
     page,
+    published,
     published_tables,
     rank,
     tables,

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.records import Record
+from benchmarks.records.record import Record
 from benchmarks.report import framing, gates
 from benchmarks.report.arms import arms, completed, uneven_seeds, value_of_failed, values_by_seed
 from benchmarks.report.columns import places

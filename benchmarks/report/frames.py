@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.records import Record
+from benchmarks.records.record import Record
 from benchmarks.report import leaderboard
 from crossflow.errors import InputError
 

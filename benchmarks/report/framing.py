@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.keys import digest
-from benchmarks.records import Record
-from benchmarks.registry import FRAMING
+from benchmarks.config.registry import FRAMING
+from benchmarks.records.keys import digest
+from benchmarks.records.record import Record
 from benchmarks.report.arms import by, digits_of
 
 

@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.keys import differing
-from benchmarks.records import Record
+from benchmarks.records.keys import differing
+from benchmarks.records.record import Record
 from benchmarks.report.arms import Arm
 
 Closed = tuple[str, str]

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from benchmarks.published import Published
 from benchmarks.report import latex_columns, published_tables, tables
 from benchmarks.report.columns import paper_columns
 from benchmarks.report.entries import Entry
 from benchmarks.report.latex_text import escape, prose
+from benchmarks.report.published import Published
 from crossflow.errors import InputError
 
 MADE = "% Made by `python -m benchmarks.report tables` from records: do not edit."

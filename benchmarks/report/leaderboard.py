@@ -26,7 +26,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.records import Record
+from benchmarks.records.record import Record
 from benchmarks.report import framing, gates, intervals, verdicts
 from benchmarks.report.arms import Arm, arms, by, uneven_seeds, value_of_failed, values_by_seed
 from benchmarks.report.gates import clock_is_invalid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from benchmarks.digits import exact
+from benchmarks.records.digits import exact
 from benchmarks.report import tables
 from benchmarks.report.entries import uneven
 

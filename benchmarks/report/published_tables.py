@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks.published import COLUMNS, METRICS, SETTINGS, Published
 from benchmarks.report import tables
+from benchmarks.report.published import COLUMNS, METRICS, SETTINGS, Published
 
 STATUS = "published, not re-run"
 CSV_COLUMNS = ["status", *COLUMNS]

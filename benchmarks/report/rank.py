@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from benchmarks.keys import differing
-from benchmarks.records import Record, read_all
+from benchmarks.records.keys import differing
+from benchmarks.records.record import Record, read_all
 from benchmarks.report.arms import arms
 from benchmarks.report.leaderboard import leader_rows
 from crossflow.errors import InputError

@@ -27,8 +27,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.keys import canonical, digest
-from benchmarks.records import Record, write_bytes
+from benchmarks.records.keys import canonical, digest
+from benchmarks.records.record import Record, write_bytes
 from benchmarks.report.tolerance import CLASSES, floor_at
 from crossflow.errors import InputError
 

@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.digits import exact
-from benchmarks.keys import differing
-from benchmarks.records import Record
+from benchmarks.records.digits import exact
+from benchmarks.records.keys import differing
+from benchmarks.records.record import Record
 from benchmarks.report.arms import by, by_budget
 from benchmarks.report.columns import paper_columns
 from benchmarks.report.entries import FIRST, Entry, entries, failures, is_quick, marks, uneven

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from benchmarks.keys import canonical
-from benchmarks.records import Record
-from benchmarks.registry import FRAMING
+from benchmarks.config.registry import FRAMING
+from benchmarks.records.keys import canonical
+from benchmarks.records.record import Record
 from benchmarks.report.references import Reference, frame_of, protocol
 
 

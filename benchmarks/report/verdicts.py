@@ -43,11 +43,11 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from benchmarks.digits import exact
-from benchmarks.keys import canonical
-from benchmarks.margins import margin_of
+from benchmarks.records.digits import exact
+from benchmarks.records.keys import canonical
 from benchmarks.report.arms import Arm
 from benchmarks.report.intervals import ALPHA, Paired, holm
+from benchmarks.report.margins import margin_of
 
 REFERENCES = ("flow_matching", "regression", "crossflow")
 SEEDS_FOR_A_VERDICT = 5

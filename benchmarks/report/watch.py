@@ -15,11 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.conf.schema import Config
-from benchmarks.digits import exact
+from benchmarks.config.schema import Config
+from benchmarks.match.status import FILE
+from benchmarks.records.digits import exact
 from benchmarks.report.options import path
 from benchmarks.report.watching import ArmView, MatchView, WorkView, look
-from benchmarks.status import FILE
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:

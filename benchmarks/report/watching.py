@@ -1,6 +1,6 @@
 """What the files of a work folder tell about its matches: read here, shown by `watch`.
 
-Reads status.json of each match (see `benchmarks.status`) and the last lines of each arm's
+Reads status.json of each match (see `benchmarks.match.status`) and the last lines of each arm's
 stats.jsonl (see `crossflow.journal`). Both may be renewed, cut short or removed while they are
 read.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.status import FILE, ArmStatus, MatchStatus, read
+from benchmarks.match.status import FILE, ArmStatus, MatchStatus, read
 from crossflow.errors import InputError
 
 STALE_SECONDS = 60.0  # a dozen heartbeats: a process that is there has written meanwhile

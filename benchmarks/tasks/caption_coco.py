@@ -28,12 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines import floor
-from benchmarks import device
-from benchmarks.metrics import captions as metric
-from benchmarks.metrics.spice import find_jars, jars_digest
-from benchmarks.tasks import caption_splits as splits
-from benchmarks.tasks.captioned_photos import (
+from benchmarks.codecs.dataset_codec import dataset_codec
+from benchmarks.codecs.image_space import STEP, ImageSpace, checked_size, image_space
+from benchmarks.config import device
+from benchmarks.data import caption_splits as splits
+from benchmarks.data.captioned_photos import (
     SQUASHED,
     Photo,
     Pictures,
@@ -42,21 +41,22 @@ from benchmarks.tasks.captioned_photos import (
     files_digest,
     squashed,
 )
-from benchmarks.tasks.dataset_codec import dataset_codec
+from benchmarks.data.images import PHOTO_MODES, read_rgb, spread
+from benchmarks.data.vocabulary import Vocabulary, learn, split_words
+from benchmarks.metrics import captions as metric
+from benchmarks.metrics.spice import find_jars, jars_digest
+from benchmarks.tasks import floor
 from benchmarks.tasks.encoded import in_batches, open_store
-from benchmarks.tasks.image_space import STEP, ImageSpace, checked_size, image_space
-from benchmarks.tasks.images import PHOTO_MODES, read_rgb, spread
 from benchmarks.tasks.prediction_files import CaptionFiles
 from benchmarks.tasks.task import Prepared, Report, digest
-from benchmarks.tasks.vocabulary import Vocabulary, learn, split_words
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmarks.conf.schema import Config
+    from benchmarks.codecs.caption_codec import CaptionCodec
+    from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.samples import Cell
-    from benchmarks.tasks.caption_codec import CaptionCodec
+    from benchmarks.records.samples import Cell
     from crossflow.problem import Problem
     from crossflow.store import Store
 

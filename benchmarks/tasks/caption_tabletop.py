@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines import floor
+from benchmarks.data.publish import published
 from benchmarks.metrics import captions as metric
 from benchmarks.tabletop import captions as words
+from benchmarks.tasks import floor
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.prediction_files import CaptionFiles
-from benchmarks.tasks.publish import published
 from benchmarks.tasks.t2i_tabletop import token_ids
 from benchmarks.tasks.tabletop_world import (
     RenderedSplit,
@@ -44,10 +44,10 @@ from benchmarks.tasks.task import Prepared, Report, choose, digest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmarks.conf.schema import Config
+    from benchmarks.codecs.caption_codec import CaptionCodec
+    from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.samples import Cell
-    from benchmarks.tasks.caption_codec import CaptionCodec
+    from benchmarks.records.samples import Cell
     from crossflow.problem import Problem
     from crossflow.store import Store
 
@@ -163,7 +163,7 @@ def _codec(
     """
     import hashlib
 
-    from benchmarks.tasks import caption_codec as codecs
+    from benchmarks.codecs import caption_codec as codecs
 
     shape = codecs.CodecShape(
         len(words.VOCABULARY), words.MAX_TOKENS, TEXT_CHANNELS, size // 8, size // 8

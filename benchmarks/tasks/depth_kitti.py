@@ -38,15 +38,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.data import kitti_reader as reader
+from benchmarks.data.depth_protocol import KITTI_SCALE, kitti_protocol
+from benchmarks.data.images import spread
 from benchmarks.metrics import depth_crops
-from benchmarks.tasks import kitti_reader as reader
-from benchmarks.tasks.depth_protocol import KITTI_SCALE, kitti_protocol
 from benchmarks.tasks.depth_real import USES, DepthData, RealTruth, prepare_depth
-from benchmarks.tasks.images import spread
 from benchmarks.tasks.task import Prepared, Report, choose, require_root
 
 if TYPE_CHECKING:
-    from benchmarks.conf.schema import Config
+    from benchmarks.config.schema import Config
     from crossflow.problem import Problem
 
 DEFAULTS = {"split": "test", "size": 88, "crop": "kb_garg"}

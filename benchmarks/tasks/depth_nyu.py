@@ -33,17 +33,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.data import nyu_labeled
+from benchmarks.data import nyu_reader as reader
+from benchmarks.data.depth_protocol import NYU_SCALE, Frame, nyu_protocol
+from benchmarks.data.images import spread
 from benchmarks.metrics import depth_crops
-from benchmarks.tasks import nyu_labeled
-from benchmarks.tasks import nyu_reader as reader
-from benchmarks.tasks.depth_protocol import NYU_SCALE, Frame, nyu_protocol
 from benchmarks.tasks.depth_real import USES, DepthData, RealTruth, prepare_depth
-from benchmarks.tasks.images import spread
 from benchmarks.tasks.task import Prepared, Report, choose, require_root
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
-    from benchmarks.conf.schema import Config
+    from benchmarks.config.schema import Config
     from crossflow.problem import Problem
 
 DEFAULTS = {"split": "test", "size": 96, "layout": "bts", "crop": "eigen"}

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines import floor
-from benchmarks.lazy import OnDemand
+from benchmarks.data.depth_maps import enlarge, fill_holes, from_log, reduce_depth, to_log
+from benchmarks.data.depth_protocol import Frame, load, load_depth
+from benchmarks.data.images import bicubic
+from benchmarks.data.lazy import OnDemand
+from benchmarks.data.pool import ordered_map
 from benchmarks.metrics import depth as metric
 from benchmarks.metrics.depth_crops import Crop
-from benchmarks.metrics.pool import ordered_map
-from benchmarks.tasks.depth_maps import enlarge, fill_holes, from_log, reduce_depth, to_log
-from benchmarks.tasks.depth_protocol import Frame, load, load_depth
+from benchmarks.tasks import floor
 from benchmarks.tasks.encoded import Batches, open_store
-from benchmarks.tasks.images import bicubic
 from benchmarks.tasks.task import Prepared, Report, choose, digest
 from benchmarks.tasks.validation import cut, refuse_shared
 from crossflow.errors import InputError
@@ -32,9 +32,9 @@ from crossflow.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmarks.conf.schema import Config
+    from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.samples import Cell
+    from benchmarks.records.samples import Cell
     from crossflow.problem import Problem
     from crossflow.store import Store
 
@@ -125,12 +125,12 @@ class RealTruth:
         }
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
-        from benchmarks.predictions import DepthPredictions
+        from benchmarks.data.predictions import DepthPredictions
 
         return DepthPredictions(folder, self.ids, self.shapes, self.data.scale, self.unscored)
 
     def write(self, folder: Path, predictions: Sequence[np.ndarray]) -> None:
-        from benchmarks.predictions import write_depth
+        from benchmarks.data.predictions import write_depth
 
         for name, depth in zip(self.ids, self.full(predictions), strict=True):
             write_depth(folder, name, depth)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines import floor
+from benchmarks.data.depth_maps import fill_holes, from_log, to_log
 from benchmarks.metrics import depth as metric
-from benchmarks.tasks.depth_maps import fill_holes, from_log, to_log
+from benchmarks.tasks import floor
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.tabletop_world import RenderedSplit, store_facts, truth_key, world
 from benchmarks.tasks.task import Prepared, Report, choose
@@ -26,9 +26,9 @@ from benchmarks.tasks.task import Prepared, Report, choose
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmarks.conf.schema import Config
+    from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.samples import Cell
+    from benchmarks.records.samples import Cell
     from crossflow.problem import Problem
 
 DEFAULTS = {"split": "iid", "size": 32}
@@ -59,13 +59,13 @@ class DepthTruth:
         return truth_key(self.split, protocols, **options)
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
-        from benchmarks.predictions import DepthPredictions
+        from benchmarks.data.predictions import DepthPredictions
 
         shapes = [(self.size, self.size)] * len(self.ids)
         return DepthPredictions(folder, self.ids, shapes, scale=None)
 
     def write(self, folder: Path, predictions: Sequence[np.ndarray]) -> None:
-        from benchmarks.predictions import write_depth
+        from benchmarks.data.predictions import write_depth
 
         for name, depth in zip(self.ids, predictions, strict=True):
             write_depth(folder, name, depth)

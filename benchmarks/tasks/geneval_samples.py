@@ -18,7 +18,7 @@ from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.task import Extra, Report, digest
 
 if TYPE_CHECKING:
-    from benchmarks.tasks.caption_tokens import CaptionTokens
+    from benchmarks.data.caption_tokens import CaptionTokens
     from crossflow.problem import Problem
 
 BATCH = 64

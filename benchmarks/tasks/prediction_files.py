@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from benchmarks.samples import Cell
+    from benchmarks.records.samples import Cell
 
 
 class PictureFiles:
@@ -20,13 +20,13 @@ class PictureFiles:
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
         """See `Truth.read`."""
-        from benchmarks.predictions import ImagePredictions
+        from benchmarks.data.predictions import ImagePredictions
 
         return ImagePredictions(folder, self.ids, (self.size, self.size))
 
     def write(self, folder: Path, predictions: Sequence[np.ndarray]) -> None:
         """See `Truth.write`."""
-        from benchmarks.predictions import write_image
+        from benchmarks.data.predictions import write_image
 
         for name, picture in zip(self.ids, predictions, strict=True):
             write_image(folder, name, picture)
@@ -43,13 +43,13 @@ class CaptionFiles:
 
     def read(self, folder: Path) -> list[str]:
         """See `Truth.read`."""
-        from benchmarks.predictions import read_captions
+        from benchmarks.data.predictions import read_captions
 
         return list(read_captions(folder, [int(name) for name in self.ids]).values())
 
     def write(self, folder: Path, predictions: Sequence[str]) -> None:
         """See `Truth.write`."""
-        from benchmarks.predictions import write_captions
+        from benchmarks.data.predictions import write_captions
 
         names = [int(name) for name in self.ids]
         write_captions(folder, dict(zip(names, predictions, strict=True)))

@@ -27,13 +27,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.lazy import OnDemand
+from benchmarks.data import sr_reader as reader
+from benchmarks.data import sr_tiles
+from benchmarks.data.images import LR_FILTER, first_few, spread
+from benchmarks.data.lazy import OnDemand
+from benchmarks.data.pool import ordered_map
 from benchmarks.metrics import lpips
-from benchmarks.metrics.pool import ordered_map
-from benchmarks.tasks import sr_pairs, sr_tiles
-from benchmarks.tasks import sr_reader as reader
+from benchmarks.tasks import sr_pairs
 from benchmarks.tasks.encoded import open_store
-from benchmarks.tasks.images import LR_FILTER, first_few, spread
 from benchmarks.tasks.sr_pairs import Row
 from benchmarks.tasks.task import Prepared, Report, choose, digest, require_root
 from benchmarks.tasks.validation import cut, refuse_shared
@@ -42,9 +43,9 @@ from crossflow.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmarks.conf.schema import Config
+    from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.samples import Cell
+    from benchmarks.records.samples import Cell
     from crossflow.store import Store
 
 DEFAULTS = {"split": "test", "size": 128, "scale": 4, "layout": "folders"}
@@ -92,12 +93,12 @@ class FolderTruth:
         }
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
-        from benchmarks.predictions import ImagePredictions
+        from benchmarks.data.predictions import ImagePredictions
 
         return ImagePredictions(folder, self.ids, self.sizes)
 
     def write(self, folder: Path, predictions: Sequence[Any]) -> None:
-        from benchmarks.predictions import write_image
+        from benchmarks.data.predictions import write_image
 
         for name, picture in zip(self.ids, self.whole(predictions), strict=True):
             write_image(folder, name, picture)

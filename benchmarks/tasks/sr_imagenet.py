@@ -24,22 +24,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import device
-from benchmarks.lazy import OnDemand
+from benchmarks.config import device
+from benchmarks.data import imagenet_reader as reader
+from benchmarks.data import webdataset_reader
+from benchmarks.data.images import LR_FILTER, enlarge
+from benchmarks.data.lazy import OnDemand
 from benchmarks.metrics import distribution, inception, lpips
-from benchmarks.tasks import imagenet_reader as reader
-from benchmarks.tasks import sr_pairs, webdataset_reader
+from benchmarks.tasks import sr_pairs
 from benchmarks.tasks.encoded import open_store
-from benchmarks.tasks.images import LR_FILTER, enlarge
 from benchmarks.tasks.sr_pairs import Row
 from benchmarks.tasks.task import Prepared, Report, choose, digest, require_root
 from benchmarks.tasks.validation import cut
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
-    from benchmarks.conf.schema import Config
+    from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.samples import Cell
+    from benchmarks.records.samples import Cell
     from crossflow.store import Store
 
 DEFAULTS = {"split": "val", "size": 256, "scale": 4}
@@ -101,12 +102,12 @@ class ImagenetTruth:
         return dict(self._key)
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
-        from benchmarks.predictions import ImagePredictions
+        from benchmarks.data.predictions import ImagePredictions
 
         return ImagePredictions(folder, self.ids, (self.size, self.size), self.too_small)
 
     def write(self, folder: Path, predictions: Sequence[np.ndarray]) -> None:
-        from benchmarks.predictions import write_image
+        from benchmarks.data.predictions import write_image
 
         for name, picture in zip(self.ids, predictions, strict=True):
             write_image(folder, name, picture)

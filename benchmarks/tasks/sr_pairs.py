@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import device
+from benchmarks.config import device
+from benchmarks.data.pool import ordered_map
 from benchmarks.metrics import images as metric
 from benchmarks.metrics import lpips
-from benchmarks.metrics.pool import ordered_map
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
     from torch import Tensor
 
-    from benchmarks.conf.schema import Config
+    from benchmarks.codecs.image_codec import ImageCodec
+    from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
     from benchmarks.tasks.encoded import Batches
-    from benchmarks.tasks.image_codec import ImageCodec
     from crossflow.problem import Problem
 
 TOKENS = 16  # patches a side: the backbone's cost does not depend on the size of the pictures
@@ -121,7 +121,7 @@ def space(config: Config) -> Space:
     weights = config.weights.autoencoder
     if weights is None:
         return Space(None)
-    from benchmarks.tasks.image_codec import load_image_codec
+    from benchmarks.codecs.image_codec import load_image_codec
 
     return Space(load_image_codec(weights, device.resolve(config.device), config.download))
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.data.images import enlarge, shrink
 from benchmarks.metrics import distribution
 from benchmarks.metrics import images as metric
 from benchmarks.tasks.encoded import in_batches, open_store
-from benchmarks.tasks.images import enlarge, shrink
 from benchmarks.tasks.tabletop_pictures import EXTRACTOR, set_distances
 from benchmarks.tasks.tabletop_world import (
     RenderedSplit,
@@ -32,9 +32,9 @@ from benchmarks.tasks.tabletop_world import (
 from benchmarks.tasks.task import Prepared, Report, choose
 
 if TYPE_CHECKING:
-    from benchmarks.conf.schema import Config
+    from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.samples import Cell
+    from benchmarks.records.samples import Cell
     from crossflow.problem import Problem
     from crossflow.store import Store
 
@@ -66,12 +66,12 @@ class SuperResolutionTruth:
         return truth_key(self.split, protocols, **options)
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
-        from benchmarks.predictions import ImagePredictions
+        from benchmarks.data.predictions import ImagePredictions
 
         return ImagePredictions(folder, self.ids, (self.size, self.size))
 
     def write(self, folder: Path, predictions: Sequence[np.ndarray]) -> None:
-        from benchmarks.predictions import write_image
+        from benchmarks.data.predictions import write_image
 
         for name, picture in zip(self.ids, predictions, strict=True):
             write_image(folder, name, picture)

@@ -28,15 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines import floor
-from benchmarks import device
-from benchmarks.metrics import clip, distribution
-from benchmarks.metrics.geneval import read_prompts
-from benchmarks.metrics.inception import find_inception, inception_scores, used_digest
-from benchmarks.metrics.score import merge
-from benchmarks.tasks import caption_splits as splits
-from benchmarks.tasks.caption_tokens import CaptionTokens, caption_tokens
-from benchmarks.tasks.captioned_photos import (
+from benchmarks.codecs.image_space import ImageSpace, checked_size, image_space
+from benchmarks.config import device
+from benchmarks.data import caption_splits as splits
+from benchmarks.data.caption_tokens import CaptionTokens, caption_tokens
+from benchmarks.data.captioned_photos import (
     CROPPED,
     Photo,
     Pictures,
@@ -44,17 +40,21 @@ from benchmarks.tasks.captioned_photos import (
     cropped,
     files_digest,
 )
+from benchmarks.data.images import spread
+from benchmarks.metrics import clip, distribution
+from benchmarks.metrics.geneval import read_prompts
+from benchmarks.metrics.inception import find_inception, inception_scores, used_digest
+from benchmarks.metrics.score import merge
+from benchmarks.tasks import floor
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.geneval_samples import geneval_extra
-from benchmarks.tasks.image_space import ImageSpace, checked_size, image_space
-from benchmarks.tasks.images import spread
 from benchmarks.tasks.prediction_files import PictureFiles
 from benchmarks.tasks.task import Prepared, Report, digest
 
 if TYPE_CHECKING:
-    from benchmarks.conf.schema import Config
+    from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.samples import Cell
+    from benchmarks.records.samples import Cell
     from crossflow.problem import Problem
     from crossflow.store import Store
 

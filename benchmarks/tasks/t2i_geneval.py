@@ -17,15 +17,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.data.user_files import is_file, is_folder
 from benchmarks.metrics import geneval as metric
 from benchmarks.tasks.task import Prepared, Report, choose, digest
-from benchmarks.user_files import is_file, is_folder
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
-    from benchmarks.conf.schema import Config
+    from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.samples import Cell
+    from benchmarks.records.samples import Cell
 
 DEFAULTS = {"split": "test"}
 RESULTS_FILE = "results.jsonl"

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines import floor
 from benchmarks.metrics import distribution
 from benchmarks.tabletop import captions as words
+from benchmarks.tasks import floor
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.prediction_files import PictureFiles
 from benchmarks.tasks.tabletop_pictures import set_distances, to_tensor
@@ -32,9 +32,9 @@ from benchmarks.tasks.tabletop_world import (
 from benchmarks.tasks.task import Arithmetic, Prepared, Report, choose
 
 if TYPE_CHECKING:
-    from benchmarks.conf.schema import Config
+    from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.samples import Cell
+    from benchmarks.records.samples import Cell
     from crossflow.problem import Problem
     from crossflow.store import Store
 

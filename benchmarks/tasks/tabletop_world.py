@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks import device
+from benchmarks.config import device
+from benchmarks.data.publish import published
 from benchmarks.tabletop import scenes
-from benchmarks.tasks.publish import published
 from benchmarks.tasks.task import Report, choose, digest
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int8, UInt8
 
-    from benchmarks.conf.schema import Config
+    from benchmarks.config.schema import Config
     from benchmarks.tabletop.captions import Caption
 
 RENDER_BATCH = 100

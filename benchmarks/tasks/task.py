@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from benchmarks.user_files import is_folder
+from benchmarks.data.user_files import is_folder
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from benchmarks.conf.schema import Config
+    from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
-    from benchmarks.samples import Cell
+    from benchmarks.records.samples import Cell
     from crossflow.problem import Problem, Source
     from crossflow.store import Store
 

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from benchmarks.tasks.images import first_few, spread
+from benchmarks.data.images import first_few, spread
 from crossflow.errors import InputError
 
 T = TypeVar("T")

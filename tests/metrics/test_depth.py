@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 
+from benchmarks.data.depth_protocol import nyu_protocol
 from benchmarks.metrics.depth import DepthProtocol, depth_errors, depth_scores
-from benchmarks.tasks.depth_protocol import nyu_protocol
 from crossflow.errors import InputError
 
 WIDE = DepthProtocol(1e-3, 100.0)  # a range that touches none of the small cases

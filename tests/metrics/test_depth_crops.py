@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.conf.schema import CROPS
+from benchmarks.config.schema import CROPS
+from benchmarks.data.depth_protocol import kitti_protocol, nyu_protocol
 from benchmarks.metrics import depth_crops
-from benchmarks.tasks.depth_protocol import kitti_protocol, nyu_protocol
 from crossflow.errors import InputError
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import records, registry
-from benchmarks.conf.schema import Config, TaskConfig
-from benchmarks.evaluation import evaluate
+from benchmarks.config import registry
+from benchmarks.config.schema import Config, TaskConfig
+from benchmarks.match.evaluation import evaluate
 from benchmarks.metrics import geneval
+from benchmarks.records import record as records
 from crossflow.errors import InputError
 
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.data.images import enlarge, read_rgb
 from benchmarks.metrics.images import image_scores, luma
-from benchmarks.tasks.images import enlarge, read_rgb
 from crossflow.errors import InputError
 
 _Y, _X = np.mgrid[0:32, 0:40]
@@ -60,7 +60,7 @@ def test_equal_images_count_as_80_db_and_are_counted():
 
 def test_cores_and_order_change_nothing(monkeypatch):
     """One pair after the other gives the same bits, and rows stay with their ids."""
-    from benchmarks.metrics import pool
+    from benchmarks.data import pool
 
     pictures = [np.roll(SECOND, shift, axis=1) for shift in range(7)]
     ids, truths = [str(i) for i in range(7)], [FIRST] * 7

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.data.images import read_rgb
 from benchmarks.metrics import lpips as metric
-from benchmarks.tasks.images import read_rgb
 from crossflow.errors import InputError
 
 

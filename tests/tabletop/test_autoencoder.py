@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.tabletop import autoencoder, cards, evaluator, measure_cards
+from benchmarks.tabletop import autoencoder, cards, evaluator
+from benchmarks.tabletop.making import measure_cards
 from benchmarks.tabletop.render import render
 
 

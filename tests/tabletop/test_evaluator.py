@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.tabletop import cards, detector, evaluator, measure_cards
+from benchmarks.tabletop import cards, detector, evaluator
 from benchmarks.tabletop.captions import captions
 from benchmarks.tabletop.facts import Description, Detection, Fact, detections_of
-from benchmarks.tabletop.minimal_pairs import minimal_pairs
+from benchmarks.tabletop.making import measure_cards
+from benchmarks.tabletop.making.minimal_pairs import minimal_pairs
 from benchmarks.tabletop.render import render
 from benchmarks.tabletop.scenes import COLORS, MATERIALS, SHAPES
 from benchmarks.tabletop.soft_match import Sighting, fact_probability, statement_probability

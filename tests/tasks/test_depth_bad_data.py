@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from benchmarks import evaluate, prepare
-from benchmarks.conf import command
-from benchmarks.predictions import write_depth
-from benchmarks.tasks import nyu_reader
-from benchmarks.tasks.depth_protocol import write_depth_png
-from benchmarks.tasks.images import image_size
+from benchmarks.config import command
+from benchmarks.data import nyu_reader
+from benchmarks.data.depth_protocol import write_depth_png
+from benchmarks.data.images import image_size
+from benchmarks.data.predictions import write_depth
 
 
 def make_nyu(root):

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import keys, records, run
-from benchmarks.conf import command
-from benchmarks.sampling import Sampler
+from benchmarks import run
+from benchmarks.config import command
+from benchmarks.match.sampling import Sampler
+from benchmarks.records import keys
+from benchmarks.records import record as records
 from crossflow.problem import Source
 
 

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from benchmarks import evaluate, records, registry, run
-from benchmarks.conf import command
-from benchmarks.conf.schema import Config
+from benchmarks import evaluate, run
+from benchmarks.config import command, registry
+from benchmarks.config.schema import Config
+from benchmarks.data import kitti_reader
+from benchmarks.data.depth_maps import enlarge
+from benchmarks.data.depth_protocol import load, load_depth, write_depth_png
+from benchmarks.data.predictions import write_depth
 from benchmarks.metrics.depth import depth_errors
-from benchmarks.predictions import write_depth
-from benchmarks.tasks import kitti_reader
-from benchmarks.tasks.depth_maps import enlarge
-from benchmarks.tasks.depth_protocol import load, load_depth, write_depth_png
+from benchmarks.records import record as records
 from crossflow.errors import InputError
 
 TINY = ["training.batch=4", "sampling.steps=1", "sampling.solver=euler", "budget.samples=8"]
@@ -30,7 +31,7 @@ def truth_of(root, said=lambda *_: None, **task):
 
 def test_the_published_list(bench_data):
     """697 lines, 45 without improved ground truth, 652 scored; validation groups are drives."""
-    from benchmarks.tasks.depth_protocol import KITTI_SCALE, read_list
+    from benchmarks.data.depth_protocol import KITTI_SCALE, read_list
 
     path = bench_data / "lists/kitti/eigen_test_files_with_gt.txt"
     frames = read_list(path, bench_data, scale=KITTI_SCALE, group_parts=2)
@@ -138,7 +139,7 @@ def test_scores_on_real_frames(bench_data, crop):
 
 
 def test_the_crop_is_part_of_the_score_key(bench_data):
-    from benchmarks.keys import digest
+    from benchmarks.records.keys import digest
 
     root = bench_data / "roots/kitti"
     keys = [truth_of(root, crop=crop).key() for crop in ("kb_garg", "garg")]

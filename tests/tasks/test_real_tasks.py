@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import evaluate, records, run
-from benchmarks.conf import command
-from benchmarks.predictions import write_image
+from benchmarks import evaluate, run
+from benchmarks.config import command
+from benchmarks.data.predictions import write_image
+from benchmarks.records import record as records
 from benchmarks.tasks.sr_pairs import Space
 from crossflow.errors import InputError
 
@@ -149,7 +150,7 @@ def test_latents_keep_at_least_sixteen_patches_a_side(size, patch):
 
 def test_validation_shares_no_scene_with_training(bench_data):
     """It is cut by scene, and the cut does not depend on the order of the list."""
-    from benchmarks.tasks import nyu_reader
+    from benchmarks.data import nyu_reader
     from benchmarks.tasks.validation import cut
 
     frames = nyu_reader.frames(bench_data / "roots" / "nyu", "train")

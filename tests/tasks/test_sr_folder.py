@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import evaluate, prepare, records, run
-from benchmarks.conf import command
-from benchmarks.conf.schema import Config
-from benchmarks.tasks import sr_reader as reader
-from benchmarks.tasks import sr_tiles
-from benchmarks.tasks.images import centre_square, enlarge, read_rgb
+from benchmarks import evaluate, prepare, run
+from benchmarks.config import command
+from benchmarks.config.schema import Config
+from benchmarks.data import sr_reader as reader
+from benchmarks.data import sr_tiles
+from benchmarks.data.images import centre_square, enlarge, read_rgb
+from benchmarks.records import record as records
 from benchmarks.tasks.sr_folder import FolderTruth
 from crossflow.errors import InputError
 

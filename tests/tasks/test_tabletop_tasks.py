@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import registry
-from benchmarks.conf.schema import Config, TaskConfig
+from benchmarks.config import registry
+from benchmarks.config.schema import Config, TaskConfig
 from benchmarks.tabletop import captions as words
 from crossflow.errors import InputError
 from crossflow.problem import TokenShape
@@ -143,7 +143,8 @@ def test_an_interrupted_rendering_leaves_nothing_that_opens(tmp_path):
 
 def test_a_killed_codec_training_is_started_again(tmp_path, monkeypatch):
     """Whatever validation_limit is, the codec, its card and its file are the same."""
-    from benchmarks.tasks import caption_codec, caption_tabletop
+    from benchmarks.codecs import caption_codec
+    from benchmarks.tasks import caption_tabletop
     from benchmarks.tasks.tabletop_world import world
 
     monkeypatch.setattr(caption_tabletop, "CODEC_STEPS", 2)

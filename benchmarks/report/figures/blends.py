@@ -1,6 +1,6 @@
 """Strips of interpolation and sums of captions: what lies between the codes of a trained arm.
 
-Their cells are those of `benchmarks.blends`. Neither the items nor the sums are chosen by how they
+Their cells are those of `benchmarks.tasks.sums`. Neither items nor sums are chosen by how they
 look. The pictures are evidence of nothing but themselves: no score is computed of them.
 """
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.records.samples import ROLES, Cell, Samples
 from benchmarks.report.figures import style
 from benchmarks.report.figures.grids import FONT, GAP, LINE, draw, head, place
-from benchmarks.samples import ROLES, Cell, Samples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

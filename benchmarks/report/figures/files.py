@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import samples
-from benchmarks.digits import exact
-from benchmarks.records import Record
+from benchmarks.records import samples
+from benchmarks.records.digits import exact
+from benchmarks.records.record import Record
 from benchmarks.report import leaderboard
 from benchmarks.report.figures import blends, charts, grids, points, style
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import samples
-from benchmarks.pictures import depth_colours, depth_range
+from benchmarks.records import samples
+from benchmarks.records.pictures import depth_colours, depth_range
+from benchmarks.records.samples import Samples
 from benchmarks.report.figures import style
 from benchmarks.report.figures.style import NothingToShowError
-from benchmarks.samples import Samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

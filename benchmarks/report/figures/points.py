@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.digits import exact
-from benchmarks.keys import canonical, digest
-from benchmarks.records import Record
+from benchmarks.records.digits import exact
+from benchmarks.records.keys import canonical, digest
+from benchmarks.records.record import Record
 from benchmarks.report import arms as board
 from benchmarks.report import frames, framing, leaderboard
 

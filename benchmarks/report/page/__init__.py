@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.records import Record
+from benchmarks.records.record import Record
 
 NAME = "index.html"
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import published
-from benchmarks.records import Record
-from benchmarks.report import published_tables, tables
+from benchmarks.records.record import Record
+from benchmarks.report import published, published_tables, tables
 from benchmarks.report.page import chart, curves, extremes, fairness, gallery, overview, rows
 from benchmarks.report.page.shown import Comparison, comparisons
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.keys import digest
-from benchmarks.records import Record
+from benchmarks.records.keys import digest
+from benchmarks.records.record import Record
 from benchmarks.report import frames
 from benchmarks.report.arms import by
 from benchmarks.report.page import chart

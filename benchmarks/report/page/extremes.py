@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import Record
+from benchmarks.records.record import Record
 from benchmarks.report import frames
 from benchmarks.report.page.shown import Comparison
 from benchmarks.report.tables import ARROWS

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from benchmarks.digits import exact
-from benchmarks.records import Record
+from benchmarks.records.digits import exact
+from benchmarks.records.record import Record
 from benchmarks.report.arms import by
 from benchmarks.report.gates import chain_of, clock_is_invalid, read_the_same
 from benchmarks.report.page.shown import Comparison

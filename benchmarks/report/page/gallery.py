@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import samples
-from benchmarks.pictures import depth_colours, depth_range
+from benchmarks.records import samples
+from benchmarks.records.pictures import depth_colours, depth_range
 from benchmarks.report.page.extremes import Items
 from benchmarks.report.page.shown import Comparison
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.records import Record
+from benchmarks.records.record import Record
 from benchmarks.report import framing
 from benchmarks.report.page.shown import Comparison
 from benchmarks.report.tables import ARROWS, QUICK

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.digits import exact
-from benchmarks.records import Record
+from benchmarks.records.digits import exact
+from benchmarks.records.record import Record
 from benchmarks.report import leaderboard
 from benchmarks.report.page.sheet import Cell, Column, number, sheet, span, text
 from benchmarks.report.tables import ARROWS, QUICK

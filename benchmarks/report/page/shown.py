@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from benchmarks.digits import exact
-from benchmarks.records import Record
+from benchmarks.records.digits import exact
+from benchmarks.records.record import Record
 from benchmarks.report import framing
 from benchmarks.report.arms import arms, by, by_budget
 from benchmarks.report.entries import ORDER

@@ -1,0 +1,1 @@
+"""Frozen networks between data and flows: pictures, texts, captions."""

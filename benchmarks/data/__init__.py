@@ -1,0 +1,1 @@
+"""Reads what users have: files, pictures, captions, depth, photographs, predictions."""

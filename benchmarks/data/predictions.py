@@ -1,0 +1,238 @@
+"""Predictions on disk, the same for our own runs and for anybody's: find, check, read, write.
+
+Depth: `<id>.npy` (float32 metres) or `<id>.png` (the data set's uint16 coding). Images:
+`<id>.png`, 8-bit RGB. Captions: `captions.json` in the COCO results format. Files are looked at
+before the first one is scored, so that one message lists everything that is missing or too much;
+pixels are read one item at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import tokenize
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.data.depth_protocol import read_depth_png
+from benchmarks.data.images import first_few, image_size, read_rgb
+from benchmarks.data.lazy import OnDemand
+from benchmarks.data.user_files import is_file, is_folder, read_json
+from crossflow.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+
+CAPTIONS_FILE = "captions.json"
+
+
+def find_predictions(
+    folder: Path, ids: Sequence[str], suffixes: Sequence[str], unscored: Sequence[str] = ()
+) -> list[Path]:
+    """The prediction file of each id, in their order. Files for `unscored` ids are let be.
+
+    Raises InputError when the folder is missing, when ids have no file or two, and when there are
+    files of these suffixes for unknown ids (a wrong split or layout). Other files are let be.
+    """
+    if not is_folder(folder):
+        raise InputError(f"predictions={folder}: no such folder")
+    there: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in suffixes and not path.name.startswith("."):
+            there.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+    kinds = " or ".join(suffixes)
+    missing = [f"{name}{suffixes[0]}" for name in ids if name not in there]
+    if missing:
+        raise InputError(
+            f"predictions={folder}: {len(missing)} of {len(ids)} files ({kinds}) are missing: "
+            f"{first_few(missing)}"
+        )
+    known = {*ids, *unscored}
+    extra = [name for name in there if name not in known]
+    if extra:
+        raise InputError(
+            f"predictions={folder}: {len(extra)} predictions belong to no item of the split "
+            f"({len(ids)} items): {first_few(extra)}"
+        )
+    twice = [name for name in ids if len(there[name]) > 1]
+    if twice:
+        raise InputError(
+            f"predictions={folder}: {len(twice)} items have two files ({kinds}), keep one: "
+            f"{first_few(twice)}"
+        )
+    return [there[name][0] for name in ids]
+
+
+class DepthPredictions(OnDemand):
+    """Depth maps of a folder, read when asked for: float32 metres, sizes checked beforehand.
+
+    shapes: (height, width) of the ground truth of each id. scale: of the uint16 coding in PNGs,
+    None where the data set has none (then only .npy is taken). unscored: ids that may have a file,
+    which is not looked at. Values are judged by the scorer,
+    which knows the rule for those that are not finite.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ids: Sequence[str],
+        shapes: Sequence[tuple[int, int]],
+        scale: float | None,
+        unscored: Sequence[str] = (),
+    ) -> None:
+        self.scale = scale
+        suffixes = (".npy",) if scale is None else (".npy", ".png")
+        self.paths = find_predictions(folder, ids, suffixes, unscored)
+        found = [_depth_shape(path) for path in self.paths]
+        _refuse_sizes(folder, ids, found, list(shapes))
+        super().__init__(self._read, len(ids))
+
+    def _read(self, index: int) -> Float[np.ndarray, "h w"]:
+        path = self.paths[index]
+        if path.suffix == ".png" and self.scale is not None:
+            return read_depth_png(path, self.scale)
+        return np.array(_open_npy(path))
+
+
+class ImagePredictions(OnDemand):
+    """8-bit RGB PNGs of a folder, read when asked for; sizes checked beforehand.
+
+    sizes: (height, width) of the ground truth of each id, or one size for all. unscored: as in
+    `DepthPredictions`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ids: Sequence[str],
+        sizes: Sequence[tuple[int, int]] | tuple[int, int],
+        unscored: Sequence[str] = (),
+    ) -> None:
+        self.paths = find_predictions(folder, ids, (".png",), unscored)
+        wanted = [_pair(sizes if isinstance(sizes, tuple) else sizes[i]) for i in range(len(ids))]
+        found = [image_size(path)[::-1] for path in self.paths]
+        _refuse_sizes(folder, ids, found, wanted)
+        super().__init__(self._read, len(ids))
+
+    def _read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
+        return read_rgb(self.paths[index])
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    return int(size[0]), int(size[1])
+
+
+def _refuse_sizes(
+    folder: Path,
+    ids: Sequence[str],
+    found: Sequence[tuple[int, ...]],
+    wanted: Sequence[tuple[int, int]],
+) -> None:
+    wrong = [
+        f"{name} is {' x '.join(map(str, has))} instead of {need[0]} x {need[1]}"
+        for name, has, need in zip(ids, found, wanted, strict=True)
+        if tuple(has) != tuple(need)
+    ]
+    if wrong:
+        raise InputError(
+            f"predictions={folder}: {len(wrong)} of {len(ids)} have another size (height x width) "
+            f"than the ground truth, nothing is resized: {first_few(wrong)}"
+        )
+
+
+def _open_npy(path: Path) -> np.ndarray:
+    """A float32 array, mapped; pickled files are refused by numpy itself.
+
+    Not by `np.load`, which takes whatever begins like a zip for an archive of arrays.
+    """
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (
+        *(OSError, ValueError, EOFError),
+        # a header that is no dictionary, one that is nested too deep, an impossible shape
+        *(tokenize.TokenError, MemoryError, OverflowError),
+    ) as error:
+        raise InputError(f"{path}: not a numpy file that can be read ({error})") from None
+    if array.dtype != np.float32:
+        raise InputError(f"{path}: {array.dtype}, a predicted depth map must be float32 metres")
+    return array
+
+
+def _depth_shape(path: Path) -> tuple[int, ...]:
+    return image_size(path)[::-1] if path.suffix == ".png" else _open_npy(path).shape
+
+
+def write_depth(folder: Path, name: str, depth: Float[np.ndarray, "h w"]) -> Path:
+    """Writes `<name>.npy`, float32 metres."""
+    path = _below(folder, f"{name}.npy")
+    np.save(path, np.ascontiguousarray(depth, dtype=np.float32), allow_pickle=False)
+    return path
+
+
+def write_image(folder: Path, name: str, image: UInt8[np.ndarray, "h w 3"]) -> Path:
+    """Writes `<name>.png`, 8-bit RGB."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"{name}: {image.dtype} {image.shape} is no uint8 RGB image")
+    path = _below(folder, f"{name}.png")
+    Image.fromarray(image).save(path)
+    return path
+
+
+def _below(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def write_captions(folder: Path, captions: Mapping[int, str]) -> Path:
+    """Writes `captions.json`: [{"image_id": 1, "caption": "..."}]."""
+    path = _below(folder, CAPTIONS_FILE)
+    rows = [{"image_id": key, "caption": text} for key, text in captions.items()]
+    path.write_text(json.dumps(rows, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    return path
+
+
+def read_captions(location: Path, ids: Iterable[int]) -> dict[int, str]:
+    """Captions by image id, in the order of `ids`, from a folder or a COCO results file.
+
+    Raises InputError for a file that is no such list, an empty list, an image id that is missing,
+    unknown or given twice, a caption that is no text.
+    """
+    path = location / CAPTIONS_FILE if is_folder(location) else location
+    if not is_file(path):
+        raise InputError(f"predictions={location}: no {path}, the COCO results file of captions")
+    rows = read_json(path)
+    if not isinstance(rows, list):
+        raise InputError(f'{path}: need a list of {{"image_id": 1, "caption": "..."}}')
+    if not rows:
+        raise InputError(f"{path}: the list of captions is empty")
+    found: dict[int, str] = {}
+    for number, row in enumerate(rows, start=1):
+        key, caption = _caption_row(row, f"{path} entry {number}")
+        if key in found:
+            raise InputError(f"{path} entry {number}: image_id {key} has a caption already")
+        found[key] = caption
+    wanted = list(ids)
+    known = set(wanted)
+    missing = [key for key in wanted if key not in found]
+    extra = [key for key in found if key not in known]
+    for what, keys in (("images have no caption", missing), ("captions are of no image", extra)):
+        if keys:
+            raise InputError(f"{path}: {len(keys)} {what} of the split: {first_few(keys)}")
+    return {key: found[key] for key in wanted}
+
+
+def _caption_row(row: Any, where: str) -> tuple[int, str]:
+    if not isinstance(row, dict) or not {"image_id", "caption"} <= row.keys():
+        raise InputError(f"{where}: need the keys image_id and caption")
+    key, caption = row["image_id"], row["caption"]
+    if isinstance(key, bool) or not isinstance(key, int):
+        raise InputError(f"{where}: image_id {key!r} is not a whole number")
+    if not isinstance(caption, str):
+        raise InputError(f"{where}: the caption of image {key} is not text")
+    if any("\ud800" <= character <= "\udfff" for character in caption):
+        raise InputError(f"{where}: the caption of image {key} holds half a character (surrogate)")
+    return key, caption

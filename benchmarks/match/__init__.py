@@ -1,0 +1,1 @@
+"""Arms under one budget: trains, samples, scores and records them."""

@@ -1,1 +1,0 @@
-"""Speed measurements: run by hand or in CI, never part of a score."""

@@ -1,0 +1,1 @@
+"""What a run leaves: records, keys, items, samples."""

@@ -1,0 +1,284 @@
+"""The record: one strict JSON file per arm, the only thing a run leaves that others build on.
+
+Everything else under `out` is derived from records. They are written once, whole or not at all,
+and never edited; reading refuses unknown fields, missing fields, NaN, and keys that do not fit the
+fields they are digests of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, NoReturn, cast
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from benchmarks.config.schema import PLACES, Config
+from benchmarks.data.user_files import stamp
+from benchmarks.records.keys import digest
+from crossflow.errors import InputError
+
+# Fields of the free sections that no report can do without.
+NEEDED: dict[str, dict[str, tuple[type, ...]]] = {
+    "config": {"seed": (int,)},
+    "fair.score": {"version": (int,), "split": (str,), "primary": (str,)},
+    "fair.fair": {"model": (str,), "budget_kind": (str,), "budget_limit": (int, float)},
+}
+
+
+class Strict(BaseModel):
+    """No unknown key, no conversion between types, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class Score(Strict):
+    """One number: value and standard error in the library's scale, items behind it."""
+
+    value: float
+    stderr: float | None
+    n: int
+    better: Literal["higher", "lower"]
+
+
+class Fair(Strict):
+    """Why this row may stand beside others: the fields behind both keys, and the proof.
+
+    proof: the chained hash of training ids, gaps of parameters and FLOPs between arms, equal
+    tuning, what was frozen and not charged.
+    """
+
+    score: dict[str, JsonValue]
+    fair: dict[str, JsonValue] | None
+    proof: dict[str, JsonValue]
+
+
+class Model(Strict):
+    """The network as it was sampled. Parameters are those used at inference, encoder included.
+
+    evaluation_flops: FLOPs of one network evaluation on one item. sample_flops: of one finished
+    item, encoder and all evaluations included. network: depth, width and the like.
+    """
+
+    size: str
+    params: int
+    params_encoder: int
+    evaluation_flops: float
+    sample_flops: float
+    solver: str | None
+    nfe: int
+    guidance: float | None
+    network: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Budget(Strict):
+    """The one limit, and what was spent of all quantities that repeat from run to run.
+
+    convention: what the FLOPs count, in words.
+    """
+
+    kind: Literal["device_seconds", "flops", "samples", "steps"]
+    limit: float
+    steps: int
+    samples: int
+    train_flops: float
+    convention: str
+
+
+class Source(Strict):
+    """What x0 is: mean sigma, std of mu, KL per dimension, E|x1 - x0|^2 per dimension."""
+
+    sigma_mean: float | None
+    mu_std: float | None
+    kl_per_dimension: float | None
+    transport: float | None
+
+
+class Volatile(Strict):
+    """All that may differ between two equal runs. Seconds, bytes, samples a second."""
+
+    created: str
+    commit: str | None = None
+    command: str | None = None
+    device: str | None = None
+    devices: int | None = None
+    threads: int | None = None
+    device_seconds: float | None = None
+    throughput: float | None = None
+    utilisation: float | None = None
+    peak_memory: int | None = None
+    ledgers: dict[str, float] = Field(default_factory=dict)
+    host: dict[str, JsonValue] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    paths: dict[str, str] = Field(default_factory=dict)
+    error: str | None = None
+
+
+class Record(Strict):
+    """One arm of one match, or one evaluation of somebody's predictions (kind)."""
+
+    schema_: Literal[1] = Field(alias="schema", default=1)
+    run_id: str
+    match: str | None
+    kind: Literal["run", "evaluation"]
+    task: str
+    method: str
+    status: Literal["completed", "failed"]
+    score_key: str
+    fair_key: str | None
+    fair: Fair
+    config: dict[str, JsonValue]
+    scores: dict[str, Score]
+    unavailable: dict[str, str]
+    model: Model | None
+    budget: Budget | None
+    source: Source | None
+    volatile: Volatile
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Record:
+        """Keys are the digests of their fields; a row with a rank has a budget."""
+        if self.score_key != digest(self.fair.score):
+            raise ValueError("score_key is not the digest of fair.score")
+        fair = None if self.fair.fair is None else digest(self.fair.fair)
+        if self.fair_key != fair:
+            raise ValueError("fair_key is not the digest of fair.fair")
+        if self.task != self.fair.score.get("task"):
+            raise ValueError(f"task {self.task} differs from fair.score.task")
+        twice = self.scores.keys() & self.unavailable.keys()
+        if twice:
+            raise ValueError(f"both scored and unavailable: {', '.join(sorted(twice))}")
+        if self.fair_key is not None and (self.kind == "evaluation" or self.budget is None):
+            raise ValueError("only a trained arm with a budget has a fair_key")
+        if self.status == "failed" and self.scores:
+            raise ValueError("a failed run has no scores")
+        if self.status == "completed" and self.fair_key is not None and self.model is None:
+            raise ValueError("a completed arm has a model")
+        return self
+
+    @model_validator(mode="after")
+    def _reports_find_what_they_read(self) -> Record:
+        """The fields of NEEDED are there, of their types."""
+        sections = {"config": self.config, "fair.score": self.fair.score}
+        if self.fair.fair is not None:
+            sections["fair.fair"] = self.fair.fair
+        for section, fields in sections.items():
+            for name, kinds in NEEDED[section].items():
+                value = fields.get(name)
+                if not isinstance(value, kinds) or isinstance(value, bool):
+                    words = " or ".join(kind.__name__ for kind in kinds)
+                    raise ValueError(f"{section}.{name} is {value!r}, no {words}")
+        return self
+
+    @property
+    def primary(self) -> str:
+        """Name of the task's primary score."""
+        return str(self.fair.score["primary"])
+
+    @property
+    def seed(self) -> int:
+        return cast(int, self.config["seed"])
+
+    @property
+    def quick(self) -> bool:
+        """Made by a preset that is too small to compare methods."""
+        return bool(self.config.get("quick", False))
+
+    def dump(self) -> dict[str, Any]:
+        """The record as plain JSON values."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def stable(self) -> dict[str, Any]:
+        """The part that equal runs share: everything but `volatile`."""
+        return {key: value for key, value in self.dump().items() if key != "volatile"}
+
+
+def recorded_config(config: Config) -> dict[str, Any]:
+    """The resolved configuration as a record keeps it: without its PLACES.
+
+    A user's method file counts by its content: an edited method is another run. So do shards that
+    are trained on, by their names, sizes and times: a crawl that has grown is another run.
+    """
+    fields = {name: value for name, value in asdict(config).items() if name not in PLACES}
+    if config.method_file is not None:
+        content = Path(config.method_file).read_bytes()
+        fields["method_file_sha256"] = hashlib.sha256(content).hexdigest()
+    if config.task.train_root is not None:
+        fields["train_root_files"] = stamp(Path(config.task.train_root), "*.tar", "task.train_root")
+    return fields
+
+
+def record_path(out: Path, task: str, run_id: str) -> Path:
+    return out / "records" / task / f"{run_id}.json"
+
+
+def free_run_id(out: Path, task: str, run_id: str) -> str:
+    """`run_id`, or the first of run_id-2, run_id-3 ... without a record (resume=false)."""
+    candidate, number = run_id, 1
+    while record_path(out, task, candidate).exists():
+        number += 1
+        candidate = f"{run_id}-{number}"
+    return candidate
+
+
+def write(record: Record, out: Path) -> Path:
+    """Writes a record whole or not at all; returns its path. A record of that name is replaced."""
+    path = record_path(out, record.task, record.run_id)
+    text = json.dumps(record.dump(), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """UTF-8 with plain line feeds, atomic: see write_bytes."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Atomic: a reader sees the old file or the new one, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> Record:
+    """One record. InputError with the file and the first wrong field."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        if not isinstance(content, dict) or content.get("schema") != 1:
+            raise ValueError("schema is not 1")
+        record = Record.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "record"
+        raise InputError(f"{path}: {where}: {first['msg']}") from error
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: not a record ({error})") from error
+    if path.stem != record.run_id or path.parent.name != record.task:
+        raise InputError(f"{path}: holds the record {record.task}/{record.run_id}")
+    return record
+
+
+def read_all(out: Path) -> list[Record]:
+    """All records under `out`, ordered by task and run_id. InputError where there is none."""
+    paths = sorted((out / "records").glob("*/*.json"))
+    if not paths:
+        raise InputError(f"no records under {out / 'records'}: run something first, or give --out")
+    return [read(path) for path in paths]
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number; null is")

@@ -1,0 +1,1 @@
+"""One-off scripts that made the shipped weights, cards and floors; nothing imports them."""

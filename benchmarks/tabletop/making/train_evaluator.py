@@ -1,0 +1,206 @@
+"""Train the evaluator: `python -m benchmarks.tabletop.making.train_evaluator`.
+
+It learns from rendered scenes of the split `codec` alone (every colour-shape pair, one to five
+solids), never from the pictures of any method. Half of the pictures are seen at 32 px, and some are
+softened, noisy or tinted: the pictures it will judge come out of a decoder, and a verdict
+should turn on what they show, not on how crisp they are. The feature head in turn must tell how a
+picture was spoilt, so that the distances built on it (FID, KID) do see quality.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor, nn
+
+from benchmarks.tabletop import detector
+from benchmarks.tabletop.cards import write_weights
+from benchmarks.tabletop.making.training_scenes import batches, half_size, rendered, train
+
+BATCH = 32
+OPTIONS = ("scenes", "minutes", "rate", "seed", "threads")  # those that decide the weights
+CALIBRATION = 2000  # pictures, at both sizes, that the features are whitened on
+SHIFT = 4  # pixels by which a batch is moved at most
+RADIUS = 0.7  # of a centre's peak on the heat map, in cells
+REACH = 1.2  # cells around a centre that learn its attributes
+WEIGHTS = {"offset": 1.0, "shape": 1.5, "color": 1.0, "material": 1.0}
+METRIC = 0.3  # weight of size and depth in metres, which a picture tells only roughly
+RELATIVE = 3.0  # weight of the same within a scene, up to a common factor: what captions state
+SUMMARY = 0.3  # weight of the feature head's loss
+
+
+def spoil(
+    images: UInt8[Tensor, "b 3 64 64"], generator: torch.Generator
+) -> tuple[UInt8[Tensor, "b 3 64 64"], Float[Tensor, "b 3"]]:
+    """Pictures at 64 px, each perhaps shrunk to 32 px and back, softened, noisy or tinted.
+
+    Returns the pictures and what was done to them: (was 32 px, softness, noise).
+    """
+    count = len(images)
+    draws = torch.rand(count, 5, generator=generator)
+    small = nn.functional.interpolate(half_size(images).float(), (64, 64), mode="bilinear")
+    is_small = (draws[:, 0] < 0.5).float()
+    pictures = torch.where(_per_image(is_small) > 0, small, images.float())
+    soft = nn.functional.interpolate(
+        nn.functional.interpolate(pictures, (21, 21), mode="bicubic", antialias=True),
+        (64, 64),
+        mode="bicubic",
+    )
+    softness = (draws[:, 1] - 0.6).clamp_min(0) * 2.5  # 0 for three pictures of five
+    noise = (draws[:, 2] - 0.6).clamp_min(0) * 2.5
+    # Errors of a decoder hang together over several pixels.
+    coarse = torch.randn(count, 3, 32, 32, generator=generator)
+    grain = nn.functional.interpolate(coarse, (64, 64), mode="bilinear")
+    tint = (torch.rand(count, 3, 1, 1, generator=generator) - 0.5) * 12
+    pictures = pictures + _per_image(softness) * (soft - pictures)
+    pictures = pictures + _per_image(noise) * 12 * grain + tint
+    done = torch.stack([is_small, softness, noise], 1)
+    return pictures.clamp(0, 255).round().to(torch.uint8), done
+
+
+def loss_of(
+    output: detector.Output, truth: Float[Tensor, "b 5 9"], done: Float[Tensor, "b 3"]
+) -> Float[Tensor, ""]:
+    """Focal loss of the centres, attributes around them, and the feature head's task."""
+    present = truth[..., 0] > 0
+    cells = truth[..., 4:6] * detector.GRID - 0.5
+    line = torch.arange(detector.GRID, dtype=torch.float32)
+    across = cells[..., 0, None, None] - line  # b k 1 x
+    down = cells[..., 1, None, None] - line[:, None]  # b k y 1
+    square = (across.square() + down.square()).masked_fill(~present[..., None, None], 1e6)
+    nearest, owner = square.min(1)
+    heat = torch.exp(-nearest / (2 * RADIUS**2))
+    loss = _focal(output.grid["heat"][:, 0], heat, _is_centre(cells, present))
+    weight = torch.where(nearest < REACH**2, heat, torch.zeros(()))
+    weight = weight / weight.sum().clamp_min(1)
+    rows = torch.arange(len(truth))[:, None, None]
+    mine = truth[rows, owner]  # b y x 9
+    offset = torch.stack([across.expand_as(square), down.expand_as(square)], 2)
+    wanted = offset.gather(1, owner[:, None, None].expand(-1, 1, 2, -1, -1))[:, 0]
+    errors = {"offset": (output.grid["offset"] - wanted).abs().sum(1)}
+    for column, name in enumerate(("shape", "color", "material"), start=1):
+        classes = mine[..., column].long()
+        errors[name] = nn.functional.cross_entropy(output.grid[name], classes, reduction="none")
+    loss = loss + sum(WEIGHTS[name] * (weight * error).sum() for name, error in errors.items())
+    for column, name in enumerate(("log_size", "log_depth"), start=6):
+        error = output.grid[name][:, 0] - mine[..., column]
+        common = (weight * error).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1e-9)
+        within = error - common[:, None, None]
+        loss = loss + (weight * (METRIC * error.abs() + RELATIVE * within.abs())).sum()
+    return loss + SUMMARY * _summary_loss(output, truth, present, done)
+
+
+def _is_centre(cells: Float[Tensor, "b k 2"], present: Tensor) -> Float[Tensor, "b 16 16"]:
+    """1 in every cell that holds a centre."""
+    x, y = cells.round().long().clamp(0, detector.GRID - 1).unbind(-1)
+    flat = torch.zeros(len(cells), detector.GRID**2)
+    flat.scatter_reduce_(1, y * detector.GRID + x, present.float(), "amax")
+    return flat.view(-1, detector.GRID, detector.GRID)
+
+
+def _focal(
+    logits: Float[Tensor, "b y x"], heat: Float[Tensor, "b y x"], centre: Float[Tensor, "b y x"]
+) -> Float[Tensor, ""]:
+    """Penalty-reduced focal loss, Zhou et al. 2019, Eq. 1 (alpha 2, beta 4), per centre."""
+    chance = logits.sigmoid()
+    hit = centre * (1 - chance).square() * nn.functional.logsigmoid(logits)
+    calm = (1 - centre) * (1 - heat).pow(4) * chance.square() * nn.functional.logsigmoid(-logits)
+    return -(hit + calm).sum() / centre.sum().clamp_min(1)
+
+
+def _summary_loss(
+    output: detector.Output, truth: Tensor, present: Tensor, done: Float[Tensor, "b 3"]
+) -> Float[Tensor, ""]:
+    """Which colour-shape pairs are there (each solid one share), and how the picture was spoilt."""
+    pairs = (truth[..., 2] * 4 + truth[..., 1]).long()
+    shares = torch.zeros_like(output.logits).scatter_add_(1, pairs, present.float())
+    shares = shares / shares.sum(1, keepdim=True)
+    named = nn.functional.cross_entropy(output.logits, shares)
+    return named + (output.qualities - done).square().mean(0).sum()
+
+
+def mirrored(
+    images: UInt8[Tensor, "b 3 64 64"], truth: Float32[Tensor, "b 5 9"], flips: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Left and right exchanged in the rows where `flips` is True."""
+    images = torch.where(_per_image(flips), images.flip(3), images)
+    turned = truth.clone()
+    turned[..., 4] = (1 - truth[..., 4]) * truth[..., 0]
+    return images, torch.where(flips[:, None, None], turned, truth)
+
+
+def shifted(
+    images: UInt8[Tensor, "b 3 64 64"], truth: Float32[Tensor, "b 5 9"], right: int, down: int
+) -> tuple[Tensor, Tensor]:
+    """The batch moved by whole pixels; the edge is repeated where nothing was drawn."""
+    padded = nn.functional.pad(images.float(), (SHIFT,) * 4, mode="replicate").to(torch.uint8)
+    top, left = SHIFT - down, SHIFT - right
+    moved = truth.clone()
+    moved[..., 4] += right / 64 * truth[..., 0]
+    moved[..., 5] += down / 64 * truth[..., 0]
+    return padded[:, :, top : top + 64, left : left + 64], moved
+
+
+def calibration(pictures: UInt8[np.ndarray, "n 3 64 64"]) -> list[Tensor]:
+    """Unspoilt training pictures of both sizes, in batches."""
+    large = torch.from_numpy(np.array(pictures[:CALIBRATION])).split(BATCH)
+    return [picture for part in large for picture in (part, half_size(part))]
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
+
+
+def main(arguments: list[str]) -> None:
+    """Parse the options, train, write weights and an unmeasured card into the store."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", type=int, default=20_000, help="training scenes")
+    parser.add_argument("--minutes", type=float, default=40, help="of training, wall time")
+    parser.add_argument("--rate", type=float, default=2e-3, help="largest learning rate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--store", type=Path, default=Path("runs/tabletop_codecs"))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    scenes = rendered("codec", options.scenes, options.store)
+    generator = torch.Generator().manual_seed(options.seed)
+    rows = batches(options.scenes, BATCH, np.random.default_rng(options.seed))
+    network = detector.Detector().to(memory_format=torch.channels_last)
+
+    def step_loss(step: int) -> Float[Tensor, ""]:
+        chosen = next(rows)
+        images, truth = (torch.from_numpy(part[chosen]) for part in (scenes.pictures, scenes.truth))
+        flips = torch.rand(len(images), generator=generator) < 0.5
+        images, truth = mirrored(images, truth, flips)
+        right, down = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator).tolist()
+        images, truth = shifted(images, truth, right, down)
+        images, done = spoil(images, generator)
+        return loss_of(network(images), truth, done)
+
+    def save(averaged: nn.Module, steps: int) -> None:
+        assert isinstance(averaged, detector.Detector)
+        detector.whiten(averaged, calibration(scenes.pictures))
+        kept = [f"--{name} {getattr(options, name)}" for name in OPTIONS]
+        facts = {
+            "version": detector.VERSION,
+            "command": " ".join(["python -m benchmarks.tabletop.making.train_evaluator", *kept]),
+            "seed": options.seed,
+            "scenes": options.scenes,
+            "pictures_seen": steps * BATCH,
+            "minutes": options.minutes,
+            "torch": torch.__version__,
+            "parameters": sum(p.numel() for p in averaged.parameters()),
+        }
+        write_weights(detector.NAME, averaged.state_dict(), facts, options.store)
+
+    train(network, step_loss, options.minutes, options.rate, save)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,116 @@
+"""What lies between captions: straight lines in x0, and sums of x0 (paper section 5.1.3, figure 4).
+
+Only for text to image, and only for methods whose x0 is made from the source and whose network
+sees nothing else of it: noise holds no caption, so there is nothing to blend. The codes are blended
+as they are, as the paper says; its demo code standardises sums before it follows them.
+
+All cells of a strip or a sum have the draw of their first item, so that only the captions differ.
+Their rows of `samples` are `<run_id>-interpolation` (a strip fills a row of the mosaic) and
+`<run_id>-arithmetic` (`ROLES` of a sum after each other).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.match.sampling import item_number
+from benchmarks.records.samples import COLUMNS, ITEMS, ROLES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchmarks.match.sampling import Sampler
+    from benchmarks.tasks.task import Arithmetic, Prepared
+    from crossflow.matching import Arm
+    from crossflow.problem import Source
+
+Blended = tuple[list[str], list[Any]]
+"""Ids of cells, and what was decoded from them."""
+
+
+@dataclass(frozen=True)
+class Blender:
+    """A trained arm, asked for x0 of its own choice."""
+
+    arm: Arm
+    sampler: Sampler
+    prepared: Prepared
+    guidance: float
+
+    @property
+    def applies(self) -> bool:
+        from crossflow.problem import TokenShape
+
+        tokens = isinstance(self.prepared.problem.source, TokenShape)
+        return tokens and self.arm.method.condition == "none"
+
+    def interpolation(self) -> Blended:
+        """Strips between the first test items, two by two: x0 = (1 - w) a + w b, w = 0, 1/7 ... 1.
+
+        Ids are `<a>~<b>@<w>`. Empty where there are fewer than two items.
+        """
+        import torch
+
+        names = self.prepared.test.ids
+        strips = min(ITEMS // COLUMNS, len(names) // 2)
+        if not strips:
+            return [], []
+        rows = list(range(2 * strips))
+        source = self.prepared.test.pairs(rows).source
+        x0 = self._starts(source, [names[row - row % 2] for row in rows])
+        weights = torch.linspace(0, 1, COLUMNS, device=x0.device)[:, None, None, None]
+        lines = [(1 - weights) * x0[row] + weights * x0[row + 1] for row in rows[::2]]
+        ids = [
+            f"{names[row]}~{names[row + 1]}@{weight:.3f}"
+            for row in rows[::2]
+            for weight in weights.flatten().tolist()
+        ]
+        return ids, self._follow(torch.cat(lines))
+
+    def arithmetic(self, sums: Arithmetic) -> Blended:
+        """start, minus, plus and start - minus + plus. Ids are `<number> <role>: <text>`."""
+        import torch
+
+        from crossflow.problem import Source
+
+        texts = sums.texts[: ITEMS // len(ROLES)]
+        used = len(texts) * (len(ROLES) - 1)
+        names = [f"sum {row // (len(ROLES) - 1)}" for row in range(used)]
+        mask = sums.source.mask
+        source = Source(sums.source.values[:used], None if mask is None else mask[:used])
+        x0 = self._starts(source, names)
+        start, minus, plus = (x0[place :: len(ROLES) - 1] for place in range(len(ROLES) - 1))
+        cells = torch.stack([start, minus, plus, start - minus + plus], dim=1).flatten(0, 1)
+        ids = [
+            f"{number} {role}: {text}"
+            for number, four in enumerate(texts)
+            for role, text in zip(ROLES, four, strict=True)
+        ]
+        return ids, self._follow(cells)
+
+    def _starts(self, source: Source, names: Sequence[str]) -> Tensor:
+        """x0 of sources; equal names have equal draws."""
+        import torch
+
+        from crossflow.draws import ItemDraws
+
+        draws = ItemDraws(self.sampler.seed, [item_number(name) for name in names])
+        with torch.no_grad():
+            return self.arm.method.sample_ends(source.to(self.sampler.device), draws).x0
+
+    def _follow(self, x0: Tensor) -> list[Any]:
+        """Predictions for any x0 (b, c, h, w) of this arm."""
+        import torch
+
+        from crossflow.methods import Ends
+
+        guided = self.prepared.problem.null_rate > 0
+        values: list[Any] = []
+        for part in x0.split(self.sampler.batch):
+            null = torch.zeros(len(part), dtype=torch.bool, device=part.device) if guided else None
+            ends = Ends(part, None, null=null)
+            target, _ = self.sampler.follow(self.arm, self.prepared.test, ends, self.guidance)
+            values += self.prepared.decode(target)
+        return values

@@ -1,0 +1,204 @@
+"""Frozen autoencoders that a user gives: layouts, factors, round trip, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.codecs.image_codec import load_image_codec
+from benchmarks.data.images import centre_square, read_rgb
+from benchmarks.metrics.images import psnr
+from crossflow.errors import InputError
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 48), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def folder_kl(tmp_path_factory):
+    import diffusers
+
+    torch.manual_seed(0)
+    network = diffusers.AutoencoderKL(
+        block_out_channels=(8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        latent_channels=6,
+        norm_num_groups=4,
+        scaling_factor=0.25,
+        shift_factor=0.5,
+    )
+    folder = tmp_path_factory.mktemp("kl")
+    network.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder_tiny(tmp_path_factory):
+    import diffusers
+
+    torch.manual_seed(0)
+    network = diffusers.AutoencoderTiny(
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
+        num_encoder_blocks=(1, 1),
+        num_decoder_blocks=(1, 1),
+        latent_channels=5,
+    )
+    folder = tmp_path_factory.mktemp("tiny")
+    network.save_pretrained(folder)
+    return folder
+
+
+def change(folder, new, **values):
+    """The folder's files under `new`, with other values in its configuration."""
+    new.mkdir()
+    for path in folder.iterdir():
+        (new / path.name).write_bytes(path.read_bytes())
+    config = json.loads((new / "config.json").read_text()) | values
+    (new / "config.json").write_text(json.dumps(config))
+    return new
+
+
+def test_kl_is_the_scaled_mean(folder_kl):
+    import diffusers
+
+    codec = load_image_codec(str(folder_kl), "cpu", download=False)
+    assert (codec.channels, codec.factor) == (6, 4)
+    latents = codec.encode(PICTURES)
+    assert (latents.shape, latents.dtype) == ((3, 6, 8, 12), np.float32)
+    network = diffusers.AutoencoderKL.from_pretrained(folder_kl, local_files_only=True).eval()
+    with torch.no_grad():
+        unit = torch.from_numpy(PICTURES).float() / 127.5 - 1
+        mean = network.encode(unit).latent_dist.mean
+        back = network.decode(mean).sample
+    np.testing.assert_allclose(latents, (mean - 0.5) * 0.25, atol=1e-5)
+    decoded = np.stack(codec.decode(torch.from_numpy(latents)))
+    assert (decoded.shape, decoded.dtype) == ((3, 32, 48, 3), np.uint8)
+    expected = ((back.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
+    assert np.abs(decoded - expected).max() <= 0.51  # rounded, not cut off
+    facts = {key: codec.facts[key] for key in ("class", "scale", "shift", "channels", "factor")}
+    wanted = {"class": "AutoencoderKL", "scale": 0.25, "shift": 0.5, "channels": 6, "factor": 4}
+    assert facts == wanted
+    assert str(folder_kl) not in json.dumps(codec.facts)
+
+
+def test_a_latent_depends_on_its_picture_alone(folder_kl, folder_tiny):
+    for folder in (folder_kl, folder_tiny):
+        codec = load_image_codec(str(folder), "cpu", download=False)
+        together = codec.encode(PICTURES)
+        for row in range(3):
+            np.testing.assert_array_equal(codec.encode(PICTURES[row : row + 1])[0], together[row])
+        np.testing.assert_array_equal(codec.encode(PICTURES[::-1]), together[::-1])
+        pictures = codec.decode(torch.from_numpy(together))
+        alone = codec.decode(torch.from_numpy(together[1:2]))[0]
+        np.testing.assert_array_equal(alone, pictures[1])
+
+
+def test_tiny(folder_tiny):
+    codec = load_image_codec(str(folder_tiny), "cpu", download=False)
+    assert (codec.channels, codec.factor) == (5, 2)
+    assert codec.encode(PICTURES).shape == (3, 5, 16, 24)
+    assert codec.facts["class"] == "AutoencoderTiny"
+    assert codec.facts["scale"] == 1
+
+
+def test_latent_statistics_of_the_configuration_are_used(folder_kl, tmp_path):
+    plain = load_image_codec(str(folder_kl), "cpu", download=False)
+    mean, std = [0.1 * i for i in range(6)], [1.0 + i for i in range(6)]
+    values = {"latents_mean": mean, "latents_std": std, "shift_factor": None}
+    codec = load_image_codec(str(change(folder_kl, tmp_path / "a", **values)), "cpu", False)
+    raw = plain.encode(PICTURES) / 0.25 + 0.5
+    shift, factor = np.reshape(mean, (1, 6, 1, 1)), 0.25 / np.reshape(std, (1, 6, 1, 1))
+    np.testing.assert_allclose(codec.encode(PICTURES), (raw - shift) * factor, atol=1e-5)
+    both = change(folder_kl, tmp_path / "b", latents_mean=mean, latents_std=std)
+    with pytest.raises(InputError, match="do not fit together"):
+        load_image_codec(str(both), "cpu", False)
+
+
+def test_facts_change_with_weights_and_configuration(folder_kl, tmp_path):
+    first = load_image_codec(str(folder_kl), "cpu", False).facts
+    same = load_image_codec(str(change(folder_kl, tmp_path / "same")), "cpu", False).facts
+    other = change(folder_kl, tmp_path / "other", scaling_factor=0.5)
+    assert first["scale"] == same["scale"]
+    assert first["sha256"] != load_image_codec(str(other), "cpu", False).facts["sha256"]
+
+
+def test_loading_leaves_the_random_state(folder_kl):
+    before = torch.get_rng_state()
+    load_image_codec(str(folder_kl), "cpu", False)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_sides_must_be_multiples(folder_kl):
+    codec = load_image_codec(str(folder_kl), "cpu", False)
+    with pytest.raises(InputError, match=r"48 x 30 pixels .* multiples of 4: change task\.size"):
+        codec.encode(PICTURES[:, :, :30])
+    with pytest.raises(ValueError, match="not uint8"):
+        codec.encode(PICTURES / 255)
+
+
+def test_wrong_folders_are_one_line(folder_kl, tmp_path):
+    def refused(weights, match, download=False):
+        with pytest.raises(InputError, match=match) as error:
+            load_image_codec(str(weights), "cpu", download)
+        assert "\n" not in str(error.value)
+
+    refused(tmp_path / "no such", "no such folder")
+    refused("owner/model", "download=true")
+    refused("owner/model", "could not be downloaded", download=True)  # HF_HUB_OFFLINE is set
+    refused(tmp_path, r"need config\.json with diffusion_pytorch_model\.safetensors")
+    refused(folder_kl / "config.json", "a file; give the folder")
+    refused(change(folder_kl, tmp_path / "a", _class_name="VQModel"), "is of VQModel")
+    broken = change(folder_kl, tmp_path / "b")
+    (broken / "config.json").write_text("{")
+    refused(broken, "no configuration of diffusers")
+    empty = change(folder_kl, tmp_path / "c")
+    (empty / "diffusion_pytorch_model.safetensors").rename(empty / "diffusion_pytorch_model.bin")
+    refused(empty, r"no diffusion_pytorch_model\.safetensors; weights must be safetensors")
+    cut = change(folder_kl, tmp_path / "d")
+    file = cut / "diffusion_pytorch_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    refused(cut, "cannot be read as AutoencoderKL")
+
+
+def test_lost_parameters_are_not_replaced_by_random_ones(folder_kl, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = change(folder_kl, tmp_path / "a")
+    file = folder / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    state.pop("decoder.conv_in.weight")
+    save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"decoder\.conv_in\.weight"):
+        load_image_codec(str(folder), "cpu", False)
+
+
+def test_taef2_on_photographs(bench_data):
+    """Known beforehand: 25.2 dB at 64 pixels, 27.8 at 128 on twelve other COCO photographs."""
+    codec = load_image_codec(str(bench_data / "weights/taef2"), "cpu", download=False)
+    assert (codec.channels, codec.factor) == (32, 8)
+    files = sorted((bench_data / "roots/coco/val2014").glob("*.jpg"))[:4]
+    squares = np.stack([centre_square(read_rgb(path), 128) for path in files])
+    latents = codec.encode(squares.transpose(0, 3, 1, 2))
+    assert latents.shape == (4, 32, 16, 16)
+    assert 0.6 < latents.std() < 1.3
+    rebuilt = codec.decode(torch.from_numpy(latents))
+    assert np.mean([psnr(a, b) for a, b in zip(rebuilt, squares, strict=True)]) > 25
+    np.testing.assert_array_equal(codec.encode(squares.transpose(0, 3, 1, 2)[2:3])[0], latents[2])
+
+
+def test_another_taesd_is_refused(bench_data, tmp_path):
+    source = bench_data / "weights/taef2"
+    for name in ("encoder", "decoder"):
+        state = torch.load(source / f"taef2_{name}.pth", weights_only=True)
+        torch.save(
+            {key: value for key, value in state.items() if "pool" not in key},
+            tmp_path / f"tae_{name}.pth",
+        )
+    with pytest.raises(InputError, match="does not hold the weights of TAEF2"):
+        load_image_codec(str(tmp_path), "cpu", False)
+    (tmp_path / "tae_encoder.pth").write_bytes(b"no weights")
+    with pytest.raises(InputError, match="no file of weights"):
+        load_image_codec(str(tmp_path), "cpu", False)

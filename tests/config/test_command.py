@@ -1,0 +1,309 @@
+"""The command line: what a user types wrong is one line and status 2, and leaves nothing behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.config import overrides
+from benchmarks.config.schema import DEFAULT_FLOPS, DEFAULT_METHODS
+from crossflow.errors import InputError
+
+MANY = "a b=c,d[e]{f}ü ~$(g)'\"\\"
+OWN_METHOD = (
+    'NAME = "own"\n\n\ndef applies(problem):\n    return None\n\n\n'
+    "def method(problem, size):\n    return None\n"
+)
+WEIRD = MANY + "${h}"
+
+
+def test_the_default_job(call):
+    done = call()
+    assert done.status == 0
+    assert done.stdout == ""
+    (config,) = done.configs
+    assert config.task.name == "depth_tabletop"
+    assert config.task.size == 32, "the task file's own default"
+    assert config.methods == DEFAULT_METHODS.split("+")
+    assert config.budget.kind == "flops"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["task=depth_nu"], "unknown task 'depth_nu'. Did you mean depth_nyu? There are: caption"),
+        (["-m", "task=depth_nyu,nothing"], "unknown task 'nothing'"),
+        (["training.bath=3"], "unknown field 'training.bath'. Did you mean training.batch"),
+        (["batch=3"], "Did you mean training.batch or sampling.batch?"),
+        (["task.rot=/x"], "task.root"),
+        (["+training.extra=3"], "unknown field 'training.extra'"),
+        (["~seed"], "write FIELD=VALUE"),
+        (["depth_tabletop"], "write FIELD=VALUE"),
+        (["--fast"], "unknown flag '--fast'"),
+        (["seed=[1"], "[1"),
+        (["seed=one"], "seed=one"),
+        (["seed=-1"], "seed=-1: must not be negative"),
+        (["task.size=big"], "task.size=big"),
+        (["task.size=0"], "task.size=0: must be at least 1"),
+        (["task.limit=-3"], "task.limit=-3: must be at least 1"),
+        (["task.nonfinite=ignore"], "task.nonfinite=ignore: must be one of refuse, bts"),
+        (["model=XXL"], "model=XXL: must be one of T, S, B, L, XL, H"),
+        (["sampling.solver=rk45"], "sampling.solver=rk45"),
+        (["sampling.guidance=nan"], "sampling.guidance=nan"),
+        (["training.precision=float16"], "training.precision=float16"),
+        (["training.lr=0"], "training.lr=0.0: must be a positive number"),
+        (["training.lr=nan"], "training.lr=nan: must be a positive number"),
+        (["training.clip=-1"], "training.clip=-1.0: must be a positive number"),
+        (["training.clip=0"], "training.clip=0.0: must be a positive number"),
+        (["training.checkpoint_seconds=0"], "training.checkpoint_seconds=0.0: must be a positive"),
+        (["training.ema_width=0"], "training.ema_width=0.0: must be above 0 and below 0.288"),
+        (["training.ema_width=0.3"], "training.ema_width=0.3"),
+        (["training.beta1=1"], "training.beta1=1.0: must be at least 0 and below 1"),
+        (["training.beta2=-0.1"], "training.beta2=-0.1"),
+        (["training.weight_decay=-1"], "training.weight_decay=-1.0: must be a finite number"),
+        (["sampling.curve=[4,0]"], "sampling.curve=[4, 0]: every number of steps at least 1"),
+        (["seed=10000000000000"], "seed=10000000000000: at most 2147483647"),
+        (["training.warmup=0.9", "training.cooldown=0.9"], "exceed the whole budget"),
+        (["budget.samples=5", "budget.flops=3"], "two budget limits: budget.flops and budget.samp"),
+        (["budget.samples=-5"], "budget.samples=-5.0: must be a positive, finite number"),
+        (["budget.flops=0"], "budget.flops=0.0: must be a positive"),
+        (["budget.flops=nan"], "budget.flops=nan"),
+        (["budget.device_seconds=inf"], "budget.device_seconds=inf"),
+        (["budget.steps=2.5"], "budget.steps=2.5: must be a whole number"),
+        (["budget=5"], "budget"),
+        (["methods=crossflow,regression"], "are a+b; a sweep over values needs -m"),
+        (["methods=crossfow"], "unknown method 'crossfow'. Did you mean crossflow?"),
+        (["methods=crossflow+crossflow"], "named twice"),
+        (["methods=crossflow+"], "none of them empty"),
+        (["methods=[]"], "at least one name"),
+        (["methods=floor"], "floor is added to every table"),
+        (["method_file=/no/such.py"], "method_file=/no/such.py: no such Python file"),
+        (["name=a/b"], "name=a/b"),
+        (["name="], "name is empty"),
+        (["task.root="], "task.root is empty"),
+        (["+experiment=tabletop_quik"], "unknown experiment 'tabletop_quik'. There are: tabletop"),
+        (["experiment=tabletop"], "+experiment=tabletop"),
+        (["out=/proc/x"], "out=/proc/x: cannot write there"),
+        (["work=/proc/x"], "/proc/x"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(call, arguments, said):
+    done = call(*arguments)
+    assert done.status == 2
+    assert said in done.error
+    assert done.configs == []
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("field", ["out", "work"])
+def test_a_file_where_a_folder_should_be(call, field):
+    Path("taken").write_text("")
+    done = call(f"{field}=taken/below")
+    assert done.status == 2
+    assert "taken" in done.error
+    assert list(Path().iterdir()) == [Path("taken")]
+
+
+def test_a_job_may_find_the_mistake(call):
+    def job(config):
+        raise InputError("task.root=/x: no such folder;\nlooked for train.txt")
+
+    done = call("task.root=/x", job=job)
+    assert done.status == 2
+    assert done.error == "task.root=/x: no such folder; looked for train.txt"
+    assert list(Path().iterdir()) == []
+
+
+def test_a_later_failure_has_a_log_and_status_1(call):
+    def job(config):
+        raise RuntimeError("out of\nmemory")
+
+    done = call(job=job)
+    assert done.status == 1
+    assert done.error.startswith("RuntimeError: out of memory (traceback: runs/failures/")
+    (log,) = Path("runs/failures").iterdir()
+    assert "raise RuntimeError" in log.read_text()
+
+
+def test_an_interrupt(call):
+    def job(config):
+        raise KeyboardInterrupt
+
+    done = call(job=job)
+    assert done.status == 130
+    assert "interrupted" in done.error
+
+
+def test_a_sweep_runs_every_job_and_returns_the_worst_status(call):
+    def job(config):
+        if config.seed == 1:
+            raise RuntimeError("seed 1 fails")
+        return 0
+
+    done = call("-m", "task=depth_nyu,sr_tabletop", "seed=0,1,2", job=job)
+    assert done.status == 1
+    seen = [(config.task.name, config.seed) for config in done.configs]
+    assert seen == [(task, seed) for task in ("depth_nyu", "sr_tabletop") for seed in (0, 1, 2)]
+    assert "seed 1 fails" in done.stderr
+
+
+def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_job(call):
+    done = call("-m", "seed=0,one")
+    assert done.status == 2
+    assert done.configs == []
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("preset", ["tabletop_quick", "tabletop"])
+def test_a_preset_runs_the_four_embedded_tasks(call, preset):
+    done = call(f"+experiment={preset}")
+    assert done.status == 0
+    names = [config.task.name for config in done.configs]
+    assert sorted(names) == ["caption_tabletop", "depth_tabletop", "sr_tabletop", "t2i_tabletop"]
+    assert all(config.quick == (preset == "tabletop_quick") for config in done.configs)
+
+
+def test_a_limit_replaces_the_presets(call):
+    done = call("+experiment=tabletop_quick", "budget.samples=64", "task=depth_nyu")
+    assert done.status == 0
+    (config,) = done.configs
+    assert config.task.name == "depth_nyu", "one task instead of the preset's four"
+    assert (config.budget.kind, config.budget.limit) == ("samples", 64)
+    assert isinstance(config.budget.samples, int)
+
+
+def test_a_preset_of_ones_own_may_limit_anything(call):
+    """Its limit stands alone: the default is none that it would have to clear."""
+    folder = Path("presets/experiment")
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("# @package _global_\nbudget:\n  samples: 1000\n")
+    done = call("--config-dir", str(folder.parent.absolute()), "+experiment=mine")
+    assert done.status == 0, done.stderr
+    assert (done.configs[0].budget.kind, done.configs[0].budget.limit) == ("samples", 1000)
+    assert call("budget.flops=null").configs[0].budget.limit == DEFAULT_FLOPS
+
+
+def test_a_limit_may_be_swept(call):
+    done = call("-m", "budget.steps=1e2,200")
+    assert [config.budget.steps for config in done.configs] == [100, 200]
+
+
+@pytest.mark.parametrize("field", sorted(set(overrides.PATHS) - {"out", "work", "method_file"}))
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+def test_paths_hold_any_character(call, field, flags):
+    done = call(*flags, f"{field}={WEIRD}")
+    assert done.status == 0, done.stderr
+    (config,) = done.configs
+    section, _, leaf = field.rpartition(".")
+    assert getattr(getattr(config, section) if section else config, leaf) == WEIRD
+
+
+def test_out_and_work_hold_any_character(call):
+    done = call(f"out={WEIRD}/out", f"work={MANY}/work")
+    assert done.status == 0, done.stderr
+    (config,) = done.configs
+    assert config.out == f"{WEIRD}/out"
+    assert config.work == f"{MANY}/work"
+    assert Path(MANY, "work", "hydra").is_dir(), "hydra's own folders lie under work"
+    assert [path.name for path in Path().iterdir()] == [MANY]
+
+
+def test_the_one_thing_that_work_cannot_hold(call):
+    done = call("work=a${b}")
+    assert done.status == 2
+    assert "work=a${b}" in done.error
+
+
+def test_home_is_expanded(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (config,) = call("task.root=~/data sets", "name=~x").configs
+    assert config.task.root == f"{tmp_path}/data sets"
+    assert config.name == "~x", "a name is no path"
+
+
+def test_null_means_none(call):
+    assert call("task.root=null").configs[0].task.root is None
+
+
+@pytest.mark.parametrize("written", ["regression+crossflow", "[regression,crossflow]"])
+def test_two_ways_to_name_arms(call, written):
+    assert call(f"methods={written}").configs[0].methods == ["regression", "crossflow"]
+
+
+def test_a_method_of_ones_own_joins_the_arms(call, packages):
+    own = packages / "my method.py"
+    own.write_text(OWN_METHOD)
+    assert call(f"method_file={own}", "methods=crossflow").configs[0].methods == [
+        "crossflow",
+        "my method",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("crossflow.py", "def method(): ...", "is a shipped method"),
+        ("own.py", "x = 1", "defines no `NAME`, `applies`, `method`;"),
+        ("own.py", OWN_METHOD.replace("applies", "apply"), "defines no `applies`;"),
+        ("own.py", f"import no_such_module\n{OWN_METHOD}", "(ModuleNotFoundError: No module named"),
+        ("own.py", f"{OWN_METHOD}x = 1 / 0\n", "(ZeroDivisionError: division by zero)"),
+        ("own.py", "def method(:", "not a Python file"),
+    ],
+)
+def test_a_method_file_that_is_none(call, packages, name, text, said):
+    own = packages / name
+    own.write_text(text)
+    done = call(f"method_file={own}")
+    assert done.status == 2
+    assert said in done.error
+
+
+def test_help(call):
+    shown = call("--help")
+    assert shown.status == 0
+    for part in ("budget.flops=", "task.root=", "depth_nyu", "tabletop_quick", "Exit status"):
+        assert part in shown.stdout
+
+
+def test_the_environment_is_left_as_it_was(call, monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    arguments = list(sys.argv)
+    call("seed=one")
+    assert os.environ["HYDRA_FULL_ERROR"] == "0"
+    assert sys.argv == arguments
+
+
+def test_a_job_sees_what_the_user_typed(call, monkeypatch):
+    """Records keep the command; hydra's additions are no part of it."""
+    monkeypatch.setattr(sys, "argv", ["run", "seed=3"])
+    seen = []
+
+    def job(config):
+        seen.append(list(sys.argv))
+        return 0
+
+    call("seed=3", job=job)
+    assert seen == [["run", "seed=3"]]
+
+
+def test_a_users_mistake_in_a_real_process(tmp_path):
+    """Through the interpreter: no traceback, no warning, nothing on stdout, no folder."""
+    script = (
+        "import sys; from benchmarks.config import command; "
+        "sys.exit(command.run(lambda config: 0, command='run'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, "task=no"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("run: error: unknown task 'no'")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,282 @@
+"""COCO's and Karpathy's files: what is read, and what is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.data import coco_reader, karpathy_reader
+from benchmarks.data.captioned_photos import Caption, Photo, Pictures, cropped, squashed
+from crossflow.errors import InputError
+
+VAL = "annotations/captions_val2014.json"
+DATASET = "dataset_coco.json"
+
+
+def test_coco_splits(coco_root):
+    scored = coco_reader.scored(coco_root, None, None, images=True)
+    assert scored.name == "val2014"
+    assert [photo.id for photo in scored.photos] == list(range(101, 113))
+    assert [len(photo.captions) for photo in scored.photos] == [6] * 12
+    assert scored.cleaned == 0
+    trained = coco_reader.training(coco_root, None, None)
+    assert trained.name == "train2014"
+    assert [photo.id for photo in trained.photos] == list(range(1, 25))
+    assert trained.photos[0].captions[2] == Caption(12, "A cat stands near the bus number 1.")
+
+
+def test_karpathy_splits(coco_root):
+    trained = karpathy_reader.training(coco_root, None, None)
+    assert [photo.id for photo in trained.photos] == [*range(1, 25), *range(101, 107)]
+    assert [p.id for p in karpathy_reader.scored(coco_root, None, None, True).photos] == [
+        110,
+        111,
+        112,
+    ]
+    assert [p.id for p in karpathy_reader.scored(coco_root, "val", None, True).photos] == [
+        107,
+        108,
+        109,
+    ]
+
+
+def test_both_readers_agree_on_ids_paths_and_captions(coco_root):
+    """Karpathy's sentid and cocoid are COCO's own ids; the order of a file does not matter."""
+    official = {p.id: p for p in coco_reader.scored(coco_root, None, None, True).photos}
+    for photo in karpathy_reader.scored(coco_root, None, None, True).photos:
+        assert photo.path == official[photo.id].path
+        assert photo.captions == official[photo.id].captions[:5]
+
+
+def test_captions_in_the_order_of_their_ids(coco_root, edited):
+    edited(coco_root / VAL, lambda c: c["annotations"].reverse())
+    edited(coco_root / VAL, lambda c: c["images"].reverse())
+    photos = coco_reader.scored(coco_root, None, None, True).photos
+    assert [p.id for p in photos] == sorted(p.id for p in photos)
+    assert all([c.id for c in p.captions] == sorted(c.id for c in p.captions) for p in photos)
+
+
+def test_five_captions_are_trained_on():
+    captions = tuple(Caption(k, f"caption {k}") for k in range(7))
+    photo = Photo(1, None, captions)
+    assert photo.trained == [f"caption {k}" for k in range(5)]
+    few = Photo(1, None, captions[:2])
+    assert few.trained == ["caption 0", "caption 1", "caption 0", "caption 1", "caption 0"]
+
+
+@pytest.mark.parametrize(
+    "character", ["\r", "\x0b", "\x0c", "\u2028", "\u2029", "\x85", "\x00", "\n"]
+)
+def test_control_characters_become_spaces_and_are_counted(coco_root, edited, character):
+    """C2 of the cases: such a caption would move every later one to another image."""
+
+    def change(content):
+        content["annotations"][3]["caption"] = f" A red{character}dog "
+
+    edited(coco_root / VAL, change)
+    split = coco_reader.scored(coco_root, None, None, True)
+    assert split.cleaned == 1
+    assert split.photos[0].captions[3].text == "A red dog"
+
+
+def set_in(key, number, **values):
+    return lambda content: content[key][number].update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (set_in("annotations", 1, id=1010), "caption id 1010 is there twice"),
+        (set_in("images", 1, id=101), "image id 101 is there twice"),
+        (set_in("annotations", 1, image_id=7), "of image 7, which the file does not list"),
+        (set_in("annotations", 1, caption="  \n "), "caption 1011 of image 101 is empty"),
+        (set_in("annotations", 1, caption=None), "annotations[1]: caption is None"),
+        (set_in("annotations", 1, id="1"), "annotations[1]: id is '1'"),
+        (
+            set_in("images", 1, file_name="gone.jpg"),
+            "1 of 12 images of the val2014 split are missing",
+        ),
+        (
+            lambda c: c["images"].append({"id": 5, "file_name": "x.jpg"}),
+            "1 images have no caption: 5",
+        ),
+        (lambda c: c.pop("annotations"), "has no annotations"),
+        (lambda c: c.update(images=[], annotations=[]), "has no images"),
+        (lambda c: c.update(annotations={}), "annotations is not a list"),
+        (lambda c: c["images"].insert(0, "text"), "images[0]: id is None"),
+    ],
+)
+def test_a_wrong_annotation_file_is_refused(coco_root, edited, change, said):
+    edited(coco_root / VAL, change)
+    with pytest.raises(InputError, match=r"captions_val2014|val2014 split") as found:
+        coco_reader.scored(coco_root, None, None, True)
+    assert said in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (set_in("images", 0, split="dev"), "split 'dev' is unknown"),
+        (set_in("images", 0, cocoid=2), "image id 2 is there twice"),
+        (set_in("images", 35, cocoid=1), "image id 1 is there twice"),
+        (set_in("images", 35, sentences=[]), "1 images have no caption: 112"),
+        (set_in("images", 35, filename="gone.jpg"), "1 of 3 images of the test split are missing"),
+        (set_in("images", 35, filename="x" * 300), "1 of 3 images of the test split are missing"),
+        (set_in("images", 35, filepath="x" * 300), "1 of 3 images of the test split are missing"),
+        (
+            set_in("images", 35, sentences=[{"tokens": ["a"]}]),
+            "images[35].sentences[0]: sentid is None",
+        ),
+        (set_in("images", 35, filepath=3), "images[35]: filepath is 3"),
+        (lambda c: c["images"][35].pop("split"), "images[35]: split is None"),
+        (
+            lambda c: c["images"][35]["sentences"][0].update(raw=" "),
+            "caption 1120 of image 112 is empty",
+        ),
+        (lambda c: c["images"][35]["sentences"][0].update(sentid=1121), "id 1121 is there twice"),
+        (lambda c: c.pop("images"), "has no images"),
+        (lambda c: c.update(annotations=[]), "use task.layout=coco"),
+    ],
+)
+def test_a_wrong_karpathy_file_is_refused(coco_root, edited, change, said):
+    edited(coco_root / DATASET, change)
+    with pytest.raises(InputError) as found:
+        karpathy_reader.scored(coco_root, None, None, True)
+    assert said in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", '"text"', "\udcff"),
+        pytest.param('{"images": [{"id": ' + "9" * 5000 + "}]}", id="a number of 5,000 digits"),
+        pytest.param('{"images": ' * 100_000, id="nested too deep"),
+    ],
+)
+def test_what_is_no_json_object_is_refused(coco_root, content):
+    for path in (coco_root / VAL, coco_root / DATASET):
+        path.write_text(content, errors="surrogateescape")
+    for reader in (coco_reader, karpathy_reader):
+        with pytest.raises(InputError, match=r"captions_val2014.json|dataset_coco.json"):
+            reader.scored(coco_root, None, None, True)
+
+
+def test_a_missing_file_says_where_it_is_published(coco_root):
+    (coco_root / VAL).unlink()
+    with pytest.raises(InputError, match=r"captions_val2014.json: no such file; .*cocodataset.org"):
+        coco_reader.scored(coco_root, None, None, True)
+    (coco_root / "annotations/captions_train2014.json").unlink()
+    with pytest.raises(InputError, match=r"captions_train2014.json: no such file"):
+        coco_reader.training(coco_root, None, None)
+    (coco_root / DATASET).rename(coco_root / "dataset_flickr8k.json")
+    with pytest.raises(InputError, match=r"dataset_coco.json: .*dataset_flickr8k.json: name it"):
+        karpathy_reader.scored(coco_root, None, None, True)
+    for reader in (coco_reader, karpathy_reader):
+        with pytest.raises(InputError, match="no such folder"):
+            reader.scored(coco_root / "nowhere", None, None, True)
+
+
+@pytest.mark.parametrize("split", ["train2014", "test", "all"])
+def test_what_is_trained_on_or_unknown_is_not_scored(coco_root, split):
+    with pytest.raises(InputError, match=r"task.split|captions_test.json: no such file"):
+        coco_reader.scored(coco_root, split, None, True)
+    if split != "test":
+        with pytest.raises(InputError, match=r"task\.split"):
+            karpathy_reader.scored(coco_root, split, None, True)
+
+
+def test_images_are_not_needed_where_captions_are_scored(coco_root):
+    shutil.rmtree(coco_root / "val2014")
+    assert len(karpathy_reader.scored(coco_root, None, None, images=False).photos) == 3
+    for reader in (coco_reader, karpathy_reader):
+        with pytest.raises(InputError, match=r"val2014|missing"):
+            reader.scored(coco_root, None, None, images=True)
+
+
+def test_a_split_file_of_another_data_set(coco_root, tmp_path):
+    """captions_test.json is scored, captions_train.json beside it trained on, images in images/."""
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for old, new in (("train2014", "train"), ("val2014", "test")):
+        shutil.move(coco_root / f"annotations/captions_{old}.json", lists / f"captions_{new}.json")
+        shutil.copytree(coco_root / old, coco_root / "images", dirs_exist_ok=True)
+        shutil.rmtree(coco_root / old)
+    listed = lists / "captions_test.json"
+    assert len(coco_reader.scored(coco_root, None, listed, True).photos) == 12
+    assert coco_reader.training(coco_root, None, listed).name == "train"
+    with pytest.raises(InputError, match=r"task.split=val: captions_test.json is of split test"):
+        coco_reader.scored(coco_root, "val", listed, True)
+    with pytest.raises(InputError, match=r"captions_<split>.json"):
+        coco_reader.scored(coco_root, None, coco_root / DATASET, True)
+
+
+def test_flickr_folders_have_no_filepath(coco_root, edited):
+    def change(content):
+        for row in content["images"]:
+            del row["filepath"], row["cocoid"]
+
+    edited(coco_root / DATASET, change)
+    with pytest.raises(InputError, match="need one folder of images"):
+        karpathy_reader.scored(coco_root, None, None, True)
+    for name in ("train2014", "val2014"):
+        shutil.copytree(coco_root / name, coco_root / "Flicker8k_Dataset", dirs_exist_ok=True)
+    scored = karpathy_reader.scored(coco_root, None, None, True)
+    assert [photo.id for photo in scored.photos] == [33, 34, 35]
+    (coco_root / "images").mkdir()
+    with pytest.raises(InputError, match="images, Flicker8k_Dataset are there"):
+        karpathy_reader.scored(coco_root, None, None, True)
+
+
+def test_pictures_are_cropped_then_reduced(tmp_path):
+    """Crop first, then Lanczos: the sides beyond the square leave no trace."""
+    wide = np.zeros((20, 40, 3), np.uint8)
+    wide[:, :10] = wide[:, 30:] = 255
+    assert cropped(wide, 10).max() == 0
+    assert squashed(wide, 10).max() > 200
+    square = np.random.RandomState(0).randint(0, 256, (30, 30, 3), np.uint8)
+    expected = Image.fromarray(square).resize((16, 16), Image.Resampling.LANCZOS)
+    assert (cropped(square, 16) == np.array(expected)).all()
+    assert (cropped(square, 30) == square).all()
+
+
+def test_a_truncated_jpeg_is_refused(coco_root):
+    photos = coco_reader.scored(coco_root, None, None, True).photos
+    whole = photos[4].path.read_bytes()
+    photos[4].path.write_bytes(whole[: len(whole) // 2])
+    pictures = Pictures(photos, 32, cropped)
+    assert pictures[3].shape == (32, 32, 3)
+    with pytest.raises(InputError, match=photos[4].path.name):
+        pictures[4]
+
+
+def test_real_files(bench_data):
+    root = bench_data / "roots/coco"
+    parts = {
+        split: karpathy_reader.scored(root, split, None, True).photos for split in ("val", "test")
+    }
+    assert {split: len(photos) for split, photos in parts.items()} == {"val": 18, "test": 17}
+    assert len(karpathy_reader.training(root, None, None).photos) == 60 + 78
+    official = coco_reader.scored(root, None, None, True)
+    assert len(official.photos) == 113
+    assert official.cleaned + coco_reader.training(root, None, None).cleaned == 1
+    by_id = {photo.id: photo for photo in official.photos}
+    for photo in parts["test"]:
+        assert photo.captions == by_id[photo.id].captions
+
+
+def test_real_flickr8k(bench_data):
+    root = bench_data / "captions/flickr8k128"
+    listed = root / "dataset_flickr8k128.json"
+    test = karpathy_reader.scored(root, None, listed, True)
+    assert (len(test.photos), len(karpathy_reader.training(root, None, listed).photos)) == (
+        100,
+        1200,
+    )
+    same = coco_reader.scored(root, None, root / "captions_test.json", True)
+    assert same.photos == test.photos
+    assert len(coco_reader.training(root, None, root / "captions_test.json").photos) == 1200
+    assert json.loads(listed.read_text())["dataset"] == "flickr8k128"

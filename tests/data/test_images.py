@@ -1,0 +1,99 @@
+"""Reading pictures strictly; the crop and the low-resolution image."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.data.images import (
+    PHOTO_MODES,
+    centre_square,
+    enlarge,
+    first_few,
+    read_rgb,
+    shrink,
+    spread,
+)
+from crossflow.errors import InputError
+
+
+def picture(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_bicubic_with_antialias():
+    """What Pillow gives in 8 bit, 32 to 8 pixels; without antialias [3, 4] would be 262 in blue."""
+    y, x = np.mgrid[0:32, 0:32]
+    image = np.stack([(3 * x + 5 * y) % 256, (7 * x + 2 * y) % 256, (x * y) % 256], -1)
+    low = shrink(image.astype(np.uint8), 4)
+    assert low.shape == (8, 8, 3)
+    assert low[0, 0].tolist() == [13, 14, 3]
+    assert low[3, 4].tolist() == [121, 150, 178]
+    assert low.mean() == pytest.approx(119.86979, abs=1e-5)
+
+
+def test_crop_is_central_and_comes_before_the_resize():
+    image = picture(8, 14)
+    assert np.array_equal(centre_square(image, 8), image[:, 3:11])
+    tall = np.swapaxes(image, 0, 1)
+    assert np.array_equal(centre_square(tall, 8), tall[3:11])
+    half = centre_square(image, 4)
+    assert np.array_equal(half, shrink(np.ascontiguousarray(image[:, 3:11]), 2))
+
+
+def test_low_resolution_needs_a_divisor():
+    with pytest.raises(InputError, match=r"task\.scale=3 does not divide the image size 14 x 8"):
+        shrink(picture(8, 14), 3)
+    assert enlarge(picture(8, 14), 2).shape == (16, 28, 3)
+
+
+def test_a_truncated_image_is_refused_by_name(tmp_path):
+    for name in ("photo ü.jpg", "picture.png"):
+        path = tmp_path / name
+        Image.fromarray(picture(64, 64)).save(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+        with pytest.raises(InputError, match=rf"{name}.*truncated or damaged"):
+            read_rgb(path)
+
+
+def test_what_is_no_image_is_refused_by_name(tmp_path):
+    path = tmp_path / "a,b=[c].jpg"
+    with pytest.raises(InputError, match="no such image"):
+        read_rgb(path)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"a,b=\[c\]\.jpg: not an image"):
+        read_rgb(path)
+
+
+def test_modes_are_strict(tmp_path):
+    path = tmp_path / "grey.png"
+    Image.fromarray(picture(20, 20)[..., 0]).save(path)
+    with pytest.raises(InputError, match=r"grey\.png: image mode L, need RGB"):
+        read_rgb(path)
+    grey = read_rgb(path, PHOTO_MODES)
+    assert grey.shape == (20, 20, 3)
+    assert np.array_equal(grey[..., 0], grey[..., 2])
+    alpha = tmp_path / "alpha.png"
+    Image.fromarray(np.dstack([picture(20, 20), picture(20, 20)[..., :1]])).save(alpha)
+    with pytest.raises(InputError, match="image mode RGBA"):
+        read_rgb(alpha, PHOTO_MODES)
+
+
+def test_an_image_that_is_too_small_is_refused_by_name(tmp_path):
+    path = tmp_path / "small.png"
+    Image.fromarray(picture(20, 30)).save(path)
+    with pytest.raises(InputError, match=r"small\.png: 30 x 20 pixels, the short side must be 21"):
+        read_rgb(path, least=21)
+    assert read_rgb(path, least=20).shape == (20, 30, 3)
+
+
+def test_a_limit_is_spread_over_the_data_set():
+    assert spread(range(10), None) == list(range(10))
+    assert spread(range(10), 20) == list(range(10))
+    assert spread(range(10), 3) == [0, 3, 6]
+    with pytest.raises(InputError, match=r"task\.limit=0"):
+        spread(range(10), 0)
+
+
+def test_lists_in_messages_are_short():
+    assert first_few(["a", "b"]) == "a, b"
+    assert first_few(range(9)) == "0, 1, 2 and 6 more"

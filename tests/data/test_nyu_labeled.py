@@ -1,0 +1,211 @@
+"""NYU Depth v2 from the .mat files: what BTS's converter would have written, without the JPEG."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import loadmat, savemat
+
+from benchmarks import evaluate, run
+from benchmarks.config import command, registry
+from benchmarks.config.schema import Config
+from benchmarks.data import nyu_labeled, nyu_reader
+from benchmarks.data.depth_protocol import load
+from benchmarks.data.predictions import write_depth
+from benchmarks.records import record as records
+from benchmarks.records.keys import digest
+from crossflow.errors import InputError
+
+
+def config_of(root, layout="labeled", **task):
+    config = Config()
+    config.task.name, config.task.root = "depth_nyu", str(root)
+    defaults = {"split": "test", "size": 24, "crop": "eigen", "layout": layout}
+    for name, value in (defaults | task).items():
+        setattr(config.task, name, value)
+    return config
+
+
+def truth_of(root, **task):
+    return registry.load_task("depth_nyu").truth(config_of(root, **task), lambda *_: None)
+
+
+def test_frames_are_those_of_the_converter(make_labeled, tmp_path):
+    root, images, depths = make_labeled(tmp_path)
+    test, train = (nyu_labeled.frames(root, split) for split in ("test", "train"))
+    assert [frame.id for frame in test] == ["kitchen/rgb_00000", "study_room/rgb_00003"]
+    assert [frame.id for frame in train] == [
+        "bathroom/rgb_00001",
+        "bathroom/rgb_00004",
+        "kitchen/rgb_00002",
+        "kitchen/rgb_00005",
+    ]
+    assert train[1].group == "bathroom_0004"
+    picture, depth = load(train[1])
+    assert (picture.shape, picture.dtype, depth.dtype) == ((60, 80, 3), np.uint8, np.float32)
+    assert np.array_equal(picture[7:, 7:], images[4, 7:, 7:]), "neither turned nor mirrored"
+    assert picture[:7].max() == picture[:, :7].max() == 0
+    codes = np.trunc(depths[4] * np.float32(1000)).astype(np.uint16)
+    assert np.array_equal(train[1].codes(), codes)
+    assert np.all(depth[20:25, 30:40] == 0)
+    assert np.array_equal(depth, codes.astype(np.float32) / np.float32(1000))
+
+
+def test_the_frame_is_black_at_the_published_size(make_labeled, tmp_path):
+    root, _, _ = make_labeled(tmp_path, size=(480, 640))
+    lit = nyu_labeled.frames(root, "test")[0].picture().min(-1) > 0
+    rows, columns = np.flatnonzero(lit.any(1)), np.flatnonzero(lit.any(0))
+    assert (rows[0], rows[-1], columns[0], columns[-1]) == (7, 473, 7, 631)
+
+
+def test_ids_agree_with_the_list_of_bts(bench_data):
+    """splits.mat counts from 1, the 654 published names from 0."""
+    path = bench_data / "lists/nyu/splits.mat"
+    listed = (bench_data / "lists/nyu/nyudepthv2_test_files_with_gt.txt").read_text().split("\n")
+    published = {line.split()[0].removesuffix(".jpg") for line in listed if line}
+    types = {int(name[-5:]): name.split("/")[0] for name in published}
+    indices = nyu_labeled.split_indices(path, "test", 1449)
+    assert len(indices) == len(published) == 654
+    assert {nyu_labeled.frame_id(types[i], i) for i in indices} == published
+    train = nyu_labeled.split_indices(path, "train", 1449)
+    assert len(train) == 795
+    assert not set(train) & set(indices)
+    assert loadmat(path)["testNdxs"].min() == 1
+
+
+def test_both_layouts_have_one_score_key(make_labeled, tmp_path):
+    """The converter's files of the same frames: other files, another order, the same truth."""
+    root, _, _ = make_labeled(tmp_path / "mat")
+    bts = tmp_path / "bts"
+    list_name, folder = nyu_reader.SPLITS["test"]
+    lines = []
+    for frame in reversed(nyu_labeled.frames(root, "test")):
+        image = bts / folder / f"{frame.id}.jpg"
+        depth = bts / folder / f"{frame.id.replace('rgb', 'sync_depth')}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(frame.picture()).save(image)
+        Image.fromarray(frame.codes()).save(depth)
+        lines.append(" ".join(str(p.relative_to(bts / folder)) for p in (image, depth)))
+    (bts / list_name).write_text("\n".join(lines))
+    mine, theirs = truth_of(root), truth_of(bts, layout="bts")
+    assert set(mine.ids) == set(theirs.ids)
+    assert digest(mine.key()) == digest(theirs.key())
+    assert digest(truth_of(root, crop="none").key()) != digest(mine.key())
+    for name in mine.ids:
+        write_depth(tmp_path / "p", name, np.full((60, 80), 3, np.float32))
+    one, other = (truth.score(truth.read(tmp_path / "p")) for truth in (mine, theirs))
+    assert one.scores == other.scores
+
+
+def test_training_to_record(make_labeled, tmp_path):
+    root, _, _ = make_labeled(tmp_path / "mat")
+    data = ["task=depth_nyu", f"task.root={root}", "task.layout=labeled", "task.size=24"]
+    tiny = ["training.batch=2", "sampling.steps=1", "sampling.solver=euler", "budget.samples=4"]
+    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}", "methods=crossflow"]
+    assert command.run(run.job, [*tiny, *data, *places], command="run") == 0
+    found = {record.method: record for record in records.read_all(tmp_path / "out")}
+    ours = found["crossflow"]
+    assert ours.scores["absrel"].n == 2
+    predictions = tmp_path / "work" / "depth_nyu" / ours.run_id / "predictions"
+    places = [f"predictions={predictions}", "name=again", f"out={tmp_path / 'again'}"]
+    assert command.run(evaluate.job, [*data, *places], command="evaluate") == 0
+    assert records.read_all(tmp_path / "again")[0].scores == ours.scores
+
+
+def bad(changes, message):
+    return pytest.param(changes, message, id=message[:24].replace(" ", "_"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        bad({"images": None}, "no images in it"),
+        bad({"rawDepths": None}, "no rawDepths in it"),
+        bad({"rawDepths": np.ones((6, 80, 59), np.float32)}, "do not belong together"),
+        bad({"rawDepths": np.ones((6, 80, 60), np.uint16)}, "rawDepths uint16, need"),
+        bad({"images": np.ones((6, 3, 80, 60), np.float32)}, "images are float32"),
+        bad({"images": np.ones((6, 80, 60, 3), np.uint8)}, "do not belong together"),
+        bad({"images": np.ones(6, np.uint8)}, "do not belong together"),
+        bad({"rawDepths": np.ones(6, np.float32)}, "do not belong together"),
+        bad({"test": [0, 6]}, "its 7 indices are not those of 6 frames"),
+    ],
+)
+def test_files_that_are_not_what_they_should_be(make_labeled, tmp_path, changes, message):
+    root, _, _ = make_labeled(tmp_path, **changes)
+    with pytest.raises(InputError, match=message):
+        nyu_labeled.frames(root, "test")
+
+
+def replaced(root, name, make):
+    """The .mat file with another object under `name`: make(file, name) writes it."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(root / nyu_labeled.DATA_FILE, "a") as file:
+        del file[name]
+        make(file, name, h5py.ref_dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("images", lambda file, name, _: file.create_group(name), "no images in it"),
+        ("scenes", lambda file, name, _: file.create_group(name), "no scenes in it"),
+        (
+            "sceneTypes",  # null references
+            lambda file, name, kind: file.create_dataset(name, (6,), kind),
+            "sceneTypes are not texts",
+        ),
+        (
+            "scenes",
+            lambda file, name, _: file.create_dataset(name, data=np.arange(6)),
+            "scenes are not texts",
+        ),
+        (
+            "scenes",
+            lambda file, name, kind: file.create_dataset(name, data=[file.ref] * 6, dtype=kind),
+            "scenes are not texts",
+        ),
+    ],
+)
+def test_objects_of_another_kind(make_labeled, tmp_path, name, make, message):
+    root, _, _ = make_labeled(tmp_path)
+    replaced(root, name, make)
+    with pytest.raises(InputError, match=message):
+        nyu_labeled.frames(root, "test")
+
+
+@pytest.mark.parametrize("value", [np.nan, -0.1, 66.0])
+def test_depths_that_no_code_holds(make_labeled, tmp_path, value):
+    root, _, _ = make_labeled(tmp_path, rawDepths=np.full((6, 80, 60), value, np.float32))
+    with pytest.raises(InputError, match=r"frame 0 are not all between 0 and 65\.5 m"):
+        truth_of(root).key()
+
+
+def test_missing_and_broken_files(make_labeled, tmp_path):
+    root, _, _ = make_labeled(tmp_path)
+    (root / nyu_labeled.SPLIT_FILE).write_bytes(b"no matrix")
+    with pytest.raises(InputError, match=r"splits\.mat: not a MATLAB file"):
+        nyu_labeled.frames(root, "test")
+    savemat(root / nyu_labeled.SPLIT_FILE, {"testNdxs": np.ones((2, 1)), "x": np.ones(9)})
+    whole = (root / nyu_labeled.SPLIT_FILE).read_bytes()
+    for length in (0, 1, 100, 127, 130, 200, len(whole) - 8):
+        (root / nyu_labeled.SPLIT_FILE).write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"splits\.mat: "):
+            nyu_labeled.frames(root, "test")
+    savemat(root / nyu_labeled.SPLIT_FILE, {"testNdxs": np.ones((2, 1))})
+    with pytest.raises(InputError, match=r"splits\.mat: no trainNdxs in it"):
+        nyu_labeled.frames(root, "test")
+    (root / nyu_labeled.DATA_FILE).write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(InputError, match=r"labeled\.mat: not a MATLAB v7\.3 file"):
+        nyu_labeled.frames(root, "test")
+    (root / nyu_labeled.DATA_FILE).unlink()
+    with pytest.raises(InputError, match=r"needs .*labeled\.mat, not found; both files are publ"):
+        truth_of(root)
+
+
+def test_fields_of_the_other_layout(make_labeled, tmp_path):
+    root, _, _ = make_labeled(tmp_path)
+    with pytest.raises(InputError, match=r"task\.split_file=x: layout labeled has its splits"):
+        truth_of(root, split_file="x")
+    with pytest.raises(InputError, match=r"task\.layout=zip: this task takes bts, labeled"):
+        truth_of(root, layout="zip")
+    with pytest.raises(InputError, match=r"task\.crop=garg: this task takes eigen, none"):
+        truth_of(root, crop="garg")

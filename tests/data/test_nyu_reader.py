@@ -1,0 +1,185 @@
+"""NYU Depth v2 in BTS's layout: lists, 16-bit depth, and data that are not as they should be."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.data import nyu_reader
+from benchmarks.data.depth_protocol import (
+    load,
+    load_depth,
+    read_depth_png,
+    read_list,
+    write_depth_png,
+)
+from benchmarks.tasks.validation import cut
+from crossflow.errors import InputError
+
+
+def make_root(root, split="test", names=("bath room/rgb_1", "kitchen/rgb_2"), first=""):
+    """A root of BTS's layout with 8 x 6 pictures; `first` is what each path begins with."""
+    list_name, folder = nyu_reader.SPLITS[split]
+    lines = []
+    for number, name in enumerate(names):
+        name = name.replace(" ", "_")
+        image, depth = f"{name}.jpg", f"{name.replace('rgb', 'sync_depth')}.png"
+        (root / folder / image).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((6, 8, 3), 90, np.uint8)).save(root / folder / image)
+        write_depth_png(root / folder / depth, np.full((6, 8), 1.5 + number, np.float32))
+        lines.append(f"{first}{image} {first}{depth} 518.8579")
+    (root / list_name).write_text("\n".join(lines), encoding="utf-8")  # no newline at the end
+    return root
+
+
+def test_frames_of_both_splits(tmp_path):
+    make_root(tmp_path, "test")
+    make_root(tmp_path, "train", first="/")
+    for split in ("test", "train"):
+        frames = nyu_reader.frames(tmp_path, split)
+        assert [frame.id for frame in frames] == ["bath_room/rgb_1", "kitchen/rgb_2"]
+        assert [frame.group for frame in frames] == ["bath_room", "kitchen"]
+        assert frames[0].focal == 518.8579
+        image, depth = load(frames[1])
+        assert (image.shape, image.dtype) == ((6, 8, 3), np.uint8)
+        assert (depth.shape, depth.dtype) == ((6, 8), np.float32)
+        assert np.all(depth == 2.5)
+
+
+@pytest.mark.parametrize(
+    ("folder", "scene"),
+    [
+        ("bedroom_0017b", "bedroom_0017"),
+        ("bedroom_0017", "bedroom_0017"),
+        ("bedroom", "bedroom"),
+        ("bedroom_0017ab", "bedroom_0017ab"),
+        ("nyu_office_1", "nyu_office_1"),
+    ],
+)
+def test_parts_of_one_recording_are_one_scene(folder, scene):
+    assert nyu_reader.scene(folder) == scene
+
+
+def test_no_scene_is_both_trained_on_and_validated_on(tmp_path):
+    names = [f"bedroom_00{number}{part}/rgb_1" for number in range(20, 40) for part in "ab"]
+    make_root(tmp_path, "train", names=names)
+    train, held_out = cut(nyu_reader.frames(tmp_path, "train"), lambda f: f.group, None, None)
+    assert len(held_out) == 2
+    scenes = [{frame.id[:12] for frame in part} for part in (train, held_out)]
+    assert not scenes[0] & scenes[1]
+
+
+def test_a_missing_split_says_what_where_and_whence(tmp_path):
+    make_root(tmp_path, "test")
+    with pytest.raises(InputError) as error:
+        nyu_reader.frames(tmp_path, "train")
+    message = str(error.value)
+    assert "\n" not in message
+    assert str(tmp_path / "nyudepthv2_train_files_with_gt.txt") in message
+    assert str(tmp_path / "sync") in message
+    assert "https://github.com/cleinc/bts" in message
+    with pytest.raises(InputError, match=r"task\.split=val"):
+        nyu_reader.frames(tmp_path, "val")
+
+
+def test_missing_files_are_counted_and_named(tmp_path):
+    make_root(tmp_path)
+    (tmp_path / "official_splits/test/kitchen/sync_depth_2.png").unlink()
+    with pytest.raises(InputError, match=r"1 of 4 listed files are missing: .*sync_depth_2\.png;"):
+        nyu_reader.frames(tmp_path, "test")
+
+
+def test_a_listed_name_that_is_too_long_is_missing(tmp_path):
+    make_root(tmp_path)
+    listed = tmp_path / nyu_reader.SPLITS["test"][0]
+    listed.write_text(f"{'x' * 300}/rgb_1.jpg kitchen/sync_depth_2.png")
+    with pytest.raises(InputError, match="1 of 2 listed files are missing"):
+        nyu_reader.frames(tmp_path, "test")
+    for path in (tmp_path / ("x" * 300), tmp_path / ("x/" * 3000)):
+        with pytest.raises(InputError, match="not found"):
+            nyu_reader.frames(path, "test")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a/rgb_1.jpg", "line 1: 1 fields"),
+        ("a/rgb_1.jpg a/d.png 518 7", "line 1: 4 fields"),
+        ("a/rgb_1.jpg a/d.png far", "the focal length far is not a number"),
+        ("../rgb_1.jpg a/d.png", "leaves the data folder"),
+        ("a/1.jpg a/1.png\n/a/1.jpg a/1.png", "line 2: a/1 occurs twice"),
+        ("\n \n", "the list is empty"),
+        ("/ None 1", "line 1: a path without a file name"),
+        ("a/1.jpg / 518", "line 1: a path without a file name"),
+        (". a/1.png", "line 1: a path without a file name"),
+    ],
+)
+def test_bad_lists(tmp_path, line, message):
+    path = tmp_path / "list.txt"
+    path.write_text(line)
+    with pytest.raises(InputError, match=message):
+        read_list(path, tmp_path)
+
+
+def test_fields_of_a_list(tmp_path):
+    """KITTI's list has None where there is no improved ground truth; some lists have two fields."""
+    path = tmp_path / "list.txt"
+    path.write_text("a/b/1.x.png None 721.5377\r\n/c.jpg /d.png\r\n")
+    first, second = read_list(path, tmp_path)
+    assert (first.id, first.group, first.depth, first.focal) == ("a/b/1.x", "a", None, 721.5377)
+    assert (second.id, second.group, second.focal) == ("c", "", None)
+    assert (second.image, second.depth) == (tmp_path / "c.jpg", tmp_path / "d.png")
+    with pytest.raises(InputError, match=r"a/b/1\.x: the list gives no depth"):
+        load_depth(first)
+
+
+def test_depth_coding_truncates(tmp_path):
+    """bts_dataloader.py and extract_official_train_test_set_from_mat.py."""
+    path = tmp_path / "d.png"
+    for scale, code in ((1000.0, 3141), (256.0, 804)):
+        write_depth_png(path, np.full((2, 2), 3.14159, np.float32), scale)
+        assert np.array(Image.open(path)).tolist() == [[code] * 2] * 2
+        assert read_depth_png(path, scale)[0, 0] == np.float32(code) / np.float32(scale)
+    for bad in (65.6, -1.0, np.nan):
+        with pytest.raises(InputError, match=r"below 65\.536 m"):
+            write_depth_png(path, np.full((2, 2), bad, np.float32))
+
+
+def test_eight_bit_depth_is_refused(tmp_path):
+    make_root(tmp_path)
+    path = tmp_path / "official_splits/test/kitchen/sync_depth_2.png"
+    Image.fromarray(np.full((6, 8), 40, np.uint8)).save(path)
+    frame = nyu_reader.frames(tmp_path, "test")[1]
+    with pytest.raises(InputError, match=r"sync_depth_2\.png: image mode L, .*16-bit"):
+        load(frame)
+
+
+def test_image_and_depth_must_have_one_size(tmp_path):
+    make_root(tmp_path)
+    path = tmp_path / "official_splits/test/kitchen/rgb_2.jpg"
+    Image.fromarray(np.zeros((6, 9, 3), np.uint8)).save(path)
+    with pytest.raises(InputError, match=r"differ in size: 9 x 6 and 8 x 6"):
+        load(nyu_reader.frames(tmp_path, "test")[1])
+
+
+def test_real_files(bench_data):
+    root = bench_data / "roots/nyu"
+    train, test = (nyu_reader.frames(root, split) for split in ("train", "test"))
+    assert (len(train), len(test)) == (24, 16)
+    assert test[0].id == "bathroom/rgb_00045"
+    assert not {frame.group for frame in train} & {frame.group for frame in test}
+    image, depth = load(test[0])
+    assert image.shape == (480, 640, 3)
+    assert depth.shape == (480, 640)
+    assert 0.5 < depth[depth > 0].min() < depth.max() < 10
+    assert image[:5].max() < 20  # the labelled set's frame is black, but for JPEG ringing
+
+
+def test_published_lists_are_read(bench_data):
+    """654 test frames of NYU; 697 of KITTI, 45 of them without improved ground truth."""
+    for name, count, without in (
+        ("nyu/nyudepthv2_test_files_with_gt.txt", 654, 0),
+        ("kitti/eigen_test_files_with_gt.txt", 697, 45),
+    ):
+        frames = read_list(bench_data / "lists" / name, bench_data)
+        assert len(frames) == count
+        assert sum(frame.depth is None for frame in frames) == without

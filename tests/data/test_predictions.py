@@ -1,0 +1,253 @@
+"""Predictions on disk: a round trip through each format, and every mistake a user can make."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.data import nyu_reader
+from benchmarks.data.depth_protocol import load_depth, nyu_protocol, write_depth_png
+from benchmarks.data.images import image_size
+from benchmarks.data.predictions import (
+    DepthPredictions,
+    ImagePredictions,
+    read_captions,
+    write_captions,
+    write_depth,
+    write_image,
+)
+from benchmarks.metrics.depth import depth_scores
+from benchmarks.metrics.images import image_scores
+from crossflow.errors import InputError
+
+IDS = ["bathroom/rgb_1", "kitchen/rgb.2", "kitchen/rgb_3"]
+SHAPES = [(48, 64)] * 3
+
+
+@pytest.fixture
+def depth_maps():
+    return np.random.default_rng(0).uniform(1, 9, (3, 48, 64)).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path, depth_maps):
+    """A folder whose name a shell or hydra would stumble over."""
+    path = tmp_path / "ü =,[x] y"
+    for name, depth in zip(IDS, depth_maps, strict=True):
+        write_depth(path, name, depth)
+    return path
+
+
+def open_depth(folder, **options):
+    return DepthPredictions(folder, IDS, SHAPES, **{"scale": 1000.0, **options})
+
+
+def test_depth_round_trip(folder, depth_maps):
+    (folder / "notes.txt").write_text("other files are let be")
+    found = open_depth(folder)
+    assert len(found) == 3
+    assert np.array_equal(np.stack(list(found)), depth_maps)
+    assert found[0].flags.writeable  # a copy: a read-only map makes torch warn
+    assert np.array_equal(found[1:][1], depth_maps[2])
+    scored = depth_scores(IDS, found, depth_maps, nyu_protocol())
+    assert scored.scores["absrel"].value == 0
+    assert scored.items["id"] == IDS
+
+
+def test_depth_in_the_coding_of_the_data_set(folder, depth_maps):
+    (folder / "kitchen/rgb_3.npy").unlink()
+    write_depth_png(folder / "kitchen/rgb_3.png", depth_maps[2])
+    found = open_depth(folder)
+    assert np.abs(found[2] - depth_maps[2]).max() < 1.1e-3
+    assert found[2].dtype == np.float32
+    with pytest.raises(InputError, match=r"1 of 3 files \(\.npy\) are missing"):
+        open_depth(folder, scale=None)
+
+
+def test_missing_extra_and_double_predictions(folder, depth_maps, tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        open_depth(tmp_path / "nothing")
+    write_depth_png(folder / "bathroom/rgb_1.png", depth_maps[0])
+    with pytest.raises(InputError, match=r"1 items have two files .*: bathroom/rgb_1"):
+        open_depth(folder)
+    (folder / "bathroom/rgb_1.png").unlink()
+    for number in range(5):
+        write_depth(folder, f"garage/{number}", depth_maps[0])
+    with pytest.raises(
+        InputError, match=r"5 predictions belong to no item .*\(3 items\): garage/0.* and 2 more"
+    ):
+        open_depth(folder)
+    (folder / "bathroom/rgb_1.npy").unlink()
+    (folder / "kitchen/rgb_3.npy").unlink()
+    with pytest.raises(InputError, match=r"2 of 3 .*: bathroom/rgb_1\.npy, kitchen/rgb_3\.npy"):
+        open_depth(folder)
+
+
+def test_wrong_sizes_are_listed(folder, depth_maps):
+    write_depth(folder, IDS[0], depth_maps[0][:-1])
+    write_depth(folder, IDS[2], depth_maps[0][None])
+    with pytest.raises(
+        InputError,
+        match=r"2 of 3 have another size .*bathroom/rgb_1 is 47 x 64 instead of 48 x 64, "
+        r"kitchen/rgb_3 is 1 x 48 x 64",
+    ):
+        open_depth(folder)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.int32, np.uint16])
+def test_depth_of_another_type_is_refused(folder, depth_maps, kind):
+    np.save(folder / f"{IDS[1]}.npy", depth_maps[1].astype(kind))
+    with pytest.raises(InputError, match=rf"rgb\.2\.npy: {kind.__name__}, .*float32 metres"):
+        open_depth(folder)
+
+
+def test_files_that_are_no_arrays_are_refused(folder):
+    (folder / f"{IDS[1]}.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(InputError, match=r"rgb\.2\.npy: not a numpy file"):
+        open_depth(folder)
+    np.save(folder / f"{IDS[1]}.npy", np.array([{"pickled": 1}]), allow_pickle=True)
+    with pytest.raises(InputError, match=r"rgb\.2\.npy: not a numpy file"):
+        open_depth(folder)
+
+
+def npy(header):
+    """A numpy file of this header."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"PK\x03\x04" + bytes(60), id="like a zip"),
+        pytest.param(npy("{'descr': '<f4', 'shape': (3, 4), "), id="header cut short"),
+        pytest.param(npy("(" * 9000), id="header nested"),
+        pytest.param(npy("-" * 9000 + "1"), id="header too deep"),
+        pytest.param(
+            npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({10**30},)}}"),
+            id="too large",
+        ),
+    ],
+)
+def test_damaged_arrays_are_refused(folder, content):
+    (folder / f"{IDS[1]}.npy").write_bytes(content)
+    with pytest.raises(InputError, match=r"rgb\.2\.npy: not a numpy file"):
+        open_depth(folder)
+
+
+def test_an_archive_of_arrays_is_no_array(folder, depth_maps):
+    with (folder / f"{IDS[1]}.npy").open("wb") as file:
+        np.savez(file, depth_maps[1])
+    with pytest.raises(InputError, match=r"rgb\.2\.npy: not a numpy file"):
+        open_depth(folder)
+
+
+def test_a_folder_whose_name_is_too_long(folder):
+    for path in (folder / ("x" * 300), folder / ("x/" * 3000)):
+        with pytest.raises(InputError, match="no such folder"):
+            open_depth(path)
+        with pytest.raises(InputError, match="the COCO results file"):
+            read_captions(path, [1])
+
+
+def test_eight_bit_depth_is_refused(folder):
+    (folder / f"{IDS[1]}.npy").unlink()
+    Image.fromarray(np.full((48, 64), 9, np.uint8)).save(folder / f"{IDS[1]}.png")
+    with pytest.raises(InputError, match=r"rgb\.2\.png: image mode L, .*16-bit"):
+        list(open_depth(folder))
+
+
+def test_values_are_judged_when_scored(folder, depth_maps):
+    depth_maps[1, 5, 5] = np.nan
+    write_depth(folder, IDS[1], depth_maps[1])
+    truths = np.full((3, 48, 64), 2.0, np.float32)
+    with pytest.raises(InputError, match=r"kitchen/rgb\.2: 1 of 3072"):
+        depth_scores(IDS, open_depth(folder), truths, nyu_protocol())
+    clamped = depth_scores(IDS, open_depth(folder), truths, nyu_protocol("bts"))
+    assert clamped.counts["clamped_nonfinite_pixels"] == 1
+
+
+def test_depth_of_another_program_on_real_frames(bench_data, tmp_path):
+    """Maps 10 % too far, as float32 and in millimetres: AbsRel 0.1 and delta1 1, and SILog 0."""
+    frames = nyu_reader.frames(bench_data / "roots/nyu", "test")[:4]
+    ids = [frame.id for frame in frames]
+    for number, frame in enumerate(frames):
+        depth = load_depth(frame) * np.float32(1.1)
+        if number % 2:
+            write_depth(tmp_path, frame.id, depth)
+        else:
+            (tmp_path / frame.id).parent.mkdir(exist_ok=True)
+            write_depth_png(tmp_path / f"{frame.id}.png", depth)
+    shapes = [image_size(frame.depth)[::-1] for frame in frames]
+    found = DepthPredictions(tmp_path, ids, shapes, scale=1000.0)
+    truths = [load_depth(frame) for frame in frames]
+    scored = depth_scores(ids, found, truths, nyu_protocol())
+    assert scored.scores["absrel"].value == pytest.approx(0.1, abs=2e-3)
+    assert scored.scores["delta1"].value == 1
+    assert scored.scores["silog"].value < 0.5
+    assert scored.scores["absrel_median"].value < 3e-3
+    # the data are 480 x 640 and full of depth, so the crop decides the number of pixels
+    assert scored.items["valid_pixels"] == [426 * 560] * 4
+
+
+def test_image_round_trip(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 20, 3), dtype=np.uint8)
+    ids = ["n01443537/x", "n01443537/y z"]
+    for name, image in zip(ids, images, strict=True):
+        write_image(tmp_path, name, image)
+    found = ImagePredictions(tmp_path, ids, (16, 20))
+    assert np.array_equal(np.stack(list(found)), images)
+    assert np.array_equal(found[:1][0], images[0])
+    assert image_scores(ids, found, images).counts["equal_images_rgb"] == 2
+    with pytest.raises(InputError, match="n01443537/x is 16 x 20 instead of 20 x 20"):
+        ImagePredictions(tmp_path, ids, [(20, 20), (16, 20)])
+    with pytest.raises(ValueError, match="no uint8 RGB"):
+        write_image(tmp_path, "z", images[0, ..., 0])
+
+
+def test_bad_images_are_refused_by_name(tmp_path):
+    image = np.zeros((16, 20, 3), np.uint8)
+    Image.fromarray(image[..., 0]).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: image mode L"):
+        list(ImagePredictions(tmp_path, ["a"], (16, 20)))
+    path = write_image(tmp_path, "a", np.random.default_rng(0).integers(0, 256, (16, 20, 3), "u1"))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"a\.png: the image is truncated"):
+        list(ImagePredictions(tmp_path, ["a"], (16, 20)))
+
+
+def test_captions_round_trip(tmp_path):
+    captions = {7: "a café \U0001f600", 3: ""}
+    path = write_captions(tmp_path / "x", captions)
+    assert read_captions(tmp_path / "x", [3, 7]) == captions
+    assert list(read_captions(path, [3, 7])) == [3, 7]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "the list of captions is empty"),
+        ({"1": "a"}, "need a list"),
+        ([{"image_id": 1}], "entry 1: need the keys image_id and caption"),
+        ([{"image_id": "1", "caption": "a"}], "image_id '1' is not a whole number"),
+        ([{"image_id": True, "caption": "a"}], "image_id True is not a whole number"),
+        ([{"image_id": 1, "caption": None}], "the caption of image 1 is not text"),
+        ([{"image_id": 1, "caption": "a"}] * 2, "entry 2: image_id 1 has a caption already"),
+        ([{"image_id": 1, "caption": "a"}], "1 images have no caption of the split: 2"),
+        ([{"image_id": i, "caption": "a"} for i in (1, 2, 5)], "1 captions are of no image .*: 5"),
+    ],
+)
+def test_bad_captions_are_refused(tmp_path, content, message):
+    (tmp_path / "captions.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        read_captions(tmp_path, [1, 2])
+
+
+def test_files_that_are_no_captions_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"captions\.json, the COCO results file"):
+        read_captions(tmp_path, [1])
+    # cut short, of another coding, a number that Python does not read, nested too deep
+    for content in (b"{", b"\xff\xfe", b'[{"image_id": ' + b"1" * 5000 + b"}]", b"[" * 200_000):
+        (tmp_path / "captions.json").write_bytes(content)
+        with pytest.raises(InputError, match=r"captions\.json: not (JSON|a text file) that"):
+            read_captions(tmp_path, [1])

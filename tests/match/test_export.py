@@ -1,0 +1,166 @@
+"""`prepare export=DIR`: a split as files, which score perfectly where they are the truth."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import evaluate, prepare
+from benchmarks.config import command
+from benchmarks.data.images import enlarge, read_rgb
+from benchmarks.records import record as records
+from benchmarks.records import samples
+from benchmarks.tasks import sr_tabletop
+
+
+@pytest.fixture
+def issue(tmp_path, monkeypatch, capsys):
+    """issue(command, *fields) in an empty folder -> (status, stdout, last line of stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(name, *fields):
+        job = {"prepare": prepare.job, "evaluate": evaluate.job}[name]
+        status = command.run(job, list(fields), command=name)
+        said = capsys.readouterr()
+        return status, said.out, (said.err.splitlines() or [""])[-1]
+
+    return call
+
+
+def texts(part):
+    return {row["id"]: row["texts"] for row in json.loads(Path(f"given/{part}.json").read_text())}
+
+
+def exported(issue, *fields):
+    """The facts of an export to `given`; the encoding of stores was not begun."""
+    status, said, trouble = issue("prepare", *fields, "export=given")
+    assert status == 0, trouble
+    assert "export: given" in said
+    assert not Path("runs/stores").exists()
+    assert not list(Path().glob(".*partial"))
+    return json.loads(Path("given/export.json").read_text())
+
+
+def scored(issue, *fields):
+    """The record of the exported truth as predictions."""
+    status, _, trouble = issue("evaluate", *fields, "predictions=given/truth", "name=truth")
+    assert status == 0, trouble
+    (record,) = records.read_all(Path("results/local"))
+    return record
+
+
+def test_depth(issue):
+    fields = ["task=depth_tabletop", "task.limit=3"]
+    facts = exported(issue, *fields)
+    record = scored(issue, *fields)
+    assert record.score_key == facts["score_key"]
+    assert record.scores["absrel"].value == 0
+    # An evaluation keeps its first items beside source and truth, as a run's arms do.
+    out, key = Path("results/local"), record.score_key
+    rows = (record.run_id, f"truth-{key}", f"source-{key}")
+    kept = [samples.read(samples.path_of(out, "depth_tabletop", row)) for row in rows]
+    assert [len(one.cells) for one in kept] == [3, 3, 3]
+    assert (kept[0].cells[1] == kept[1].cells[1]).all()
+    assert kept[2].kind == "picture"
+    assert facts["items"] == len(list(Path("given/sources").iterdir())) == 3
+
+
+def test_super_resolution(issue):
+    fields = ["task=sr_tabletop", "task.limit=3"]
+    facts = exported(issue, *fields)
+    record = scored(issue, *fields)
+    assert record.score_key == facts["score_key"]
+    assert record.scores["ssim_rgb"].value == 1
+    # The small pictures make the source that our arms start from, and the floor.
+    for path in Path("given/sources").iterdir():
+        small, truth = read_rgb(path), read_rgb(Path("given/truth") / path.name)
+        assert small.shape == (16, 16, 3)
+        assert (sr_tabletop.upsample(truth, 4) == enlarge(small, 4)).all()
+
+
+def test_text_to_image(issue):
+    fields = ["task=t2i_tabletop", "task.limit=3"]
+    facts = exported(issue, *fields)
+    record = scored(issue, *fields)
+    assert record.score_key == facts["score_key"]
+    assert record.scores["scene_score"].value > 0.5
+    assert all(len(one) == 1 and one[0] for one in texts("sources").values())
+    assert set(texts("sources")) == {path.stem for path in Path("given/truth").iterdir()}
+
+
+def test_captions(issue):
+    facts = exported(issue, "task=caption_tabletop", "task.limit=3")
+    assert facts["task"] == "caption_tabletop"
+    references = texts("truth")
+    assert {path.stem for path in Path("given/sources").iterdir()} == set(references)
+    assert all(len(five) == 5 for five in references.values())
+
+
+REAL = {
+    "depth_nyu": ["task.root={data}/roots/nyu"],
+    "depth_kitti": ["task.root={data}/roots/kitti"],
+    "sr_imagenet": ["task.root={data}/roots/imagenet"],
+    "sr_folder": ["task.root={data}/sr/Set5/x4"],
+    "t2i_coco": ["task.root={data}/roots/coco"],
+    "caption_coco": ["task.root={data}/roots/coco", "task.layout=coco"],
+}
+
+
+@pytest.mark.parametrize("task", REAL)
+def test_real_splits(task, issue, bench_data):
+    fields = [f"task={task}", "task.limit=2", *(f.format(data=bench_data) for f in REAL[task])]
+    facts = exported(issue, *fields)
+    assert facts["items"] == 2
+    if task == "caption_coco":  # whole photographs, not the squares that our arms see
+        assert len(texts("truth")) == 2
+        shapes = {read_rgb(path).shape for path in Path("given/sources").iterdir()}
+        assert any(height != width for height, width, _ in shapes)
+        return
+    record = scored(issue, *fields)
+    assert record.score_key == facts["score_key"]
+    perfect = {"depth_nyu": ("absrel", 0), "depth_kitti": ("absrel", 0)}
+    perfect |= {"sr_imagenet": ("ssim_rgb", 1), "sr_folder": ("ssim_y", 1)}
+    if task in perfect:
+        name, value = perfect[task]
+        assert record.scores[name].value == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (["task=depth_tabletop", "export=there"], "export=there: is there already"),
+        (["task=depth_tabletop", "export=/proc/no/where"], "export=/proc/no/where: "),
+        (["task=depth_tabletop", "task.limit=1", f"export=a/b/{'x' * 300}"], "File name too long"),
+        (["task=depth_tabletop", "export=nodir/.."], "name a new folder"),
+        (["task=depth_tabletop", "export=given", "training.lr=1"], "training.lr: `prepare export"),
+        (["task=caption_coco", "task.root=there", "export=given"], "there/dataset_coco.json"),
+    ],
+)
+def test_mistakes_leave_nothing(fields, said, issue):
+    Path("there").mkdir()
+    status, _, trouble = issue("prepare", *fields)
+    assert status == 2
+    assert said in trouble
+    assert [path.name for path in Path().iterdir()] == ["there"]
+    assert not list(Path("there").iterdir())
+
+
+def test_a_missing_picture_leaves_no_folder(issue, tmp_path):
+    """Captions are scored without the pictures, but not exported without them."""
+    row = {"filename": "a.jpg", "filepath": "val2014", "cocoid": 1, "split": "test"}
+    row["sentences"] = [{"raw": "a dog", "sentid": 1}]
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "coco/dataset_coco.json").write_text(json.dumps({"images": [row]}))
+    status, _, trouble = issue("prepare", "task=caption_coco", "task.root=coco", "export=given")
+    assert status == 2
+    assert "a.jpg: no such image" in trouble
+    assert not Path("given").exists()
+    assert not list(Path().glob(".*partial"))
+
+
+def test_one_process_exports(issue, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    status, _, trouble = issue("prepare", "task=depth_tabletop", "export=given")
+    assert status == 2
+    assert "export=given: one process writes it" in trouble

@@ -1,0 +1,380 @@
+"""A whole match through the command line: what it leaves, that it repeats, that it survives."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import run
+from benchmarks.config import command
+from benchmarks.records import record as records
+from benchmarks.records import samples
+from crossflow.order import is_prefix
+
+TINY = [
+    "task=depth_tabletop",
+    "task.train_limit=48",
+    "task.validation_limit=8",
+    "task.limit=6",
+    "training.batch=8",
+    "sampling.steps=2",
+    "sampling.solver=euler",
+    "budget.samples=32",
+]
+METHODS = ("floor", "oracle", "regression", "flow_matching", "crossflow")
+
+
+def call(*arguments: str) -> int:
+    return command.run(run.job, [*TINY, *arguments], command="run")
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory) -> tuple[Path, Path]:
+    """(out, work) of one finished match."""
+    folder = tmp_path_factory.mktemp("match")
+    out, work = folder / "out", folder / "work"
+    assert call(f"out={out}", f"work={work}") == 0
+    return out, work
+
+
+def by_method(out: Path) -> dict[str, records.Record]:
+    return {record.method: record for record in records.read_all(out)}
+
+
+def test_every_row_has_its_files(places):
+    out, work = places
+    found = by_method(out)
+    assert set(found) == set(METHODS)
+    for method, record in found.items():
+        name = record.run_id
+        with (out / "items" / "depth_tabletop" / f"{name}.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 6
+        mean = sum(float(row["absrel"]) for row in rows) / 6
+        assert record.scores["absrel"].value == pytest.approx(mean, rel=1e-12)
+        kept = samples.read(out / "samples" / "depth_tabletop" / f"{name}.png")
+        assert kept.ids == [row["id"] for row in rows]
+        folder = work / "depth_tabletop" / name
+        assert len(list((folder / "predictions").glob("*.npy"))) == 6
+        trained = method not in ("floor", "oracle")
+        assert (folder / "weights.safetensors").exists() == trained
+    assert len(list((work / "depth_tabletop").glob("*/grid.png"))) == 1
+
+
+def test_samples_are_what_was_predicted_and_what_is_true(places):
+    """Raw metres, so that readers choose colours: the oracle's equal the truth's."""
+    import numpy as np
+
+    out, work = places
+    found = by_method(out)
+    assert samples.missing(found.values(), out) == []
+
+    def kept(row):
+        return samples.read(samples.path_of(out, "depth_tabletop", row))
+
+    arm, score_key = found["crossflow"], found["crossflow"].score_key
+    folder = work / "depth_tabletop" / arm.run_id / "predictions"
+    for name, cell in zip(kept(arm.run_id).ids, kept(arm.run_id).cells, strict=True):
+        assert np.abs(cell - np.load(folder / f"{name}.npy")).max() <= 0.00051
+    truth, oracle = kept(f"truth-{score_key}"), kept(found["oracle"].run_id)
+    assert truth.kind == oracle.kind == "depth"
+    assert max(np.abs(a - b).max() for a, b in zip(truth.cells, oracle.cells, strict=True)) <= 0.002
+    assert kept(f"source-{score_key}").kind == "picture"
+    assert kept(f"source-{score_key}").ids == truth.ids
+
+
+def test_the_oracle_is_perfect_and_the_floor_is_not(places):
+    found = by_method(places[0])
+    assert found["oracle"].scores["absrel_object"].value < 1e-4
+    assert found["floor"].scores["absrel_object"].value > 0.2
+
+
+def test_arms_are_equal_but_for_the_method(places):
+    found = by_method(places[0])
+    arms = [found[name] for name in METHODS[2:]]
+    assert len({record.score_key for record in found.values()}) == 1
+    assert len({record.fair_key for record in arms}) == 1
+    assert found["floor"].fair_key is None
+    chains = [record.fair.proof["training_ids"] for record in arms]
+    assert chains[0] == chains[1] == chains[2]
+    assert all(is_prefix(chains[0], chain) for chain in chains)
+    for record in arms:
+        assert record.budget is not None
+        assert record.budget.samples == 32
+        assert abs(float(str(record.fair.proof["params_ratio_to_crossflow"])) - 1) <= 0.05
+        assert abs(float(str(record.fair.proof["evaluation_flops_ratio_to_crossflow"])) - 1) <= 0.05
+
+
+def test_the_ledgers_add_up(places):
+    record = by_method(places[0])["crossflow"]
+    assert record.volatile.ledgers["train"] == pytest.approx(record.volatile.device_seconds)
+    assert record.volatile.ledgers["eval"] > 0
+
+
+def test_the_same_command_trains_nothing_and_prints_the_table(places, capsys):
+    out, work = places
+    before = {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()}
+    before |= {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    assert call(f"out={out}", f"work={work}") == 0
+    printed = capsys.readouterr()
+    assert "absrel_object" in printed.out
+    assert "crossflow" in printed.out
+    assert printed.out.count("record: ") == len(METHODS)
+    assert "nothing to do" in printed.err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_equal_runs_in_other_places_leave_equal_records(places, tmp_path):
+    out = tmp_path / "elsewhere, ü=[1]"
+    assert call(f"out={out}", f"work={tmp_path / 'w ö'}") == 0
+    first, second = by_method(places[0]), by_method(out)
+    for method in METHODS:
+        assert first[method].stable() == second[method].stable()
+
+
+def test_our_predictions_score_the_same_as_anybodys(places, tmp_path):
+    from benchmarks import evaluate
+
+    out, work = places
+    record = by_method(out)["crossflow"]
+    predictions = work / "depth_tabletop" / record.run_id / "predictions"
+    arguments = ["task=depth_tabletop", "task.limit=6", f"predictions={predictions}", "name=mine"]
+    arguments += [f"out={tmp_path / 'out'}", f"work={work}"]
+    assert command.run(evaluate.job, arguments, command="evaluate") == 0
+    scored = by_method(tmp_path / "out")["mine"]
+    assert scored.kind == "evaluation"
+    assert scored.fair_key is None
+    assert scored.score_key == record.score_key
+    assert scored.scores == record.scores
+
+
+def test_predictions_of_another_split_are_refused(places, tmp_path, capsys):
+    from benchmarks import evaluate
+
+    out, work = places
+    predictions = work / "depth_tabletop" / by_method(out)["crossflow"].run_id / "predictions"
+    arguments = ["task=depth_tabletop", "task.limit=6", "task.split=crowd"]
+    arguments += [f"predictions={predictions}", f"out={tmp_path / 'out'}", f"work={work}"]
+    assert command.run(evaluate.job, arguments, command="evaluate") == 2
+    assert "6 of 6 files" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "records").exists()
+
+
+def test_the_same_command_twice_at_once_is_refused(tmp_path, capsys):
+    import fcntl
+
+    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}", "methods=crossflow"]
+    assert call(*places) == 0
+    found = by_method(tmp_path / "out")["crossflow"]
+    records.record_path(tmp_path / "out", "depth_tabletop", found.run_id).unlink()
+    lock = tmp_path / "work" / "depth_tabletop" / str(found.match) / "lock"
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert call(*places) == 2
+    assert "in use by another process" in capsys.readouterr().err
+    assert call(*places) == 0
+
+
+def test_resume_false_makes_new_records(tmp_path):
+    out, work = tmp_path / "out", tmp_path / "work"
+    only = ["methods=crossflow"]
+    assert call(*only, f"out={out}", f"work={work}") == 0
+    assert call(*only, "resume=false", f"out={out}", f"work={work}") == 0
+    names = [path.stem for path in (out / "records" / "depth_tabletop").glob("*crossflow*")]
+    assert sum(name.endswith("-2") for name in names) == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("track=tuned", "track=tuned"),
+        ("predictions=x", "benchmarks.evaluate"),
+        ("task.root=x", "task.root=x: depth_tabletop does not use it"),
+        ("task.scale=2", "task.scale=2: depth_tabletop does not use it"),
+        ("task.size=48", "this task takes 32, 64"),
+        ("device=tpu", "device=tpu"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(tmp_path, capsys, argument, said):
+    assert call(argument, f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}") == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("victim", ["flow_matching", "crossflow"])
+def test_a_killed_match_goes_on_bit_for_bit(tmp_path, victim, precision):
+    """SIGKILL while the first or the second arm trains, then the same command."""
+    arguments = [
+        *TINY,
+        "methods=flow_matching+crossflow",
+        "budget.samples=320",
+        "training.checkpoint_seconds=0.05",
+        f"training.precision={precision}",
+    ]
+
+    def start(name: str) -> subprocess.Popen:
+        places = [f"out={tmp_path / name / 'out'}", f"work={tmp_path / name / 'work'}"]
+        line = [sys.executable, "-m", "benchmarks.run", *arguments, *places]
+        with log.open("wb") as file:
+            return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=file)
+
+    log = tmp_path / "stderr"
+    assert start("whole").wait(300) == 0, log.read_text()
+    killed = start("killed")
+    folder = tmp_path / "killed" / "work" / "depth_tabletop"
+    deadline = time.monotonic() + 300
+    while not list(folder.glob(f"*-{victim}-*/checkpoints/last.safetensors")):
+        assert killed.poll() is None, log.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(int.from_bytes(os.urandom(1), "little") / 1000)  # anywhere in the next steps
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    # It really was in the middle of that arm.
+    assert killed.returncode == -signal.SIGKILL
+    assert not list(folder.glob(f"*-{victim}-*/weights.safetensors"))
+    assert start("killed").wait(300) == 0, log.read_text()
+    first, second = (by_method(tmp_path / name / "out") for name in ("whole", "killed"))
+    assert set(first) == {"floor", "oracle", "flow_matching", "crossflow"}
+    for method, record in first.items():
+        assert record.stable() == second[method].stable()
+    for method in ("flow_matching", "crossflow"):
+        weights = [
+            next((tmp_path / name).glob(f"work/*/*-{method}-*/weights.safetensors")).read_bytes()
+            for name in ("whole", "killed")
+        ]
+        assert weights[0] == weights[1]
+
+
+def test_an_interruption_between_two_arms_leaves_the_same_records(places, tmp_path):
+    """One record is missing, as after a kill while the last arm was scored."""
+    out, work = tmp_path / "out", tmp_path / "work"
+    shutil.copytree(places[0], out)
+    shutil.copytree(places[1], work)
+    whole = by_method(out)
+    records.record_path(out, "depth_tabletop", whole["crossflow"].run_id).unlink()
+    assert call(f"out={out}", f"work={work}") == 0
+    again = by_method(out)
+    assert {m: r.stable() for m, r in again.items()} == {m: r.stable() for m, r in whole.items()}
+
+
+def test_resume_false_does_not_continue_an_unfinished_run(tmp_path):
+    """Without a record there may still be a checkpoint: it must not be taken up."""
+    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}", "methods=crossflow"]
+    assert call(*places) == 0
+    first = by_method(tmp_path / "out")["crossflow"]
+    shutil.rmtree(tmp_path / "out")
+    assert call(*places, "resume=false") == 0
+    second = by_method(tmp_path / "out")["crossflow"]
+    assert second.run_id == f"{first.run_id}-2"
+    stats = (tmp_path / "work" / "depth_tabletop" / second.run_id / "stats.jsonl").read_text()
+    assert json.loads(stats.splitlines()[-1])["samples"] == 32
+    assert second.scores == first.scores
+
+
+def test_a_record_of_other_rules_is_not_taken_for_finished(places, tmp_path, capsys, monkeypatch):
+    from benchmarks.metrics import depth
+
+    out, work = tmp_path / "out", tmp_path / "work"
+    shutil.copytree(places[0], out)
+    before = by_method(out)
+    monkeypatch.setattr(depth, "PROTOCOL", depth.PROTOCOL + 1)
+    assert call(f"out={out}", f"work={work}") == 2
+    error = capsys.readouterr().err
+    assert "protocols.depth: 1 / 2" in error
+    assert "resume=false" in error
+    assert by_method(out) == before
+
+
+def test_a_refusal_in_building_arms_leaves_no_record(tmp_path, capsys):
+    """Two null rows need two pictures in a batch; told before anything is scored."""
+    arguments = ["task=t2i_tabletop", "methods=crossflow", "training.batch=1", "task.limit=4"]
+    arguments += ["task.train_limit=16", "task.validation_limit=4", "sampling.guidance=2"]
+    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
+    assert command.run(run.job, [*TINY[5:], *arguments, *places], command="run") == 2
+    assert not (tmp_path / "out" / "records").exists()
+
+
+def test_guidance_without_a_null_branch_is_refused(tmp_path, capsys):
+    """It would change nothing but the fair_key; only the quick preset gives it to all its tasks."""
+    where = [f"out={tmp_path / 'o'}", f"work={tmp_path / 'w'}", "methods=crossflow"]
+    assert call(*where, "sampling.guidance=7") == 2
+    assert "sampling.guidance=7: depth_tabletop trains no null rows" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+    assert call(*where, "sampling.guidance=2", "quick=true") == 0
+
+
+def test_a_method_that_does_not_apply_is_named(tmp_path, capsys):
+    """Regression gives the mean image of a caption: it is no arm of text to image."""
+    arguments = ["task=t2i_tabletop", "methods=regression", "task.train_limit=16", "task.limit=4"]
+    arguments += ["task.validation_limit=4", f"out={tmp_path / 'o'}", f"work={tmp_path / 'w'}"]
+    assert command.run(run.job, [*TINY[4:], *arguments], command="run") == 2
+    assert "regression" in capsys.readouterr().err
+    assert not (tmp_path / "o" / "records").exists()
+
+
+def test_guidance_and_curve_are_measured_on_validation(tmp_path):
+    """Without a weight the same grid is tried for the arm; every trial stands in the curves."""
+    out, work = tmp_path / "out", tmp_path / "work"
+    arguments = ["task=t2i_tabletop", "methods=crossflow", "task.train_limit=16", "task.limit=4"]
+    arguments += ["task.validation_limit=4", "sampling.steps=1", "sampling.curve=[1,2]"]
+    assert (
+        command.run(run.job, [*TINY[4:], *arguments, f"out={out}", f"work={work}"], command="run")
+        == 0
+    )
+    record = by_method(out)["crossflow"]
+    tried = record.fair.proof["guidance_trials"]
+    assert {1.0, 1.5, 2.0, 3.0, 4.0} <= set(tried)
+    assert record.model is not None
+    assert record.model.guidance in tried
+    assert record.model.nfe == (1 if record.model.guidance == 1 else 2)
+    assert record.volatile.ledgers["tuning"] > 0
+    with (out / "curves" / "t2i_tabletop" / f"{record.run_id}.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(r["guidance"]) for r in rows if r["sweep"] == "guidance"] == tried
+    assert [int(r["steps"]) for r in rows if r["sweep"] == "steps"] == [1, 2]
+    assert {r["metric"] for r in rows} == {"scene_score"}
+    assert {int(r["n"]) for r in rows} == {4}
+
+
+def test_a_failed_arm_leaves_a_failed_record(tmp_path, packages_method):
+    out, work = tmp_path / "out", tmp_path / "work"
+    places = [f"out={out}", f"work={work}", f"method_file={packages_method}"]
+    assert call("methods=crossflow", *places) == 1
+    found = by_method(out)
+    log = next(work.glob("depth_tabletop/*/explodes.log"))
+    assert "Traceback" in log.read_text() or "not finite" in log.read_text()
+    assert found["crossflow"].status == "completed"
+    assert found["explodes"].status == "failed"
+    assert "not finite" in str(found["explodes"].volatile.error)
+    path = records.record_path(out, "depth_tabletop", found["explodes"].run_id)
+    assert json.loads(path.read_text())["scores"] == {}
+
+
+@pytest.fixture
+def packages_method(tmp_path) -> Path:
+    """A user's method file whose loss is infinite."""
+    path = tmp_path / "explodes.py"
+    path.write_text(
+        '"""A method that fails."""\n'
+        "from baselines.regression import Regression\n\n"
+        'NAME = "explodes"\n\n\n'
+        "def applies(problem):\n    return None\n\n\n"
+        "class Explodes(Regression):\n"
+        "    def path(self, x0, x1, t):\n"
+        "        xt, ut = super().path(x0, x1, t)\n"
+        "        return xt, ut * float('inf')\n\n\n"
+        "def method(problem, size, **options):\n    return Explodes(problem, size)\n"
+    )
+    return path

@@ -1,0 +1,149 @@
+"""`run check=true` from end to end: a fresh run against the references of the checkout."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import run
+from benchmarks.config import command
+from benchmarks.config.schema import Config
+from benchmarks.match import match_check
+from benchmarks.records import record as records
+from benchmarks.report import command as report
+from benchmarks.report import references
+from crossflow.errors import InputError
+
+TINY = [
+    *("task=depth_tabletop", "task.train_limit=48", "task.validation_limit=8", "task.limit=6"),
+    *("training.batch=8", "sampling.steps=2", "sampling.solver=euler", "budget.samples=32"),
+    "methods=crossflow",
+]
+
+
+def call(out: Path, work: Path, *arguments: str) -> int:
+    places = [f"out={out}", f"work={work}"]
+    return command.run(run.job, [*TINY, *places, *arguments], command="run")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A checkout whose references come from one run, and that run's place."""
+    root = tmp_path_factory.mktemp("checkout")
+    (root / "results" / "public").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(references, "REPOSITORY", root)
+        assert call(root / "out", root / "work") == 0
+        assert report.main(["check", "--out", str(root / "out"), "--accept"]) == 0
+        yield root
+
+
+@pytest.fixture
+def edited(checkout):
+    """edited(change): the reference file with change(row) done to every row; undone afterwards."""
+    file = checkout / "results" / "public" / "expected.csv"
+    kept = file.read_text()
+
+    def edit(change):
+        with file.open(newline="") as stream:
+            rows = [change(row) for row in csv.DictReader(stream)]
+        with file.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, references.COLUMNS)
+            writer.writeheader()
+            writer.writerows(row for row in rows if row is not None)
+
+    yield edit
+    file.write_text(kept)
+
+
+def test_a_fresh_run_is_compared(checkout, tmp_path, edited, capsys):
+    out = tmp_path / "out"
+    assert call(out, checkout / "work", "check=true") == 0
+    printed = capsys.readouterr().out
+    assert printed.count("record: ") == 3
+    assert "depth_tabletop crossflow absrel_object (" in printed
+    assert "same machine and seed" in printed
+    assert re.search(r" 54 against .*expected\.csv: 54 ok$", printed.splitlines()[-1])
+
+    def better(row):
+        if (row["method"], row["metric"]) == ("crossflow", "absrel_object"):
+            row["values"] = str(float(row["values"]) - 0.01)
+        return row
+
+    # The run is finished: what follows only compares.
+    edited(better)
+    assert call(out, checkout / "work", "check=true") == 1
+    (told,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("regressed ")]
+    assert "worse by 0.01" in told
+    found = {record.method: record.status for record in records.read_all(out)}
+    assert found["crossflow"] == "completed", "a regression is no failure of the run"
+    edited(lambda row: row | {"floor": "x"})
+    assert call(out, checkout / "work", "check=true") == 2
+    assert "line 2, column floor 'x'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argument", "field"),
+    [
+        ("training.lr=0.002", "fair.rules.training.lr: 0.002 / 0.001"),
+        ("task.train_limit=40", "frame.train_limit: 40 / 48"),
+        ("task.limit=5", "score.items: "),
+    ],
+)
+def test_another_protocol_is_refused_before_the_first_step(
+    checkout, tmp_path, capsys, argument, field
+):
+    before = set((checkout / "work" / "depth_tabletop").iterdir())
+    assert call(tmp_path / "out", checkout / "work", "check=true", argument) == 2
+    error = capsys.readouterr().err
+    assert field in error
+    assert "another protocol (this run / reference)" in error
+    assert set((checkout / "work" / "depth_tabletop").iterdir()) == before, "no run has begun"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("method", ["floor", "crossflow"])
+def test_an_arm_without_a_reference_is_refused_before_the_first_step(
+    checkout, tmp_path, edited, capsys, method
+):
+    edited(lambda row: None if row["method"] == method else row)
+    assert call(tmp_path / "out", checkout / "work", "check=true") == 2
+    assert f"has no reference of depth_tabletop {method}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_match_that_lost_a_row_fails(checkout, capsys):
+    rows = references.read(references.default_file())
+    whole = records.read_all(checkout / "out")
+    assert match_check.conclude(rows, whole) == 0
+    for method in ("floor", "oracle"):
+        kept = [record for record in whole if record.method != method]
+        assert match_check.conclude(rows, kept) == 1
+        assert f"depth_tabletop {method} run" in capsys.readouterr().out
+
+
+def test_no_file_of_references(checkout, tmp_path, capsys, monkeypatch):
+    (tmp_path / "results" / "public").mkdir(parents=True)
+    monkeypatch.setattr(references, "REPOSITORY", tmp_path)
+    assert call(tmp_path / "out", checkout / "work", "check=true") == 2
+    assert "expected.csv: no references can be read" in capsys.readouterr().err
+    monkeypatch.setattr(references, "REPOSITORY", tmp_path / "installed")
+    assert call(tmp_path / "out", checkout / "work", "check=true") == 2
+    assert "report check --against FILE" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_method_that_may_not_apply_is_not_missed_too_early(checkout):
+    rows = references.read(references.default_file())
+    score = rows[0].protocol["score"]
+    early = {name: {"score": score} for name in ("floor", "oracle", "crossflow", "regression")}
+    match_check.require(rows, "depth_tabletop", early)
+    with pytest.raises(InputError, match="no reference of depth_tabletop regression"):
+        match_check.require(
+            rows, "depth_tabletop", {"regression": {"score": score, "fair": {}, "frame": {}}}
+        )
+    with pytest.raises(InputError, match="no reference of other floor"):
+        match_check.require(rows, "other", early)
+    assert match_check.expected(Config()) is None
+    match_check.require(None, "depth_tabletop", early)

@@ -1,0 +1,234 @@
+"""`prepare` as a process: killed and started again, shared by two, after a change of the data."""
+
+import glob
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import prepare
+from benchmarks.config import command, device
+from benchmarks.data.publish import published
+from benchmarks.match.progress import Progress
+from crossflow.errors import InputError
+
+SCRIPT = Path(__file__).with_name("prepare_in_small_shards.py")
+PHOTOS = 40
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """ImageNet's folders with photographs of noise."""
+    folder = tmp_path_factory.mktemp("imagenet")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", PHOTOS), ("val", 12)):
+        for k in range(count):
+            path = folder / split / f"n{k % 3:08d}" / f"{split}_{k}.JPEG"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture = rng.integers(0, 256, (40 + k, 48, 3), dtype=np.uint8)
+            Image.fromarray(picture).save(path, "JPEG")
+    return folder
+
+
+def arguments(root, work):
+    return ["task=sr_imagenet", f"task.root={root}", "task.size=32", f"work={work}", "device=cpu"]
+
+
+def start(root, work, rank=0, world=1):
+    """The command as a process of its own, one of `world`."""
+    environment = {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(world)}
+    environment["PYTHONPATH"] = str(Path(prepare.__file__).parent.parent)
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), *arguments(root, work)],
+        env=environment | {"LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def call(root, work, monkeypatch):
+    """The command in this process; returns its status."""
+    monkeypatch.setattr("crossflow.store_writer.SHARD_ROWS", 5)
+    return command.run(prepare.job, arguments(root, work), command="prepare")
+
+
+def files(work):
+    """Content of all that is in the stores, by path."""
+    folder = work / "stores"
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def notes(work):
+    """When the notes of whole shards were written, in finished and unfinished stores."""
+    found = glob.glob(f"{work}/stores/*/shards/*.json", include_hidden=True)  # noqa: PTH207 - Path.glob fails where a folder goes
+    times = set()
+    for path in found:
+        with suppress(FileNotFoundError):  # its store was published a moment ago
+            times.add(Path(path).stat().st_mtime_ns)
+    return times
+
+
+@pytest.fixture(scope="module")
+def unbroken(root, tmp_path_factory):
+    work = tmp_path_factory.mktemp("unbroken")
+    with pytest.MonkeyPatch.context() as patch:
+        assert call(root, work, patch) == 0
+    return files(work)
+
+
+def test_a_killed_prepare_goes_on_and_gives_the_same_bytes(root, tmp_path, unbroken, monkeypatch):
+    """Killed once a random number of shards is whole, then a random moment later."""
+    dice = random.Random()
+    shards = dice.randrange(1, 8)
+    process = start(root, tmp_path)
+    deadline = time.monotonic() + 120
+    while len(notes(tmp_path)) < shards:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    time.sleep(dice.random() * 0.02)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    kept = notes(tmp_path)
+    assert len(kept) >= shards
+    assert call(root, tmp_path, monkeypatch) == 0
+    assert files(tmp_path) == unbroken
+    assert kept <= notes(tmp_path)  # what was whole was not written again
+
+
+def test_two_processes_give_the_bytes_of_one(root, tmp_path, unbroken):
+    processes = [start(root, tmp_path, rank, 2) for rank in range(2)]
+    said = [process.communicate(timeout=180) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert files(tmp_path) == unbroken
+    # One voice: the first process speaks for all.
+    assert said[0][0].count("store: ") == 3
+    assert said[1][0] == ""
+
+
+def test_a_process_whose_partner_is_missing_says_so(root, tmp_path, unbroken, monkeypatch, capsys):
+    monkeypatch.setattr("crossflow.store_writer.PATIENCE", 0.2)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert call(root, tmp_path, monkeypatch) == 1
+    said = capsys.readouterr().err
+    assert "process 0 of 2 is not running" in said
+    assert "Traceback" not in said
+    monkeypatch.delenv("RANK")
+    monkeypatch.delenv("WORLD_SIZE")
+    assert call(root, tmp_path, monkeypatch) == 0
+    assert files(tmp_path) == unbroken
+
+
+def test_a_wrong_rank_is_a_mistake(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert call(root, tmp_path, monkeypatch) == 2
+    assert "RANK=2, WORLD_SIZE=2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_each_process_of_a_machine_takes_its_own_gpu(name, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert device.resolve(name) == "cuda"
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert device.resolve(name) == "cuda:1"
+    assert device.resolve("cpu") == "cpu"
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match="process 2 of this machine has no GPU of its own"):
+        device.resolve(name)
+    assert device.resolve("cuda:0") == "cuda:0"
+
+
+def test_changed_data_make_another_store(root, tmp_path, unbroken, monkeypatch):
+    assert call(root, tmp_path, monkeypatch) == 0
+    changed = next((root / "train").rglob("*.JPEG"))
+    before = changed.stat()
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    try:
+        assert call(root, tmp_path, monkeypatch) == 0
+    finally:
+        os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert len(list((tmp_path / "stores").glob("sr_imagenet-train-*"))) == 2
+    assert files(tmp_path).items() > unbroken.items()
+
+
+def test_tars_give_the_rows_of_folders(root, tmp_path, unbroken, monkeypatch):
+    """Everything but the fingerprint, in which sizes and times of the tars stand."""
+    for split in ("train", "val"):
+        (tmp_path / "tars" / split).mkdir(parents=True)
+        found = sorted((root / split).rglob("*.JPEG"))
+        for number, some in enumerate((found[:7], found[7:])):
+            with tarfile.open(tmp_path / "tars" / split / f"{number:05d}.tar", "w") as archive:
+                for path in some:
+                    archive.add(path, path.relative_to(root / split))
+    monkeypatch.setattr("crossflow.store_writer.SHARD_ROWS", 5)
+    given = [*arguments(tmp_path / "tars", tmp_path), "task.layout=webdataset"]
+    assert command.run(prepare.job, given, command="prepare") == 0
+
+    def rows(contents):
+        fields = {p: c for p, c in contents.items() if p.suffix == ".npy"}
+        return {(p.parts[0].rsplit("-", 1)[0], p.name): c for p, c in fields.items()}
+
+    assert rows(files(tmp_path)) == rows(unbroken)
+
+
+def test_an_unknown_layout_is_refused(root, tmp_path, capsys):
+    given = [*arguments(root, tmp_path), "task.layout=tfrecord"]
+    assert command.run(prepare.job, given, command="prepare") == 2
+    assert "task.layout=tfrecord: this task takes folders, webdataset" in capsys.readouterr().err
+
+
+def test_rate_and_time_left_count_what_this_process_did(monkeypatch, capsys):
+    now = [100.0]
+    monkeypatch.setattr("benchmarks.match.progress.time.monotonic", lambda: now[0])
+    progress = Progress(rates=True)
+    progress("train: encoding", 9000, 10_000)  # an earlier process did them
+    now[0] += 20
+    progress("train: encoding", 9200, 10_000)
+    now[0] += 80
+    progress("train: encoding", 10_000, 10_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "[0:00] train: encoding:  90%",
+        "[0:20] train: encoding:  92%, 1:20 left  10/s",
+        "[1:40] train: encoding: 100%  10/s",
+    ]
+
+
+def test_long_times_are_told_in_hours(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr("benchmarks.match.progress.time.monotonic", lambda: now[0])
+    progress = Progress(rates=True)
+    progress("train", 0, 400_000_000)
+    now[0] = 3600
+    progress("train", 4_000_000, 400_000_000, "note")
+    line = capsys.readouterr().err.splitlines()[1]
+    assert line == "[1:00:00] train:   1%, 99:00:00 left  1,111/s  note"
+
+
+def test_what_a_killed_process_was_filling_is_removed(tmp_path, monkeypatch):
+    """Rendered scenes and trained codecs: each process fills a folder of its own."""
+    monkeypatch.setattr("benchmarks.data.publish.shutil.rmtree", lambda *_, **__: None)
+    monkeypatch.setattr("benchmarks.data.publish.os.getpid", lambda: 2**22 + 1)  # none on Linux
+    with pytest.raises(KeyboardInterrupt), published(tmp_path / "scenes"):
+        raise KeyboardInterrupt
+    monkeypatch.undo()
+    assert len(list(tmp_path.iterdir())) == 1
+    with published(tmp_path / "scenes") as mine, published(tmp_path / "scenes") as other:
+        (other / "whose").write_text("other's")
+        (mine / "whose").write_text("mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
+    assert (tmp_path / "scenes" / "whose").read_text() == "other's"

@@ -1,0 +1,372 @@
+"""Trackers: a mirror of what is on disk, which changes no result and whose failure stops none."""
+
+import json
+import struct
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks import run
+from benchmarks.config import command
+from benchmarks.config.schema import TRACKERS, Config, check
+from benchmarks.match import finished, trackers
+from benchmarks.match.status import read
+from benchmarks.records import keys
+from benchmarks.records import record as records
+from benchmarks.report import watch
+from benchmarks.report.watching import look
+from crossflow.errors import InputError
+
+TINY = [
+    "task=depth_tabletop",
+    "task.train_limit=16",
+    "task.validation_limit=4",
+    "task.limit=4",
+    "training.batch=8",
+    "sampling.steps=1",
+    "sampling.solver=euler",
+    "budget.samples=16",
+]
+
+
+def line(steps: int) -> dict:
+    return {
+        "steps": steps,
+        "samples": 8 * steps,
+        "device_seconds": float(steps),
+        "flops": 1e9 * steps,
+        "fraction": steps / 10,
+        "loss": 1 / steps,
+        "terms": {"flow": 0.5 / steps, "kl": 2.0},
+        "lr": 1e-3,
+        "grad_norm": 3.0,
+        "samples_per_second": None if steps == 1 else 8.0,
+    }
+
+
+def arm(folder: Path, name: str = "crossflow") -> SimpleNamespace:
+    """What a mirror reads of a trainer."""
+    return SimpleNamespace(name=name, folder=folder, last={})
+
+
+def go(mirror, trainer, steps) -> None:
+    """As the training loop calls it: after each step, with a line every step or none yet."""
+    for step in steps:
+        mirror.line(trainer)
+        trainer.last = line(step)
+        mirror.line(trainer)
+
+
+class Fake:
+    """A tracker that keeps what it is told, and fails when it is told to."""
+
+    made: list["Fake"] = []  # noqa: RUF012
+
+    def __init__(self, folder, run_id, match, config):
+        self.about, self.logged, self.final, self.closed = config, [], None, False
+        self.fails_at = None
+        Fake.made.append(self)
+
+    def log(self, step, numbers):
+        if step == self.fails_at:
+            raise ConnectionError("the network\nis gone")
+        print("chatter")  # as trackers do: it must not reach stdout, which is for records
+        self.logged.append((step, numbers))
+
+    def scores(self, step, numbers):
+        self.final = (step, numbers)
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    Fake.made = []
+    monkeypatch.setitem(trackers.KINDS, "wandb", Fake)
+    monkeypatch.setattr(trackers, "require", lambda kind: None)
+    return Fake.made
+
+
+def test_every_kind_of_the_schema_is_built():
+    assert set(TRACKERS) == {"none", *trackers.KINDS} == {"none", *trackers.PACKAGES}
+
+
+def test_a_tracker_changes_no_name_and_no_record():
+    plain, tracked = Config(), Config(tracker="wandb")
+    for config in (plain, tracked):
+        check(config)
+    recorded = [records.recorded_config(config) for config in (plain, tracked)]
+    assert recorded[0] == recorded[1]
+    assert "tracker" not in recorded[1]
+    names = {keys.run_id("t", "m", {**recorded[0], "tracker": name}) for name in TRACKERS}
+    assert names == {keys.run_id("t", "m", recorded[0])}
+    assert finished.run_ids(plain) == finished.run_ids(tracked)
+
+
+def test_an_unknown_tracker_is_refused():
+    with pytest.raises(InputError, match="tracker=mlflow: must be one of none, tensorboard, wandb"):
+        check(Config(tracker="mlflow"))
+
+
+@pytest.mark.parametrize("name", ["prepare", "evaluate"])
+def test_commands_that_train_nothing_refuse_it(name):
+    with pytest.raises(InputError, match="tracker: "):
+        command.refuse_unused(name, ["tracker=wandb"])
+
+
+@pytest.mark.parametrize("kind", [name for name in TRACKERS if name != "none"])
+def test_a_missing_package_is_one_line_before_the_first_step(kind, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, trackers.PACKAGES[kind], None)
+    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
+    assert command.run(run.job, [*TINY, f"tracker={kind}", *places], command="run") == 2
+    error = capsys.readouterr().err
+    assert f"tracker={kind}: " in error
+    assert "pip install 'crossflow-bench[trackers]'" in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "work").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_losses_carry_the_arm_and_no_null_is_logged():
+    numbers = {name: trackers.stats_numbers(name, line(1)) for name in ("crossflow", "regression")}
+    assert numbers["crossflow"]["crossflow/loss"] == 1
+    assert numbers["crossflow"]["crossflow/terms/kl"] == 2
+    assert "train/samples_per_second" not in numbers["crossflow"]
+    shared = numbers["crossflow"].keys() & numbers["regression"].keys()
+    assert shared == {
+        f"train/{x}" for x in ("samples", "device_seconds", "flops", "fraction", "lr")
+    }
+
+
+def test_each_line_is_mirrored_once_and_then_the_scores(fake, tmp_path, capsys, record):
+    mirror, trainer = trackers.Mirror("wandb"), arm(tmp_path)
+    mirror.open(trainer, "run-1", "match-1", {"seed": 0})
+    go(mirror, trainer, range(1, 4))
+    mirror.line(trainer)
+    mirror.record(record())
+    mirror.close()
+    (told,) = fake
+    assert told.about == {"seed": 0, "run_id": "run-1", "method": "crossflow"}
+    assert [step for step, _ in told.logged] == [1, 2, 3]
+    assert told.final == (10, {"scores/absrel_object": 0.5})
+    assert told.closed
+    assert capsys.readouterr().out == ""
+
+
+def test_a_failure_in_the_middle_is_told_once_and_stops_nothing(fake, tmp_path, capsys, record):
+    notes: list[str] = []
+    mirror = trackers.Mirror("wandb", notes.append)
+    arms = [arm(tmp_path / name, name) for name in ("crossflow", "regression")]
+    for trainer in arms:
+        mirror.open(trainer, trainer.name, "match-1", {})
+    fake[0].fails_at = 2
+    for trainer in arms:
+        go(mirror, trainer, range(1, 6))
+        mirror.record(record(trainer.name))
+    error = capsys.readouterr().err
+    assert error.count("WARNING: tracker=wandb of crossflow gave up") == 1
+    assert "ConnectionError: the network is gone" in error
+    assert notes == ["tracker=wandb of crossflow gave up (ConnectionError: the network is gone)"]
+    assert [step for step, _ in fake[0].logged] == [1]
+    assert fake[0].final is None
+    assert [step for step, _ in fake[1].logged] == [1, 2, 3, 4, 5]
+    assert fake[1].closed
+
+
+def test_a_tracker_that_does_not_begin_is_a_mistake(monkeypatch, tmp_path):
+    def refuse(*about):
+        raise PermissionError("no API key")
+
+    monkeypatch.setitem(trackers.KINDS, "wandb", refuse)
+    with pytest.raises(InputError, match="tracker=wandb: PermissionError: no API key"):
+        trackers.Mirror("wandb").open(arm(tmp_path), "run-1", "match-1", {})
+
+
+def test_none_does_nothing(tmp_path, record):
+    mirror, trainer = trackers.Mirror("none"), arm(tmp_path)
+    mirror.open(trainer, "run-1", "match-1", {})
+    go(mirror, trainer, [1, 2])
+    mirror.record(record())
+    mirror.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_match_whose_tracker_breaks_ends_with_equal_records(fake, tmp_path, capsys, monkeypatch):
+    """End to end: same run_id, same record; the failure stands on stderr and in `report watch`."""
+    found = {}
+    only = [*TINY, "methods=regression"]
+    monkeypatch.setattr(Fake, "log", lambda self, step, numbers: 1 / 0)
+    for kind in ("none", "wandb"):
+        out, work = tmp_path / kind / "out", tmp_path / kind / "work"
+        places = [f"out={out}", f"work={work}", f"tracker={kind}"]
+        assert command.run(run.job, [*only, *places], command="run") == 0
+        found[kind] = {record.run_id: record.stable() for record in records.read_all(out)}
+    assert found["none"] == found["wandb"]
+    error = capsys.readouterr().err
+    assert error.count("WARNING: tracker=wandb of regression gave up (ZeroDivisionError") == 1
+    (path,) = (tmp_path / "wandb" / "work").rglob("status.json")
+    status = read(path)
+    assert status.ended is not None
+    assert [(a.method, a.state) for a in status.arms] == [("regression", "done")]
+    text = "\n".join(watch.plain(look(tmp_path / "wandb" / "work", status.beat), tmp_path))
+    assert "regression: state done, budget ██████████ 100 %" in text
+    assert "tracker=wandb of regression gave up" in text
+
+
+def events(folder: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def values(accumulator, tag: str) -> dict[int, float]:
+    found = [(event.step, event.value) for event in accumulator.Scalars(tag)]
+    assert len(dict(found)) == len(found), "a step stands there twice"
+    return dict(found)
+
+
+@pytest.mark.filterwarnings("default")  # theirs
+def test_tensorboard_holds_each_step_once_after_a_kill(tmp_path, record):
+    pytest.importorskip("tensorboard", reason="tensorboard (extra `trackers`) is not installed")
+    first = trackers.Mirror("tensorboard")
+    trainer = arm(tmp_path)
+    first.open(trainer, "run-1", "match-1", {"seed": 0, "budget": {"flops": 2e13}})
+    go(first, trainer, range(1, 8))
+    first._trackers["crossflow"].writer.flush()  # then the process is killed
+    again = trackers.Mirror("tensorboard")
+    trainer = arm(tmp_path)
+    again.open(trainer, "run-1", "match-1", {"seed": 0})
+    trainer.last = line(5)  # what the checkpoint of step 5 knew
+    go(again, trainer, range(6, 10))
+    again.record(record())
+    found = events(tmp_path / "tensorboard")
+    expected = {step: pytest.approx(1 / step) for step in range(1, 10)}
+    assert values(found, "crossflow/loss") == expected
+    assert values(found, "crossflow/terms/kl") == dict.fromkeys(range(1, 10), 2)
+    assert 1 not in values(found, "train/samples_per_second")
+    assert values(found, "scores/absrel_object") == {10: 0.5}
+    assert "loss" not in "".join(
+        x for x in found.Tags()["scalars"] if not x.startswith("crossflow")
+    )
+    text = found.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "seed: 0" in text
+
+
+@pytest.mark.filterwarnings("default")
+def test_tensorboard_keeps_the_last_line_when_only_scores_were_missing(tmp_path, record):
+    pytest.importorskip("tensorboard", reason="tensorboard (extra `trackers`) is not installed")
+    mirror, trainer = trackers.Mirror("tensorboard"), arm(tmp_path)
+    mirror.open(trainer, "run-1", "match-1", {})
+    go(mirror, trainer, [9, 10])
+    mirror.close()  # interrupted while it was scored
+    again = trackers.Mirror("tensorboard")
+    again.open(arm(tmp_path), "run-1", "match-1", {})
+    again.record(record())
+    found = events(tmp_path / "tensorboard")
+    assert sorted(values(found, "crossflow/loss")) == [9, 10]
+    assert values(found, "scores/absrel_object") == {10: 0.5}
+
+
+def wandb_records(path: Path):
+    """The records of an offline run's file: LevelDB's log format after a head of 7 bytes."""
+    from wandb.proto import wandb_internal_pb2
+
+    content, at, parts = path.read_bytes(), 7, b""
+    assert content[:4] == b":W&B"
+    while at + 7 <= len(content):
+        if 32_768 - at % 32_768 < 7:  # too little for a head: padding of the block
+            at += 32_768 - at % 32_768
+            continue
+        _, length, kind = struct.unpack_from("<IHB", content, at)
+        parts += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            parts = b""
+            yield record
+
+
+def named(item) -> str:
+    return item.key or "/".join(item.nested_key)
+
+
+@pytest.mark.filterwarnings("default")
+def test_wandb_offline_writes_both_arms_side_by_side(tmp_path, monkeypatch, record, capsys):
+    pytest.importorskip("wandb", reason="wandb (extra `trackers`) is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    mirror = trackers.Mirror("wandb")
+    arms = [arm(tmp_path / name, name) for name in ("crossflow", "regression")]
+    for trainer in arms:
+        mirror.open(trainer, f"run-{trainer.name}", "match-1", {"seed": 7})
+    for step in (1, 2):  # in turns, as under device_seconds
+        for trainer in arms:
+            go(mirror, trainer, [step])
+    for trainer in arms:
+        mirror.record(record(trainer.name))
+    assert capsys.readouterr().out == ""
+    for trainer in arms:
+        (path,) = trainer.folder.rglob("*.wandb")
+        history, summary, told = [], {}, None
+        for entry in wandb_records(path):
+            kind = entry.WhichOneof("record_type")
+            if kind == "history":
+                history.append({named(x): json.loads(x.value_json) for x in entry.history.item})
+            elif kind == "summary":
+                summary |= {named(x): x.value_json for x in entry.summary.update}
+            elif kind == "run":
+                told = entry.run
+        losses = [row[f"{trainer.name}/loss"] for row in history if f"{trainer.name}/loss" in row]
+        assert losses == [1.0, 0.5]
+        assert [row["_step"] for row in history if f"{trainer.name}/loss" in row] == [1, 2]
+        assert json.loads(summary["scores/absrel_object"]) == 0.5
+        assert told is not None
+        assert told.display_name == f"run-{trainer.name}"
+        assert {x.key: x.value_json for x in told.config.update}["seed"] == "7"
+
+
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_wandb_keeps_its_id_only_where_the_training_goes_on(tmp_path, monkeypatch, checkpoint):
+    """A training that starts again under the old id would keep the old numbers of equal steps."""
+    wandb = SimpleNamespace(init=lambda **given: ids.append(given["id"]), Settings=lambda **x: None)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    ids: list[str] = []
+    trackers.WandB(tmp_path, "run-1", "match-1", {})
+    if checkpoint:
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints" / "last.safetensors").touch()
+    trackers.WandB(tmp_path, "run-1", "match-1", {})
+    assert (ids[0] == ids[1]) == checkpoint
+
+
+@pytest.mark.filterwarnings("default")
+def test_trackio_holds_both_arms(tmp_path, monkeypatch, record, capsys):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    pytest.importorskip("trackio", reason="trackio (extra `trackers`) is not installed")
+    import trackio
+    from trackio.sqlite_storage import SQLiteStorage
+
+    mirror = trackers.Mirror("trackio")
+    arms = [arm(tmp_path / name, name) for name in ("crossflow", "regression")]
+    for trainer in arms:
+        mirror.open(trainer, f"run-{trainer.name}", "match-1", {"seed": 7})
+    for step in (1, 2):
+        for trainer in arms:
+            go(mirror, trainer, [step])
+    for trainer in arms:
+        mirror.record(record(trainer.name))
+    assert capsys.readouterr().out == ""
+    runs = {one.name: one for one in trackio.Api().runs(trackers.PROJECT)}
+    assert set(runs) == {"run-crossflow", "run-regression"}
+    for trainer in arms:
+        told = runs[f"run-{trainer.name}"]
+        assert told.config["seed"] == 7
+        rows = SQLiteStorage.get_logs(trackers.PROJECT, told.name, run_id=told.id)
+        losses = [row[f"{trainer.name}/loss"] for row in rows if f"{trainer.name}/loss" in row]
+        assert losses == [1.0, 0.5]
+        assert [x["scores/absrel_object"] for x in rows if "scores/absrel_object" in x] == [0.5]

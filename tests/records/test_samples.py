@@ -1,0 +1,176 @@
+"""Sample files: what is read is what was written, small, and whatever else is there is refused."""
+
+import io
+import json
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from benchmarks.records import samples
+from crossflow.errors import InputError
+
+IDS = [f"item {number}" for number in range(11)]
+
+
+def pictures(count, shape=(6, 5, 3)):
+    draws = np.random.default_rng(0)
+    return [draws.integers(0, 256, shape, dtype=np.uint8) for _ in range(count)]
+
+
+def round_trip(out, cells, ids=IDS):
+    return samples.read(samples.write(out, "a_task", "a_row", ids[: len(cells)], cells))
+
+
+def test_pictures_come_back_as_they_were(tmp_path):
+    cells = pictures(11)
+    found = round_trip(tmp_path, cells)
+    assert (found.kind, found.ids) == ("picture", IDS)
+    assert all((a == b).all() for a, b in zip(found.cells, cells, strict=True))
+    with Image.open(tmp_path / "samples/a_task/a_row.png") as image:
+        assert image.size == (8 * 5, 2 * 6)
+
+
+def test_pictures_of_several_sizes_come_back(tmp_path):
+    cells = [*pictures(2), *pictures(1, (3, 9, 3))]
+    found = round_trip(tmp_path, cells)
+    assert all((a == b).all() for a, b in zip(found.cells, cells, strict=True))
+
+
+@pytest.mark.parametrize(("farthest", "step"), [(65.0, 0.0005), (80.0, 0.005)])
+def test_depth_comes_back_in_metres(tmp_path, farthest, step):
+    """KITTI's 80 m are beyond 16 bits of millimetres."""
+    depth = np.linspace(0.2, farthest, 30, dtype=np.float32).reshape(5, 6)
+    depth[0, 0], depth[0, 1], depth[0, 2] = np.nan, 0, -1
+    found = round_trip(tmp_path, [depth, depth + np.float32(0.1)])
+    assert (found.kind, found.cells[0].dtype) == ("depth", np.float32)
+    assert found.cells[0][0, :3].tolist() == [0, 0, 0]
+    assert np.abs(found.cells[0] - depth)[1:].max() <= step * 1.01
+    assert found.cells[1][1, 0] > found.cells[0][1, 0]
+
+
+def test_depth_out_of_all_range_saturates(tmp_path):
+    depth = np.array([[1.0, 1e9, np.inf]], np.float32)
+    found = round_trip(tmp_path, [depth]).cells[0][0]
+    assert found.tolist() == pytest.approx([1, 655.35, 655.35])
+
+
+def test_texts_come_back_whatever_they_hold(tmp_path):
+    texts = ["a cube", "</script><b>&", 'ünïcode "quoted"\n$x_1$', ""]
+    found = round_trip(tmp_path, texts)
+    assert (found.kind, found.cells) == ("text", texts)
+    assert set(json.loads((tmp_path / "samples/a_task/a_row.json").read_text())) == {"ids", "texts"}
+
+
+def test_noise_keeps_the_first_items_that_fit(tmp_path):
+    cells = pictures(11, (128, 128, 3))
+    path = samples.write(tmp_path, "a_task", "a_row", IDS, cells)
+    assert 200_000 < path.stat().st_size <= samples.LARGEST
+    found = samples.read(path)
+    assert found.ids == IDS[: len(found.ids)]
+    assert 1 < len(found.ids) < 11
+    assert (found.cells[-1] == cells[len(found.ids) - 1]).all()
+    with Image.open(path) as image:
+        assert json.loads(image.text["samples"])["asked"] == 11
+    other = samples.Samples("text", IDS, ["" for _ in IDS])
+    assert samples.common({"other": other, "noise": found}) == found.ids
+
+
+def test_an_item_that_is_too_large_alone_leaves_no_file(tmp_path):
+    assert samples.write(tmp_path, "a_task", "a_row", IDS[:1], pictures(1, (512, 512, 3))) is None
+    assert list(tmp_path.rglob("*.png")) == []
+
+
+def test_the_same_cells_give_the_same_file(tmp_path):
+    one, two = (
+        samples.write(tmp_path / name, "a_task", "a_row", IDS, pictures(11)) for name in "ab"
+    )
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_cells_of_two_kinds_are_a_mistake_of_the_caller(tmp_path):
+    with pytest.raises(ValueError, match="neither all pictures nor all depth"):
+        samples.write(tmp_path, "a_task", "a_row", IDS[:2], [*pictures(1), np.ones((3, 3))])
+
+
+def test_missing_names_rows_without_a_file(tmp_path, record):
+    done, failed = record(), record("regression", status="failed")
+    samples.write(tmp_path, done.task, done.run_id, IDS, pictures(11))
+    samples.write(tmp_path, done.task, f"source-{done.score_key}", IDS, ["text"] * 11)
+    assert samples.missing([done, failed], tmp_path) == [f"{done.task}/truth-{done.score_key}"]
+
+
+def png(size=(5, 6), mode="RGB", **changes):
+    """A mosaic of one cell, with changes to its text chunk."""
+    sheet = {
+        "schema": 1, "kind": "picture", "items": 1, "asked": 1, "cell": [6, 5], "ids": ["a"],
+        "sizes": [[6, 5]], "per_metre": None,
+    }  # fmt: skip
+    facts = PngInfo()
+    facts.add_text("samples", json.dumps(sheet | changes))
+    file = io.BytesIO()
+    Image.new(mode, size).save(file, "PNG", pnginfo=facts)
+    return file.getvalue()
+
+
+def claiming(side):
+    """A small file whose header says that it holds side x side pixels."""
+    content = png()
+    header = b"IHDR" + struct.pack(">II", side, side) + content[24:29]
+    return content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]
+
+
+def test_the_stand_in_of_the_refusals_is_itself_read(tmp_path):
+    (tmp_path / "x.png").write_bytes(png())
+    assert samples.read(tmp_path / "x.png").ids == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "cannot identify"),
+        (b"GIF89a" + bytes(100), "cannot identify"),
+        (png()[:-40], "not a sample file"),
+        (png().replace(b"samples", b"sampler"), "not a sample file"),
+        (png(schema=2), "schema"),
+        (png(kind="text"), "kind"),
+        (png(extra=1), "extra"),
+        (png(ids=[]), "0 ids"),
+        (png(items=2, ids=["a", "a"], sizes=[[6, 5]] * 2, cell=[6, 5]), "1 ids"),
+        (png(sizes=[[7, 5]]), "outside the cell"),
+        (png(sizes=[[0, 5]]), "outside the cell"),
+        (png(cell=[1000, 1000], sizes=[[900, 900]]), "do not hold"),
+        (png(kind="depth", per_metre=1000), "mode RGB"),
+        (png(mode="L"), "mode L"),
+        (claiming(9_000), "pixels, more than"),
+        (claiming(10_000), "decompression bomb"),
+        (claiming(100_000), "decompression bomb"),
+        (bytes(samples.LARGEST + 1), "larger than"),
+    ],
+)
+def test_a_malformed_picture_is_refused_in_one_line(tmp_path, content, reason):
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(InputError, match=reason) as error:
+        samples.read(tmp_path / "x.png")
+    assert str(tmp_path / "x.png") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "not a sample file"),
+        ("[1]", "not a sample file"),
+        ('{"ids": ["a"], "texts": [1]}', "texts"),
+        ('{"ids": ["a"], "texts": []}', "1 ids for 0 texts"),
+        ('{"ids": ["a", "a"], "texts": ["b", "c"]}', "1 ids for 2 texts"),
+        ('{"ids": [], "texts": []}', "ids"),
+    ],
+)
+def test_malformed_texts_are_refused_in_one_line(tmp_path, content, reason):
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(InputError, match=reason):
+        samples.read(tmp_path / "x.json")

@@ -1,0 +1,353 @@
+"""Tables for papers: LaTeX that compiles whatever the text, and marks only what may be marked."""
+
+import random
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from benchmarks.records.record import Score
+from benchmarks.report import command, latex, published, tables
+from benchmarks.report.latex_text import KNOWN, LACKING, escape, prose
+from crossflow.errors import InputError
+
+REAL = {
+    "t2i_coco": ("fid@30000", "kid@30000", "is@30000", "clip_vitb32_openai_cos"),
+    "caption_coco": ("cider", "bleu1", "bleu4", "meteor", "rouge_l", "spice"),
+    "caption_tabletop": ("scene_f1", "bleu4", "meteor", "rouge_l", "cider", "spice"),
+    "depth_nyu": ("absrel", "delta1", "rmse", "silog"),
+    "sr_imagenet": ("fid@50000", "is@50000", "psnr_rgb", "psnr_y", "ssim_rgb", "ssim_y"),
+}
+LOWER = re.compile(r"(fid|kid|absrel|rmse|silog|lpips)\b")
+HOSTILE = (
+    "\\{}$&#%_^~ \"a\" 'b' ''c'' `d` -- --- <e> |f| [g]* ,,h // ?` üßŁéδ→↑±–“” 中 \u202eē e\u0301"
+)
+
+
+def scores(values):
+    return {
+        name: Score(
+            value=number,
+            stderr=None,
+            n=1000,
+            better="lower" if LOWER.match(name) else "higher",
+        )
+        for name, number in values.items()
+    }
+
+
+def text_of(records):
+    return latex.task_file(tables.build(records), [])
+
+
+def rows_of(text):
+    """Lines of the tabular after its heads: name -> the cells beside it."""
+    body = text.split("\\midrule", 1)[1].split("\\bottomrule")[0]
+    lines = [line.removesuffix(" \\\\") for line in body.splitlines() if line.endswith("\\\\")]
+    return {cells[0]: cells[1:] for cells in (line.split(" & ") for line in lines)}
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("flow_matching", r"flow\_matching"),
+        ("a\\b", r"a\textbackslash{}b"),
+        ("{x}", r"\{x\}"),
+        ("$1 & #2 100%", r"\$1 \& \#2 100\%"),
+        ("~^", r"\textasciitilde{}\textasciicircum{}"),
+        ("a--b---c", "a-{}-b-{}-{}-c"),
+        ("a - b-c", "a - b-c"),
+        ("\"q\" ''p'' it's", r"\textquotedbl{}q\textquotedbl{} '{}'p'{}' it's"),
+        ("`x`", r"\textasciigrave{}x\textasciigrave{}"),
+        ("<a|b>", r"\textless{}a\textbar{}b\textgreater{}"),
+        ("[1]*", "{[}1{]}{*}"),
+        ("Müller, Łódź", "Müller, Łódź"),
+        ("u\u0308", "ü"),
+        ("δ1 ↑ γ2 → Ω", r"$\delta$1 $\uparrow$ $\gamma$2 $\rightarrow$ $\Omega$"),
+        ("a – b − c", r"a \textendash{} b $-$ c"),
+        ("中\u202e\x00Ħ", "{[}U+4E2D{]}{[}U+202E{]}{[}U+0000{]}{[}U+0126{]}"),
+        ("two\n lines\t\x0bhere", "two lines here"),
+        ("", ""),
+    ],
+)
+def test_escape(text, escaped):
+    assert escape(text) == escaped
+
+
+def test_long_names_may_be_broken():
+    assert prose("a_b/c") == r"a\_\allowbreak{}b/\allowbreak{}c"
+
+
+def test_layout_is_the_primary_score_and_the_papers_columns(record):
+    values = {
+        "absrel_object": 0.5,
+        "rmse": 0.7,
+        "delta1": 0.9,
+        "absrel": 0.4,
+        "absrel_object/L1": 1,
+    }
+    text = text_of([record(value=values), record("floor", value=values)])
+    head = text.split("\\toprule\n")[1].splitlines()
+    assert re.findall(r"\{(.+?)\}(?= &| \\)", head[0]) == [
+        r"AbsRel $\downarrow$",
+        r"AbsRel $\downarrow$",
+        r"$\delta$1 $\uparrow$",
+        "NFE",
+        "Params (M)",
+    ]
+    assert head[1].split(" & ")[1] == r"{\scriptsize object}"
+    assert text.count(r"S[table-format=1.3]") == 3
+    for rule in (r"\toprule", r"\bottomrule", r"\begin{table}", r"\end{table}"):
+        assert text.count(rule) == 1
+
+
+def test_budget_and_keys_are_the_caption(record):
+    one = record()
+    text = text_of([one, record("floor")])
+    (caption,) = re.findall(r"\\caption\[.*?\]\{(.*)\}\n\\label", text)
+    said = caption.replace(r"\allowbreak{}", "").replace(r"\_", "_")
+    assert "Budget 2e+13 flops an arm, model T, batch 64, track defaults, seed 0" in said
+    assert f"score_key {one.score_key}" in said and f"fair_key {one.fair_key}" in said
+
+
+def test_best_and_second_by_direction(record):
+    arms = [("a", 0.3, 0.8), ("b", 0.1, 0.9), ("c", 0.2, 0.7), ("floor", 0.01, 0.99)]
+    records = [record(name, value={"absrel_object": x, "delta1": y}) for name, x, y in arms]
+    records.append(record("mine", kind="evaluation", value={"absrel_object": 0.0, "delta1": 1.0}))
+    rows = rows_of(text_of(records))
+    assert rows["a"][:2] == ["0.300", r"0.800\secondbest{0.800}"]
+    assert rows["b"][:2] == [r"\bfseries 0.100", r"\bfseries 0.900"]
+    assert rows["c"][:2] == [r"0.200\secondbest{0.200}", "0.700"]
+    assert rows["floor"][:2] == ["0.010", "0.990"]
+    assert rows["mine"][:2] == ["0.000", "1.000"]
+    marks = tables.build(records)[0].marks
+    assert marks == {(2, 1): 1, (3, 1): 2, (2, 2): 1, (1, 2): 2}
+    shown = tables.markdown(tables.build(records))
+    assert "**0.1**" in shown and "<ins>0.2</ins>" in shown
+    assert "**0.01**" not in shown and "**1**" not in shown
+
+
+def test_what_reads_equal_is_marked_equal(record):
+    names = {"a": 0.10001, "b": 0.10002, "c": 0.3, "d": 0.2}
+    records = [record(name, value=value) for name, value in names.items()]
+    rows = rows_of(text_of(records))
+    assert rows["a"][0] == rows["b"][0] == r"\bfseries 0.100"
+    assert rows["c"][0] == "0.300" and rows["d"][0] == "0.200", "two firsts leave no second"
+    same = [record(name, value=0.1) for name in "abc"]
+    assert not tables.build(same)[0].marks
+    assert "bfseries" not in text_of(same)
+
+
+def test_missing_values_are_a_dash_and_never_marked(record):
+    records = [
+        record("a", value={"absrel_object": 0.3}),
+        record("b", value={"absrel_object": 0.2, "delta1": 0.5}),
+    ]
+    rows = rows_of(text_of(records))
+    assert rows["a"][:2] == [r"0.300\secondbest{0.300}", "{--}"]
+    assert rows["b"][:2] == [r"\bfseries 0.200", "0.500"], "the best of one is not marked"
+
+
+def test_arms_with_other_seeds_are_not_marked_and_say_so(record):
+    text = text_of([record("regression", value=0.3), record(value=0.5), record(seed=1, value=0.5)])
+    assert "bfseries" not in text and "secondbest{0" not in text
+    assert "training seeds differ: crossflow 2 (0, 1); regression 1 (0)" in text
+
+
+def test_quick_arms_are_not_marked_and_say_so(record):
+    quick = [record(name, value=v, config={"quick": True}) for name, v in (("a", 0.1), ("b", 0.2))]
+    text = text_of(quick)
+    assert r"\textbf{Quick: not for comparison}" in text
+    assert r"\bfseries" not in text and r"\secondbest{0" not in text
+    assert not tables.build(quick)[0].marks
+    for shown in (
+        tables.markdown(tables.build(quick)),
+        tables.markdown(tables.build([record("floor"), *quick])),
+    ):
+        assert "<ins>" not in shown and "**0" not in shown
+
+
+def test_the_floor_of_a_quick_match_does_not_make_a_table_quick(record):
+    records = [record("a", value=0.1), record("b", value=0.2)]
+    records.append(record("floor", config={"quick": True}))
+    (table,) = tables.build(records)
+    assert table.marks and tables.QUICK not in table.notes
+
+
+def test_an_arm_on_a_slowed_clock_is_not_marked(record):
+    fair = {"budget_kind": "device_seconds", "device": "x", "devices": 1, "threads": 1}
+    base = record("a", value=0.1, fair=fair)
+    timed = base.budget.model_copy(update={"kind": "device_seconds"})
+    slowed = base.volatile.model_copy(update={"host": {"clock": "invalid: varied"}})
+    records = [
+        record("a", value=0.1, fair=fair, budget=timed, volatile=slowed),
+        record("b", value=0.2, fair=fair, budget=timed),
+        record("c", value=0.3, fair=fair, budget=timed),
+    ]
+    assert {row for row, _ in tables.build(records)[0].marks} == {1, 2}
+
+
+def test_seeds_give_a_deviation_in_small(record):
+    records = [record(seed=seed, value=0.1 + 0.1 * seed) for seed in range(3)]
+    records += [record("floor", seed, value=0.9) for seed in range(3)]
+    text = text_of(records)
+    rows = rows_of(text)
+    assert rows["crossflow"][:2] == ["0.200", r"{\scriptsize$\pm$\,0.100}"]
+    assert rows["floor"][:2] == ["0.900", ""]
+    assert r"S[table-format=1.3]@{\,}l" in text
+    assert "Mean ± standard deviation" in text
+
+
+def test_many_columns_leave_the_cost_to_a_note(record):
+    names = ("bleu4", "meteor", "rouge_l", "cider", "spice")
+    seeds = [record(seed=n, value=dict.fromkeys(names, 0.1 * n)) for n in range(2)]
+    assert "NFE and parameters: crossflow 16, 2.50 M" in text_of(seeds)
+    assert "{NFE}" not in text_of(seeds)
+    assert "{NFE} & {Params (M)}" in text_of(seeds[:1])
+
+
+def test_cost_is_that_of_a_completed_run(record):
+    failed = record(seed=1, status="failed", model=None)
+    wide = dict.fromkeys(("cider", "spice", "meteor", "rouge_l", "bleu4", "delta1"), 0.5)
+    wide |= {f"{name}@30000": 1.0 for name in ("fid", "kid", "is")}
+    for scored, said in (({}, "16 & 2.50"), (wide, "crossflow 16, 2.50 M")):
+        value = {"absrel_object": 0.5} | scored
+        text = text_of([record(value=value), failed, record("floor", value=value)])
+        assert said in text
+
+
+def test_numbers_that_do_not_fit(record):
+    values = {"a": -0.00001, "b": 3.2e12, "c": 12.5}
+    rows = rows_of(text_of([record(name, value=value) for name, value in values.items()]))
+    assert rows["a"][0] == r"\bfseries 0.000", "no negative zero"
+    assert rows["b"][0] == r"{\num{3.20e+12}}"
+    assert "table-format=2.3" in text_of([record(name, value=v) for name, v in values.items()])
+
+
+def test_reasons_and_absent_methods_are_notes(record):
+    fair = record().fair.model_copy(update={"proof": {"absent": {"regression": "50% of_it"}}})
+    one = record(unavailable={"spice": "no #1 & $2"}).model_copy(update={"fair": fair})
+    text = text_of([one])
+    assert r"spice unavailable: no \#1 \& \$2\par" in text
+    assert r"regression does not apply: 50\% of\_\allowbreak{}it\par" in text
+
+
+def test_one_float_for_each_budget(record):
+    text = text_of([record(), record(fair={"batch": 32}), record("floor")])
+    assert text.count(r"\begin{table}") == 2
+    labels = re.findall(r"\\label\{(.*)\}", text)
+    assert len(set(labels)) == 2
+    assert "differs in batch" in text
+
+
+def test_published_rows_stand_apart(record):
+    values = scores(dict.fromkeys(REAL["caption_coco"], 0.5))
+    arms = [record(m, task="caption_coco", scores=values, score={"primary": "cider"}) for m in "ab"]
+    ours, below = latex.task_file(tables.build(arms), published.rows("caption_coco")).split(
+        r"\end{table}", 1
+    )
+    assert "MNIC" not in ours and r"MNIC$^{\dagger}$ & 0.309" in below
+    assert r"\caption[caption\_coco: published, not re-run]" in below
+    assert "CIDEr" in below and "bfseries" not in below and "secondbest" not in below
+    assert r"Published, not re-run; CrossFlow, arXiv:2412.15213v2, Table 4, trained" in below
+    in_table = [line for line in below.splitlines() if line.endswith("\\\\")]
+    assert all("dagger" in line for line in in_table if not line.startswith("Method"))
+    assert r"{--}" in next(line for line in in_table if line.startswith("MIR"))
+    assert "training data: CrossFlow-T2I: about 350M image-text pairs" in below
+    assert text_of(arms).count(r"\begin{table}") == 1
+
+
+def test_ablations_and_wide_tables_of_papers_stay_in_the_markdown(record):
+    text = latex.task_file(tables.build([record(task="t2i_coco")]), published.rows("t2i_coco"))
+    assert "Table 2" in text
+    for left_out in ("Table 3a", "Table 7", "Table 8", "LABridge"):
+        assert left_out not in text
+
+
+def test_a_task_that_no_file_name_can_hold():
+    with pytest.raises(InputError, match="task 'a%b'"):
+        latex.all_file(["a%b"], 1)
+
+
+def test_the_same_records_in_any_order_give_the_same_bytes(record, tmp_path):
+    records = [record(m, seed, value=v) for m, v in (("a", 0.1), ("b", 0.2)) for seed in range(3)]
+    records += [record("floor", seed, value=0.9 + seed * 1e-9) for seed in range(3)]
+    records += [record(task="sr_tabletop"), record(fair={"batch": 8})]
+    expected = command.table_files(records, tmp_path)
+    for seed in range(3):
+        random.Random(seed).shuffle(records)
+        assert command.table_files(records, tmp_path) == expected
+
+
+def has_latex():
+    """Why the tables cannot be compiled here; None where they can."""
+    if shutil.which("pdflatex") is None:
+        return "no pdflatex (Debian: texlive-latex-recommended, texlive-science)"
+    for style in ("booktabs.sty", "siunitx.sty"):
+        found = subprocess.run(["kpsewhich", style], capture_output=True, check=False)
+        if found.returncode:
+            return f"no {style} (Debian: texlive-latex-recommended, texlive-science)"
+    return None
+
+
+LATEX = has_latex()
+needs_latex = pytest.mark.skipif(LATEX is not None, reason=str(LATEX))
+
+
+def compile_here(folder, name="all.tex"):
+    """Compiles; fails on any error and on anything wider than the page."""
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", name],
+        cwd=folder,
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
+    log = (folder / name).with_suffix(".log").read_text("latin-1")
+    assert done.returncode == 0, log[-3000:]
+    for trouble in ("Overfull", "Float too large", "Missing character", "multiply defined"):
+        assert trouble not in log, re.findall(f".*{trouble}.*", log)
+    return log
+
+
+def many_records(record):
+    """Real tasks over three seeds, each with a reason and an evaluation; names of any kind."""
+    found = []
+    for task, names in REAL.items():
+        score = {"primary": names[0]}
+        fair = record(task=task, score=score).fair
+        proof = fair.model_copy(update={"proof": {"absent": {"regression": HOSTILE}}})
+        for number, method in enumerate(("floor", "flow_matching", "crossflow", "crossflow_st")):
+            for seed in range(3):
+                values = dict.fromkeys(names, 10.125 + number + 0.5 * seed)
+                one = record(method, seed, task=task, score=score, scores=scores(values))
+                update = {"unavailable": {"lpips_alex": HOSTILE + " /a/long/path" * 9}}
+                if method == "crossflow":
+                    update["fair"] = proof
+                found.append(one.model_copy(update=update))
+        found.append(
+            record("mymodel", task=task, score=score, scores=scores(values), kind="evaluation")
+        )
+    found += [record("a", task="sr_tabletop", fair={"batch": size}) for size in range(60)]
+    found += [record(HOSTILE, value=0.1), record("[x]*", value=1e13), record("b", value=-0.1)]
+    return found
+
+
+@needs_latex
+def test_the_tables_compile(record, written, tmp_path):
+    for name, content in command.table_files(many_records(record), tmp_path).items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content, "utf-8")
+    log = compile_here(tmp_path / "tables")
+    for task in REAL:
+        assert f"(./{task}.tex" in log.replace("\n", "")
+
+
+@needs_latex
+def test_every_character_that_is_not_replaced_compiles(tmp_path):
+    signs = [*map(chr, range(0x20, 0x180)), *LACKING, *KNOWN, "€", "\U0001f600"]
+    lines = [f"{escape(sign + sign + 'x' + sign)}\\par" for sign in signs]
+    (tmp_path / "a.tex").write_text("\n".join([latex.DOCUMENT, *lines, r"\end{document}"]), "utf-8")
+    compile_here(tmp_path, "a.tex")

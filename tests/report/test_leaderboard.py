@@ -1,0 +1,308 @@
+"""Ranks stay within one fair_key, seeds are the unit, and the same records give the same bytes."""
+
+import csv
+import io
+import random
+from pathlib import Path
+
+import pytest
+from benchmarks.perf import report_records
+
+from benchmarks.report import arms, command, leaderboard
+
+ARMS = {"crossflow": [0.30, 0.32, 0.31], "flow_matching": [0.28, 0.29, 0.30]}
+
+
+def leaderboard_csv(records):
+    return command.leaderboard_files(records, Path())["leaderboard.csv"]
+
+
+def leaders(records):
+    return list(csv.DictReader(io.StringIO(leaderboard_csv(records))))
+
+
+def runs(records):
+    return list(csv.DictReader(io.StringIO(command.leaderboard_files(records, Path())["runs.csv"])))
+
+
+def match(record, **changes):
+    return [
+        record(method, seed, value, **changes)
+        for method, values in ARMS.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_columns(record):
+    files = command.leaderboard_files([record()], Path())
+    assert files["runs.csv"].splitlines()[0] == (
+        "run_id,match,kind,task,task_version,split,level,method,model,track,seed,budget_kind,"
+        "budget_limit,steps,samples,device_seconds,train_flops,sample_flops,params,params_encoder,"
+        "solver,nfe,guidance,device,threads,precision,peak_memory,metric,better,value,stderr,n,"
+        "score_key,fair_key,status,commit,created"
+    )
+    assert files["leaderboard.csv"].splitlines()[0] == (
+        "task,score_key,fair_key,budget_kind,budget_limit,rank,method,model,seeds,metric,better,"
+        "mean,sd,ci_low,ci_high,verdict,reference,common_seeds,difference,diff_low,diff_high,"
+        "margin,p,p_holm,detectable,note"
+    )
+
+
+def test_mean_sd_and_interval_over_seeds(record):
+    values = [12.31, 12.05, 12.47, 12.20, 12.60]
+    (row,) = leaders([record(seed=seed, value=value) for seed, value in enumerate(values)])
+    assert int(row["seeds"]) == 5
+    assert float(row["mean"]) == pytest.approx(12.326)
+    assert float(row["sd"]) == pytest.approx(0.216864, abs=1e-6)
+    half = (float(row["ci_high"]) - float(row["ci_low"])) / 2
+    assert half == pytest.approx(0.269272, abs=1e-6)
+
+
+def test_ranks_follow_the_direction_of_the_metric(record):
+    arms = [
+        record("crossflow", value={"absrel_object": 0.1, "delta1": 0.9}),
+        record("flow_matching", value={"absrel_object": 0.2, "delta1": 0.8}),
+    ]
+    ranks = {(row["metric"], row["method"]): row["rank"] for row in leaders(arms)}
+    assert ranks == {
+        ("absrel_object", "crossflow"): "1",
+        ("absrel_object", "flow_matching"): "2",
+        ("delta1", "crossflow"): "1",
+        ("delta1", "flow_matching"): "2",
+    }
+
+
+def test_equal_means_share_a_rank(record):
+    rows = leaders([record("crossflow", value=0.1), record("flow_matching", value=0.1)])
+    assert [row["rank"] for row in rows] == ["1", "1"]
+
+
+def test_no_rank_across_fair_keys(record):
+    rows = leaders([record("crossflow", value=0.1), record("regression", fair={"batch": 32})])
+    assert [row["rank"] for row in rows] == ["1", "1"]
+    assert len({row["fair_key"] for row in rows}) == 2
+    assert len({row["score_key"] for row in rows}) == 1
+
+
+def test_framing_and_evaluation_rows_are_never_ranked(record):
+    rows = leaders(
+        [
+            record("crossflow"),
+            record("floor", value=0.9),
+            record("oracle", value=0.0),
+            record("mymodel", value=0.01, kind="evaluation"),
+        ]
+    )
+    assert [row["method"] for row in rows] == ["crossflow"]
+
+
+def test_few_seeds_decide_nothing(record):
+    verdicts = {row["method"]: row["verdict"] for row in leaders(match(record))}
+    assert verdicts == {"crossflow": "undecided", "flow_matching": ""}
+
+
+def test_secondary_metrics_have_no_verdict(record):
+    both = [
+        record(method, seed, {"absrel_object": value, "rmse": value})
+        for method, values in ARMS.items()
+        for seed, value in enumerate(values)
+    ]
+    rows = {row["metric"]: row for row in leaders(both) if row["method"] == "crossflow"}
+    assert rows["absrel_object"]["verdict"] == "undecided"
+    second = rows["rmse"]
+    assert second["verdict"] == second["margin"] == second["p"] == second["detectable"] == ""
+    assert second["diff_low"] == rows["absrel_object"]["diff_low"] != ""
+
+
+def test_a_failed_seed_counts_as_the_floor(record):
+    arm = [record(seed=0, value=0.1), record(seed=1, status="failed")]
+    (row,) = leaders([*arm, record("floor", value=0.7)])
+    assert float(row["mean"]) == pytest.approx(0.4)
+    assert row["seeds"] == "2"
+
+
+def test_failing_never_wins_where_the_floor_is_better_than_what_was_trained(record):
+    """KID of random training photographs is near zero: the floor of a distance is hard to beat."""
+    runs = [record("floor", value=0.0002)]
+    for seed in range(3):
+        runs.append(record("flow_matching", seed, 0.020 + 0.001 * seed))
+        runs.append(record("crossflow", seed, 0.021, status="failed" if seed else "completed"))
+    first, last = leaders(runs)
+    assert (first["method"], last["method"]) == ("flow_matching", "crossflow")
+    assert float(last["mean"]) == pytest.approx((0.021 + 2 * 0.022) / 3)
+    higher = [
+        record("floor", value={"scene_score": 0.9}, score={"primary": "scene_score"}),
+        record(value={"scene_score": 0.3}, score={"primary": "scene_score"}),
+        record(seed=1, status="failed", score={"primary": "scene_score"}),
+    ]
+    assert float(leaders(higher)[0]["mean"]) == pytest.approx(0.3)
+
+
+def test_a_failed_seed_counts_by_the_floor_of_its_own_match(record):
+    ours = [record(seed=0, value=0.1, match="A"), record(seed=1, status="failed", match="A")]
+    floors = [record("floor", 0, 0.7, match="A"), record("floor", 1, 0.9, match="B")]
+    (row,) = leaders([*ours, *floors])
+    assert float(row["mean"]) == pytest.approx(0.4)
+    (row,) = leaders(
+        [*ours, record("floor", 1, 0.7, match="B"), record("floor", 2, 0.7, match="C")]
+    )
+    assert float(row["mean"]) == pytest.approx(0.4), "those of other matches agree"
+    (row,) = leaders(
+        [*ours, record("floor", 1, 0.7, match="B"), record("floor", 2, 0.9, match="C")]
+    )
+    assert (row["mean"], row["verdict"]) == ("", "invalid"), "nobody knows which of them it is"
+
+
+def test_arms_with_other_seeds_are_not_ranked(record):
+    both = {"absrel_object": 0.2, "rmse": 0.3}
+    rows = leaders(
+        [record("crossflow", seed, both) for seed in (0, 1)] + [record("regression", 1, both)]
+    )
+    assert len(rows) == 4
+    for row in rows:
+        assert row["rank"] == ""
+        assert "no rank: training seeds differ: crossflow 2 (0, 1); regression 1 (1)" in row["note"]
+    (alone,) = {row["seeds"] for row in rows if row["method"] == "regression"}
+    assert alone == "1"
+
+
+def test_a_failed_seed_without_a_floor_makes_the_arm_invalid(record):
+    arm = [record(seed=0, value=0.1), record(seed=1, status="failed")]
+    others = [record("flow_matching", seed, 0.5) for seed in (0, 1)]
+    first, last = leaders([*arm, *others])
+    assert (first["method"], first["rank"]) == ("flow_matching", "1")
+    assert (last["method"], last["rank"], last["verdict"]) == ("crossflow", "", "invalid")
+
+
+def test_a_quick_arm_has_no_rank(record):
+    quick = record("crossflow", value={"absrel_object": 0.1, "rmse": 0.2}, config={"quick": True})
+    other = record("flow_matching", value={"absrel_object": 0.5, "rmse": 0.6})
+    rows = {(row["method"], row["metric"]): row for row in leaders([quick, other])}
+    for metric in ("absrel_object", "rmse"):
+        assert rows["crossflow", metric]["rank"] == ""
+        assert rows["flow_matching", metric]["rank"] == "1"
+    assert rows["crossflow", "absrel_object"]["verdict"] == "not_comparable"
+
+
+@pytest.mark.parametrize(
+    ("kind", "clock", "rank", "verdict"),
+    [
+        ("device_seconds", "invalid: clock", "", "invalid"),
+        ("device_seconds", "valid", "1", ""),
+        ("flops", "invalid: clock", "1", ""),
+    ],
+)
+def test_an_arm_of_a_slowed_clock_has_no_rank(record, kind, clock, rank, verdict):
+    one = record(value=0.1)
+    slow = one.model_copy(
+        update={
+            "volatile": one.volatile.model_copy(update={"host": {"clock": clock}}),
+            "budget": one.budget.model_copy(update={"kind": kind}),
+        }
+    )
+    (row,) = leaders([slow])
+    assert (row["rank"], row["verdict"], row["mean"]) == (rank, verdict, "0.1")
+    text = command.table_files([slow], Path())["tables/depth_tabletop.md"]
+    assert ("slowed clock" in text) == (verdict == "invalid")
+
+
+def test_one_seed_run_twice_is_one_seed(record):
+    first = record(seed=0, value=0.1)
+    again = first.model_copy(
+        update={"run_id": f"{first.run_id}-2", "scores": record(value=0.3).scores}
+    )
+    (row,) = leaders([first, again])
+    assert row["seeds"] == "1"
+    assert float(row["mean"]) == pytest.approx(0.2)
+    assert row["sd"] == row["ci_low"] == ""
+
+
+def test_two_configurations_are_two_arms(record):
+    slow = record(seed=0, value=0.1)
+    fast = record(seed=0, value=0.2, config={"training": {"lr": 0.1, "precision": "float32"}})
+    rows = leaders([slow, fast])
+    assert len(rows) == 2
+    assert all(row["method"].startswith("crossflow#") for row in rows)
+    alone = record(seed=1, value=0.1, config={"methods": ["crossflow"]})
+    assert len(leaders([slow, alone])) == 1, "the other arms of a match are no difference"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"training": {"checkpoint_seconds": 5.0}},
+        {"sampling": {"curve": [1, 2]}},
+        {"task": {"root": "/data"}},
+        {"task": {"prompts": "a.jsonl"}},
+        {"weights": {"clip": "a.bin"}},
+        {"method_file": "elsewhere.py"},
+    ],
+)
+def test_settings_without_effect_and_places_make_no_arm(record, changed):
+    """Seeds of one arm may be run on machines that keep their data elsewhere."""
+    usual = record().config
+    config = {k: usual[k] | v if isinstance(v, dict) else v for k, v in changed.items()}
+    (row,) = leaders([record(seed=0), record(seed=1, config=config)])
+    assert (row["method"], row["seeds"]) == ("crossflow", "2")
+
+
+def test_settings_with_effect_make_another_arm(record):
+    """validation_limit chooses the guidance, and an edited method is another method."""
+    task = record().config["task"] | {"validation_limit": 7}
+    for config in ({"task": task}, {"method_file_sha256": "1" * 64}):
+        assert len(leaders([record(seed=0), record(seed=1, config=config)])) == 2
+
+
+def test_variants_whose_first_digits_clash_are_still_two_arms(record, monkeypatch):
+    digests = {0.1: "abcd1" + "0" * 59, 0.2: "abcd2" + "0" * 59}
+    monkeypatch.setattr(arms, "digest", lambda own, _: digests[own["training"]["lr"]])
+    both = [record(value=lr, config={"training": {"lr": lr}}) for lr in (0.1, 0.2)]
+    assert [row["method"] for row in leaders(both)] == ["crossflow#abcd1", "crossflow#abcd2"]
+
+
+def test_runs_have_a_row_per_score_and_levels_apart(record):
+    rows = runs([record(value={"scene_score": 0.5, "scene_score/L2": 0.25})])
+    assert [(row["metric"], row["level"], row["value"]) for row in rows] == [
+        ("scene_score", "", "0.5"),
+        ("scene_score", "L2", "0.25"),
+    ]
+    assert rows[0]["nfe"] == "16"
+    assert rows[0]["task_version"] == "1"
+
+
+def test_a_failed_run_is_in_runs(record):
+    (row,) = runs([record(status="failed")])
+    assert (row["status"], row["metric"], row["value"]) == ("failed", "", "")
+
+
+def test_the_same_records_in_any_order_give_the_same_bytes(record):
+    records = match(record) + match(record, fair={"batch": 32})
+    records += [record("floor", value=0.9), record("m|y", kind="evaluation")]
+    expected = (
+        leaderboard_csv(records),
+        command.table_files(records, Path()),
+    )
+    for seed in range(5):
+        random.Random(seed).shuffle(records)
+        again = (
+            leaderboard_csv(records),
+            command.table_files(records, Path()),
+        )
+        assert again == expected
+
+
+def test_csv_quotes_what_needs_it():
+    text = leaderboard.csv_text(["a", "b"], [{"a": 'x,"y"\nz', "b": None}])
+    assert list(csv.DictReader(io.StringIO(text))) == [{"a": 'x,"y"\nz', "b": ""}]
+
+
+def test_verdicts_of_whole_matches_do_not_depend_on_the_order_of_reading():
+    """The synthetic records of the timing script: four tasks, five seeds, three arms, framed."""
+    records = list(report_records.synthetic(100))
+    expected = leaderboard_csv(records)
+    primary = [row for row in leaders(records) if row["verdict"]]
+    assert len(primary) == 8, "two arms of each task against the reference"
+    assert all("Holm over 4 comparisons of 4 tasks" in row["note"] for row in primary)
+    for seed in range(3):
+        random.Random(seed).shuffle(records)
+        assert leaderboard_csv(records) == expected

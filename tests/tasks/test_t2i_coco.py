@@ -1,0 +1,435 @@
+"""Text to image on captioned photographs: choice of items, stores, scores, the commands."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import evaluate, run
+from benchmarks.codecs import text_codec
+from benchmarks.config import command, registry
+from benchmarks.config.schema import Config, TaskConfig, WeightsConfig
+from benchmarks.data import coco_reader
+from benchmarks.data.captioned_photos import VARIANTS
+from benchmarks.data.images import read_rgb
+from benchmarks.data.predictions import write_image
+from benchmarks.data.vocabulary import FIRST, LENGTH, UNKNOWN, Vocabulary, learn, split_words
+from benchmarks.metrics import geneval, inception
+from benchmarks.records import record as records
+from benchmarks.tasks import t2i_coco
+from crossflow.errors import InputError
+from crossflow.store import unstandardise
+
+TINY = [
+    *("task=t2i_coco", "task.size=32", "training.batch=8", "budget.steps=2", "sampling.steps=1"),
+    *("sampling.solver=euler", "sampling.guidance=2", "methods=flow_matching+crossflow"),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_inception(tmp_path, monkeypatch):
+    """Whatever lies in the hub's folder of this machine."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+
+
+@pytest.fixture
+def toy_inception(monkeypatch):
+    """Features of 4 x 4 mean colours in Inception's place; its file is not there for tests."""
+
+    def extract(images, extractor, *, metrics, **_):
+        rows = [
+            torch.nn.functional.adaptive_avg_pool2d(images[i].float(), 4).flatten() / 128 - 1
+            for i in range(len(images))
+        ]
+        return dict.fromkeys(metrics, torch.stack(rows))
+
+    monkeypatch.setattr(inception, "extract_features", extract)
+    for module in (inception, t2i_coco):
+        monkeypatch.setattr(module, "find_inception", lambda *_: (Path("toy"), "toy"))
+
+
+def configured(folder, work, weights=None, **changed):
+    defaults = registry.task_defaults(registry.tasks()["t2i_coco"])
+    fields = defaults | {"size": 32, "root": str(folder)} | changed
+    given = WeightsConfig() if weights is None else WeightsConfig(**weights)
+    return Config(task=TaskConfig(name="t2i_coco", **fields), work=str(work), weights=given)
+
+
+def silent(stage, done, total):
+    pass
+
+
+def prepared(folder, work, **changed):
+    return t2i_coco.TASK.prepare(configured(folder, work, **changed), silent)
+
+
+def test_words():
+    assert split_words("A man's T-shirt, 2 dogs\u2019 caf\xe9!") == [
+        *("a", "man's", "t", "shirt", "2", "dogs", "caf\xe9"),
+    ]
+    vocabulary = learn(["a dog", "a dog", "A DOG runs", "a cat"])
+    assert vocabulary.words == ("a", "dog")
+    ids = vocabulary.encode(["the dog", "", "a " * 40])
+    assert ids.dtype == np.int16
+    assert ids[0, :3].tolist() == [UNKNOWN, FIRST + 1, 0]
+    assert ids[1, :2].tolist() == [UNKNOWN, 0]  # no row is all padding
+    assert (ids[2] == FIRST).all()
+    assert ids.shape == (3, LENGTH)
+    assert vocabulary.decode(ids[0].astype(np.int64)) == "dog"
+    other = Vocabulary(("a", "cat"))
+    assert vocabulary.facts()["sha256"] != other.facts()["sha256"]
+
+
+def test_items_are_nested_and_each_has_one_of_its_captions(coco_root):
+    photos = coco_reader.scored(coco_root, None, None, True).photos
+    rows, picks = t2i_coco.choose_captions(photos, 12)
+    assert rows == list(range(12))
+    fewer, same = t2i_coco.choose_captions(photos, 5)
+    assert fewer == sorted(fewer)
+    assert set(zip(fewer, same, strict=True)) < set(zip(rows, picks, strict=True))
+    assert max(picks) < 6
+    assert len(set(picks)) > 2
+    # Fixed: another numpy or another machine chooses the same.
+    assert (fewer, same) == ([0, 2, 4, 7, 10], [5, 0, 4, 0, 4])
+
+
+def test_truth(coco_root, tmp_path):
+    truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path, limit=5), silent)
+    assert len(truth.ids) == 5
+    assert len(truth.reference) == 12
+    key = truth.key()
+    assert key["options"]["reference_images"] == 12
+    assert key["split"] == "val2014"
+    assert t2i_coco.TASK.primary(5) == "kid@5"
+    assert t2i_coco.TASK.primary(30_000) == "fid@30000"
+    caption, picture = truth.cells(0)
+    assert caption == truth.captions[0].text
+    assert picture.shape == (32, 32, 3)
+
+
+def test_the_key_sees_every_reference_picture(coco_root, tmp_path, edited):
+    def key(**changed):
+        return t2i_coco.TASK.truth(configured(coco_root, tmp_path, **changed), silent).key()
+
+    before = key(limit=5)
+    assert before == key(limit=5)
+    assert before["items"] != key(limit=6)["items"]
+    assert before["options"] != key(limit=5, size=48)["options"]
+    chosen = t2i_coco.TASK.truth(configured(coco_root, tmp_path, limit=5), silent)
+    paths = {photo.path for photo in chosen.photos}
+    other = next(p.path for p in chosen.reference.photos if p.path not in paths)
+    shutil.copy(chosen.photos[0].path, other)  # a picture that is only reference
+    assert key(limit=5)["truth"] != before["truth"]
+
+
+def test_stores(coco_root, tmp_path):
+    ready = prepared(coco_root, tmp_path / "work", limit=5)
+    assert (len(ready.train), len(ready.validation), len(ready.test)) == (22, 2, 5)
+    assert ready.train.captions == VARIANTS
+    assert ready.test.ids == list(ready.truth.ids)
+    assert ready.validation.ids == list(ready.validation_truth.ids)
+    assert ready.problem.charge == "contrastive"
+    assert ready.problem.null_rate == 0.1
+    pair = ready.train.pairs([0, 1], [4, 0])
+    assert pair.source.values.max() < ready.problem.source.vocabulary
+    assert pair.source.mask.any(1).all()
+    parts = [set(getattr(ready, name).groups.tolist()) for name in ("train", "validation", "test")]
+    assert not parts[0] & parts[1]
+    assert not (parts[0] | parts[1]) & parts[2]
+    raw = unstandardise(ready.test.pairs([2]).target, ready.test.statistics["target"])
+    assert (ready.decode(raw)[0] == ready.truth.cells(2)[1]).all()
+    assert ready.frozen["vocabulary"]["size"] == ready.problem.source.vocabulary
+    floor = ready.floor()
+    assert len(floor) == 5
+    assert "weights.inception is not set" in ready.unscored
+    again = prepared(coco_root, tmp_path / "work", limit=5)
+    assert again.train.folder == ready.train.folder
+
+
+def test_a_changed_photograph_makes_another_store(coco_root, tmp_path):
+    before = prepared(coco_root, tmp_path / "work").train.folder
+    path = coco_root / "train2014/COCO_train2014_000000000003.jpg"
+    shutil.copy(coco_root / "train2014/COCO_train2014_000000000004.jpg", path)
+    assert prepared(coco_root, tmp_path / "work").train.folder != before
+
+
+def test_scores_compare_with_the_whole_split(coco_root, tmp_path, toy_inception, monkeypatch):
+    from benchmarks.metrics import distribution
+
+    monkeypatch.setattr(distribution, "KID_LEAST", 5)
+    truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path, limit=6), silent)
+    own = truth.score(truth.pictures)
+    assert own.scores["kid@6"].n == 6
+    assert own.scores["precision_inception@6"].value == 1.0
+    noise = np.random.RandomState(0).randint(0, 256, (6, 32, 32, 3), np.uint8)
+    assert truth.score(list(noise)).scores["kid@6"].value > own.scores["kid@6"].value
+    assert own.unavailable["fid@6"].startswith("FID needs more images")
+    assert "weights.clip" in own.unavailable["clip_vitb32_openai_cos"]
+    assert own.items["image_id"] == [photo.id for photo in truth.photos]
+    assert len(list((tmp_path / "features").iterdir())) == 1
+
+
+def test_inception_is_in_the_score_key(coco_root, tmp_path, request):
+    def named():
+        return t2i_coco.TASK.truth(configured(coco_root, tmp_path), silent).key()["options"]
+
+    assert named()["inception"] is None
+    request.getfixturevalue("toy_inception")
+    assert named()["inception"] == "toy"
+
+
+def test_without_inception_every_score_has_its_reason(coco_root, tmp_path):
+    truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path, limit=5), silent)
+    scored = truth.score(truth.pictures)
+    assert scored.scores == {}
+    assert "weights.inception is not set" in scored.unavailable["kid@5"]
+
+
+def test_patches():
+    assert [t2i_coco.patch_of(side) for side in (8, 16, 32, 64, 256, 40, 24)] == [
+        *(1, 1, 2, 4, 16, 2, 1),
+    ]
+
+
+class Encoder:
+    """Stands in for CLIP: two tokens, their features the lengths of the text and of its words."""
+
+    length, width, facts = 2, 3, {"class": "toy", "sha256": "ab" * 8}
+
+    def encode(self, texts):
+        rows = [[[len(t), 0, 1], [len(t.split()), 1, 0]] for t in texts]
+        return np.array(rows, np.float16), np.ones((len(texts), 2), bool)
+
+
+def test_features_of_a_text_encoder(coco_root, tmp_path, monkeypatch):
+    monkeypatch.setattr(text_codec, "load_text_encoder", lambda *_: Encoder())
+    config = configured(coco_root, tmp_path, limit=4, weights={"text_encoder": "clip"})
+    ready = t2i_coco.TASK.prepare(config, silent)
+    assert ready.problem.source.width == 3
+    assert ready.frozen == {"text_encoder": Encoder.facts}
+    source = ready.test.pairs([1]).source
+    text = ready.truth.captions[1].text
+    assert source.values[0, :, 0].tolist() == [len(text), len(text.split())]
+
+
+def test_latents_of_an_autoencoder(coco_root, tmp_path, bench_data):
+    weights = {"autoencoder": str(bench_data / "weights/taef2")}
+    config = configured(coco_root, tmp_path, limit=4, weights=weights, train_limit=8)
+    ready = t2i_coco.TASK.prepare(config, silent)
+    assert ready.problem.target.sizes == (32, 4, 4)
+    assert ready.problem.patch == 1
+    latents = unstandardise(ready.test.pairs([0, 1]).target, ready.test.statistics["target"])
+    pictures = ready.decode(latents)
+    assert pictures[0].shape == (32, 32, 3)
+    error = np.abs(pictures[0].astype(float) - ready.truth.cells(0)[1]).mean()
+    assert error < 40  # noise at 32 pixels is hard for it; another picture is 80 away
+    assert set(ready.frozen) == {"autoencoder", "vocabulary"}
+
+
+@pytest.fixture
+def issue(tmp_path, monkeypatch, capsys):
+    """issue(job, *fields) in an empty folder -> (status, last line of stderr)."""
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def call(job, *fields):
+        status = command.run(job, list(fields), command="run")
+        lines = capsys.readouterr().err.splitlines()
+        return status, lines[-1] if lines else ""
+
+    return call
+
+
+def test_trains_samples_and_scores_the_files_of_others(coco_root, tmp_path, issue):
+    data = [f"task.root={coco_root}", "task.limit=4"]
+    status, said = issue(run.job, *TINY, *data)
+    assert status == 0, said
+    found = {record.method: record for record in records.read_all(Path("results/local"))}
+    assert set(found) == {"floor", "oracle", "flow_matching", "crossflow"}
+    ours = found["crossflow"]
+    assert "kid@4" in ours.unavailable
+    assert ours.fair.score["options"]["reference_images"] == 12
+    folder = Path("runs/t2i_coco") / ours.run_id / "predictions"
+    fields = ["task=t2i_coco", "task.size=32", *data, "name=theirs", "out=other"]
+    status, said = issue(evaluate.job, *fields, f"predictions={folder}")
+    assert status == 0, said
+    theirs = records.read_all(Path("other"))[0]
+    assert theirs.kind == "evaluation"
+    assert theirs.score_key == ours.score_key
+
+    moved = sorted(folder.iterdir())[0]
+
+    def refused(reason):
+        status, said = issue(evaluate.job, *fields, f"predictions={folder}", "resume=false")
+        assert status == 2
+        assert reason in said
+
+    moved.rename(folder / "99.png")
+    refused("1 of 4 files (.png) are missing")
+    shutil.copy(folder / "99.png", moved)
+    refused("1 predictions belong to no item")
+    (folder / "99.png").unlink()
+    write_image(folder, moved.stem, np.zeros((16, 16, 3), np.uint8))
+    refused("is 16 x 16 instead of 32 x 32")
+    assert len(records.read_all(Path("other"))) == 1
+
+
+@pytest.fixture
+def prompt_file(tmp_path, monkeypatch):
+    """A list of two prompts, and what it holds."""
+    tags = list(geneval.PROMPTS)[:2]
+    monkeypatch.setattr(geneval, "PROMPTS", dict.fromkeys(tags, 1))
+    rows = [{"tag": tag, "prompt": f"a photo of {tag}", "include": []} for tag in tags]
+    file = tmp_path / "prompts.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    return file, rows
+
+
+def test_prompts_never_come_with_another_runs_statistics(coco_root, tmp_path, prompt_file):
+    """A network draws in the units of its own training store, whatever ran before in this work."""
+    stores = []
+    for changed in ({}, {"train_limit": 4}, {"size": 48}):
+        found = prepared(coco_root, tmp_path, prompts=str(prompt_file[0]), limit=2, **changed)
+        assert found.extra.store.statistics == found.train.statistics
+        assert found.extra.store.target_shape == found.train.target_shape
+        stores.append(found.extra.store.folder.name)
+    assert len(set(stores)) == 3
+
+
+def test_another_version_or_codec_makes_another_store_of_prompts(
+    coco_root, tmp_path, prompt_file, monkeypatch
+):
+    def name():
+        found = prepared(coco_root, tmp_path, prompts=str(prompt_file[0]), limit=2)
+        return found.extra.store.folder.name
+
+    names = [name(), name()]
+    monkeypatch.setattr(t2i_coco.TASK, "version", t2i_coco.TASK.version + 1, raising=False)
+    names.append(name())
+    plain, codec = t2i_coco.image_space, {"autoencoder": {"sha256": "another"}}
+    monkeypatch.setattr(t2i_coco, "image_space", lambda *a: replace(plain(*a), frozen=codec))
+    names.append(name())
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+
+
+def test_every_arm_draws_the_prompts_of_geneval(coco_root, prompt_file, issue):
+    file, rows = prompt_file
+    data = [f"task.root={coco_root}", "task.limit=4"]
+    status, said = issue(run.job, *TINY, *data, f"task.prompts={file}")
+    assert status == 0, said
+    found = {record.method: record for record in records.read_all(Path("results/local"))}
+    for method in ("flow_matching", "crossflow"):
+        folder = Path("runs/t2i_coco") / found[method].run_id / "geneval"
+        for index, row in enumerate(rows):
+            assert json.loads((folder / f"{index:05d}/metadata.jsonl").read_text()) == row
+            pictures = [
+                read_rgb(folder / f"{index:05d}/samples/{number:05d}.png") for number in range(4)
+            ]
+            assert pictures[0].shape == (32, 32, 3)
+            assert all((pictures[0] != other).any() for other in pictures[1:])
+    status, said = issue(run.job, *TINY, *data, "task.prompts=nowhere.jsonl")
+    assert (status, "nowhere.jsonl" in said) == (2, True)
+    assert issue(run.job, "task=caption_coco", *data, f"task.prompts={file}")[0] == 2
+
+
+def test_guidance_cannot_be_chosen_without_inception(coco_root, issue):
+    fields = [field for field in TINY if not field.startswith("sampling.guidance")]
+    status, said = issue(run.job, *fields, f"task.root={coco_root}")
+    assert status == 2
+    assert "weights.inception is not set" in said
+    assert "sampling.guidance" in said
+    assert not Path("results").exists()
+    status, said = issue(run.job, *TINY, "sampling.curve=[1]", f"task.root={coco_root}")
+    assert status == 2
+    assert not Path("results").exists()
+
+
+def cut_in_half(path):
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize("folder", ["train2014", "val2014"])
+def test_a_damaged_or_missing_photograph_stops_a_run(coco_root, issue, folder):
+    path = sorted((coco_root / folder).iterdir())[3]
+    cut_in_half(path)
+    status, said = issue(run.job, *TINY, f"task.root={coco_root}")
+    assert status == 2
+    assert path.name in said
+    path.unlink()
+    status, said = issue(run.job, *TINY, f"task.root={coco_root}")
+    assert status == 2
+    assert path.name in said
+    assert not Path("results").exists()
+
+
+def test_a_damaged_reference_stops_an_evaluation(coco_root, tmp_path, issue, toy_inception):
+    """A picture that no item shows still belongs to the reference: it is not left out."""
+    truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path, limit=4), silent)
+    truth.write(tmp_path / "made", truth.pictures)
+    shown = {photo.path for photo in truth.photos}
+    path = next(p.path for p in truth.reference.photos if p.path not in shown)
+    cut_in_half(path)
+    fields = ["task=t2i_coco", f"task.root={coco_root}", "task.size=32", "task.limit=4"]
+    status, said = issue(evaluate.job, *fields, f"predictions={tmp_path / 'made'}")
+    assert status == 2
+    assert path.name in said
+    assert not Path("results").exists()
+
+
+def test_scored_images_are_not_trained_on(coco_root, tmp_path):
+    for name in ("train2014", "val2014"):
+        shutil.copytree(coco_root / name, coco_root / "images", dirs_exist_ok=True)
+        shutil.rmtree(coco_root / name)
+    lists = coco_root / "annotations"
+    for name in ("train", "val"):
+        shutil.copy(lists / "captions_val2014.json", lists / f"captions_{name}.json")
+    config = configured(coco_root, tmp_path, split_file=str(lists / "captions_val.json"))
+    with pytest.raises(InputError, match="12 images are in the train split and in the val split"):
+        t2i_coco.TASK.prepare(config, silent)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"layout": "webdataset"}, "task.layout=webdataset: this task takes coco, karpathy"),
+        ({"size": 40}, "task.size=40"),
+        ({"split": "train2014"}, "task.split=train2014"),
+        ({"root": None}, "task.root is not set"),
+    ],
+)
+def test_wrong_fields(coco_root, tmp_path, changed, said):
+    with pytest.raises(InputError, match=said):
+        prepared(coco_root, tmp_path, **changed)
+
+
+def test_karpathy_layout(coco_root, tmp_path):
+    truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path, layout="karpathy"), silent)
+    assert truth.key()["split"] == "test"
+    assert len(truth.reference) == 3
+    content = json.loads((coco_root / "dataset_coco.json").read_text())
+    known = {str(s["sentid"]) for image in content["images"] for s in image["sentences"]}
+    assert set(truth.ids) <= known
+
+
+def test_cleaned_captions_are_counted_in_the_scores(coco_root, tmp_path, edited):
+    def change(content):
+        content["annotations"][0]["caption"] += "\r"
+
+    edited(coco_root / "annotations/captions_val2014.json", change)
+    truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path), silent)
+    assert truth.score(truth.pictures).counts["captions_cleaned"] == 1
+
+
+def test_real_photographs(bench_data, tmp_path):
+    root = bench_data / "roots/coco"
+    ready = prepared(root, tmp_path, limit=3, train_limit=6, size=64)
+    assert len(ready.truth.reference) == 113
+    assert len(ready.train) == 6
+    assert ready.test.ids == list(ready.truth.ids)

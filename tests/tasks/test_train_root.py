@@ -1,0 +1,196 @@
+"""Training on WebDataset shards of image-text pairs, scored on a published split."""
+
+import io
+import re
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import run
+from benchmarks.codecs import dataset_codec
+from benchmarks.config import command, registry
+from benchmarks.config.schema import Config, TaskConfig
+from benchmarks.data import webdataset_reader
+from benchmarks.records import keys
+from benchmarks.records import record as records
+from benchmarks.report import references
+from benchmarks.tasks import caption_coco, t2i_coco
+from crossflow.errors import InputError
+
+TASKS = {"t2i_coco": t2i_coco.TASK, "caption_coco": caption_coco.TASK}
+
+
+def jpeg(number):
+    file = io.BytesIO()
+    coarse = np.random.RandomState(number).randint(0, 256, (5, 6, 3), np.uint8)
+    Image.fromarray(coarse).resize((48, 40)).save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+def shard(path, members):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in members:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+@pytest.fixture
+def web(tmp_path):
+    """Two shards of ten pairs each, as img2dataset writes them, without a folder for the split."""
+    for number in (0, 1):
+        members = []
+        for k in range(10 * number, 10 * number + 10):
+            members.append((f"{k:09d}.jpg", jpeg(1000 + k)))
+            members.append((f"{k:09d}.txt", f"the photo {k} shows a dog and a bus".encode()))
+        shard(tmp_path / "web" / f"{number:05d}.tar", members)
+    return tmp_path / "web"
+
+
+def silent(stage, done, total):
+    pass
+
+
+def configured(task, folder, work, **changed):
+    fields = registry.task_defaults(registry.tasks()[task]) | {"size": 32, "root": str(folder)}
+    return Config(task=TaskConfig(name=task, **fields | changed), work=str(work))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_pairs_are_trained_on_in_place_of_the_split(task, coco_root, web, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset_codec, "LEAST_STEPS", 4)
+    monkeypatch.setattr(dataset_codec, "PASSES", 1)
+    monkeypatch.setattr(dataset_codec, "HIDDEN", 32)
+
+    def ready(**changed):
+        return TASKS[task].prepare(configured(task, coco_root, tmp_path, **changed), silent)
+
+    found, own = ready(train_root=str(web)), ready()
+    assert len(found.train) == 18
+    assert sorted([*found.train.ids, *found.validation.ids], key=int) == [str(k) for k in range(20)]
+    assert found.train.captions == 1  # not one caption five times
+    # What is scored does not depend on what was trained on; the fair_key, by the digest, does.
+    assert found.truth.key() == own.truth.key()
+    assert found.train.digest != own.train.digest
+
+
+def test_what_is_left_out_is_counted_and_recorded(coco_root, web, tmp_path):
+    scored = (coco_root / "val2014/COCO_val2014_000000000105.jpg").read_bytes()
+    longer = scored + b"\0"  # the same picture in another file: not noticed, as the reader says
+    members = [("a.jpg", scored), ("a.txt", b"a dog"), ("b.jpg", longer), ("b.txt", b"a cat")]
+    members += [("c.jpg", jpeg(5)), ("c.txt", b" \n"), ("d.jpg", jpeg(6)), ("d.txt", b"\x01")]
+    shard(web / "00002.tar", members)
+    said = []
+    config = configured("t2i_coco", coco_root, tmp_path, train_root=str(web))
+    ready = t2i_coco.TASK.prepare(config, lambda stage, *_: said.append(stage))
+    facts = {"pairs": 21, "left_out_scored_files": 1, "left_out_no_caption": 2}
+    assert ready.training == facts
+    told = "task.train_root: pairs 21, left_out_scored_files 1, left_out_no_caption 2"
+    assert told in said
+    assert "train split: 21 images, 21 captions" in said
+    assert {"20", "21", "22", "23"} & {*ready.train.ids, *ready.validation.ids} == {"21"}
+
+
+def test_all_pairs_of_an_image_are_on_one_side_of_the_cut(coco_root, tmp_path):
+    for number in (0, 1):  # the second archive repeats keys and pictures of the first
+        members = []
+        for k in range(30):
+            caption = f"photo {k}, {number}".encode()
+            members += [(f"{k}.jpg", jpeg(500 + k)), (f"{k}.txt", caption)]
+        shard(tmp_path / "web" / f"{number}.tar", members)
+    config = configured("t2i_coco", coco_root, tmp_path, train_root=str(tmp_path / "web"))
+    ready = t2i_coco.TASK.prepare(config, silent)
+    assert len(ready.train) + len(ready.validation) == 60
+    assert len(ready.validation) >= 3
+    assert not set(ready.train.groups.tolist()) & set(ready.validation.groups.tolist())
+    assert len(set(ready.train.groups.tolist())) == len(ready.train) / 2
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([("a.jpg", b"x")], r"a\.jpg: the sample has neither"),
+        ([("a.jpg", b"x"), ("a.txt", b"\xff\xfe")], r"a\.txt: no caption in it, .* UTF-8"),
+        ([("a.jpg", b"x"), ("a.json", b"[1]")], r"a\.json: no caption in it"),
+        ([("a.jpg", b"x"), ("a.json", b"[" * 100_000)], r"a\.json: not JSON"),
+        ([("a.txt", b"a dog")], "sample a has 0 images"),
+        ([("a.jpg", b"\xff\xd8x"), ("a.txt", b"a dog")], r"00002\.tar:a\.jpg: not an image"),
+    ],
+)
+def test_wrong_pairs_are_named(members, message, coco_root, web, tmp_path):
+    shard(web / "00002.tar", members)
+    config = configured("t2i_coco", coco_root, tmp_path, train_root=str(web))
+    with pytest.raises(InputError, match=message):
+        t2i_coco.TASK.prepare(config, silent)
+
+
+def test_all_pairs_are_scored_ones(coco_root, tmp_path):
+    path = coco_root / "val2014/COCO_val2014_000000000101.jpg"
+    shard(tmp_path / "web" / "0.tar", [("a.jpg", path.read_bytes()), ("a.txt", b"a dog")])
+    scored = t2i_coco.TASK.truth(configured("t2i_coco", coco_root, tmp_path), silent)
+    with pytest.raises(InputError, match="no pair is left to train on"):
+        webdataset_reader.captioned(tmp_path / "web", scored.photos)
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_an_archive_that_is_no_file(kind, web):
+    if kind == "folder":
+        (web / "2.tar").mkdir()
+    else:
+        (web / "2.tar").symlink_to(web / "nowhere")
+    with pytest.raises(InputError, match=r"2\.tar: not a file, or a link to nothing"):
+        webdataset_reader.captioned(web, [])
+
+
+def test_a_byte_order_mark_is_no_part_of_a_caption(web):
+    shard(web / "2.tar", [("a.jpg", jpeg(1)), ("a.txt", b"\xef\xbb\xbfa dog")])
+    assert webdataset_reader.captioned(web, []).photos[-1].captions[0].text == "a dog"
+
+
+def test_runs_tell_what_they_were_trained_on(coco_root, web, tmp_path, capsys):
+    given = [
+        *("task=t2i_coco", f"task.root={coco_root}", "task.size=32"),
+        *("training.batch=8", "budget.steps=2", "sampling.steps=1", "sampling.solver=euler"),
+        *("sampling.guidance=2", "methods=flow_matching"),
+        *(f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"),
+    ]
+    crawled = [*given, f"task.train_root={web}"]
+    assert command.run(run.job, crawled, command="run") == 0
+    assert "trained on 20 pairs of task.train_root in place" in capsys.readouterr().out
+    # Unchanged, there is nothing to do; shards that were added make another run.
+    assert command.run(run.job, crawled, command="run") == 0
+    assert "all arms are completed" in capsys.readouterr().err
+    shard(web / "00002.tar", [("a.jpg", jpeg(1)), ("a.txt", b"a dog")])
+    assert command.run(run.job, crawled, command="run") == 0
+    assert "trained on 21 pairs of task.train_root in place" in capsys.readouterr().out
+    assert command.run(run.job, given, command="run") == 0
+    assert "task.train_root" not in capsys.readouterr().out
+    # Three trainings on three sets: none is compared with another, their floors neither.
+    for method in ("flow_matching", "floor"):
+        found = [r for r in records.read_all(tmp_path / "out") if r.method == method]
+        assert len(found) == 3
+        assert len({record.score_key for record in found}) == 1
+        assert len({keys.canonical(references.protocol(record)) for record in found}) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["task=t2i_coco", "task.train_root={empty}"], r"task.train_root needs .*/\*.tar, none"),
+        (["task=depth_tabletop", "task.train_root={empty}"], "depth_tabletop does not use it"),
+    ],
+)
+def test_mistakes_are_one_line_with_status_2(given, message, coco_root, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    given = [one.format(empty=tmp_path / "empty") for one in given]
+    if given[0] == "task=t2i_coco":
+        given.append(f"task.root={coco_root}")
+    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
+    assert command.run(run.job, [*given, *places], command="run") == 2
+    said = capsys.readouterr().err.strip()
+    assert re.search(message, said)
+    assert "\n" not in said.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
