@@ -1,0 +1,132 @@
+"""Files that are whole or not there: temporary names, renames, fsync and locks stand here alone.
+
+What a killed writer left beside a file is removed by the next writer of that file, on the same
+machine. Modes follow the umask.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from crossflow.errors import InputError
+
+_NUMBERS = itertools.count()
+
+
+def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> None:
+    """Writes a file in one move, text as UTF-8: a reader sees the old one or the new one.
+
+    durable: also after a power cut. Without it nothing waits for the disk.
+    """
+    with replacing(path, durable=durable) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A new name to write to; when the block ends without an error, that file becomes `path`."""
+    partial = _partial(path)
+    try:
+        yield partial
+        if durable:
+            sync(partial)
+        partial.replace(path)
+        if durable:
+            sync(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def published(folder: Path) -> Iterator[Path]:
+    """A new folder to fill; when the block ends without an error it becomes `folder`.
+
+    Of several processes that fill one, each in a folder of its own, the first gives it its name;
+    what the others made, equal since it comes from the same configuration, is dropped.
+    """
+    partial = _partial(folder)
+    partial.mkdir()
+    try:
+        yield partial
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def lock(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Holds the lock `path`, which goes with its process, killed or not.
+
+    wait: for another process that holds it; without, InputError says that it is in use.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(path, timeout=-1 if wait else 0)
+    try:
+        held.acquire()
+    except Timeout:
+        raise InputError(
+            f"{path.parent} is in use by another process: wait for it, or choose another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Waits until a file's content, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _partial(path: Path) -> Path:
+    """A hidden name beside `path` that nobody has, after what dead writers left is removed.
+
+    The name holds host and process: what a living one writes, here or on another host, stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{path.name}.{platform.node()}-"
+    ours = re.compile(re.escape(prefix) + r"(\d+)-\d+\.partial")
+    with os.scandir(path.parent) as entries:
+        left = [(entry.path, ours.fullmatch(entry.name)) for entry in entries]
+    for name, match in left:
+        if match is not None and not _alive(int(match[1])):
+            if Path(name).is_dir():
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                Path(name).unlink(missing_ok=True)
+    return path.with_name(f"{prefix}{os.getpid()}-{next(_NUMBERS)}.partial")
+
+
+def _alive(process: int) -> bool:
+    """Whether a process of this host still runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, for another user
+        return True
+    return True
