@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.config import registry
 from benchmarks.config.device import resolve
 from benchmarks.match import arm as arms
-from benchmarks.match import arm_record, match_check, refusals, status, trackers
+from benchmarks.match import arm_record, match_check, refusals
 from benchmarks.match.finished import Found, all_completed, finished_rows, run_ids
-from benchmarks.match.progress import Progress
+from benchmarks.match.progress import Progress, Tracker
 from benchmarks.records import keys
 from benchmarks.records import record as records
 from benchmarks.records.pictures import save_grid
@@ -52,9 +52,8 @@ class Match:
     ids: dict[str, str]
     score_fields: dict[str, Any]
     device: str
-    progress: status.Show
-    status: status.Status
-    mirror: trackers.Mirror
+    progress: Progress
+    tracker: Tracker
 
     @property
     def name(self) -> str:
@@ -68,7 +67,7 @@ class Match:
 
     @property
     def shared(self) -> Path:
-        """The folder of what all arms share: lock, status.json, grid.png, logs of failures."""
+        """The folder of what all arms share: lock, grid.png, logs of failures."""
         return Path(self.config.work) / self.config.task.name / self.name
 
     @property
@@ -83,8 +82,7 @@ def run_match(config: Config) -> int:
     """Runs one job; 0 when every arm is completed, 1 when one failed. Prints the table."""
     refusals.refuse_what_is_not_built(config)
     references = match_check.expected(config)
-    trackers.require(config.tracker)
-    progress = Progress()
+    progress, tracker = Progress(), Tracker(config.tracker)
     task: Task = registry.task_of(config)
     device, ids = resolve(config.device), run_ids(config)
     try:
@@ -103,15 +101,12 @@ def run_match(config: Config) -> int:
             return _conclude(list(finished.values()), references)
         prepared = task.prepare(config, progress)
         modules, absent = refusals.applicable(config, prepared)
-        told = status.Status()
-        mirror = trackers.Mirror(config.tracker, told.note)
-        relayed = told.relay(progress)
         match = Match(
-            config, task, prepared, modules, absent, ids, score, device, relayed, told, mirror
+            config, task, prepared, modules, absent, ids, score, device, progress, tracker
         )
         refusals.refuse_sampling_without_effect(config, task, prepared)
         match_check.require(references, config.task.name, match_check.protocols(match))
-        with _alone(match.shared), told.kept(match, finished), closing(mirror):
+        with _alone(match.shared), closing(tracker):
             return _conclude(_run(match, finished), references)
     finally:
         progress.close()
@@ -149,13 +144,9 @@ def _run(match: Match, finished: dict[str, Found]) -> list[Found]:
         if name in finished and folder.is_dir():
             grid[name] = arms.grid_cells(match, match.prepared.truth.read(folder))
     for trainer in trainers:
-        if trainer.failure is None:
-            match.status.arm(trainer.name, "evaluating")
         record, cells = _scored(match, trainer, proofs)
         finished[trainer.name] = (records.write(record, match.out), record)
-        match.mirror.record(record)
-        ended: status.State = "done" if record.status == "completed" else "failed"
-        match.status.arm(trainer.name, ended, record.volatile.error)
+        match.tracker.record(record)
         if cells is not None:
             grid[trainer.name] = cells
     _draw_grid(match, grid)
@@ -183,7 +174,6 @@ def _built(match: Match, names: Sequence[str]) -> list[Trainer]:
     config, problem = match.config, match.prepared.problem
     training, budget = Training(**asdict(config.training)), Budget(**asdict(config.budget))
     built = {}
-    match.status.stage("building and warming up the arms")
     for name in names:
         module = match.modules[name]
         built[name] = build_arm(
@@ -211,14 +201,10 @@ def _train(match: Match, trainers: Sequence[Trainer]) -> None:
     config = match.config
     for trainer in trainers:
         about = records.recorded_config(config)
-        match.mirror.open(trainer, match.ids[trainer.name], match.name, about)
+        match.tracker.open(trainer, match.ids[trainer.name], match.name, about)
 
     def report(trainer: Trainer) -> None:
-        match.status.arm(trainer.name, "trained" if trainer.done else "training")
-        for other in trainers:  # an arm that fails leaves without a last report
-            if other.failure is not None:
-                match.status.arm(other.name, "failed", str(other.failure))
-        match.mirror.line(trainer)
+        match.tracker.line(trainer)
         loss = trainer.last.get("loss")
         rate = trainer.last.get("samples_per_second")
         note = f"of {config.budget.limit:.3g} {config.budget.kind}"

@@ -25,7 +25,6 @@ from benchmarks.report import (
     published_tables,
     rank,
     tables,
-    watch,
 )
 from benchmarks.report.figures.files import files as figure_files
 from benchmarks.report.options import path
@@ -138,7 +137,6 @@ ACTIONS = {
         rank.options,
         rank.run,
     ),
-    "watch": Action(watch.PURPOSE, watch.options, watch.run, records=False),
 }
 
 

@@ -18,7 +18,6 @@ from PIL import Image
 from benchmarks import prepare
 from benchmarks.config import command, device
 from benchmarks.data.publish import published
-from benchmarks.match.progress import Progress
 from crossflow.errors import InputError
 
 SCRIPT = Path(__file__).with_name("prepare_in_small_shards.py")
@@ -190,33 +189,6 @@ def test_an_unknown_layout_is_refused(root, tmp_path, capsys):
     given = [*arguments(root, tmp_path), "task.layout=tfrecord"]
     assert command.run(prepare.job, given, command="prepare") == 2
     assert "task.layout=tfrecord: this task takes folders, webdataset" in capsys.readouterr().err
-
-
-def test_rate_and_time_left_count_what_this_process_did(monkeypatch, capsys):
-    now = [100.0]
-    monkeypatch.setattr("benchmarks.match.progress.time.monotonic", lambda: now[0])
-    progress = Progress(rates=True)
-    progress("train: encoding", 9000, 10_000)  # an earlier process did them
-    now[0] += 20
-    progress("train: encoding", 9200, 10_000)
-    now[0] += 80
-    progress("train: encoding", 10_000, 10_000)
-    assert capsys.readouterr().err.splitlines() == [
-        "[0:00] train: encoding:  90%",
-        "[0:20] train: encoding:  92%, 1:20 left  10/s",
-        "[1:40] train: encoding: 100%  10/s",
-    ]
-
-
-def test_long_times_are_told_in_hours(monkeypatch, capsys):
-    now = [0.0]
-    monkeypatch.setattr("benchmarks.match.progress.time.monotonic", lambda: now[0])
-    progress = Progress(rates=True)
-    progress("train", 0, 400_000_000)
-    now[0] = 3600
-    progress("train", 4_000_000, 400_000_000, "note")
-    line = capsys.readouterr().err.splitlines()[1]
-    assert line == "[1:00:00] train:   1%, 99:00:00 left  1,111/s  note"
 
 
 def test_what_a_killed_process_was_filling_is_removed(tmp_path, monkeypatch):

@@ -40,7 +40,6 @@ def test_reports_are_written_and_named(record, written, capsys):
         (["tables", "--out", "~nosuchuser/x"], "argument --out: ~nosuchuser/x: "),
         (["check", "--against", "~nosuchuser/x"], "argument --against: ~nosuchuser/x: "),
         (["check", "--junit", "~nosuchuser/x"], "argument --junit: ~nosuchuser/x: "),
-        (["watch", "--once", "--work", "~nosuchuser/x"], "argument --work: ~nosuchuser/x: "),
     ],
 )
 def test_a_mistake_is_one_line(arguments, said, capsys):

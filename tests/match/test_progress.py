@@ -1,4 +1,4 @@
-"""Trackers: a mirror of what is on disk, which changes no result and whose failure stops none."""
+"""Progress lines; trackers: a mirror that changes no result and whose failure stops none."""
 
 import json
 import struct
@@ -11,12 +11,10 @@ import pytest
 from benchmarks import run
 from benchmarks.config import command
 from benchmarks.config.schema import TRACKERS, Config, check
-from benchmarks.match import finished, trackers
-from benchmarks.match.status import read
+from benchmarks.match import finished, progress
+from benchmarks.match.progress import Progress, Tracker, WandB, stats_numbers
 from benchmarks.records import keys
 from benchmarks.records import record as records
-from benchmarks.report import watch
-from benchmarks.report.watching import look
 from crossflow.errors import InputError
 
 TINY = [
@@ -48,14 +46,16 @@ def line(steps: int) -> dict:
 
 def arm(folder: Path, name: str = "crossflow") -> SimpleNamespace:
     """What a mirror reads of a trainer."""
-    return SimpleNamespace(name=name, folder=folder, last={})
+    spent = SimpleNamespace(steps=0)
+    return SimpleNamespace(name=name, folder=folder, last={}, spent=spent)
 
 
 def go(mirror, trainer, steps) -> None:
-    """As the training loop calls it: after each step, with a line every step or none yet."""
+    """As the training loop calls it: after each step, with a new line or with that of before."""
     for step in steps:
+        trainer.spent.steps = step - 0.5
         mirror.line(trainer)
-        trainer.last = line(step)
+        trainer.spent.steps, trainer.last = step, line(step)
         mirror.line(trainer)
 
 
@@ -64,19 +64,19 @@ class Fake:
 
     made: list["Fake"] = []  # noqa: RUF012
 
-    def __init__(self, folder, run_id, match, config):
-        self.about, self.logged, self.final, self.closed = config, [], None, False
+    def __init__(self, folder, match, about):
+        self.about, self.logged, self.final, self.closed = about, [], None, False
         self.fails_at = None
         Fake.made.append(self)
 
-    def log(self, step, numbers):
+    def log(self, step, numbers, last=False):
+        if last:
+            self.final = (step, numbers)
+            return
         if step == self.fails_at:
             raise ConnectionError("the network\nis gone")
         print("chatter")  # as trackers do: it must not reach stdout, which is for records
         self.logged.append((step, numbers))
-
-    def scores(self, step, numbers):
-        self.final = (step, numbers)
 
     def close(self):
         self.closed = True
@@ -85,13 +85,13 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch):
     Fake.made = []
-    monkeypatch.setitem(trackers.KINDS, "wandb", Fake)
-    monkeypatch.setattr(trackers, "require", lambda kind: None)
+    monkeypatch.setitem(progress.KINDS, "wandb", Fake)
+    monkeypatch.setitem(progress.PACKAGES, "wandb", "json")
     return Fake.made
 
 
 def test_every_kind_of_the_schema_is_built():
-    assert set(TRACKERS) == {"none", *trackers.KINDS} == {"none", *trackers.PACKAGES}
+    assert set(TRACKERS) == {"none", *progress.KINDS} == {"none", *progress.PACKAGES}
 
 
 def test_a_tracker_changes_no_name_and_no_record():
@@ -119,7 +119,7 @@ def test_commands_that_train_nothing_refuse_it(name):
 
 @pytest.mark.parametrize("kind", [name for name in TRACKERS if name != "none"])
 def test_a_missing_package_is_one_line_before_the_first_step(kind, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, trackers.PACKAGES[kind], None)
+    monkeypatch.setitem(sys.modules, progress.PACKAGES[kind], None)
     places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
     assert command.run(run.job, [*TINY, f"tracker={kind}", *places], command="run") == 2
     error = capsys.readouterr().err
@@ -131,7 +131,7 @@ def test_a_missing_package_is_one_line_before_the_first_step(kind, tmp_path, cap
 
 
 def test_losses_carry_the_arm_and_no_null_is_logged():
-    numbers = {name: trackers.stats_numbers(name, line(1)) for name in ("crossflow", "regression")}
+    numbers = {name: stats_numbers(name, line(1)) for name in ("crossflow", "regression")}
     assert numbers["crossflow"]["crossflow/loss"] == 1
     assert numbers["crossflow"]["crossflow/terms/kl"] == 2
     assert "train/samples_per_second" not in numbers["crossflow"]
@@ -142,10 +142,9 @@ def test_losses_carry_the_arm_and_no_null_is_logged():
 
 
 def test_each_line_is_mirrored_once_and_then_the_scores(fake, tmp_path, capsys, record):
-    mirror, trainer = trackers.Mirror("wandb"), arm(tmp_path)
+    mirror, trainer = Tracker("wandb"), arm(tmp_path)
     mirror.open(trainer, "run-1", "match-1", {"seed": 0})
     go(mirror, trainer, range(1, 4))
-    mirror.line(trainer)
     mirror.record(record())
     mirror.close()
     (told,) = fake
@@ -157,8 +156,7 @@ def test_each_line_is_mirrored_once_and_then_the_scores(fake, tmp_path, capsys, 
 
 
 def test_a_failure_in_the_middle_is_told_once_and_stops_nothing(fake, tmp_path, capsys, record):
-    notes: list[str] = []
-    mirror = trackers.Mirror("wandb", notes.append)
+    mirror = Tracker("wandb")
     arms = [arm(tmp_path / name, name) for name in ("crossflow", "regression")]
     for trainer in arms:
         mirror.open(trainer, trainer.name, "match-1", {})
@@ -169,24 +167,23 @@ def test_a_failure_in_the_middle_is_told_once_and_stops_nothing(fake, tmp_path, 
     error = capsys.readouterr().err
     assert error.count("WARNING: tracker=wandb of crossflow gave up") == 1
     assert "ConnectionError: the network is gone" in error
-    assert notes == ["tracker=wandb of crossflow gave up (ConnectionError: the network is gone)"]
     assert [step for step, _ in fake[0].logged] == [1]
     assert fake[0].final is None
     assert [step for step, _ in fake[1].logged] == [1, 2, 3, 4, 5]
     assert fake[1].closed
 
 
-def test_a_tracker_that_does_not_begin_is_a_mistake(monkeypatch, tmp_path):
+def test_a_tracker_that_does_not_begin_is_a_mistake(fake, monkeypatch, tmp_path):
     def refuse(*about):
         raise PermissionError("no API key")
 
-    monkeypatch.setitem(trackers.KINDS, "wandb", refuse)
+    monkeypatch.setitem(progress.KINDS, "wandb", refuse)
     with pytest.raises(InputError, match="tracker=wandb: PermissionError: no API key"):
-        trackers.Mirror("wandb").open(arm(tmp_path), "run-1", "match-1", {})
+        Tracker("wandb").open(arm(tmp_path), "run-1", "match-1", {})
 
 
 def test_none_does_nothing(tmp_path, record):
-    mirror, trainer = trackers.Mirror("none"), arm(tmp_path)
+    mirror, trainer = Tracker("none"), arm(tmp_path)
     mirror.open(trainer, "run-1", "match-1", {})
     go(mirror, trainer, [1, 2])
     mirror.record(record())
@@ -195,10 +192,10 @@ def test_none_does_nothing(tmp_path, record):
 
 
 def test_a_match_whose_tracker_breaks_ends_with_equal_records(fake, tmp_path, capsys, monkeypatch):
-    """End to end: same run_id, same record; the failure stands on stderr and in `report watch`."""
+    """End to end: same run_id, same record; the failure stands on stderr."""
     found = {}
     only = [*TINY, "methods=regression"]
-    monkeypatch.setattr(Fake, "log", lambda self, step, numbers: 1 / 0)
+    monkeypatch.setattr(Fake, "log", lambda self, *about, **rest: 1 / 0)
     for kind in ("none", "wandb"):
         out, work = tmp_path / kind / "out", tmp_path / kind / "work"
         places = [f"out={out}", f"work={work}", f"tracker={kind}"]
@@ -207,13 +204,6 @@ def test_a_match_whose_tracker_breaks_ends_with_equal_records(fake, tmp_path, ca
     assert found["none"] == found["wandb"]
     error = capsys.readouterr().err
     assert error.count("WARNING: tracker=wandb of regression gave up (ZeroDivisionError") == 1
-    (path,) = (tmp_path / "wandb" / "work").rglob("status.json")
-    status = read(path)
-    assert status.ended is not None
-    assert [(a.method, a.state) for a in status.arms] == [("regression", "done")]
-    text = "\n".join(watch.plain(look(tmp_path / "wandb" / "work", status.beat), tmp_path))
-    assert "regression: state done, budget ██████████ 100 %" in text
-    assert "tracker=wandb of regression gave up" in text
 
 
 def events(folder: Path):
@@ -233,12 +223,12 @@ def values(accumulator, tag: str) -> dict[int, float]:
 @pytest.mark.filterwarnings("default")  # theirs
 def test_tensorboard_holds_each_step_once_after_a_kill(tmp_path, record):
     pytest.importorskip("tensorboard", reason="tensorboard (extra `trackers`) is not installed")
-    first = trackers.Mirror("tensorboard")
+    first = Tracker("tensorboard")
     trainer = arm(tmp_path)
     first.open(trainer, "run-1", "match-1", {"seed": 0, "budget": {"flops": 2e13}})
     go(first, trainer, range(1, 8))
-    first._trackers["crossflow"].writer.flush()  # then the process is killed
-    again = trackers.Mirror("tensorboard")
+    first._runs["crossflow"].writer.flush()  # then the process is killed
+    again = Tracker("tensorboard")
     trainer = arm(tmp_path)
     again.open(trainer, "run-1", "match-1", {"seed": 0})
     trainer.last = line(5)  # what the checkpoint of step 5 knew
@@ -254,17 +244,17 @@ def test_tensorboard_holds_each_step_once_after_a_kill(tmp_path, record):
         x for x in found.Tags()["scalars"] if not x.startswith("crossflow")
     )
     text = found.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
-    assert "seed: 0" in text
+    assert '"seed": 0' in text
 
 
 @pytest.mark.filterwarnings("default")
 def test_tensorboard_keeps_the_last_line_when_only_scores_were_missing(tmp_path, record):
     pytest.importorskip("tensorboard", reason="tensorboard (extra `trackers`) is not installed")
-    mirror, trainer = trackers.Mirror("tensorboard"), arm(tmp_path)
+    mirror, trainer = Tracker("tensorboard"), arm(tmp_path)
     mirror.open(trainer, "run-1", "match-1", {})
     go(mirror, trainer, [9, 10])
     mirror.close()  # interrupted while it was scored
-    again = trackers.Mirror("tensorboard")
+    again = Tracker("tensorboard")
     again.open(arm(tmp_path), "run-1", "match-1", {})
     again.record(record())
     found = events(tmp_path / "tensorboard")
@@ -300,7 +290,7 @@ def named(item) -> str:
 def test_wandb_offline_writes_both_arms_side_by_side(tmp_path, monkeypatch, record, capsys):
     pytest.importorskip("wandb", reason="wandb (extra `trackers`) is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    mirror = trackers.Mirror("wandb")
+    mirror = Tracker("wandb")
     arms = [arm(tmp_path / name, name) for name in ("crossflow", "regression")]
     for trainer in arms:
         mirror.open(trainer, f"run-{trainer.name}", "match-1", {"seed": 7})
@@ -336,37 +326,47 @@ def test_wandb_keeps_its_id_only_where_the_training_goes_on(tmp_path, monkeypatc
     wandb = SimpleNamespace(init=lambda **given: ids.append(given["id"]), Settings=lambda **x: None)
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     ids: list[str] = []
-    trackers.WandB(tmp_path, "run-1", "match-1", {})
+    WandB(tmp_path, "match-1", {"run_id": "run-1"})
     if checkpoint:
         (tmp_path / "checkpoints").mkdir()
         (tmp_path / "checkpoints" / "last.safetensors").touch()
-    trackers.WandB(tmp_path, "run-1", "match-1", {})
+    WandB(tmp_path, "match-1", {"run_id": "run-1"})
     assert (ids[0] == ids[1]) == checkpoint
 
 
-@pytest.mark.filterwarnings("default")
-def test_trackio_holds_both_arms(tmp_path, monkeypatch, record, capsys):
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
-    pytest.importorskip("trackio", reason="trackio (extra `trackers`) is not installed")
-    import trackio
-    from trackio.sqlite_storage import SQLiteStorage
+def test_rate_and_time_left_count_what_this_process_did(monkeypatch, capsys):
+    now = [100.0]
+    monkeypatch.setattr("benchmarks.match.progress.time.monotonic", lambda: now[0])
+    report = Progress(rates=True)
+    report("train: encoding", 9000, 10_000)  # an earlier process did them
+    now[0] += 20
+    report("train: encoding", 9200, 10_000)
+    now[0] += 80
+    report("train: encoding", 10_000, 10_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "[0:00] train: encoding:  90%",
+        "[0:20] train: encoding:  92%, 1:20 left  10/s",
+        "[1:40] train: encoding: 100%  10/s",
+    ]
 
-    mirror = trackers.Mirror("trackio")
-    arms = [arm(tmp_path / name, name) for name in ("crossflow", "regression")]
-    for trainer in arms:
-        mirror.open(trainer, f"run-{trainer.name}", "match-1", {"seed": 7})
-    for step in (1, 2):
-        for trainer in arms:
-            go(mirror, trainer, [step])
-    for trainer in arms:
-        mirror.record(record(trainer.name))
-    assert capsys.readouterr().out == ""
-    runs = {one.name: one for one in trackio.Api().runs(trackers.PROJECT)}
-    assert set(runs) == {"run-crossflow", "run-regression"}
-    for trainer in arms:
-        told = runs[f"run-{trainer.name}"]
-        assert told.config["seed"] == 7
-        rows = SQLiteStorage.get_logs(trackers.PROJECT, told.name, run_id=told.id)
-        losses = [row[f"{trainer.name}/loss"] for row in rows if f"{trainer.name}/loss" in row]
-        assert losses == [1.0, 0.5]
-        assert [x["scores/absrel_object"] for x in rows if "scores/absrel_object" in x] == [0.5]
+
+def test_long_times_are_told_in_hours(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr("benchmarks.match.progress.time.monotonic", lambda: now[0])
+    report = Progress(rates=True)
+    report("train", 0, 400_000_000)
+    now[0] = 3600
+    report("train", 4_000_000, 400_000_000, "note")
+    line = capsys.readouterr().err.splitlines()[1]
+    assert line == "[1:00:00] train:   1%, 99:00:00 left  1,111/s  note"
+
+
+def test_a_terminal_has_one_line_that_is_renewed(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    report = Progress()
+    for done in range(4):
+        report("train", done, 3)
+    report.close()
+    written = capsys.readouterr().err
+    assert written.count("\n") == 1
+    assert written.endswith("[0:00] train: 100%\n")
