@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.config.schema import Config, check_fields
 from crossflow.errors import InputError
 
-PACKAGES = Path(__file__).resolve().parent.parent
+PACKAGES = Path(__file__).resolve().parents[2]
 FRAMING = ("floor", "oracle")  # rows that frame every table, never an arm
 PARTS = ("NAME", "applies", "method")  # what a method file defines: see crossflow.methods
 
