@@ -169,26 +169,13 @@ def _record(
         fair_key=None if fair is None else keys.digest(fair),
         fair=records.Fair(score=score, fair=fair, proof=proof),
         config=records.recorded_config(match.config),
-        scores=as_recorded(scored),
+        scores=scored.scores,
         unavailable=scored.unavailable if status == "completed" else {},
         model=model,
         budget=budget,
         source=source,
         volatile=records.Volatile(**volatile),
     )
-
-
-def as_recorded(scored: Scored) -> dict[str, records.Score]:
-    """Scores with plain numbers."""
-    return {
-        name: records.Score(
-            value=float(score.value),
-            stderr=None if score.stderr is None else float(score.stderr),
-            n=int(score.n),
-            better=score.better,
-        )
-        for name, score in sorted(scored.scores.items())
-    }
 
 
 def fair_fields(match: Match) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.config import registry
 from benchmarks.config.schema import Config
-from benchmarks.match import arm_record, host
+from benchmarks.match import host
 from benchmarks.match.progress import Progress
 from benchmarks.records import keys, samples
 from benchmarks.records import record as records
@@ -74,7 +74,7 @@ def evaluate(config: Config) -> int:
         fair_key=None,
         fair=records.Fair(score=score, fair=None, proof=proof),
         config=plain,
-        scores=arm_record.as_recorded(scored),
+        scores=scored.scores,
         unavailable=scored.unavailable,
         model=None,
         budget=None,

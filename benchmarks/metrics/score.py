@@ -5,29 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Better = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number of a record.
+    """One number of a record, from the metric that computes it to the JSON that keeps it.
 
-    value: in the scale of the library that computed it.
-    stderr: sample standard deviation / sqrt(n) of per-item means; None where a score is no mean of
-    items (FID, BLEU) or n is 1. KID's is documented where it is computed.
-    n: number of items behind the value.
+    Numbers of numpy and torch become plain ones. Raises ValueError for a value that is not finite.
     """
 
-    value: float
-    stderr: float | None
-    n: int
+    value: float  # in the scale of the library that computed it
+    stderr: float | None  # sample std / sqrt(n) of per-item means; None where there are none
+    n: int  # items behind the value
     better: Better
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.value):
-            raise ValueError(f"a score must be finite, not {self.value}: say it is unavailable")
+        object.__setattr__(self, "value", float(self.value))
+        object.__setattr__(self, "stderr", None if self.stderr is None else float(self.stderr))
+        object.__setattr__(self, "n", int(self.n))
+        if self.better not in get_args(Better):
+            raise ValueError(f"better is {self.better!r}: higher or lower")
+        if not math.isfinite(self.value) or not math.isfinite(self.stderr or 0.0):
+            raise ValueError(f"a score must be finite, not {self}: say it is unavailable")
 
 
 @dataclass

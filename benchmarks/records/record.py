@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from benchmarks.config.schema import PLACES, Config
 from benchmarks.data.user_files import stamp
+from benchmarks.metrics.score import Score
 from benchmarks.records.keys import digest
 from crossflow.errors import InputError
 
@@ -34,15 +35,6 @@ class Strict(BaseModel):
     """No unknown key, no conversion between types, no NaN."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class Score(Strict):
-    """One number: value and standard error in the library's scale, items behind it."""
-
-    value: float
-    stderr: float | None
-    n: int
-    better: Literal["higher", "lower"]
 
 
 class Fair(Strict):
@@ -257,10 +249,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 def read(path: Path) -> Record:
     """One record. InputError with the file and the first wrong field."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, parse_constant=_refuse)
         if not isinstance(content, dict) or content.get("schema") != 1:
             raise ValueError("schema is not 1")
-        record = Record.model_validate(content)
+        # From JSON: only there does strict pydantic build a dataclass, `Score`, from an object.
+        record = Record.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "record"

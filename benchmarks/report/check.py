@@ -17,8 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.metrics.score import Score
 from benchmarks.records.keys import canonical, differing, digest
-from benchmarks.records.record import Record, Score
+from benchmarks.records.record import Record
 from benchmarks.report import framing, tolerance
 from benchmarks.report.arms import Arm, arms
 from benchmarks.report.references import Fields, Reference, machine, protocol

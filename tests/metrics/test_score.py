@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from benchmarks.metrics.score import Score, Scored, mean_score, merge
@@ -33,6 +34,15 @@ def test_no_value_is_no_score(values):
 def test_a_score_is_finite(value):
     with pytest.raises(ValueError, match="finite"):
         Score(value, None, 3, "lower")
+    with pytest.raises(ValueError, match="finite"):
+        Score(1.0, value, 3, "lower")
+
+
+def test_a_score_holds_plain_numbers_and_one_of_two_directions():
+    score = Score(np.float32(0.5), np.float64(0.25), np.int64(3), "lower")
+    assert [type(v) for v in (score.value, score.stderr, score.n)] == [float, float, int]
+    with pytest.raises(ValueError, match="higher or lower"):
+        Score(0.5, None, 3, "up")
 
 
 def test_merge_refuses_contradictions():

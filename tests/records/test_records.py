@@ -71,7 +71,7 @@ def change(where, value):
 def test_an_unknown_field_is_refused(record, tmp_path, where, value):
     path = records.write(record(), tmp_path)
     edit(path, change(where, value))
-    with pytest.raises(InputError, match=f"{where}: Extra inputs"):
+    with pytest.raises(InputError, match=f"{where}: (Extra inputs|Unexpected keyword)"):
         records.read(path)
 
 
@@ -140,7 +140,7 @@ def test_nothing_to_read(tmp_path):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_no_number_is_never_written(record, value):
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValueError, match="finite"):
         record(value=value)
     with pytest.raises((ValidationError, ValueError)):
         record(config={"training": {"lr": value}})

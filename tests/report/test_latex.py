@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from benchmarks.records.record import Score
+from benchmarks.metrics.score import Score
 from benchmarks.report import command, latex, published, tables
 from benchmarks.report.latex_text import KNOWN, LACKING, escape, prose
 from crossflow.errors import InputError
