@@ -1,4 +1,6 @@
-"""Files that are whole or not there: temporary names, renames, fsync and locks stand here alone.
+"""Files that are whole or not there, and users' files, whose faults become one line.
+
+Temporary names, renames, fsync and locks stand here alone.
 
 What a killed writer left beside a file is removed by the next writer of that file, on the same
 machine. Modes follow the umask.
@@ -6,15 +8,18 @@ machine. Modes follow the umask.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
+import json
 import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -91,6 +96,59 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file. InputError where that cannot be told, as without permission."""
+    return _is(path, path.is_file)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder. InputError where that cannot be told, as without permission."""
+    return _is(path, path.is_dir)
+
+
+def _is(path: Path, ask: Callable[[], bool]) -> bool:
+    try:
+        return ask()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False  # no file system holds it
+        raise InputError(f"{path}: {error.strerror}") from None
+
+
+def read_text(path: Path) -> str:
+    """A user's text: UTF-8, a byte order mark is no part of it. InputError names the file."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a text file that can be read ({error})") from None
+
+
+def read_json(path: Path) -> Any:
+    """What a user's JSON file holds. InputError names the file."""
+    return parse_json(read_text(path), str(path))
+
+
+def parse_json(text: str, where: str) -> Any:
+    """What a JSON text holds. InputError, which begins with `where`, for anything else."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
+        raise InputError(f"{where}: not JSON that can be read ({error})") from None
+
+
+def stamp(folder: Path, pattern: str, field: str) -> str:
+    """12 hex of names, sizes and times of a folder's files of a pattern.
+
+    InputError that begins with `field` where there are none.
+    """
+    paths = sorted(filter(is_file, folder.glob(pattern))) if is_folder(folder) else []
+    if not paths:
+        raise InputError(f"{field} needs {folder}/{pattern}, none was found")
+    stats = ((path.name, path.stat()) for path in paths)
+    rows = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
+    return hashlib.sha256(rows.encode()).hexdigest()[:12]
 
 
 def sync(path: Path) -> None:

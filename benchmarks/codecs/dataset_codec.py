@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.data.publish import published
 from benchmarks.data.vocabulary import LENGTH, UNKNOWN, Vocabulary
 from benchmarks.tasks.task import Report, digest
+from crossflow.files import published
 
 if TYPE_CHECKING:
     from benchmarks.codecs.caption_codec import CaptionCodec

@@ -20,10 +20,10 @@ from PIL import Image
 from benchmarks.data.images import PHOTO_MODES, bicubic, first_few, read_rgb
 from benchmarks.data.lazy import OnDemand
 from benchmarks.data.tar_member import Member
-from benchmarks.data.user_files import is_file, is_folder, read_json
 from benchmarks.metrics.captions_java import clean_caption
 from benchmarks.tasks.task import digest
 from crossflow.errors import InputError
+from crossflow.files import is_file, is_folder, read_json
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.data.images import decode, first_few, image_size, open_image, read_rgb
-from benchmarks.data.user_files import is_file
 from benchmarks.metrics import depth_crops
 from benchmarks.metrics.depth import DepthProtocol
 from crossflow.errors import InputError
+from crossflow.files import is_file
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8, UInt16

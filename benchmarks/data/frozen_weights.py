@@ -10,8 +10,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from benchmarks.data.user_files import is_file, is_folder
 from crossflow.errors import InputError
+from crossflow.files import is_file, is_folder
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+)?")  # owner/model, or owner/model/subfolder
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from benchmarks.data.depth_protocol import KITTI_SCALE, DepthFrame, check_frames, read_list
-from benchmarks.data.user_files import is_file, is_folder
 from crossflow.errors import InputError
+from crossflow.files import is_file, is_folder
 
 # BTS's name of the list, then AdaBins's for the same lines
 LISTS = {

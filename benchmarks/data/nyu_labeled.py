@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.data.depth_protocol import NYU_SCALE
 from benchmarks.data.nyu_reader import scene
-from benchmarks.data.user_files import is_file
 from crossflow.errors import InputError
+from crossflow.files import is_file
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8, UInt16

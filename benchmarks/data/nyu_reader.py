@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.data.depth_protocol import DepthFrame, check_frames, read_list
-from benchmarks.data.user_files import is_file, is_folder
 from crossflow.errors import InputError
+from crossflow.files import is_file, is_folder
 
 # split -> (list file, folder of its paths), both below the root
 SPLITS = {

@@ -20,8 +20,8 @@ from PIL import Image
 from benchmarks.data.depth_protocol import read_depth_png
 from benchmarks.data.images import first_few, image_size, read_rgb
 from benchmarks.data.lazy import OnDemand
-from benchmarks.data.user_files import is_file, is_folder, read_json
 from crossflow.errors import InputError
+from crossflow.files import is_file, is_folder, read_json
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8

@@ -25,9 +25,9 @@ from pathlib import Path, PurePosixPath
 from benchmarks.data import imagenet_reader
 from benchmarks.data.captioned_photos import Caption, Photo, Split
 from benchmarks.data.tar_member import Member, Tar
-from benchmarks.data.user_files import is_file, is_folder, parse_json
 from benchmarks.metrics.captions_java import clean_caption
 from crossflow.errors import InputError
+from crossflow.files import is_file, is_folder, parse_json
 
 SPLITS = ("train", "val")
 IMAGES = ("jpg", "jpeg", "png", "webp")

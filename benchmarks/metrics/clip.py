@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.data.user_files import is_file
 from benchmarks.metrics.distribution import preserved_random_state
 from benchmarks.metrics.score import Scored, mean_score
 from crossflow.errors import InputError
+from crossflow.files import is_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.data.user_files import parse_json
 from benchmarks.metrics.score import Score, Scored, mean_score
 from crossflow.errors import InputError
+from crossflow.files import parse_json
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.data.user_files import is_file, is_folder
 from benchmarks.metrics.distribution import (
     ALL_METRICS,
     INCEPTION,
@@ -25,6 +24,7 @@ from benchmarks.metrics.distribution import (
     unavailable_scores,
 )
 from crossflow.errors import InputError
+from crossflow.files import is_file, is_folder
 
 if TYPE_CHECKING:
     import numpy as np

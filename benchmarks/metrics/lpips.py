@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.data.user_files import is_file, is_folder
 from benchmarks.metrics.score import Scored, mean_score
 from crossflow.errors import InputError
+from crossflow.files import is_file, is_folder
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8

@@ -21,9 +21,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.data.user_files import is_file
 from benchmarks.metrics.captions_java import LOCALE, MetricUnavailableError
 from crossflow.errors import InputError
+from crossflow.files import is_file
 
 JARS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 PUBLISHED = "nlp.stanford.edu/software/stanford-corenlp-full-2015-12-09.zip"

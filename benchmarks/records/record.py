@@ -18,10 +18,10 @@ from typing import Any, Literal, NoReturn, cast
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from benchmarks.config.schema import PLACES, Config
-from benchmarks.data.user_files import stamp
 from benchmarks.metrics.score import Score
 from benchmarks.records.keys import digest
 from crossflow.errors import InputError
+from crossflow.files import stamp
 
 # Fields of the free sections that no report can do without.
 NEEDED: dict[str, dict[str, tuple[type, ...]]] = {

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.data.publish import published
 from benchmarks.metrics import captions as metric
 from benchmarks.tabletop import captions as words
 from benchmarks.tasks import floor
@@ -40,6 +39,7 @@ from benchmarks.tasks.tabletop_world import (
     world,
 )
 from benchmarks.tasks.task import Prepared, Report, choose, digest
+from crossflow.files import published
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.data.user_files import is_file, is_folder
 from benchmarks.metrics import geneval as metric
 from benchmarks.tasks.task import Prepared, Report, choose, digest
 from crossflow.errors import InputError
+from crossflow.files import is_file, is_folder
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.config import device
-from benchmarks.data.publish import published
 from benchmarks.tabletop import scenes
 from benchmarks.tasks.task import Report, choose, digest
+from crossflow.files import published
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int8, UInt8

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from benchmarks.data.user_files import is_folder
 from crossflow.errors import InputError
+from crossflow.files import is_folder
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,15 +1,27 @@
 """Files appear whole, dead writers of this host are cleaned up after, locks end with a process."""
 
+import errno
 import hashlib
 import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from crossflow.errors import InputError
-from crossflow.files import lock, published, replacing, sha256, write_atomic
+from crossflow.files import (
+    is_file,
+    is_folder,
+    lock,
+    parse_json,
+    published,
+    read_json,
+    replacing,
+    sha256,
+    write_atomic,
+)
 
 
 @pytest.fixture
@@ -115,3 +127,34 @@ def test_a_lock_is_held_until_its_process_ends(tmp_path):
 def test_the_hash_of_a_file(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_there_absent_and_too_long(tmp_path):
+    assert is_folder(tmp_path) and not is_file(tmp_path)
+    assert not is_file(tmp_path / "absent")
+    assert not is_file(tmp_path / ("x" * 5000)) and not is_folder(tmp_path / ("x" * 5000))
+
+
+@pytest.mark.parametrize("ask", [is_file, is_folder])
+def test_what_cannot_be_told_is_not_called_absent(tmp_path, monkeypatch, ask):
+    def refused(self):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for name in ("is_file", "is_dir"):
+        monkeypatch.setattr(Path, name, refused)
+    with pytest.raises(InputError, match=r"locked: Permission denied"):
+        ask(tmp_path / "locked")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"9" * 5000, b"[" * 100_000])
+def test_what_is_no_json_names_the_file(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.json: not .* that can be read"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(InputError, match="here: not JSON"):
+        parse_json("nothing", "here")

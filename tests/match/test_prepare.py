@@ -17,8 +17,8 @@ from PIL import Image
 
 from benchmarks import prepare
 from benchmarks.config import command, device
-from benchmarks.data.publish import published
 from crossflow.errors import InputError
+from crossflow.files import published
 
 SCRIPT = Path(__file__).with_name("prepare_in_small_shards.py")
 PHOTOS = 40
@@ -193,8 +193,8 @@ def test_an_unknown_layout_is_refused(root, tmp_path, capsys):
 
 def test_what_a_killed_process_was_filling_is_removed(tmp_path, monkeypatch):
     """Rendered scenes and trained codecs: each process fills a folder of its own."""
-    monkeypatch.setattr("benchmarks.data.publish.shutil.rmtree", lambda *_, **__: None)
-    monkeypatch.setattr("benchmarks.data.publish.os.getpid", lambda: 2**22 + 1)  # none on Linux
+    monkeypatch.setattr("crossflow.files.shutil.rmtree", lambda *_, **__: None)
+    monkeypatch.setattr("crossflow.files.os.getpid", lambda: 2**22 + 1)  # none on Linux
     with pytest.raises(KeyboardInterrupt), published(tmp_path / "scenes"):
         raise KeyboardInterrupt
     monkeypatch.undo()
