@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.data.splits import Report, digest
 from benchmarks.data.vocabulary import LENGTH, UNKNOWN, Vocabulary
-from benchmarks.tasks.task import Report, digest
 from crossflow.files import published
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from benchmarks.data import coco_reader, karpathy_reader, webdataset_reader
 from benchmarks.data.captioned_photos import Split
 from benchmarks.data.images import first_few
-from benchmarks.tasks.task import Report, choose, require_root
-from benchmarks.tasks.validation import cut
+from benchmarks.data.splits import Report, choose, cut, require_root
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:

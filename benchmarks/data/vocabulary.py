@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.tasks.task import digest
+from benchmarks.data.splits import digest
 
 if TYPE_CHECKING:
     from jaxtyping import Int16, Int64

@@ -28,14 +28,14 @@ LOSS_POINTS = 200  # rows of a file of losses: enough for a figure, small enough
 
 def frame(match: Match, name: str) -> tuple[Any, Scored]:
     """The floor (no source seen) or the oracle (the truth through the codec): values and scores."""
-    from benchmarks.tasks import oracle
+    from benchmarks.tasks import bounds
 
     prepared = match.prepared
     match.progress(f"{name}: scoring", 0, 1)
     if name == "floor":
         values = prepared.floor()
     else:
-        values = oracle.predictions(prepared.test, prepared.decode)
+        values = bounds.oracle(prepared.test, prepared.decode)
     scored = prepared.truth.score(values)
     match.progress(f"{name}: scoring", 1, 1)
     return values, scored

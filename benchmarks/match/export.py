@@ -30,8 +30,9 @@ from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config
+    from benchmarks.data.splits import Report
     from benchmarks.records.samples import Cell
-    from benchmarks.tasks.task import Report, Truth
+    from benchmarks.tasks.task import Truth
 
 
 def export(config: Config, report: Report) -> Path:

@@ -42,13 +42,14 @@ from benchmarks.data.captioned_photos import (
     squashed,
 )
 from benchmarks.data.images import PHOTO_MODES, read_rgb, spread
+from benchmarks.data.splits import Report, digest
 from benchmarks.data.vocabulary import Vocabulary, learn, split_words
 from benchmarks.metrics import captions as metric
 from benchmarks.metrics.spice import find_jars, jars_digest
-from benchmarks.tasks import floor
+from benchmarks.tasks import bounds
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.prediction_files import CaptionFiles
-from benchmarks.tasks.task import Prepared, Report, digest
+from benchmarks.tasks.task import Prepared
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -243,7 +244,7 @@ def _speak(codec: CaptionCodec, words: Vocabulary, target: Tensor) -> list[str]:
 
 def _most_frequent(train: Sequence[Photo]) -> str:
     """The caption seen most often in training, its words alone compared."""
-    return floor.most_frequent(" ".join(split_words(t)) for photo in train for t in photo.trained)
+    return bounds.most_frequent(" ".join(split_words(t)) for photo in train for t in photo.trained)
 
 
 TASK = CaptionCoco()

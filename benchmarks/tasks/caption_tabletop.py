@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.data.splits import Report, choose, digest
 from benchmarks.metrics import captions as metric
 from benchmarks.tabletop import captions as words
-from benchmarks.tasks import floor
+from benchmarks.tasks import bounds
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.prediction_files import CaptionFiles
 from benchmarks.tasks.t2i_tabletop import token_ids
@@ -38,7 +39,7 @@ from benchmarks.tasks.tabletop_world import (
     truth_key,
     world,
 )
-from benchmarks.tasks.task import Prepared, Report, choose, digest
+from benchmarks.tasks.task import Prepared
 from crossflow.files import published
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def _speak(codec: CaptionCodec, target: Tensor) -> list[str]:
 
 def _most_frequent(train: RenderedSplit) -> str:
     """The caption seen most often in training, the first of equals by the alphabet."""
-    return floor.most_frequent(sorted(c.text for five in train.captions for c in five))
+    return bounds.most_frequent(sorted(c.text for five in train.captions for c in five))
 
 
 TASK = CaptionTabletop()

@@ -41,9 +41,10 @@ from typing import TYPE_CHECKING
 from benchmarks.data import kitti_reader as reader
 from benchmarks.data.depth_protocol import KITTI_SCALE, kitti_protocol
 from benchmarks.data.images import spread
+from benchmarks.data.splits import Report, choose, require_root
 from benchmarks.metrics import depth_crops
 from benchmarks.tasks.depth_real import USES, DepthData, RealTruth, prepare_depth
-from benchmarks.tasks.task import Prepared, Report, choose, require_root
+from benchmarks.tasks.task import Prepared
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config

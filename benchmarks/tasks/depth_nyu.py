@@ -37,9 +37,10 @@ from benchmarks.data import nyu_labeled
 from benchmarks.data import nyu_reader as reader
 from benchmarks.data.depth_protocol import NYU_SCALE, Frame, nyu_protocol
 from benchmarks.data.images import spread
+from benchmarks.data.splits import Report, choose, require_root
 from benchmarks.metrics import depth_crops
 from benchmarks.tasks.depth_real import USES, DepthData, RealTruth, prepare_depth
-from benchmarks.tasks.task import Prepared, Report, choose, require_root
+from benchmarks.tasks.task import Prepared
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:

@@ -21,12 +21,12 @@ from benchmarks.data.depth_protocol import Frame, load, load_depth
 from benchmarks.data.images import bicubic
 from benchmarks.data.lazy import OnDemand
 from benchmarks.data.pool import ordered_map
+from benchmarks.data.splits import Report, choose, cut, digest, refuse_shared
 from benchmarks.metrics import depth as metric
 from benchmarks.metrics.depth_crops import Crop
-from benchmarks.tasks import floor
+from benchmarks.tasks import bounds
 from benchmarks.tasks.encoded import Batches, open_store
-from benchmarks.tasks.task import Prepared, Report, choose, digest
-from benchmarks.tasks.validation import cut, refuse_shared
+from benchmarks.tasks.task import Prepared
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -262,4 +262,4 @@ def _mirror(maps: Tensor) -> Tensor:
 def _mean_map(train: Store, protocol: metric.DepthProtocol) -> np.ndarray:
     """The mean depth map of the training frames, at the flow's size."""
     rows = (train.read("target", [row], [0])[0, 0] for row in range(len(train)))
-    return floor.mean_map(from_log(row, protocol) for row in rows)
+    return bounds.mean_map(from_log(row, protocol) for row in rows)

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.data.depth_maps import fill_holes, from_log, to_log
+from benchmarks.data.splits import Report, choose
 from benchmarks.metrics import depth as metric
-from benchmarks.tasks import floor
+from benchmarks.tasks import bounds
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.tabletop_world import RenderedSplit, store_facts, truth_key, world
-from benchmarks.tasks.task import Prepared, Report, choose
+from benchmarks.tasks.task import Prepared
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -175,7 +176,7 @@ def _decode(target: Tensor) -> Sequence[np.ndarray]:
 
 def _mean_map(split: RenderedSplit, size: int) -> np.ndarray:
     """The mean depth map of the training scenes."""
-    return floor.mean_map(split.depth(size)[0])
+    return bounds.mean_map(split.depth(size)[0])
 
 
 TASK = DepthTabletop()

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.tasks.task import Report, digest
+from benchmarks.data.splits import Report, digest
 
 if TYPE_CHECKING:
     from crossflow.problem import Problem

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.data.splits import Report, digest
 from benchmarks.metrics import geneval
 from benchmarks.tasks.encoded import in_batches, open_store
-from benchmarks.tasks.task import Extra, Report, digest
+from benchmarks.tasks.task import Extra
 
 if TYPE_CHECKING:
     from benchmarks.data.caption_tokens import CaptionTokens

@@ -32,12 +32,12 @@ from benchmarks.data import sr_tiles
 from benchmarks.data.images import LR_FILTER, first_few, spread
 from benchmarks.data.lazy import OnDemand
 from benchmarks.data.pool import ordered_map
+from benchmarks.data.splits import Report, choose, cut, digest, refuse_shared, require_root
 from benchmarks.metrics import lpips
 from benchmarks.tasks import sr_pairs
 from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.sr_pairs import Row
-from benchmarks.tasks.task import Prepared, Report, choose, digest, require_root
-from benchmarks.tasks.validation import cut, refuse_shared
+from benchmarks.tasks.task import Prepared
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:

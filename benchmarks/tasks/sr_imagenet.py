@@ -29,12 +29,12 @@ from benchmarks.data import imagenet_reader as reader
 from benchmarks.data import webdataset_reader
 from benchmarks.data.images import LR_FILTER, enlarge
 from benchmarks.data.lazy import OnDemand
+from benchmarks.data.splits import Report, choose, cut, digest, require_root
 from benchmarks.metrics import distribution, inception, lpips
 from benchmarks.tasks import sr_pairs
 from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.sr_pairs import Row
-from benchmarks.tasks.task import Prepared, Report, choose, digest, require_root
-from benchmarks.tasks.validation import cut
+from benchmarks.tasks.task import Prepared
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.data.images import enlarge, shrink
+from benchmarks.data.splits import Report, choose
 from benchmarks.metrics import distribution
 from benchmarks.metrics import images as metric
 from benchmarks.tasks.encoded import in_batches, open_store
@@ -29,7 +30,7 @@ from benchmarks.tasks.tabletop_world import (
     truth_key,
     world,
 )
-from benchmarks.tasks.task import Prepared, Report, choose
+from benchmarks.tasks.task import Prepared
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config

@@ -41,15 +41,16 @@ from benchmarks.data.captioned_photos import (
     files_digest,
 )
 from benchmarks.data.images import spread
+from benchmarks.data.splits import Report, digest
 from benchmarks.metrics import clip, distribution
 from benchmarks.metrics.geneval import read_prompts
 from benchmarks.metrics.inception import find_inception, inception_scores, used_digest
 from benchmarks.metrics.score import merge
-from benchmarks.tasks import floor
+from benchmarks.tasks import bounds
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.geneval_samples import geneval_extra
 from benchmarks.tasks.prediction_files import PictureFiles
-from benchmarks.tasks.task import Prepared, Report, digest
+from benchmarks.tasks.task import Prepared
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config
@@ -280,7 +281,7 @@ def patch_of(side: int) -> int:
 
 def _random_photographs(train: Sequence[Photo], size: int, count: int) -> Pictures:
     """A random training picture for every item: what needs no caption."""
-    picks = floor.random_rows(len(train), count)
+    picks = bounds.random_rows(len(train), count)
     return Pictures([train[pick] for pick in picks], size, cropped)
 
 

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.data.splits import Report, choose, digest
 from benchmarks.metrics import geneval as metric
-from benchmarks.tasks.task import Prepared, Report, choose, digest
+from benchmarks.tasks.task import Prepared
 from crossflow.errors import InputError
 from crossflow.files import is_file, is_folder
 

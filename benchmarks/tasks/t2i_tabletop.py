@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.data.splits import Report, choose
 from benchmarks.metrics import distribution
 from benchmarks.tabletop import captions as words
-from benchmarks.tasks import floor
+from benchmarks.tasks import bounds
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.prediction_files import PictureFiles
 from benchmarks.tasks.tabletop_pictures import set_distances, to_tensor
@@ -29,7 +30,7 @@ from benchmarks.tasks.tabletop_world import (
     truth_key,
     world,
 )
-from benchmarks.tasks.task import Arithmetic, Prepared, Report, choose
+from benchmarks.tasks.task import Arithmetic, Prepared
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config
@@ -204,7 +205,7 @@ def _rows(split: RenderedSplit, size: int, every: bool) -> Callable[[slice], dic
 
 def _random_pictures(train: RenderedSplit, size: int, count: int) -> list[np.ndarray]:
     """A random training picture for every item: what needs no caption."""
-    picks = floor.random_rows(train.count, count)
+    picks = bounds.random_rows(train.count, count)
     return list(train.pictures(size)[picks].transpose(0, 2, 3, 1))
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.config import device
+from benchmarks.data.splits import Report, choose, digest
 from benchmarks.tabletop import scenes
-from benchmarks.tasks.task import Report, choose, digest
 from crossflow.files import published
 
 if TYPE_CHECKING:

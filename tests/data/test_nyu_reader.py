@@ -12,7 +12,7 @@ from benchmarks.data.depth_protocol import (
     read_list,
     write_depth_png,
 )
-from benchmarks.tasks.validation import cut
+from benchmarks.data.splits import cut
 from crossflow.errors import InputError
 
 

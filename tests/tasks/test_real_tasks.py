@@ -151,7 +151,7 @@ def test_latents_keep_at_least_sixteen_patches_a_side(size, patch):
 def test_validation_shares_no_scene_with_training(bench_data):
     """It is cut by scene, and the cut does not depend on the order of the list."""
     from benchmarks.data import nyu_reader
-    from benchmarks.tasks.validation import cut
+    from benchmarks.data.splits import cut
 
     frames = nyu_reader.frames(bench_data / "roots" / "nyu", "train")
     train, held_out = cut(frames, lambda frame: frame.group, None, None)

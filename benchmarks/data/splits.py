@@ -1,20 +1,67 @@
-"""Validation items: cut from the training split by group, never from the test split.
-
-And nothing of the test split is trained on.
-"""
+"""What every reader shares: `task.root`, choices, digests of contents, the cut of validation."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmarks.data.images import first_few, spread
 from crossflow.errors import InputError
+from crossflow.files import is_folder
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from benchmarks.config.schema import Config
+
+Report = Callable[[str, int, int], None]  # what is being made, how much is done, of how much
 T = TypeVar("T")
 SHARE = 20  # one item in so many, at least one group
 LARGEST = 500
+
+
+def digest(*parts: bytes | str | np.ndarray) -> str:
+    """SHA-256 of texts and arrays (with their shape and type), 16 hex digits."""
+    whole = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            part = part.encode()
+        if not isinstance(part, bytes):
+            whole.update(f"{part.dtype}{part.shape}".encode())
+            part = part.tobytes()
+        whole.update(len(part).to_bytes(8, "little"))
+        whole.update(part)
+    return whole.hexdigest()[:16]
+
+
+def require_root(config: Config, files: str, published: str) -> Path:
+    """The folder `task.root`; the reader judges what is in it.
+
+    InputError where it is not given or no folder: `files` says what it must hold, `published`
+    where they are.
+    """
+    if config.task.root is None:
+        raise InputError(
+            f"task.root is not set: {config.task.name} looks for {files} in it, give the folder "
+            f"with task.root=DIR; {published}"
+        )
+    root = Path(config.task.root)
+    if not is_folder(root):
+        raise InputError(
+            f"task.root={root}: no such folder; {config.task.name} looks for {files} in it; "
+            f"{published}"
+        )
+    return root
+
+
+def choose(field_name: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """`value` if it is allowed, else InputError that lists what is."""
+    if value not in allowed:
+        names = ", ".join(map(str, allowed))
+        raise InputError(f"{field_name}={value}: this task takes {names}")
+    return value
 
 
 def refuse_shared(both: Sequence[str], what: str) -> None:
