@@ -20,9 +20,9 @@ from typing import Any
 from benchmarks.metrics.score import Score
 from benchmarks.records.keys import canonical, differing, digest
 from benchmarks.records.record import Record
-from benchmarks.report import framing, tolerance
-from benchmarks.report.arms import Arm, arms
+from benchmarks.report import tolerance
 from benchmarks.report.references import Fields, Reference, machine, protocol
+from benchmarks.report.rows import Row, arms, untrained
 from benchmarks.report.tolerance import Mean, Tolerance
 from benchmarks.report.vanished import vanished
 
@@ -151,11 +151,11 @@ def measured(records: Iterable[Record]) -> list[Measured]:
     return found
 
 
-def _untrained(method: str, members: Sequence[Record]) -> list[Arm]:
+def _untrained(method: str, members: Sequence[Record]) -> list[Row]:
     """A frame; or evaluations, where other predictions under the same name are another arm."""
     if members[0].kind == "run":
-        return [Arm(method, list(members))]
-    return [Arm(row.name, row.records) for row in framing.rows(members)]
+        return [Row(method, "bound", list(members))]
+    return untrained(members)
 
 
 def compare(records: Iterable[Record], references: Sequence[Reference]) -> list[Check]:

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.records.keys import canonical, differing
-from benchmarks.report.arms import own_config
 from benchmarks.report.check import Check, Measured
 from benchmarks.report.references import Fields, Reference
+from benchmarks.report.rows import arm_config
 from benchmarks.report.tolerance import default_floor
 from crossflow.errors import InputError
 
@@ -101,7 +101,7 @@ def _refuse_two_of_one(checks: Iterable[Check]) -> None:
 
 
 def _own_config(arm: Measured) -> Fields:
-    return own_config((arm.done or arm.failed)[0])
+    return arm_config((arm.done or arm.failed)[0])
 
 
 def row_of(arm: Measured, metric: str, by: Stamp) -> Reference:

@@ -23,7 +23,7 @@ from benchmarks.report import (
     page,
     published,
     published_tables,
-    rank,
+    rows,
     tables,
 )
 from benchmarks.report.figures.files import files as figure_files
@@ -69,7 +69,7 @@ class Action:
 def leaderboard_files(records: Sequence[Record], out: Path) -> Files:
     """runs.csv and leaderboard.csv."""
     return {
-        "runs.csv": leaderboard.csv_text(leaderboard.RUN_COLUMNS, leaderboard.run_rows(records)),
+        "runs.csv": rows.rows(records)[rows.RUN_COLUMNS].to_csv(index=False, lineterminator="\n"),
         "leaderboard.csv": leaderboard.csv_text(
             leaderboard.LEADER_COLUMNS, leaderboard.leader_rows(records)
         ),
@@ -82,9 +82,7 @@ def table_files(records: Sequence[Record], out: Path) -> Files:
     Where papers print numbers on the task's data, they follow below ours, in the CSV case in a file
     of their own. There are none for the embedded tasks.
     """
-    built = {
-        str(task): tables.build(group) for (task,), group in leaderboard.by(records, "task").items()
-    }
+    built = {str(task): tables.build(group) for (task,), group in rows.by(records, "task").items()}
     every = [table for of_task in built.values() for table in of_task]
     files: Files = {"tables/overview.md": overview.markdown(every)}
     for task, of_task in built.items():
@@ -131,11 +129,6 @@ ACTIONS = {
         "compares records with the references of expected.csv; status 1 on a regression",
         check_command.options,
         check_command.run,
-    ),
-    "rank": Action(
-        "ranks named runs on the screen, or names the fields that forbid it; writes nothing",
-        rank.options,
-        rank.run,
     ),
 }
 

@@ -12,12 +12,11 @@ from typing import Any
 
 from benchmarks.records.keys import differing
 from benchmarks.records.record import Record
-from benchmarks.report.arms import Arm
+from benchmarks.report.rows import Board, Row
 
 Closed = tuple[str, str]
 # Of a network evaluation. Parameters have no gate: where both cannot be matched, FLOPs are.
 FLOPS_TOLERANCE = 0.05
-NEAREST_OF = 50  # each is compared field by field: a folder of thousands would take minutes
 
 
 def clock_is_invalid(record: Record) -> bool:
@@ -29,7 +28,7 @@ def clock_is_invalid(record: Record) -> bool:
     return timed and str(record.volatile.host.get("clock", "")).startswith("invalid")
 
 
-def of_arm(arm: Arm) -> Closed | None:
+def of_arm(arm: Row) -> Closed | None:
     """What bars an arm from every rank."""
     if any(clock_is_invalid(record) for record in arm.records):
         return "invalid", f"{arm.name}: trained on a slowed clock"
@@ -38,7 +37,7 @@ def of_arm(arm: Arm) -> Closed | None:
     return None
 
 
-def of_pair(arm: Arm, reference: Arm | None) -> Closed | None:
+def of_pair(arm: Row, reference: Row | None) -> Closed | None:
     """What bars a verdict on two arms of one fair_key: the gates of both, then of their match.
 
     reference: the arm itself, or None where there is none to stand beside.
@@ -77,7 +76,7 @@ def _flops_ratio(one: Record, other: Record) -> float:
     return ours / theirs if theirs else math.inf
 
 
-def _unlike_crossflow(arm: Arm) -> Closed | None:
+def _unlike_crossflow(arm: Row) -> Closed | None:
     """Matching is to CrossFlow: two arms may be near one another and both far from it."""
     for record in arm.records:
         ratio = record.fair.proof.get("evaluation_flops_ratio_to_crossflow")
@@ -113,27 +112,21 @@ def chain_of(record: Record) -> dict[str, Any]:
     return {**(marks if isinstance(marks, Mapping) else {}), **ends}
 
 
-def alone(field: Sequence[Arm], fields: Mapping[str, Sequence[Arm]]) -> Closed | None:
+def alone(board: Board, same_items: Sequence[Board]) -> Closed | None:
     """Why an arm has nothing to stand beside: its rivals ran under other fair keys.
 
-    field: arms of one fair_key. fields: arms of the same items by fair_key, these included. The
-    reason names the fields in which the nearest of them differs, unless there are very many.
+    same_items: all boards of the score_key. The reason names the fields in which the nearest rival
+    differs.
     """
-    if len(field) != 1:
+    if len(board.arms) != 1:
         return None
-    own = field[0].records[0]
-    rivals = {
-        key: [arm for arm in arms if arm.method != own.method]
-        for key, arms in sorted(fields.items())
-    }
-    rivals = {key: arms for key, arms in rivals.items() if arms}
-    if not rivals:
-        return None
-    if len(rivals) > NEAREST_OF:
-        return "not_comparable", f"alone under its fair_key, beside {len(rivals)} others"
-    found = []
-    for key, arms in rivals.items():
-        gaps = differing(own.fair.fair or {}, arms[0].records[0].fair.fair or {})
-        names = ", ".join(arm.name for arm in arms)
-        found.append((len(gaps), f"{names} under fair_key {key}: {'; '.join(gaps)}"))
-    return "not_comparable", f"alone under its fair_key; {min(found)[1]}"
+    own = board.first
+    gaps = []
+    for other in same_items:
+        names = ", ".join(arm.name for arm in other.arms if arm.method != own.method)
+        if names and other.fair_key != board.fair_key:
+            fields = differing(own.fair.fair or {}, other.first.fair.fair or {})
+            gaps.append(
+                (len(fields), f"{names} under fair_key {other.fair_key}: {'; '.join(fields)}")
+            )
+    return ("not_comparable", f"alone under its fair_key; {min(gaps)[1]}") if gaps else None

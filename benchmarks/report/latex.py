@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from benchmarks.report import latex_columns, published_tables, tables
 from benchmarks.report.columns import paper_columns
-from benchmarks.report.entries import Entry
 from benchmarks.report.latex_text import escape, prose
 from benchmarks.report.published import Published
+from benchmarks.report.rows import Row
 from crossflow.errors import InputError
 
 MADE = "% Made by `python -m benchmarks.report tables` from records: do not edit."
@@ -82,17 +82,19 @@ def _float(title: str, caption: str, label: str, body: Sequence[str]) -> str:
 
 def _comparison(table: tables.Table) -> str:
     """One budget: caption, numbers, notes. What the rows cost is a note where columns are many."""
+    board = table.board
+    assert board is not None
     whole = [metric for metric in table.metrics if "/" not in metric]
-    found = latex_columns.metrics(table, paper_columns(whole, table.entries[0].records[0].primary))
-    costs, notes = latex_columns.costs(table.entries), list(table.footnotes)
+    found = latex_columns.metrics(table, paper_columns(whole, board.first.primary))
+    costs, notes = latex_columns.costs(board.rows), list(table.footnotes)
     if costs and sum(column.width for column in found) > MOST_NUMBERS:
-        notes.insert(0, _cost_note(table.entries))
+        notes.insert(0, _cost_note(board.rows))
     else:
         found += costs
-    kinds = [entry.kind for entry in table.entries]
+    kinds = [row.kind for row in board.rows]
     lines = [
         *latex_columns.tabular(
-            [_name(entry.name) for entry in table.entries],
+            [_name(row.name) for row in board.rows],
             found,
             [row for row in range(1, len(kinds)) if kinds[row] != kinds[row - 1]],
         ),
@@ -103,8 +105,8 @@ def _comparison(table: tables.Table) -> str:
     return _float(escape(table.title), _caption(table), label, lines)
 
 
-def _cost_note(rows: Sequence[Entry]) -> str:
-    known = [(entry.name, entry.typical.model) for entry in rows]
+def _cost_note(rows: Sequence[Row]) -> str:
+    known = [(row.name, row.completed[-1].model) for row in rows]
     return "NFE and parameters: " + "; ".join(
         f"{name} {model.nfe}, {model.params / 1e6:.2f} M" for name, model in known if model
     )

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.report.columns import decimals, heading
-from benchmarks.report.entries import FIRST, SECOND, Entry, marks
 from benchmarks.report.latex_text import escape
-from benchmarks.report.tables import ARROWS, Table
+from benchmarks.report.rows import Row
+from benchmarks.report.tables import ARROWS, FIRST, SECOND, Table, marks
 
 ABSENT = "{--}"
 # From here on a number is written with a power of ten: a diverged run must not widen the column.
@@ -33,28 +33,30 @@ class Column:
 
 def metrics(table: Table, wanted: Sequence[str]) -> list[Column]:
     """Some scores of a table, rounded as a paper does, the best arms marked by what is shown."""
-    rows, names = table.entries, table.metrics
-    places = marks(rows, names, table.better, lambda name, x: float(_fixed(x, decimals(name))))
+    board, names = table.board, table.metrics
+    assert board is not None
+    places = marks(board, names, lambda name, x: float(_fixed(x, decimals(name))))
     found = []
     for name in wanted:
         which = names.index(name)
-        means = [entry.mean(which) for entry in rows]
+        values = [list((board.values(row, name) or {}).values()) for row in board.rows]
+        means = [statistics.fmean(of_row) if of_row else None for of_row in values]
         above, below = heading(name)
         found.append(
             numbers(
-                f"{above} {ARROWS[table.better[name]]}",
+                f"{above} {ARROWS[board.better[name]]}",
                 below,
                 [None if mean is None else _fixed(mean, decimals(name)) for mean in means],
-                [places.get((row, which)) for row in range(len(rows))],
-                [_deviation(entry, which, decimals(name)) for entry in rows],
+                [places.get((row, which)) for row in range(len(values))],
+                [_deviation(of_row, decimals(name)) for of_row in values],
             )
         )
     return found
 
 
-def costs(rows: Sequence[Entry]) -> list[Column]:
+def costs(rows: Sequence[Row]) -> list[Column]:
     """Network calls a sample, and millions of parameters; none where no row has a network."""
-    models = [entry.typical.model for entry in rows]
+    models = [row.completed[-1].model for row in rows]
     if not any(models):
         return []
     calls = [None if model is None else str(model.nfe) for model in models]
@@ -124,10 +126,9 @@ def _fixed(number: float, digits: int) -> str:
     return f"{number:z.{digits}f}"
 
 
-def _deviation(entry: Entry, which: int, digits: int) -> str | None:
+def _deviation(values: Sequence[float], digits: int) -> str | None:
     """Standard deviation over seeds; None for one seed."""
-    values = entry.values[which]
-    return None if values is None or len(values) < 2 else _fixed(statistics.stdev(values), digits)
+    return None if len(values) < 2 else _fixed(statistics.stdev(values), digits)
 
 
 def _is_large(number: str) -> bool:

@@ -1,49 +1,45 @@
-"""Tables for people: one per score_key, framed by floor and oracle, one block per fair_key."""
+"""Tables for people: one per score_key and fair_key, with floor and oracle as bounds."""
 
 from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.records.digits import exact
 from benchmarks.records.keys import differing
 from benchmarks.records.record import Record
-from benchmarks.report.arms import by, by_budget
-from benchmarks.report.columns import paper_columns
-from benchmarks.report.entries import FIRST, Entry, entries, failures, is_quick, marks, uneven
-from benchmarks.report.framing import unranked
+from benchmarks.report import gates
+from benchmarks.report.columns import paper_columns, places
+from benchmarks.report.rows import Board, Row, boards
 
 QUICK = "quick: not for comparison"
 ABSENT = "–"
 ARROWS = {"higher": "↑", "lower": "↓"}
+FIRST, SECOND = 1, 2
 MARKED = (
     "best arm bold, second underlined, equal numbers alike; a difference may be chance: the "
     "verdicts are in leaderboard.csv"
 )
+AS_FAILED = "; a failed seed counts as the worse of the floor and the worst completed run"
+COSTS = ["NFE", "guidance", "parameters", "samples", "FLOPs"]
 
 
 @dataclass
 class Table:
-    """A block of rows that may be compared, with what must be read beside it.
-
-    entries: what the rows were made of, in their order, and metrics: the scores in their order,
-    better: which way each is better. Published tables have neither. marks: (row, column) -> FIRST
-    or SECOND for cells of `rows`; empty where nothing may be called the best.
-    """
+    """A block of rows that may be compared, with what must be read beside it."""
 
     title: str
-    score_key: str
-    fair_key: str | None
-    notes: list[str]
-    header: list[str]
+    score_key: str = ""
+    fair_key: str | None = None
+    notes: list[str] = field(default_factory=list)
+    header: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     footnotes: list[str] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    metrics: list[str] = field(default_factory=list)
-    better: dict[str, str] = field(default_factory=dict)
-    marks: dict[tuple[int, int], int] = field(default_factory=dict)
+    board: Board | None = None  # what the rows were made of; none for published numbers
+    metrics: list[str] = field(default_factory=list)  # the columns after the first
+    marks: dict[tuple[int, int], int] = field(default_factory=dict)  # (row, column): FIRST, SECOND
 
 
 def comparison_table(records: Sequence[Record]) -> str:
@@ -58,128 +54,134 @@ def markdown(tables: Sequence[Table]) -> str:
 
 def table_rows(tables: Sequence[Table]) -> tuple[list[str], list[dict[str, str]]]:
     """Tables as one list of rows for CSV, and its columns."""
-    columns = ["table", "score_key", "fair_key"]
+    names = [name for table in tables for name in table.header]
     rows = []
     for table in tables:
-        columns += [name for name in table.header if name not in columns]
-        rows += [
-            {
-                "table": table.title,
-                "score_key": table.score_key,
-                "fair_key": table.fair_key or "",
-                **dict(zip(table.header, row, strict=True)),
-            }
-            for row in table.rows
-        ]
-    return columns, rows
+        keys = {
+            "table": table.title,
+            "score_key": table.score_key,
+            "fair_key": table.fair_key or "",
+        }
+        rows += [keys | dict(zip(table.header, row, strict=True)) for row in table.rows]
+    return list(dict.fromkeys(["table", "score_key", "fair_key", *names])), rows
 
 
 def build(records: Sequence[Record]) -> list[Table]:
-    """One table per score_key and fair_key, smaller budgets first, framed by its matches' rows.
+    """One table per board: see `rows.boards`.
 
     Where a task has several, each says in which fields it differs from the one before.
     """
-    tables = []
-    records = sorted(records, key=lambda record: record.run_id)
-    for (task,), of_task in by(records, "task").items():
-        before: Record | None = None
-        for (_,), same_items in by(of_task, "score_key").items():
-            of_keys = {key: of for (key,), of in by(same_items, "fair_key").items() if key}
-            for of_key in sorted(of_keys.values(), key=by_budget) or [[]]:
-                group = [*of_key, *unranked(same_items, of_key)]
-                table = _table(str(task), group)
-                sample = group[0]
-                if before is not None:
-                    table.notes.append(_difference(before, sample))
-                before = sample
-                tables.append(table)
+    tables: list[Table] = []
+    before: Record | None = None
+    for board in boards(records):
+        table = of_board(board)
+        if before is not None and before.task == board.first.task:
+            table.notes.append(_difference(before, board.first))
+        before = board.first
+        tables.append(table)
     return tables
 
 
-def _table(task: str, group: Sequence[Record]) -> Table:
-    """Rows of one fair_key between its framing rows."""
-    first = group[0]
-    metrics = _columns(group, first.primary)
-    better = {name: score.better for record in group for name, score in record.scores.items()}
+def of_board(board: Board) -> Table:
+    """The table of one board."""
+    first = board.first
     table = Table(
-        title=f"{task} (version {first.fair.score['version']}, {first.fair.score['split']})",
+        title=f"{first.task} (version {first.fair.score['version']}, {first.fair.score['split']})",
         score_key=first.score_key,
-        fair_key=next((r.fair_key for r in group if r.fair_key is not None), None),
-        notes=_notes(group),
-        header=[
-            "method",
-            *(f"{name} {ARROWS[better[name]]}" for name in metrics),
-            "NFE",
-            "guidance",
-            "parameters",
-            "samples",
-            "FLOPs",
-        ],
+        fair_key=board.fair_key,
+        notes=_notes(board),
+        board=board,
+        metrics=_columns(board),
     )
-    table.metrics, table.better = metrics, dict(better)
-    table.entries = entries(group, {name: better[name] for name in metrics})
-    for entry in table.entries:
-        cells = [_cell(found) for found in entry.values]
-        table.rows.append([entry.name, *cells, *_effort(entry.typical)])
-        table.footnotes += [*failures(entry), *([entry.note] if entry.note else [])]
-    found = marks(table.entries, metrics, better, lambda _, mean: float(f"{mean:.4g}"))
+    table.header = ["method", *(f"{n} {ARROWS[board.better[n]]}" for n in table.metrics), *COSTS]
+    for row in board.rows:
+        cells = [_cell(board.values(row, name)) for name in table.metrics]
+        # The run whose network and cost the row shows: a failed one spent a part of the budget.
+        table.rows.append([row.name, *cells, *_effort(row.completed[-1])])
+        table.footnotes += [*_failures(row), *([row.note] if row.note else [])]
+    found = marks(board, table.metrics, lambda _, mean: float(f"{mean:.4g}"))
     table.marks = {(row, 1 + column): place for (row, column), place in found.items()}
-    _count_seeds(table)
-    table.footnotes += _absences(group)
+    if board.uneven:
+        table.footnotes.append(f"{board.uneven}; no arm is marked or ranked")
+        table.header.append("seeds")
+        for row, cells in zip(board.rows, table.rows, strict=True):
+            cells.append(str(len(row.seeds)) if row.kind == "arm" else ABSENT)
+    table.footnotes += _absences(board.records)
     return table
 
 
-def _count_seeds(table: Table) -> None:
-    """Says how many seeds each row has, where arms have different ones and none is marked."""
-    said = uneven(table.entries)
-    if not said:
-        return
-    table.footnotes.append(f"{said}; no arm is marked or ranked")
-    table.header.append("seeds")
-    for entry, row in zip(table.entries, table.rows, strict=True):
-        seeds = len({record.seed for record in entry.records})
-        row.append(str(seeds) if entry.kind == "arm" else ABSENT)
+def marks(
+    board: Board, metrics: Sequence[str], shown: Callable[[str, float], float]
+) -> dict[tuple[int, int], int]:
+    """(row, metric) -> FIRST or SECOND, among the arms that may be ranked; see `places`.
+
+    shown(metric, mean) is the mean as the reader sees it: numbers that read equal share a place.
+    None where the arms have different seeds, or a preset was too small.
+    """
+    found: dict[tuple[int, int], int] = {}
+    if board.quick or board.uneven:
+        return found
+    ranked = [row.kind == "arm" and gates.of_arm(row) is None for row in board.rows]
+    for column, metric in enumerate(metrics):
+        values = [board.values(row, metric) for row in board.rows]
+        numbers = [
+            shown(metric, statistics.fmean(of_row.values())) if may and of_row else None
+            for may, of_row in zip(ranked, values, strict=True)
+        ]
+        for row, place in enumerate(places(numbers, board.better[metric])):
+            if place in (FIRST, SECOND):
+                found[row, column] = place
+    return found
 
 
-def _columns(group: Sequence[Record], primary: str) -> list[str]:
+def _failures(row: Row) -> list[str]:
+    """What must be known of a row's runs before its numbers are read."""
+    found = []
+    runs = len(row.records)
+    failed = sum(record.status == "failed" for record in row.records)
+    if failed:
+        why = AS_FAILED if row.kind == "arm" else ""
+        found.append(f"{row.name}: {failed} of {runs} runs failed{why}")
+    slowed = sum(map(gates.clock_is_invalid, row.records))
+    if slowed:
+        found.append(f"{row.name}: invalid: {slowed} of {runs} runs trained on a slowed clock")
+    return found
+
+
+def _columns(board: Board) -> list[str]:
     """The primary score, its levels, the paper's columns, then the other whole metrics by name."""
-    names = {name for record in group for name in record.scores}
-    levels = sorted(name for name in names if name.startswith(f"{primary}/"))
-    whole = sorted(name for name in names if "/" not in name)
+    primary = board.first.primary
+    levels = sorted(name for name in board.better if name.startswith(f"{primary}/"))
+    whole = sorted(name for name in board.better if "/" not in name)
     first = paper_columns(whole, primary)
-    primaries, papers = first[: primary in names], first[primary in names :]
+    papers = [name for name in first if name != primary]
     others = [name for name in whole if name not in first]
-    return [*primaries, *levels, *papers, *others]
+    return [*([primary] if primary in board.better else []), *levels, *papers, *others]
 
 
-def _notes(group: Sequence[Record]) -> list[str]:
+def _notes(board: Board) -> list[str]:
     """The lines above a table: what was scored, the budget, whether it may be compared."""
-    counts = {score.n for record in group for score in record.scores.values()}
+    first = board.first
+    counts = {score.n for record in board.records for score in record.scores.values()}
     items = f", {max(counts)} items" if counts else ""
-    notes = [f"primary score {group[0].primary}{items}; score_key {group[0].score_key}"]
-    ran = [record for record in group if record.fair.fair is not None and record.budget]
-    if ran:
-        fair, budget = ran[0].fair.fair, ran[0].budget
-        assert fair is not None
-        assert budget is not None
-        seeds = sorted({record.seed for record in ran})
+    notes = [f"primary score {first.primary}{items}; score_key {first.score_key}"]
+    fair, budget = first.fair.fair, first.budget
+    if fair is not None and budget is not None:
         notes.append(
             f"budget {exact(budget.limit)} {budget.kind} an arm, model {fair['model']}, batch "
-            f"{fair['batch']}, track {fair['track']}, seed{'s' if len(seeds) > 1 else ''} "
-            f"{', '.join(map(str, seeds))}; fair_key {ran[0].fair_key}"
+            f"{fair['batch']}, track {fair['track']}, seed{'s' if len(board.seeds) > 1 else ''} "
+            f"{', '.join(map(str, board.seeds))}; fair_key {board.fair_key}"
         )
-        crawled = ran[0].fair.proof.get("training")
+        crawled = first.fair.proof.get("training")
         if isinstance(crawled, dict):
             notes.append(
                 f"trained on {crawled['pairs']} pairs of task.train_root in place of the training "
                 f"split; {crawled['left_out_scored_files']} with the very file of a scored image "
                 "left out, the same picture in another file is not noticed"
             )
-        if len(seeds) > 1:
+        if len(board.seeds) > 1:
             notes.append("mean ± standard deviation over training seeds")
-    if is_quick(group):
-        notes.append(QUICK)
-    return notes
+    return [*notes, QUICK] if board.quick else notes
 
 
 def _difference(before: Record, now: Record) -> str:
@@ -189,44 +191,42 @@ def _difference(before: Record, now: Record) -> str:
     return f"not comparable with the table above, which differs in {'; '.join(fields)}"
 
 
-def _cell(values: Sequence[float] | None) -> str:
+def _cell(values: dict[int, float] | None) -> str:
     if not values:
         return ABSENT
-    mean = f"{statistics.fmean(values):.4g}"
-    return f"{mean} ± {statistics.stdev(values):.2g}" if len(values) > 1 else mean
+    mean = f"{statistics.fmean(values.values()):.4g}"
+    return f"{mean} ± {statistics.stdev(values.values()):.2g}" if len(values) > 1 else mean
 
 
 def _effort(record: Record) -> list[str]:
-    """What a row cost: network calls a sample, guidance, parameters, training pairs, FLOPs."""
+    """What a row cost: the columns COSTS."""
     model, budget = record.model, record.budget
-    guided = model is not None and model.guidance is not None
+    guidance = model.guidance if model else None
     return [
         str(model.nfe) if model else ABSENT,
-        f"{model.guidance:g}" if model is not None and guided else ABSENT,
+        ABSENT if guidance is None else f"{guidance:g}",
         f"{model.params / 1e6:.2f} M" if model else ABSENT,
         str(budget.samples) if budget else ABSENT,
         f"{budget.train_flops:.3g}" if budget else ABSENT,
     ]
 
 
-def _absences(group: Sequence[Record]) -> list[str]:
+def _absences(records: Sequence[Record]) -> list[str]:
     """Why a score or a method is not in the table; each reason once."""
-    missing: dict[tuple[str, str], list[str]] = {}
+    missing: dict[tuple[str, str], dict[str, None]] = {}
     unfit: dict[str, None] = {}
-    for record in group:
+    for record in records:
         for name, reason in sorted(record.unavailable.items()):
-            rows = missing.setdefault((name, reason), [])
-            rows += [record.method] if record.method not in rows else []
+            missing.setdefault((name, reason), {})[record.method] = None
         absent = record.fair.proof.get("absent")
-        if isinstance(absent, dict):
-            for name, why in sorted(absent.items()):
-                unfit[f"{name} does not apply: {why}"] = None
-    every = {record.method for record in group}
+        for name, why in sorted(absent.items()) if isinstance(absent, dict) else []:
+            unfit[f"{name} does not apply: {why}"] = None
+    every = {record.method for record in records}
     notes = []
-    for (name, reason), rows in missing.items():
-        where = "" if set(rows) == every else f" for {', '.join(rows)}"
+    for (name, reason), methods in missing.items():
+        where = "" if methods.keys() == every else f" for {', '.join(methods)}"
         notes.append(f"{name} unavailable{where}: {reason}")
-    return notes + list(unfit)
+    return [*notes, *unfit]
 
 
 def _as_text(table: Table) -> str:

@@ -45,9 +45,9 @@ from typing import Any
 
 from benchmarks.records.digits import exact
 from benchmarks.records.keys import canonical
-from benchmarks.report.arms import Arm
 from benchmarks.report.intervals import ALPHA, Paired, holm
 from benchmarks.report.margins import margin_of
+from benchmarks.report.rows import Row
 
 REFERENCES = ("flow_matching", "regression", "crossflow")
 SEEDS_FOR_A_VERDICT = 5
@@ -108,7 +108,7 @@ class Comparison:
         return "worse" if high < -self.margin else None
 
 
-def reference_of(arm: Arm, field: Sequence[Arm]) -> Arm | None:
+def reference_of(arm: Row, field: Sequence[Row]) -> Row | None:
     """The arm of one fair_key that `arm` is judged against: see above; itself if it is of its kind.
 
     Where the reference's method ran with several configurations, the one that has the arm's; None

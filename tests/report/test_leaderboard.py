@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import arms, command, leaderboard
+from benchmarks.report import command, leaderboard
 
 ARMS = {"crossflow": [0.30, 0.32, 0.31], "flow_matching": [0.28, 0.29, 0.30]}
 
@@ -18,10 +18,6 @@ def leaderboard_csv(records):
 
 def leaders(records):
     return list(csv.DictReader(io.StringIO(leaderboard_csv(records))))
-
-
-def runs(records):
-    return list(csv.DictReader(io.StringIO(command.leaderboard_files(records, Path())["runs.csv"])))
 
 
 def match(record, **changes):
@@ -214,64 +210,6 @@ def test_one_seed_run_twice_is_one_seed(record):
     assert row["seeds"] == "1"
     assert float(row["mean"]) == pytest.approx(0.2)
     assert row["sd"] == row["ci_low"] == ""
-
-
-def test_two_configurations_are_two_arms(record):
-    slow = record(seed=0, value=0.1)
-    fast = record(seed=0, value=0.2, config={"training": {"lr": 0.1, "precision": "float32"}})
-    rows = leaders([slow, fast])
-    assert len(rows) == 2
-    assert all(row["method"].startswith("crossflow#") for row in rows)
-    alone = record(seed=1, value=0.1, config={"methods": ["crossflow"]})
-    assert len(leaders([slow, alone])) == 1, "the other arms of a match are no difference"
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"training": {"checkpoint_seconds": 5.0}},
-        {"sampling": {"curve": [1, 2]}},
-        {"task": {"root": "/data"}},
-        {"task": {"prompts": "a.jsonl"}},
-        {"weights": {"clip": "a.bin"}},
-        {"method_file": "elsewhere.py"},
-    ],
-)
-def test_settings_without_effect_and_places_make_no_arm(record, changed):
-    """Seeds of one arm may be run on machines that keep their data elsewhere."""
-    usual = record().config
-    config = {k: usual[k] | v if isinstance(v, dict) else v for k, v in changed.items()}
-    (row,) = leaders([record(seed=0), record(seed=1, config=config)])
-    assert (row["method"], row["seeds"]) == ("crossflow", "2")
-
-
-def test_settings_with_effect_make_another_arm(record):
-    """validation_limit chooses the guidance, and an edited method is another method."""
-    task = record().config["task"] | {"validation_limit": 7}
-    for config in ({"task": task}, {"method_file_sha256": "1" * 64}):
-        assert len(leaders([record(seed=0), record(seed=1, config=config)])) == 2
-
-
-def test_variants_whose_first_digits_clash_are_still_two_arms(record, monkeypatch):
-    digests = {0.1: "abcd1" + "0" * 59, 0.2: "abcd2" + "0" * 59}
-    monkeypatch.setattr(arms, "digest", lambda own, _: digests[own["training"]["lr"]])
-    both = [record(value=lr, config={"training": {"lr": lr}}) for lr in (0.1, 0.2)]
-    assert [row["method"] for row in leaders(both)] == ["crossflow#abcd1", "crossflow#abcd2"]
-
-
-def test_runs_have_a_row_per_score_and_levels_apart(record):
-    rows = runs([record(value={"scene_score": 0.5, "scene_score/L2": 0.25})])
-    assert [(row["metric"], row["level"], row["value"]) for row in rows] == [
-        ("scene_score", "", "0.5"),
-        ("scene_score", "L2", "0.25"),
-    ]
-    assert rows[0]["nfe"] == "16"
-    assert rows[0]["task_version"] == "1"
-
-
-def test_a_failed_run_is_in_runs(record):
-    (row,) = runs([record(status="failed")])
-    assert (row["status"], row["metric"], row["value"]) == ("failed", "", "")
 
 
 def test_the_same_records_in_any_order_give_the_same_bytes(record):

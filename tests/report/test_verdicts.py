@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.report import command, leaderboard
+from benchmarks.report import leaderboard
 
 NOISE = (0.004, -0.003, 0.001, -0.004, 0.002)
 BASE = 0.5  # the margin of absrel_object is a twentieth of it
@@ -333,66 +333,3 @@ def test_an_arm_alone_under_its_key_names_what_differs(record):
     assert judged(arm(record, "crossflow", 0.0)) == ("", ""), "no rival, nothing to explain"
     null = arm(record, "crossflow", 0.0, fair={"rules": {"clip": None}})
     assert judged(null + arm(record, "flow_matching", 0.0))[1].endswith("clip: None / absent")
-
-
-def rank(capsys, out, *names):
-    status = command.main(["rank", *names, "--out", str(out)])
-    printed = capsys.readouterr()
-    return status, printed.out, printed.err
-
-
-def test_named_runs_are_ranked_as_on_the_whole_board(record, written, capsys):
-    ours, theirs = arm(record, "crossflow", -0.2), arm(record, "flow_matching", 0.0)
-    out = written(ours + theirs + [record("floor", value=0.9), *arm(record, "regression", 0.1)])
-    status, text, _ = rank(capsys, out, ours[0].run_id, theirs[0].run_id)
-    assert status == 0
-    assert "better" in text
-    assert "regression" not in text
-    status, text, _ = rank(capsys, out, "m1")
-    assert "regression" in text
-    assert "floor" not in text
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"fair": {"batch": 32}}, "batch: 64 / 32"),
-        ({"score": {"split": "pairs"}}, "split: iid / pairs"),
-        ({"fair": SECONDS}, "budget_kind: flops / device_seconds"),
-        ({"fair": {"rules": {"clip": None}}}, "rules.clip: absent / None"),
-    ],
-)
-def test_ranking_across_keys_is_refused_by_field(record, written, capsys, changes, said):
-    first, second = record("crossflow"), record("flow_matching", **changes)
-    status, text, error = rank(capsys, written([first, second]), first.run_id, second.run_id)
-    assert (status, text) == (2, "")
-    assert len(error.splitlines()) == 1
-    assert said in error
-    assert first.run_id in error
-    assert second.run_id in error
-
-
-def test_a_difference_that_nothing_explains_is_refused_too(record, written, capsys, monkeypatch):
-    monkeypatch.setattr("benchmarks.report.rank.differing", lambda *fields: [])
-    first, second = record("crossflow"), record("flow_matching", fair={"batch": 32})
-    status, _, error = rank(capsys, written([first, second]), first.run_id, second.run_id)
-    assert status == 2
-    assert f"fair_key: {first.fair_key} / {second.fair_key}" in error
-
-
-def test_one_arm_of_one_match_under_two_keys_is_refused(record, written, capsys):
-    """A match that was run again after its rules changed, with resume=false."""
-    first, other = record("crossflow"), record("crossflow", fair={"ema": "other"})
-    again = other.model_copy(update={"run_id": f"{first.run_id}-2"})
-    status, _, error = rank(capsys, written([first, again]), "m1")
-    assert status == 2
-    assert "ema: " in error
-
-
-def test_what_has_no_fair_key_or_no_name_is_refused(record, written, capsys):
-    floor = record("floor", value=0.9)
-    out = written([record(), floor])
-    assert "never ranked" in rank(capsys, out, floor.run_id)[2]
-    status, _, error = rank(capsys, out, "nonsense")
-    assert status == 2
-    assert "nonsense: neither a run_id nor a match" in error

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.records import samples
 from benchmarks.records.digits import exact
 from benchmarks.records.record import Record
-from benchmarks.report import leaderboard
 from benchmarks.report.figures import blends, charts, grids, points, style
+from benchmarks.report.rows import arms as arms_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +108,7 @@ def _members(records: Sequence[Record], part: pd.DataFrame) -> list[Record]:
 
 def _lowest_seeds(members: Sequence[Record]) -> list[tuple[str, str, Record]]:
     """Name, label and the completed run with the lowest seed, of each arm that has one."""
-    arms = leaderboard.arms(members)
+    arms = arms_of(members)
     labels = points.variant_labels({arm.name: arm.records for arm in arms})
     done = {arm.name: [r for r in arm.records if r.status == "completed"] for arm in arms}
     return [

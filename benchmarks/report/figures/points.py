@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.records.digits import exact
 from benchmarks.records.keys import canonical, digest
 from benchmarks.records.record import Record
-from benchmarks.report import arms as board
-from benchmarks.report import frames, framing, leaderboard
+from benchmarks.report import curves as tables
+from benchmarks.report import leaderboard
+from benchmarks.report import rows as board
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +52,8 @@ def arms(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def curves(records: Sequence[Record], out: Path) -> pd.DataFrame:
-    """Rows of `frames.curves` with arm, label and better; floor and oracle are of other items."""
-    frame = frames.curves(records, out)
+    """Rows of `tables.curves` with arm, label and better; floor and oracle are of other items."""
+    frame = tables.curves(records, out)
     facts = {run: row for row in _arm_facts(records) for run in row["runs"]}
     better = {
         record.run_id: score.better
@@ -67,8 +68,8 @@ def curves(records: Sequence[Record], out: Path) -> pd.DataFrame:
 
 
 def losses(records: Sequence[Record], out: Path) -> pd.DataFrame:
-    """Rows of `frames.losses` with arm and label; failed runs have none."""
-    frame = frames.losses(records, out)
+    """Rows of `tables.losses` with arm and label; failed runs have none."""
+    frame = tables.losses(records, out)
     facts = {run: row for row in _arm_facts(records) for run in row["runs"]}
     for name in ("arm", "label"):
         frame[name] = [facts[run][name] for run in frame["run_id"]]
@@ -90,7 +91,7 @@ def _arm_facts(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 def _facts(name: str, label: str, runs: Sequence[Record]) -> dict[str, Any]:
     first, fair = runs[0], runs[0].fair.fair or {}
-    done = board.completed(runs)
+    done = [run for run in runs if run.status == "completed"] or runs
     budgets = [run.budget for run in done if run.budget is not None]
     seconds = [run.volatile.device_seconds for run in done]
     invalid = [c for run in runs if (c := _clock(run)).startswith("invalid")]
@@ -127,11 +128,12 @@ def _framing(records: Sequence[Record], primaries: dict[str, str]) -> list[dict[
     for (task, score_key), same_items in board.by(records, "task", "score_key").items():
         metric = primaries[score_key]
         for (fair_key,), group in board.by(same_items, "fair_key").items():
-            beside = framing.unranked(same_items, group) if fair_key is not None else []
-            for row in framing.rows(beside):
-                mean = row.value(metric)
-                if row.kind == "evaluation" or mean is None:
+            beside = board.beside(same_items, group) if fair_key is not None else []
+            for row in board.untrained(beside):
+                values = row.values(metric)
+                if row.kind == "evaluation" or values is None:
                     continue
+                (mean,) = values.values()
                 better = next(
                     one.scores[metric].better for one in row.records if metric in one.scores
                 )
@@ -154,7 +156,7 @@ def _framing(records: Sequence[Record], primaries: dict[str, str]) -> list[dict[
 
 def variant_labels(variants: dict[str, list[Record]]) -> dict[str, str]:
     """A label for each arm: its method, and the settings in which its variants differ."""
-    flat = {name: _flat(board.own_config(runs[0])) for name, runs in variants.items()}
+    flat = {name: _flat(board.arm_config(runs[0])) for name, runs in variants.items()}
     methods = {name: runs[0].method for name, runs in variants.items()}
     labels = {}
     for name, method in methods.items():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmarks.records.digits import exact
-from benchmarks.report.entries import ORDER
+from benchmarks.report.rows import ORDER
 
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 44

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from benchmarks.records.keys import digest
 from benchmarks.records.record import Record
-from benchmarks.report import frames
-from benchmarks.report.arms import by
+from benchmarks.report import curves as tables
 from benchmarks.report.page import chart
 from benchmarks.report.page.shown import Comparison
+from benchmarks.report.rows import by
 from benchmarks.report.tables import QUICK
 from crossflow.errors import InputError
 
@@ -38,14 +38,14 @@ def of(comparison: Comparison, out: Path, methods: Sequence[str]) -> dict[str, A
         lambda: defaultdict(lambda: defaultdict(list))
     )
     done = [record for record in comparison.arms if record.status == "completed"]
-    table = frames.curves(done[:RUNS], out)
+    table = tables.curves(done[:RUNS], out)
     for row in table.to_dict("records"):
         place, value = float(row[SWEEPS[row["sweep"]][0]]), float(row["value"])
         if not (math.isfinite(place) and math.isfinite(value)):
             raise InputError(f"curves of {row['run_id']}: a value is not finite; run again")
         name = comparison.names[row["run_id"]]
         found[row["sweep"], row["metric"]][name][place].append(value)
-    without = frames.without(done[:RUNS], out, "curves")
+    without = tables.without(done[:RUNS], out, "curves")
     charts = []
     for (sweep, metric), series in sorted(found.items()):
         _, label, base = SWEEPS[sweep]

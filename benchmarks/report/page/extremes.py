@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records.record import Record
-from benchmarks.report import frames
+from benchmarks.report import curves
 from benchmarks.report.page.shown import Comparison
 from benchmarks.report.tables import ARROWS
 from crossflow.errors import InputError
@@ -43,7 +43,7 @@ def read(record: Record, out: Path) -> Items | None:
     Ordered by the primary score, or where items have none (KID is of all items at once) by the
     first column that is a score of the record.
     """
-    table = frames.items([record], out)
+    table = curves.items([record], out)
     scores = [record.primary, *table.columns]
     metric = next((one for one in scores if one in table.columns and one in record.scores), None)
     if metric is None or table.empty:

@@ -8,9 +8,9 @@ from typing import Any
 
 from benchmarks.records.digits import exact
 from benchmarks.records.record import Record
-from benchmarks.report.arms import by
 from benchmarks.report.gates import chain_of, clock_is_invalid, read_the_same
 from benchmarks.report.page.shown import Comparison
+from benchmarks.report.rows import by
 from crossflow.order import is_prefix
 
 MATCHES = 10  # of one comparison that are shown

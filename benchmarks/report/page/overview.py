@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.records.record import Record
-from benchmarks.report import framing
 from benchmarks.report.page.shown import Comparison
+from benchmarks.report.rows import untrained
 from benchmarks.report.tables import ARROWS, QUICK
 
 Row = Mapping[str, Any]
@@ -109,5 +109,5 @@ def _span(low: float | None, high: float | None) -> str:
 
 def _frame(comparison: Comparison, metric: str) -> list[tuple[str, str]]:
     """(row, value) of floor, oracle and evaluations: what a number of this score means."""
-    values = [(row.name, row.value(metric)) for row in framing.rows(comparison.frame)]
-    return [(name, f"{value:.4g}") for name, value in values if value is not None]
+    values = [(row.name, row.values(metric)) for row in untrained(comparison.frame)]
+    return [(name, f"{value:.4g}") for name, of in values if of for value in of.values()]

@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.records.digits import exact
 from benchmarks.records.record import Record
 from benchmarks.report import leaderboard
+from benchmarks.report.gates import clock_is_invalid
 from benchmarks.report.page.sheet import Cell, Column, number, sheet, span, text
 from benchmarks.report.tables import ARROWS, QUICK
 
@@ -133,7 +134,7 @@ def runs(records: Sequence[Record]) -> dict[str, Any]:
 def _note(record: Record) -> Cell:
     """Why a run is not to be used: it failed, its clock was slowed, its preset is a quick one."""
     said = [record.volatile.error] if record.volatile.error else []
-    said += [str(record.volatile.host["clock"])] if leaderboard.clock_is_invalid(record) else []
+    said += [str(record.volatile.host["clock"])] if clock_is_invalid(record) else []
     said += [QUICK] if record.quick else []
     return text("; ".join(said))
 

@@ -9,9 +9,7 @@ from typing import Any
 
 from benchmarks.records.digits import exact
 from benchmarks.records.record import Record
-from benchmarks.report import framing
-from benchmarks.report.arms import arms, by, by_budget
-from benchmarks.report.entries import ORDER
+from benchmarks.report.rows import ORDER, arms, beside, budget_of, by, untrained
 
 PER_TASK = 12  # comparisons of one task shown in full; the leaderboard has all
 
@@ -71,7 +69,7 @@ class Comparison:
     @cached_property
     def names(self) -> dict[str, str]:
         """run_id -> the row's name in the tables: two configurations of a method are two arms."""
-        frame = {r.run_id: row.name for row in framing.rows(self.frame) for r in row.records}
+        frame = {r.run_id: row.name for row in untrained(self.frame) for r in row.records}
         return frame | {r.run_id: arm.name for arm in arms(self.arms) for r in arm.records}
 
     def label(self, record: Record) -> str:
@@ -125,14 +123,14 @@ def _of_task(task: str, records: Sequence[Record]) -> list[Comparison]:
         fields = [sorted(group, key=lambda r: (place(r), r.seed)) for group in groups.values()]
         for group in fields or [[]]:
             fair_key = group[0].fair_key if group else None
-            frame = sorted(framing.unranked(same_items, group), key=place)
+            frame = sorted(beside(same_items, group), key=place)
             found.append(Comparison(0, task, str(score_key), fair_key, group, frame))
     return found
 
 
 def _weight(one: Comparison) -> tuple[Any, ...]:
-    return one.quick, -len(one.seeds), -by_budget(one.arms)[1], _key(one)
+    return one.quick, -len(one.seeds), -budget_of(one.arms)[1], _key(one)
 
 
 def _key(one: Comparison) -> tuple[Any, ...]:
-    return one.score_key, by_budget(one.arms), one.fair_key or ""
+    return one.score_key, budget_of(one.arms), one.fair_key or ""

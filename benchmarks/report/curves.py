@@ -1,4 +1,4 @@
-"""Data frames of all that lies under `out`: runs, curves on validation, scores of single items.
+"""Data frames of what lies beside the records: curves on validation, scores of single items.
 
 Rows of curves and items carry the fields of their record that plots and tables group by (JOINED).
 The order of the rows is that of task and run_id, then that of the file: it does not depend on the
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.records.record import Record
-from benchmarks.report import leaderboard
+from benchmarks.report.rows import shared_cells
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,21 +27,6 @@ LOSS_COLUMNS = "steps samples loss".split()  # then the terms
 SWEEPS = ("guidance", "steps")
 # Columns of items that are text; all others are numbers.
 TEXTS = ("id", "image_id", "caption", "level", "tag", "prompt")
-
-
-def runs(records: Sequence[Record]) -> pd.DataFrame:
-    """One row per record and score: the columns of runs.csv, `quick`, and `fair_method`.
-
-    fair_method: the arm's name in the leaderboard (`method`, or `method#variant` where one method
-    ran with several configurations under one fair_key), and the method for rows without a rank.
-    """
-    import pandas as pd
-
-    ordered = _ordered(records)
-    frame = pd.DataFrame(leaderboard.run_rows(ordered), columns=leaderboard.RUN_COLUMNS)
-    frame["quick"] = frame["run_id"].map({record.run_id: record.quick for record in ordered})
-    frame["fair_method"] = frame["run_id"].map(_arm_names(ordered)).fillna(frame["method"])
-    return frame
 
 
 def curves(records: Sequence[Record], out: Path) -> pd.DataFrame:
@@ -132,17 +117,6 @@ def _files(
     return [(record, path) for record, path in pairs if path.is_file()]
 
 
-def _arm_names(records: Sequence[Record]) -> dict[str, str]:
-    """run_id -> name of the arm in the leaderboard, of records with a fair_key."""
-    return {
-        record.run_id: arm.name
-        for (fair_key,), group in leaderboard.by(records, "fair_key").items()
-        if fair_key is not None
-        for arm in leaderboard.arms(group)
-        for record in arm.records
-    }
-
-
 def _read(path: Path) -> pd.DataFrame:
     """The table as texts: a caption of the letters NA is not a missing value."""
     import pandas as pd
@@ -173,7 +147,7 @@ def _refuse_no_calls(path: Path, table: pd.DataFrame) -> None:
 
 def _joined(record: Record, table: pd.DataFrame) -> pd.DataFrame:
     """The table with the record's fields in front."""
-    row = leaderboard.run_rows([record])[0] | {"quick": record.quick}
+    row = shared_cells(record)
     for place, name in enumerate(JOINED):
         table.insert(place, name, [row[name]] * len(table))
     return table

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.records.items import write_items
 from benchmarks.records.record import Record
-from benchmarks.report import frames
+from benchmarks.report import curves
 from crossflow.errors import InputError
 
 CURVE = {
@@ -23,39 +23,22 @@ def put(out, record: Record, kind, columns):
     write_items(out / kind / record.task / f"{record.run_id}.csv", columns)
 
 
-def test_runs_name_the_arm_of_the_leaderboard(record):
-    several = [
-        record(),
-        record(config={"training": {"lr": 1.0}}),
-        record("regression"),
-        record("floor"),
-        record("flow_matching", status="failed", config={"quick": True}),
-    ]
-    frame = frames.runs(several)
-    assert frame.equals(frames.runs(several[::-1]))
-    names = set(frame["fair_method"])
-    assert {"regression", "floor", "flow_matching"} < names
-    assert len([name for name in names if name.startswith("crossflow#")]) == 2
-    assert frame.set_index("method")["quick"]["flow_matching"]
-    assert frame.set_index("method")["value"]["floor"] == 0.5
-
-
 def test_curves_carry_their_record_and_all_digits(tmp_path, record):
     arm, other = record(), record("regression")
     put(tmp_path, arm, "curves", CURVE)
-    frame = frames.curves([other, arm], tmp_path)
+    frame = curves.curves([other, arm], tmp_path)
     assert frame["value"].tolist() == CURVE["value"]
     assert frame["stderr"].isna().tolist() == [False, True]
     assert set(frame["run_id"]) == {arm.run_id}
     assert set(frame["fair_key"]) == {arm.fair_key}
     assert set(frame["budget_limit"]) == {2e13}
     assert not frame["quick"].any()
-    assert frames.without([other, arm], tmp_path, "curves") == [f"{other.task}/{other.run_id}"]
+    assert curves.without([other, arm], tmp_path, "curves") == [f"{other.task}/{other.run_id}"]
 
 
 def test_nothing_gives_an_empty_frame_with_its_columns(tmp_path, record):
-    assert list(frames.curves([record()], tmp_path)) == frames.JOINED + frames.CURVE_COLUMNS
-    assert "id" in frames.items([record()], tmp_path)
+    assert list(curves.curves([record()], tmp_path)) == curves.JOINED + curves.CURVE_COLUMNS
+    assert "id" in curves.items([record()], tmp_path)
 
 
 def test_items_of_several_tasks_and_hostile_texts(tmp_path, record):
@@ -63,8 +46,8 @@ def test_items_of_several_tasks_and_hostile_texts(tmp_path, record):
     put(tmp_path, depth, "items", {"id": ["007", "8"], "absrel": [0.25, None]})
     texts = ["NA", '=cmd|"x"\n</script>']
     put(tmp_path, caption, "items", {"id": ["1", "2"], "caption": texts, "cider": [1.0, 2.0]})
-    frame = frames.items([depth, caption], tmp_path)
-    assert frame.equals(frames.items([caption, depth], tmp_path))
+    frame = curves.items([depth, caption], tmp_path)
+    assert frame.equals(curves.items([caption, depth], tmp_path))
     assert frame["id"].tolist() == ["1", "2", "007", "8"]
     assert frame["caption"].tolist()[:2] == texts
     assert frame["absrel"].isna().tolist() == [True, True, False, True]
@@ -89,7 +72,7 @@ def test_a_malformed_table_is_refused_by_name(tmp_path, record, kind, columns, r
     one = record()
     put(tmp_path, one, kind, columns)
     with pytest.raises(InputError, match=reason) as error:
-        getattr(frames, kind)([one], tmp_path)
+        getattr(curves, kind)([one], tmp_path)
     assert one.run_id in str(error.value)
 
 
@@ -99,4 +82,4 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, record):
     for content in (b"", b"id,absrel\n1,2,3\n4\n\xff\xfe"):
         path.write_bytes(content)
         with pytest.raises(InputError, match="not a table"):
-            frames.items([record()], tmp_path)
+            curves.items([record()], tmp_path)

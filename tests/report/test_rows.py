@@ -1,0 +1,112 @@
+"""Rows: one per run and metric; what makes an arm, a bound, an evaluation; what stands together."""
+
+import csv
+import io
+import random
+
+import pytest
+
+from benchmarks.report import command, rows
+
+
+def names(records):
+    return [row.name for board in rows.boards(records) for row in board.rows]
+
+
+def runs(records):
+    text = command.leaderboard_files(records, None)["runs.csv"]
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_frame_names_the_arm_of_the_leaderboard(record):
+    several = [
+        record(),
+        record(config={"training": {"lr": 1.0}}),
+        record("regression"),
+        record("floor"),
+        record("flow_matching", status="failed", config={"quick": True}),
+    ]
+    frame = rows.rows(several)
+    names = set(frame["arm"])
+    assert {"regression", "floor", "flow_matching"} < names
+    assert len([name for name in names if name.startswith("crossflow#")]) == 2
+    assert frame.set_index("method")["quick"]["flow_matching"]
+    assert frame.set_index("method")["value"]["floor"] == 0.5
+    assert frame.set_index("method")["seed"].dtype == "Int64"
+
+
+def test_whole_numbers_and_all_digits_survive_the_csv(record):
+    values = [0.1 + 0.2, 1 / 3, 1e-7, 123456789.0, 1e22]
+    found = runs([record(seed=seed, value=value) for seed, value in enumerate(values)])
+    assert [row["value"] for row in found] == [repr(value) for value in values]
+    assert (found[0]["n"], found[0]["params"], found[0]["budget_limit"]) == (
+        *("256", "2500000"),
+        "20000000000000.0",
+    )
+
+
+def test_boards_do_not_depend_on_the_order_of_reading(record):
+    records = [record(method, seed) for method in ("a", "b") for seed in range(3)]
+    records += [record(fair={"batch": 32}), record("floor"), record("mine", kind="evaluation")]
+    expected = rows.boards(records)
+    random.Random(0).shuffle(records)
+    assert rows.boards(records) == expected
+    assert names(records) == ["floor", "a", "b", "mine", "floor", "crossflow", "mine"]
+
+
+def test_two_configurations_are_two_arms(record):
+    slow = record(seed=0, value=0.1)
+    fast = record(seed=0, value=0.2, config={"training": {"lr": 0.1, "precision": "float32"}})
+    two = names([slow, fast])
+    assert len(two) == 2
+    assert all(name.startswith("crossflow#") for name in two)
+    alone = record(seed=1, value=0.1, config={"methods": ["crossflow"]})
+    assert len(names([slow, alone])) == 1, "the other arms of a match are no difference"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"training": {"checkpoint_seconds": 5.0}},
+        {"sampling": {"curve": [1, 2]}},
+        {"task": {"root": "/data"}},
+        {"task": {"prompts": "a.jsonl"}},
+        {"weights": {"clip": "a.bin"}},
+        {"method_file": "elsewhere.py"},
+    ],
+)
+def test_settings_without_effect_and_places_make_no_arm(record, changed):
+    """Seeds of one arm may be run on machines that keep their data elsewhere."""
+    usual = record().config
+    config = {k: usual[k] | v if isinstance(v, dict) else v for k, v in changed.items()}
+    ((row,),) = [board.rows for board in rows.boards([record(), record(seed=1, config=config)])]
+    assert (row.name, row.seeds) == ("crossflow", [0, 1])
+
+
+def test_settings_with_effect_make_another_arm(record):
+    """validation_limit chooses the guidance, and an edited method is another method."""
+    task = record().config["task"] | {"validation_limit": 7}
+    for config in ({"task": task}, {"method_file_sha256": "1" * 64}):
+        assert len(names([record(seed=0), record(seed=1, config=config)])) == 2
+
+
+def test_variants_whose_first_digits_clash_are_still_two_arms(record, monkeypatch):
+    digests = {0.1: "abcd1" + "0" * 59, 0.2: "abcd2" + "0" * 59}
+    monkeypatch.setattr(rows, "digest", lambda own, _: digests[own["training"]["lr"]])
+    both = [record(value=lr, config={"training": {"lr": lr}}) for lr in (0.1, 0.2)]
+    assert names(both) == ["crossflow#abcd1", "crossflow#abcd2"]
+
+
+def test_runs_have_a_row_per_score_and_levels_apart(record):
+    found = runs([record(value={"scene_score": 0.5, "scene_score/L2": 0.25})])
+    assert [(row["metric"], row["level"], row["value"]) for row in found] == [
+        ("scene_score", "", "0.5"),
+        ("scene_score", "L2", "0.25"),
+    ]
+    assert found[0]["nfe"] == "16"
+    assert found[0]["task_version"] == "1"
+
+
+def test_a_failed_run_is_in_runs(record):
+    (row,) = runs([record(status="failed")])
+    assert (row["status"], row["metric"], row["value"]) == ("failed", "", "")
