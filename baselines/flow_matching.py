@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossflow.draws import Draws, StepDraws
-from crossflow.encoders import MapTransformer, TokenTrunk, deeper, encoder_size
-from crossflow.methods import Ends, Method
-from crossflow.networks import Size
+from crossflow.encoder import MapTransformer, TokenTrunk, deeper, encoder_size
+from crossflow.method import Ends, Method
+from crossflow.network import Size
 from crossflow.nulls import choose_nulls
 from crossflow.problem import Pair, Problem, Source, TokenShape
 

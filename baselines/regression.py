@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from baselines.flow_matching import FlowMatching
 from crossflow.draws import Draws, StepDraws
-from crossflow.methods import Ends
-from crossflow.networks import Size
+from crossflow.method import Ends
+from crossflow.network import Size
 from crossflow.problem import MapShape, Pair, Problem, Source
-from crossflow.solvers import Grid, Sampled
+from crossflow.solver import Grid, Sampled
 
 NAME = "regression"
 

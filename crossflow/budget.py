@@ -17,7 +17,7 @@ class Spent:
     """What an arm has used so far: the four quantities a budget can limit.
 
     device_seconds: the train ledger times the number of devices; waiting for data included.
-    flops: training FLOPs by the convention of `crossflow.flops` (a multiply-add is 2).
+    flops: training FLOPs by the convention of `crossflow.arm` (a multiply-add is 2).
     """
 
     device_seconds: float = 0.0

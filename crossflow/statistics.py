@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
-from crossflow.charges import kl_per_dimension
+from crossflow.crossflow import kl_per_dimension
 from crossflow.draws import ItemDraws
-from crossflow.methods import Method
+from crossflow.method import Method
 from crossflow.problem import Pair
 
 

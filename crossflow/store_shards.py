@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from crossflow.disk import sync
 from crossflow.errors import InputError
+from crossflow.files import sync
 from crossflow.problem import MapShape, TokenShape
 from crossflow.store import shard_name
 

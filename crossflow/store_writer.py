@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossflow.disk import sync
 from crossflow.errors import InputError
+from crossflow.files import sync
 from crossflow.problem import MapShape, TokenShape
 from crossflow.store import MANIFEST, VERSION, Store
 from crossflow.store_locks import POLL_SECONDS, Share, attempt, held, is_working

@@ -1,14 +1,321 @@
-"""A match: several arms, one budget each of the same size, the same data in the same order."""
+"""The training loop of every arm. It never asks which method runs.
+
+`Trainer.step` reads the pairs of step s, calls the seam (`methods.training_loss`), and moves
+weights, average, counters and hash chain on by one step. `crossflow.train` runs a match.
+"""
 
 from __future__ import annotations
 
+import copy
 import itertools
+import math
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
-from crossflow.order import replay
-from crossflow.throughput import WINDOW_SECONDS
-from crossflow.trainer import Progress, Trainer, TrainingError, silent
+import torch
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from crossflow import checkpoint, clock
+from crossflow.arm import Arm
+from crossflow.budget import Budget, Spent
+from crossflow.checkpoint import Journal, repeatable
+from crossflow.clock import WINDOW_SECONDS, Clock
+from crossflow.draws import StepDraws
+from crossflow.errors import InputError
+from crossflow.method import Loss, training_loss
+from crossflow.optimizer import PowerEMA, Schedule, adamw
+from crossflow.order import Chain, Order, replay
+from crossflow.problem import Pair
+from crossflow.store import Store
+
+Progress = Callable[["Trainer"], object]
+
+
+def silent(trainer: Trainer) -> None:
+    """Progress that shows nothing."""
+
+
+@dataclass
+class Training:
+    """Settings that all arms of a match share. Defaults: the paper's optimizer (section 5.1).
+
+    warmup, cooldown: fractions of the budget. ema_width: relative width of the weight average.
+    clip: largest gradient norm; None, as in the official code, clips nothing.
+    checkpoint_seconds: wall time of the arm between checkpoints.
+    """
+
+    batch: int = 64
+    lr: float = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.9
+    weight_decay: float = 0.03
+    warmup: float = 0.05
+    cooldown: float = 0.2
+    ema_width: float = 0.10
+    clip: float | None = None
+    precision: str = "fp32"
+    compile: bool = False
+    checkpoint_seconds: float = 60.0
+    log_every: int = 10
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16"):
+            raise InputError(f"training.precision={self.precision} is not fp32 or bf16")
+        for name in ("batch", "lr", "log_every"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"training.{name}={getattr(self, name)} must be positive")
+
+
+class TrainingError(RuntimeError):
+    """Training of an arm cannot go on; the message names the arm, the step and the numbers."""
+
+
+class Trainer:
+    """One arm under its budget.
+
+    arm: method and network; moved to `device`. folder: of the run; holds checkpoints/, clock.json,
+    stats.jsonl and, after `finish`, weights.safetensors with the averaged weights.
+    spent, chain, clock: what the record takes over. last: numbers of the last logged step.
+    failure: why training stopped, or None.
+    """
+
+    def __init__(
+        self,
+        arm: Arm,
+        store: Store,
+        budget: Budget,
+        training: Training,
+        folder: Path,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        gpu = self.device.type == "cuda"
+        if gpu:
+            # Deterministic cuBLAS needs a fixed workspace; read when its first handle is made.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        self.arm, self.store = arm.to(self.device), store
+        self.budget, self.training = budget, training
+        self.name, self.seed, self.folder = arm.name, seed, Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        wait = partial(torch.cuda.synchronize, self.device) if gpu else lambda: None
+        self.clock = Clock(self.folder / "clock.json", wait)
+        self.journal = Journal(self.folder / "stats.jsonl")
+        self.order = Order(seed, len(store), training.batch, store.captions)
+        self.schedule = Schedule(training.warmup, training.cooldown)
+        self.ema = PowerEMA(self.arm, training.ema_width)
+        self.optimizer = self._optimizer(self.arm)
+        self.spent, self.chain, self.throughput = Spent(), Chain(), clock.Throughput()
+        self.last: dict[str, Any] = {}
+        self.failure: TrainingError | None = None
+        self._ids, self._saved = store.ids, 0.0
+        if training.compile:
+            self.arm.net.compile()
+
+    def _optimizer(self, module: torch.nn.Module) -> torch.optim.AdamW:
+        settings = self.training
+        return adamw(module, settings.lr, (settings.beta1, settings.beta2), settings.weight_decay)
+
+    @property
+    def fraction(self) -> float:
+        """Share of the budget that is spent, at most 1."""
+        return self.budget.fraction(self.spent)
+
+    @property
+    def done(self) -> bool:
+        return self.budget.done(self.spent)
+
+    def step(self) -> None:
+        """One training step. Raises TrainingError when loss or gradient is not finite."""
+        step = self.spent.steps
+        with self.clock("train"), repeatable(self.seed, step, self.device):
+            before = self.budget.progress(self.spent)
+            rows, captions = self.order.step(step)
+            pair = self.store.pairs(rows, captions)
+            rate = self.training.lr * self.schedule.factor(self.fraction)
+            loss, norm = self._update(self.arm, self.optimizer, pair, step, rate)
+            self.chain.update([self._ids[row] for row in rows], captions.tolist())
+            self._spend(len(rows))
+            self.ema.update(before, self.budget.progress(self.spent))
+        self.spent.device_seconds = self.clock.seconds("train")
+        self.throughput.update(self.spent.samples, self.spent.device_seconds)
+        if self.spent.steps % self.training.log_every == 0 or self.done:
+            self._log(loss, norm, rate)
+
+    def _update(
+        self, arm: Arm, optimizer: torch.optim.AdamW, pair: Pair, step: int, rate: float
+    ) -> tuple[Loss, float]:
+        """Loss, gradient and optimizer step; gives the loss and the gradient's norm."""
+        draws = StepDraws(self.seed, step, range(self.training.batch), self.training.batch)
+        bf16 = self.training.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            loss = training_loss(arm.net, arm.method, pair.to(self.device), draws)
+        optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()
+        parameters = [p for p in arm.parameters() if p.grad is not None]
+        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        # One check of both: a finite loss may have a gradient that is not.
+        if not math.isfinite(float(loss.total.detach()) + float(norm)):
+            terms = ", ".join(f"{name} {float(value):g}" for name, value in loss.terms.items())
+            raise TrainingError(
+                f"{self.name}: loss or gradient is not finite at step {step} "
+                f"(loss: {terms}; gradient norm {float(norm):g})"
+            )
+        if self.training.clip is not None:
+            clip_grads_with_norm_(parameters, self.training.clip, norm)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        return loss, float(norm)
+
+    def _spend(self, samples: int) -> None:
+        self.spent.steps += 1
+        self.spent.samples += samples
+        self.spent.flops += samples * self.arm.cost.flops_train
+        self.spent.device_seconds = self.clock.seconds("train")
+
+    def _log(self, loss: Loss, norm: float, rate: float) -> None:
+        """Adds a line to stats.jsonl (`journal.FIELDS`)."""
+        samples = self.spent.samples - self.last.get("samples", 0)
+        seconds = self.spent.device_seconds - self.last.get("device_seconds", 0.0)
+        self.last = {
+            **self.spent.state(),
+            "fraction": self.fraction,
+            "loss": float(loss.total.detach()),
+            "terms": {name: float(value) for name, value in loss.terms.items()},
+            "lr": rate,
+            "grad_norm": norm,
+            "samples_per_second": samples / seconds if seconds > 0 else None,
+        }
+        self.journal.write(self.last)
+
+    def warm_up(self, steps: int = 1) -> None:
+        """Runs steps on a copy (compilation, caches, clocks of a GPU): leaves no trace here."""
+        with self.clock("warmup"), repeatable(self.seed, 0, self.device):
+            arm = copy.deepcopy(self.arm)
+            if self.training.compile:
+                arm.net.compile()
+            optimizer = self._optimizer(arm)
+            pair = self.store.pairs(*self.order.step(0))
+            for _ in range(steps):
+                self._update(arm, optimizer, pair, 0, self.training.lr)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoints" / "last.safetensors"
+
+    def _identity(self) -> dict[str, Any]:
+        """All that the bits of the next step depend on, beside what the checkpoint holds."""
+        settings = asdict(self.training)
+        free = {"checkpoint_seconds", "log_every"}
+        return {
+            **{name: value for name, value in settings.items() if name not in free},
+            **checkpoint.machine(self.device),
+            "arm": self.name,
+            "seed": self.seed,
+            "budget": f"{self.budget.limit!r} {self.budget.kind}",
+            "data": self.store.digest,
+        }
+
+    def save(self) -> None:
+        """Writes the checkpoint, on its own ledger."""
+        with self.clock("checkpoint"):
+            self.journal.sync()
+            tensors = {
+                **checkpoint.prefixed("arm", self.arm.state_dict()),
+                **checkpoint.prefixed("ema", self.ema.module.state_dict()),
+                **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer)),
+            }
+            state = {
+                "identity": self._identity(),
+                "spent": self.spent.state(),
+                "chain": self.chain.state(),
+                "throughput": self.throughput.state(),
+                "last": self.last,
+                "ledgers": self.clock.state(),
+            }
+            checkpoint.write(self._checkpoint, tensors, state)
+            self._saved = self.clock.wall
+        self.clock.beat()
+
+    def resume(self) -> bool:
+        """Goes on from the checkpoint in the folder, if there is one; gives whether there was.
+
+        Work that a killed run did after its checkpoint goes to the ledger `lost`. Raises
+        InputError when the checkpoint is of other settings, versions or threads.
+        """
+        with self.clock("checkpoint"):
+            found = self._checkpoint.exists()
+            ledgers: dict[str, float] = {}
+            if found:
+                tensors, state = checkpoint.read(self._checkpoint, self.device)
+                checkpoint.check_identity(self._checkpoint, state["identity"], self._identity())
+                self.arm.load_state_dict(checkpoint.under("arm", tensors))
+                self.ema.module.load_state_dict(checkpoint.under("ema", tensors))
+                checkpoint.load_optimizer(self.optimizer, checkpoint.under("optimizer", tensors))
+                self.spent = Spent(**state["spent"])
+                self.chain = Chain.restore(state["chain"])
+                self.throughput.restore(state["throughput"])
+                self.last, ledgers = state["last"], state["ledgers"]
+            self.clock.restore(ledgers)
+            self.journal.trim(self.spent.steps)
+        self._saved = self.clock.wall
+        return found
+
+    def run(self, seconds: float = math.inf, progress: Progress = silent) -> None:
+        """Steps until the budget is spent or `seconds` more are on the train ledger.
+
+        progress: called after each step.
+        """
+        end = self.clock.seconds("train") + seconds
+        with self.clock("other"):
+            while not self.done and self.clock.seconds("train") < end:
+                self.step()
+                progress(self)
+                if self.clock.wall - self._saved >= self.training.checkpoint_seconds:
+                    self.save()
+
+    def finish(self) -> None:
+        """Last checkpoint, and the averaged weights as weights.safetensors."""
+        self.save()
+        with self.clock("checkpoint"):
+            about = {"method": self.name, "steps": self.spent.steps, "weights": "average"}
+            checkpoint.export_weights(self.folder / "weights.safetensors", self.ema.module, about)
+
+    def abandon(self, error: TrainingError) -> None:
+        """Notes a failure and puts its files aside: the next run of this folder starts again."""
+        self.failure = error
+        if self._checkpoint.exists():
+            self._checkpoint.replace(self._checkpoint.with_stem("failed"))
+        self.journal.put_aside()
+        (self.folder / "clock.json").unlink(missing_ok=True)
+
+    def record(self) -> dict[str, Any]:
+        """What equal runs have in common: the budget and what came of it."""
+        return {
+            "kind": self.budget.kind,
+            "limit": self.budget.limit,
+            "steps": self.spent.steps,
+            "samples": self.spent.samples,
+            "flops": self.spent.flops,
+        }
+
+    def volatile(self) -> dict[str, Any]:
+        """What may differ between equal runs: time, speed and memory."""
+        seconds = self.spent.device_seconds
+        return {
+            "ledgers": self.clock.state(),
+            "device_seconds": seconds,
+            "throughput": self.throughput.report(),
+            "utilisation": clock.utilisation(
+                self.spent.flops, seconds, self.device, self.training.precision
+            ),
+            "peak_memory": clock.peak_memory(self.device),
+        }
 
 
 def train_match(

@@ -21,7 +21,7 @@ from crossflow.errors import InputError
 
 PACKAGES = Path(__file__).resolve().parents[2]
 FRAMING = ("floor", "oracle")  # rows that frame every table, never an arm
-PARTS = ("NAME", "applies", "method")  # what a method file defines: see crossflow.methods
+PARTS = ("NAME", "applies", "method")  # what a method file defines: see crossflow.method
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,8 @@ def tasks() -> dict[str, Entry]:
 
 
 def methods() -> dict[str, Entry]:
-    """`crossflow` of the library and the files of baselines that define `method`, by name."""
-    found = _listing("baselines", "method")
-    own = PACKAGES / "crossflow" / "coupling.py"
-    found["crossflow"] = Entry("crossflow", _summary(_tree(own)), "crossflow.coupling", own)
+    """Files of the library and of baselines that define `method`, by name."""
+    found = _listing("baselines", "method") | _listing("crossflow", "method")
     return dict(sorted(found.items()))
 
 
@@ -53,8 +51,8 @@ def metrics() -> dict[str, Entry]:
 
 
 def models() -> dict[str, str]:
-    """Backbone sizes of crossflow/networks.py: name -> "depth x width, heads", as written there."""
-    sizes = _assigned(_tree(PACKAGES / "crossflow" / "networks.py"), "SIZES")
+    """Backbone sizes of crossflow/network.py: name -> "depth x width, heads", as written there."""
+    sizes = _assigned(_tree(PACKAGES / "crossflow" / "network.py"), "SIZES")
     assert isinstance(sizes, ast.Dict)
     found = {}
     for key, value in zip(sizes.keys, sizes.values, strict=True):

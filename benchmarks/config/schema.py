@@ -26,7 +26,7 @@ CROPS = ("none", "eigen", "garg", "kb_garg", "kb_eigen")
 DEFAULT_METHODS = "regression+flow_matching+crossflow"
 DEFAULT_FLOPS = 2e13  # the budget where nobody gives a limit
 LARGEST_SEED = 2**31 - 1  # what every generator takes, shifted streams included
-LARGEST_EMA_WIDTH = 12**-0.5  # no power profile is wider: see crossflow.ema
+LARGEST_EMA_WIDTH = 12**-0.5  # no power profile is wider: see crossflow.optimizer
 
 # Fields that only some tasks read.
 OPTIONAL = (

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from benchmarks.match.match import Match
     from benchmarks.metrics.score import Scored
     from benchmarks.records.record import Record
-    from crossflow.trainer import Trainer
+    from crossflow.train import Trainer
 
 GRID_ITEMS = 8  # columns of grid.png
 LOSS_POINTS = 200  # rows of a file of losses: enough for a figure, small enough to commit
@@ -82,7 +82,7 @@ def evaluate(
 
 
 def _sampler(match: Match, steps: int | None = None) -> Sampler:
-    from crossflow.solvers import Grid
+    from crossflow.solver import Grid
 
     sampling = match.config.sampling
     grid = Grid(steps or sampling.steps, sampling.solver)

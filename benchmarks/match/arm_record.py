@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from benchmarks.match.match import Match
     from benchmarks.match.sampling import Trial
     from benchmarks.metrics.score import Scored
-    from crossflow.matching import Arm
-    from crossflow.trainer import Trainer
+    from crossflow.arm import Arm
+    from crossflow.train import Trainer
 
 CONVENTION = (
     "matrix products, convolutions and attention, a multiply-add is 2; forward and backward; "
@@ -137,7 +137,7 @@ def failed(
 
 def averaged(trainer: Trainer) -> Arm:
     """The arm with the averaged weights: what is sampled and exported."""
-    from crossflow.matching import Arm
+    from crossflow.arm import Arm
 
     arm = trainer.ema.module
     assert isinstance(arm, Arm)
@@ -225,7 +225,7 @@ def _passes(match: Match) -> int:
 
 def _largest_nfe(solver: str, steps: int) -> int:
     """Most network calls a sample may take: both branches; 0 for the adaptive solver, unlimited."""
-    from crossflow.solvers import STAGES
+    from crossflow.solver import STAGES
 
     return 2 * steps * STAGES.get(solver, 0)
 
@@ -289,7 +289,7 @@ def _source(match: Match, trainer: Trainer) -> records.Source | None:
 
 
 def _training_volatile(match: Match, trainer: Trainer) -> dict[str, Any]:
-    from crossflow.throughput import WINDOW_SECONDS
+    from crossflow.clock import WINDOW_SECONDS
 
     seen = trainer.volatile()
     seconds = seen["device_seconds"]

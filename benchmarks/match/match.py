@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from benchmarks.config.schema import Config
     from benchmarks.records.samples import Cell
     from benchmarks.tasks.task import Prepared, Task
-    from crossflow.trainer import Trainer
+    from crossflow.train import Trainer
 
 
 @dataclass
@@ -166,10 +166,9 @@ def _framed(match: Match, finished: dict[str, Found]) -> dict[str, list[Cell]]:
 
 def _built(match: Match, names: Sequence[str]) -> list[Trainer]:
     """Arms of equal size, not yet trained. InputError where one cannot be built."""
+    from crossflow.arm import build_arm
     from crossflow.budget import Budget
-    from crossflow.matching import build_arm
-    from crossflow.trainer import Trainer
-    from crossflow.training import Training
+    from crossflow.train import Trainer, Training
 
     config, problem = match.config, match.prepared.problem
     training, budget = Training(**asdict(config.training)), Budget(**asdict(config.budget))

@@ -26,7 +26,7 @@ from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     from benchmarks.records.record import Record
-    from crossflow.trainer import Trainer
+    from crossflow.train import Trainer
 
 LOG_SECONDS = 15.0  # between the lines of a log file, which has no cursor
 LIVE_SECONDS = 0.2  # between two states of the one line on a terminal

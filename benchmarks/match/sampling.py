@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from benchmarks.metrics.score import Score
     from benchmarks.tasks.task import Prepared, Truth
+    from crossflow.arm import Arm
     from crossflow.draws import ItemDraws
-    from crossflow.matching import Arm
-    from crossflow.methods import Ends
+    from crossflow.method import Ends
     from crossflow.problem import Source
-    from crossflow.solvers import Grid
+    from crossflow.solver import Grid
     from crossflow.store import Store
 
 # The same for every arm; extended while the best lies at an end (design: never on the edge).

@@ -30,7 +30,7 @@ FAILING = ("regressed", "changed", "missing", "absent", "failed")
 
 # A run of so few training FLOPs is tiny: twice the budget of the quick preset.
 TINY_FLOPS = 1e13
-# How `crossflow.throughput` says that an arm ran on a CPU; the device's name does not.
+# How `crossflow.clock` says that an arm ran on a CPU; the device's name does not.
 ON_A_CPU = "device type cpu"
 
 

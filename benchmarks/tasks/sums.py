@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from benchmarks.match.sampling import Sampler
     from benchmarks.tasks.task import Arithmetic, Prepared
-    from crossflow.matching import Arm
+    from crossflow.arm import Arm
     from crossflow.problem import Source
 
 Blended = tuple[list[str], list[Any]]
@@ -104,7 +104,7 @@ class Blender:
         """Predictions for any x0 (b, c, h, w) of this arm."""
         import torch
 
-        from crossflow.methods import Ends
+        from crossflow.method import Ends
 
         guided = self.prepared.problem.null_rate > 0
         values: list[Any] = []

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from baselines import flow_matching, regression
+from crossflow.arm import build_arm
 from crossflow.draws import ItemDraws, StepDraws
-from crossflow.matching import build_arm
-from crossflow.methods import training_loss
-from crossflow.networks import SIZES, DiT, Size
+from crossflow.method import training_loss
+from crossflow.network import SIZES, DiT, Size
 from crossflow.problem import MapShape, Pair, Problem, Source, TokenShape
-from crossflow.solvers import Grid
+from crossflow.solver import Grid
 from crossflow.statistics import source_statistics
 
 MAP = MapShape(1, 4, 4)

@@ -60,8 +60,8 @@ def test_the_shipped_files_load():
 def test_names_that_live_twice_agree():
     """The schema names what crossflow defines behind torch."""
     from crossflow.budget import Budget
-    from crossflow.networks import SIZES
-    from crossflow.solvers import SOLVERS
+    from crossflow.network import SIZES
+    from crossflow.solver import SOLVERS
 
     # Tests of the library may have added their small size in this process.
     assert set(schema.MODELS) == set(SIZES) - {"toy"}

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from crossflow.charges import Contrastive, kl_per_dimension, reconstruction
+from crossflow.crossflow import Contrastive, kl_per_dimension, reconstruction
 
 
 def test_kl_closed_form() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossflow.ema import PowerEMA, gamma_from_width
+from crossflow.optimizer import PowerEMA, gamma_from_width
 
 
 def test_gamma_has_the_published_values():

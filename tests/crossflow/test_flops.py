@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from crossflow import coupling, flops
-from crossflow.encoders import EncoderSize
-from crossflow.methods import Method
-from crossflow.networks import DiT, Size
+from crossflow import arm, crossflow
+from crossflow.encoder import EncoderSize
+from crossflow.method import Method
+from crossflow.network import DiT, Size
 from crossflow.problem import MapShape, Problem, TokenShape
 
 
@@ -74,28 +74,28 @@ TINY = Size(depth=3, width=32, heads=2, hidden=64)
 def test_backbone_by_hand() -> None:
     shape = MapShape(2, 8, 8)
     problem = Problem(shape, shape, 2, "identity", None, 0)
-    net, method = DiT(problem, TINY), coupling.CrossFlow(problem, TINY)
+    net, method = DiT(problem, TINY), crossflow.CrossFlow(problem, TINY)
     n, d, p = 16, 32, 2 * 2 * 2
     block = n * (2 * d * 4 * d + 2 * 2 * d * 64) + 4 * n * n * d + 2 * d * 6 * d
     rest = 2 * n * p * d + 2 * 256 * d + 2 * d * d + 2 * d * 2 * d + 2 * n * d * p
-    assert flops.count_evaluation(net, method) == 3 * block + rest
-    assert flops.count_source(method) == 0
+    assert arm.count_evaluation(net, method) == 3 * block + rest
+    assert arm.count_source(method) == 0
 
 
 def test_training_charges_encoder_tower_and_all_backward_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(coupling, "encoder_size", lambda *_: EncoderSize(2, 32, 2))
+    monkeypatch.setattr(crossflow, "encoder_size", lambda *_: EncoderSize(2, 32, 2))
     problem = Problem(
         TokenShape(12, vocabulary=20), MapShape(4, 4, 4), 1, "variational", "contrastive"
     )
 
     def train(**options: object) -> tuple[float, Method]:
-        method = coupling.method(problem, TINY, **options)
-        return flops.count_training(DiT(problem, TINY), method, 8), method
+        method = crossflow.method(problem, TINY, **options)
+        return arm.count_training(DiT(problem, TINY), method, 8), method
 
     joint, method = train()
-    forward = flops.count_evaluation(DiT(problem, TINY), method) + flops.count_source(method)
+    forward = arm.count_evaluation(DiT(problem, TINY), method) + arm.count_source(method)
     assert forward < joint
     assert (
         3 * forward < joint < 5 * forward
@@ -107,8 +107,8 @@ def test_training_charges_encoder_tower_and_all_backward_passes(
 def test_counting_leaves_the_arm_as_it_was() -> None:
     shape = MapShape(2, 8, 8)
     problem = Problem(shape, shape, 2, "identity", None)
-    net, method = DiT(problem, TINY), coupling.CrossFlow(problem, TINY)
+    net, method = DiT(problem, TINY), crossflow.CrossFlow(problem, TINY)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    flops.count_training(net, method, 4)
+    arm.count_training(net, method, 4)
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in net.parameters())

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from crossflow.budget import Budget
-from crossflow.journal import FIELDS, Journal
+from crossflow.checkpoint import FIELDS, Journal
 
 
 def lines(path):
@@ -59,7 +59,7 @@ def test_lines_are_on_the_disk_before_the_checkpoint_is(toy, tmp_path, monkeypat
     happened = []
     trainer = toy.make_trainer(tmp_path)
     trainer.step()
-    monkeypatch.setattr("crossflow.disk.os.fsync", lambda handle: happened.append("fsync"))
+    monkeypatch.setattr("crossflow.files.os.fsync", lambda handle: happened.append("fsync"))
     monkeypatch.setattr("crossflow.checkpoint.write", lambda *a: happened.append("checkpoint"))
     trainer.save()
     assert happened == ["fsync", "checkpoint"]

@@ -3,8 +3,7 @@ import torch
 from torch import nn
 
 from crossflow.errors import InputError
-from crossflow.optimizer import adamw
-from crossflow.schedule import Schedule
+from crossflow.optimizer import Schedule, adamw
 
 
 def test_parts_are_fractions_of_the_budget():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from crossflow.throughput import Throughput, utilisation
+from crossflow.clock import Throughput, utilisation
 
 
 def feed(rates, window=30.0):

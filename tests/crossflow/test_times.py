@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from crossflow.draws import StepDraws
-from crossflow.times import TIMES, logit_normal, uniform
+from crossflow.path import TIMES, logit_normal, uniform
 
 
 def draws(step: int = 0, rows: range | None = None, total: int = 20_000) -> StepDraws:

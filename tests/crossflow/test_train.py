@@ -11,10 +11,8 @@ from crossflow.checkpoint import load_weights
 from crossflow.draws import ItemDraws
 from crossflow.errors import InputError
 from crossflow.order import is_prefix
-from crossflow.solvers import Grid
-from crossflow.train import proof_of_order, train_match
-from crossflow.trainer import TrainingError
-from crossflow.training import Training
+from crossflow.solver import Grid
+from crossflow.train import Training, TrainingError, proof_of_order, train_match
 
 METHODS = ("crossflow", "flow_matching", "regression")
 

@@ -13,17 +13,15 @@ import numpy as np
 import torch
 
 from baselines import flow_matching, regression
-from crossflow import coupling
+from crossflow import crossflow
+from crossflow.arm import SIZES, Arm, build_arm
 from crossflow.budget import Budget
-from crossflow.matching import SIZES, Arm, build_arm
 from crossflow.problem import MapShape, Problem
 from crossflow.store import Store
 from crossflow.store_writer import write_store
-from crossflow.train import train_match
-from crossflow.trainer import Trainer
-from crossflow.training import Training
+from crossflow.train import Trainer, Training, train_match
 
-METHODS = {module.NAME: module for module in (coupling, flow_matching, regression)}
+METHODS = {module.NAME: module for module in (crossflow, flow_matching, regression)}
 PROBLEM = Problem(MapShape(3, 8, 8), MapShape(2, 8, 8), 4, "variational", "reconstruction", 0.1)
 ROWS = 48
 # A backbone that steps in a few milliseconds; not one of the shipped sizes.

@@ -385,7 +385,7 @@ def test_what_a_cpu_says_of_its_utilisation():
     import torch
 
     from benchmarks.report.check import ON_A_CPU
-    from crossflow.throughput import utilisation
+    from crossflow.clock import utilisation
 
     said = utilisation(1.0, 1.0, torch.device("cpu"), "fp32")["reason"]
     assert str(said).endswith(ON_A_CPU)

@@ -66,7 +66,7 @@ def test_an_out_that_cannot_be_written(record, written, capsys):
 
 
 def test_the_listing(packages, capsys):
-    (packages / "crossflow/networks.py").write_text('SIZES = {"T": Size(8, 128, 4, 512)}\n')
+    (packages / "crossflow/network.py").write_text('SIZES = {"T": Size(8, 128, 4, 512)}\n')
     (packages / "benchmarks/metrics/depth.py").write_text('"""Depth errors."""\n\nPROTOCOL = 1\n')
     assert listing.main([]) == 0
     text = capsys.readouterr().out

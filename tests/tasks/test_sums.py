@@ -16,9 +16,9 @@ from benchmarks.tabletop.scenes import HELD_OUT_PAIRS, indices, scene
 from benchmarks.tasks.sums import Blender
 from benchmarks.tasks.t2i_tabletop import SUMS
 from benchmarks.tasks.task import Arithmetic
-from crossflow.matching import build_arm
+from crossflow.arm import build_arm
 from crossflow.problem import Source
-from crossflow.solvers import Grid
+from crossflow.solver import Grid
 
 GUIDANCE = 1.5
 
@@ -32,7 +32,7 @@ def prepared(tmp_path_factory):
     return registry.load_task("t2i_tabletop").prepare(config, lambda *_: None)
 
 
-def blender(prepared, module="crossflow.coupling", batch=3):
+def blender(prepared, module="crossflow.crossflow", batch=3):
     arm = build_arm(importlib.import_module(module), prepared.problem, "T", seed=0, batch=8)
     torch.manual_seed(0)
     with torch.no_grad():

@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from crossflow.errors import InputError
-from crossflow.guidance import Guided
-from crossflow.methods import Ends, Method
+from crossflow.method import Ends, Guided, Method
 from crossflow.problem import MapShape, Problem
-from crossflow.solvers import Grid
+from crossflow.solver import Grid
 
 SHAPE = MapShape(1, 2, 2)
 PROBLEM = Problem(SHAPE, SHAPE, 1, "identity", None)

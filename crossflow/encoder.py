@@ -24,7 +24,7 @@ from crossflow.layers import (
     position_table,
     unpatchify,
 )
-from crossflow.networks import DiT, Size, parameters_of
+from crossflow.network import DiT, Size, parameters_of
 from crossflow.problem import MapShape, Problem, Source, TokenShape
 
 LARGEST_SHARE = 0.15  # of the parameters used at inference, backbone included

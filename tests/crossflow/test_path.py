@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from crossflow.paths import PATHS, SIGMA_MIN
+from crossflow.path import PATHS, SIGMA_MIN
 
 
 @pytest.fixture

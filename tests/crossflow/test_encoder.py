@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from crossflow.encoders import EncoderSize, build_encoder, encoder_size
+from crossflow.encoder import EncoderSize, build_encoder, encoder_size
 from crossflow.errors import InputError
-from crossflow.networks import SIZES, DiT, parameters_of
+from crossflow.network import SIZES, DiT, parameters_of
 from crossflow.problem import MapShape, Problem, Source, TokenShape
 
 LATENT = MapShape(16, 8, 8)

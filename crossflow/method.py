@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crossflow.draws import Draws, StepDraws
-from crossflow.guidance import Guided
-from crossflow.paths import Path, linear
+from crossflow.errors import InputError
+from crossflow.path import Interpolant, Times, linear, logit_normal
 from crossflow.problem import Pair, Problem, Source
-from crossflow.solvers import Grid, Sampled, solve
-from crossflow.times import Times, logit_normal
+from crossflow.solver import Grid, Sampled, solve
+
+Network = Callable[..., Tensor]
 
 
 @dataclass
@@ -49,7 +50,7 @@ class Method(nn.Module):
     guided: whether the method has a null branch; where not, guidance must be 1.
     training_only: names of sub-modules and parameters that sampling does not use.
     weights: weight of each charge in the loss.
-    path, times: functions (crossflow.paths, crossflow.times); a method may define its own.
+    interpolant, time_law: functions of `crossflow.path`; a method may set or define its own.
     """
 
     condition: str = "none"
@@ -61,7 +62,7 @@ class Method(nn.Module):
         super().__init__()
         self.problem = problem
         self.weights: dict[str, float] = {}
-        self.interpolant: Path = linear
+        self.interpolant: Interpolant = linear
         self.time_law: Times = logit_normal
 
     def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
@@ -99,6 +100,35 @@ class Method(nn.Module):
         return Sampled(x, velocity.evaluations)
 
 
+class Guided:
+    """v = w v(null = 0) + (1 - w) v(null = 1), CrossFlow Eq. 3; both branches see the same xt.
+
+    `evaluations` counts network calls a row: one a call at w = 1, else two.
+    Raises InputError where w is not 1 and no null branch was trained (`ends.null` is None).
+    """
+
+    def __init__(self, net: Network, ends: Ends, weight: float) -> None:
+        if weight != 1 and ends.null is None:
+            raise InputError(
+                f"guidance {weight} needs a null branch: train with null_rate above 0, or use 1"
+            )
+        self.net, self.ends, self.weight = net, ends, weight
+        self.evaluations = 0
+
+    def __call__(
+        self, x: Float[Tensor, "b c h w"], t: Float[Tensor, " b"]
+    ) -> Float[Tensor, "b c h w"]:
+        with_source = self._evaluate(x, t, self.ends.null)
+        if self.ends.null is None or self.weight == 1:
+            return with_source
+        without = self._evaluate(x, t, torch.ones_like(self.ends.null))
+        return self.weight * with_source + (1 - self.weight) * without
+
+    def _evaluate(self, x: Tensor, t: Tensor, null: Tensor | None) -> Tensor:
+        self.evaluations += 1
+        return self.net(x, t, self.ends.cond, null, self.ends.cond_mask).float()
+
+
 @dataclass
 class Loss:
     """Loss of one batch: `total` has the gradient; `terms` are its unweighted parts, detached."""
@@ -107,7 +137,7 @@ class Loss:
     terms: dict[str, Float[Tensor, ""]]
 
 
-def training_loss(net: Callable[..., Tensor], method: Method, pair: Pair, draws: StepDraws) -> Loss:
+def training_loss(net: Network, method: Method, pair: Pair, draws: StepDraws) -> Loss:
     """The seam itself: one batch through any method. The pair is already on the network's device.
 
     Gradient flows through x0 into xt and ut, as in the official code, unless the method stops it.

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from crossflow.layers import attend, patchify, position_table, unpatchify
-from crossflow.networks import SIZES, DiT, Size, parameters_of
+from crossflow.network import SIZES, DiT, Size, parameters_of
 from crossflow.problem import MapShape, Problem
 
 TINY = Size(depth=2, width=32, heads=2, hidden=64)

@@ -7,23 +7,26 @@ evaluation are within 5 % of the reference's; where both cannot hold, the FLOPs.
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from crossflow import coupling, flops
+from crossflow import crossflow
+from crossflow.draws import StepDraws
 from crossflow.errors import InputError
-from crossflow.methods import Method
-from crossflow.networks import SIZES, DiT, Size, parameters_of
+from crossflow.method import Ends, Method, training_loss
+from crossflow.network import SIZES, DiT, Size, parameters_of
 from crossflow.nulls import require_batch
-from crossflow.paths import PATHS
-from crossflow.problem import Problem
-from crossflow.times import TIMES
+from crossflow.path import PATHS, TIMES
+from crossflow.problem import MapShape, Pair, Problem, Source
 
+Net = TypeVar("Net", bound=nn.Module)
 TOLERANCE = 0.05
 HIDDEN_STEP = 8  # the MLP's width stays a multiple of this
 
@@ -70,9 +73,9 @@ class Arm(nn.Module):
             params_inference=parameters_of(net) + inference,
             params_encoder=inference,
             params_trained=parameters_of(self),
-            flops_eval=flops.count_evaluation(net, method),
-            flops_source=flops.count_source(method),
-            flops_train=flops.count_training(net, method, batch),
+            flops_eval=count_evaluation(net, method),
+            flops_source=count_source(method),
+            flops_train=count_training(net, method, batch),
         )
         self.params_ratio = self.flops_ratio = 1.0
 
@@ -118,7 +121,7 @@ def build_arm(
     named = SIZES[size]
     reference = _reference(problem, named)
     matched = named
-    if module is not coupling:
+    if module is not crossflow:
         matched = _matched_size(module, problem, named, options or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -139,7 +142,7 @@ class _Matched(NamedTuple):
 
 @lru_cache
 def _reference(problem: Problem, named: Size) -> _Matched:
-    return _probe(coupling, problem, named, named, {})
+    return _probe(crossflow, problem, named, named, {})
 
 
 def _probe(
@@ -148,7 +151,7 @@ def _probe(
     with torch.device("meta"):
         method, net = _modules(module, problem, named, backbone, options)
     params = parameters_of(net) + inference_parameters(method)
-    return _Matched(params, flops.count_evaluation(net, method))
+    return _Matched(params, count_evaluation(net, method))
 
 
 def _modules(
@@ -194,3 +197,62 @@ def _matched_size(
         every = ((d, h) for d in depths for h in widths)
         depth, hidden = min(every, key=lambda fit: errors(*fit)[::-1])
     return replace(named, depth=depth, hidden=hidden)
+
+
+CONVENTION = "a multiply-add is 2; products, convolutions and attention; meta device"
+
+
+def meta_pair(problem: Problem, batch: int) -> Pair:
+    """A batch of the problem's shapes without content, every row another image."""
+    shape = problem.source
+    with torch.device("meta"):
+        target = torch.empty(batch, *problem.target.sizes)
+        mask = None
+        if isinstance(shape, MapShape):
+            values = torch.empty(batch, *shape.sizes)
+        elif shape.vocabulary is not None:
+            values = torch.empty(batch, shape.length, dtype=torch.int16)
+        else:
+            assert shape.width is not None
+            values = torch.empty(batch, shape.length, shape.width)
+        if not isinstance(shape, MapShape):
+            mask = torch.empty(batch, shape.length, dtype=torch.bool)
+    return Pair(Source(values, mask), target, torch.arange(batch, device="cpu"))
+
+
+def count_evaluation(net: nn.Module, method: Method) -> int:
+    """Forward FLOPs of one network evaluation for one sample (one branch of guidance)."""
+    net, method = _on_meta(net).requires_grad_(False), _on_meta(method).requires_grad_(False)
+    ends = _ends(method)
+    with FlopCounterMode(display=False) as counter:
+        net(ends.x0, torch.empty(1, device="meta"), ends.cond, ends.null, ends.cond_mask)
+    return counter.get_total_flops()
+
+
+def count_source(method: Method) -> int:
+    """Forward FLOPs for one sample of what runs once: source encoder or condition trunk."""
+    method = _on_meta(method).requires_grad_(False)
+    with FlopCounterMode(display=False) as counter:
+        _ends(method)
+    return counter.get_total_flops()
+
+
+def count_training(net: nn.Module, method: Method, batch: int) -> float:
+    """Forward and backward FLOPs of a training step, a sample of `batch`: encoder, towers, charges.
+
+    The batch matters only to the contrastive charge, which compares all of it with all of it.
+    """
+    net, method = _on_meta(net), _on_meta(method)
+    pair, draws = meta_pair(method.problem, batch), StepDraws(0, 0, range(batch), batch)
+    with FlopCounterMode(display=False) as counter:
+        training_loss(net, method, pair, draws).total.backward()
+    return counter.get_total_flops() / batch
+
+
+def _on_meta(module: Net) -> Net:
+    return copy.deepcopy(module).to("meta")
+
+
+def _ends(method: Method) -> Ends:
+    source = meta_pair(method.problem, 1).source
+    return method.sample_ends(source, StepDraws(0, 0, range(1), 1))

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from baselines import flow_matching
-from crossflow import coupling
+from crossflow import crossflow
 from crossflow.draws import ItemDraws, StepDraws
-from crossflow.methods import training_loss
-from crossflow.networks import DiT, Size
+from crossflow.method import training_loss
+from crossflow.network import DiT, Size
 from crossflow.problem import MapShape, Pair, Problem, Source, TokenShape
 from crossflow.statistics import source_statistics
 
@@ -38,9 +38,9 @@ def draws(step: int = 0, rows: int = 16) -> StepDraws:
     return StepDraws(0, step, range(rows), rows)
 
 
-def build(problem: Problem, **options: float | bool) -> coupling.CrossFlow:
+def build(problem: Problem, **options: float | bool) -> crossflow.CrossFlow:
     torch.manual_seed(0)
-    return coupling.method(problem, BACKBONE, **options)
+    return crossflow.method(problem, BACKBONE, **options)
 
 
 @pytest.mark.parametrize("problem", [TEXT, DEPTH, PLAIN])
@@ -142,7 +142,7 @@ def test_loss_is_the_flow_and_the_weighted_charges() -> None:
 
 
 def test_source_statistics_of_known_sources() -> None:
-    class Known(coupling.CrossFlow):
+    class Known(crossflow.CrossFlow):
         def source_moments(self, source: Source) -> tuple[torch.Tensor, torch.Tensor]:
             mean = source.values[:, :2]
             return mean, torch.full_like(mean, math.log(0.25))
@@ -176,7 +176,7 @@ def test_flow_between_two_gaussians_is_learned() -> None:
     shape = MapShape(1, 2, 2)
     problem = Problem(shape, shape, 1, "identity", None, 0)
     torch.manual_seed(0)
-    method = coupling.method(problem, BACKBONE)
+    method = crossflow.method(problem, BACKBONE)
     net = DiT(problem, Size(depth=2, width=32, heads=2, hidden=64))
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     losses = []

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load, save
 
 from baselines import flow_matching, regression
-from crossflow import coupling
+from crossflow import crossflow
+from crossflow.arm import TOLERANCE, build_arm
 from crossflow.errors import InputError
-from crossflow.matching import TOLERANCE, build_arm
-from crossflow.networks import SIZES, Size, parameters_of
+from crossflow.network import SIZES, Size, parameters_of
 from crossflow.problem import MapShape, Problem, TokenShape
 
 LATENT = MapShape(16, 8, 8)
@@ -31,7 +31,7 @@ def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("name", "size"), [*((name, "T") for name in PROBLEMS), ("text", "S")])
 def test_baseline_is_matched(name: str, size: str) -> None:
-    reference = build_arm(coupling, PROBLEMS[name], size)
+    reference = build_arm(crossflow, PROBLEMS[name], size)
     arm = build_arm(flow_matching, PROBLEMS[name], size)
     assert (reference.params_ratio, reference.flops_ratio) == (1, 1)
     assert arm.params_ratio == arm.cost.params_inference / reference.cost.params_inference
@@ -47,7 +47,7 @@ def test_cross_attention_costs_depth_or_width() -> None:
 
 
 def test_where_both_cannot_hold_flops_do() -> None:
-    class Heavy(coupling.CrossFlow):
+    class Heavy(crossflow.CrossFlow):
         """Samples with a large part that no network evaluation runs."""
 
         def __init__(self, problem: Problem, size: object) -> None:
@@ -62,19 +62,19 @@ def test_where_both_cannot_hold_flops_do() -> None:
 
 def test_seed_alone_decides_the_weights() -> None:
     torch.manual_seed(1)
-    first = build_arm(coupling, PROBLEMS["depth"], "toy", seed=3)
+    first = build_arm(crossflow, PROBLEMS["depth"], "toy", seed=3)
     after = torch.rand(1)
     torch.manual_seed(1)
     assert torch.equal(torch.rand(1), after)  # the global generator is left alone
-    again = build_arm(coupling, PROBLEMS["depth"], "toy", seed=3)
-    other = build_arm(coupling, PROBLEMS["depth"], "toy", seed=4)
+    again = build_arm(crossflow, PROBLEMS["depth"], "toy", seed=3)
+    other = build_arm(crossflow, PROBLEMS["depth"], "toy", seed=4)
     state = first.state_dict()
     assert all(torch.equal(state[name], value) for name, value in again.state_dict().items())
     assert any(not torch.equal(state[name], value) for name, value in other.state_dict().items())
 
 
 def test_state_dict_is_named_and_safe() -> None:
-    arm = build_arm(coupling, PROBLEMS["text"], "toy")
+    arm = build_arm(crossflow, PROBLEMS["text"], "toy")
     state = arm.state_dict()
     assert {name.split(".")[0] for name in state} == {"net", "method"}
     assert set(state) == {name for name, _ in arm.named_parameters()}
@@ -82,10 +82,10 @@ def test_state_dict_is_named_and_safe() -> None:
 
 
 def test_cost_adds_up() -> None:
-    arm = build_arm(coupling, PROBLEMS["text"], "toy", batch=16)
+    arm = build_arm(crossflow, PROBLEMS["text"], "toy", batch=16)
     cost = arm.cost
     assert cost.params_encoder <= 0.15 * cost.params_inference
-    assert isinstance(arm.method, coupling.CrossFlow)
+    assert isinstance(arm.method, crossflow.CrossFlow)
     tower = parameters_of(arm.method.tower)
     assert cost.params_trained == cost.params_inference + tower + 1  # and the temperature
     assert arm.flops_sample(7) == cost.flops_source + 7 * cost.flops_eval
@@ -95,10 +95,10 @@ def test_cost_adds_up() -> None:
 
 def test_unknown_names_and_methods_that_do_not_apply() -> None:
     with pytest.raises(InputError, match="T, S, B, L, XL, H"):
-        build_arm(coupling, PROBLEMS["depth"], "M")
+        build_arm(crossflow, PROBLEMS["depth"], "M")
     with pytest.raises(InputError, match="path=curved"):
-        build_arm(coupling, PROBLEMS["depth"], "toy", path="curved")
+        build_arm(crossflow, PROBLEMS["depth"], "toy", path="curved")
     with pytest.raises(InputError, match="regression does not apply: the source is text"):
         build_arm(regression, PROBLEMS["text"], "toy")
     with pytest.raises(InputError, match=r"training\.batch=2: "):
-        build_arm(coupling, PROBLEMS["text"], "toy", batch=2)
+        build_arm(crossflow, PROBLEMS["text"], "toy", batch=2)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from crossflow.errors import InputError
-from crossflow.solvers import STAGES, Grid, solve
+from crossflow.solver import STAGES, Grid, solve
 
 ORDER = {"euler": 1, "heun": 2, "midpoint": 2}
 

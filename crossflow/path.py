@@ -1,4 +1,4 @@
-"""Paths from x0 (time 0) to x1 (time 1): the point xt and its velocity ut = d(xt)/dt."""
+"""Paths from x0 (time 0) to x1 (time 1), with their velocity, and the law of training times."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from crossflow.draws import StepDraws
 
 SIGMA_MIN = 1e-5  # what is left of x0 at time 1 (CrossFlow section 5.1, Eq. 1)
 
@@ -34,5 +36,25 @@ def sin_cos(
     return cos * x0 + sin * x1, math.pi / 2 * (cos * x1 - sin * x0)
 
 
-Path = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-PATHS: dict[str, Path] = {"linear": linear, "sin_cos": sin_cos}
+Interpolant = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+PATHS: dict[str, Interpolant] = {"linear": linear, "sin_cos": sin_cos}
+
+
+def logit_normal(count: int, draws: StepDraws) -> Float[Tensor, " b"]:
+    """Sigmoid of a standard normal: more training in the middle (SD3; CrossFlow section 5.1)."""
+    return _one_a_row(torch.sigmoid(draws.normal("time", ())), count)
+
+
+def uniform(count: int, draws: StepDraws) -> Float[Tensor, " b"]:
+    """Uniform in [0, 1)."""
+    return _one_a_row(draws.uniform("time"), count)
+
+
+def _one_a_row(times: Float[Tensor, " b"], count: int) -> Float[Tensor, " b"]:
+    if len(times) != count:
+        raise ValueError(f"{count} rows but draws for {len(times)}: rows and draws must agree")
+    return times
+
+
+Times = Callable[[int, StepDraws], Tensor]
+TIMES: dict[str, Times] = {"logit_normal": logit_normal, "uniform": uniform}
