@@ -19,8 +19,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.records.record.record import read_all  # noqa: E402
-
+from benchmarks.records.record import read_all  # noqa: E402
 from benchmarks.report.command import DERIVED, published_files  # noqa: E402
 
 PUBLIC = ROOT / "results" / "public"

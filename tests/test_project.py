@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.records.record import Budget, write_bytes
+from benchmarks.records.record import Budget
+from crossflow.files import write_atomic
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -100,11 +101,11 @@ def test_files_that_no_report_makes_are_found_wherever_reports_write(derived, re
     out = written([record()])
     for report in derived.DERIVED.values():
         for name, content in report.files(derived.read_all(out), out).items():
-            write_bytes(out / name, content.encode() if isinstance(content, str) else content)
+            write_atomic(out / name, content)
     kept = [f"{kind}/x/y.csv" for kind in ("items", "curves", "samples")] + ["expected.csv"]
     left = ["figures/of_old.png", "old.html", "tables/deep/of_old.csv", "tables/of_old.md"]
     for name in kept + left:
-        write_bytes(out / name, b"")
+        write_atomic(out / name, b"")
     assert derived.stale_files() == [
         f"results/public/{name}: no report makes it, delete it" for name in left
     ]
@@ -126,7 +127,7 @@ def test_stale_figures_are_found_by_what_they_show(derived, record, written):
     out = written(two)
     for report in derived.DERIVED.values():
         for name, content in report.files(derived.read_all(out), out).items():
-            write_bytes(out / name, content.encode() if isinstance(content, str) else content)
+            write_atomic(out / name, content)
     assert derived.stale_files() == []
     pdf, png = (out / f"figures/depth_tabletop-budget_flops.{ending}" for ending in ("pdf", "png"))
     with Image.open(png) as image:

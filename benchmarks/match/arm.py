@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.match import arm_record
 from benchmarks.match.sampling import Sampler, Trial, choose_guidance, try_out
 from benchmarks.records import keys, samples
-from benchmarks.records.items import write_items
+from benchmarks.records.record import write_items
 from benchmarks.tasks.sums import Blender
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def grid_cells(match: Match, values: Any) -> list[samples.Cell]:
 
 
 def _sample(match: Match, row: str, ids: Sequence[str], cells: Sequence[samples.Cell]) -> None:
-    samples.keep(match.out, match.config.task.name, row, ids, cells)
+    samples.write(match.out, match.config.task.name, row, ids, cells)
 
 
 def _sample_extra(match: Match, trainer: Trainer, guidance: float) -> None:

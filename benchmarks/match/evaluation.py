@@ -17,7 +17,7 @@ from benchmarks.match import host
 from benchmarks.match.progress import Progress
 from benchmarks.records import keys, samples
 from benchmarks.records import record as records
-from benchmarks.records.items import write_items
+from benchmarks.records.record import write_items
 from benchmarks.report.tables import comparison_table
 from crossflow.errors import InputError
 
@@ -103,7 +103,7 @@ def _keep_samples(out: Path, record: records.Record, truth: Truth, values: Any) 
     """
     ids = truth.ids[: samples.ITEMS]
     cells = [truth.cell(values, index) for index in range(len(ids))]
-    samples.keep(out, record.task, record.run_id, ids, cells)
+    samples.write(out, record.task, record.run_id, ids, cells)
     ends = (f"{end}-{record.score_key}" for end in samples.FRAMES)
     if all(samples.path_of(out, record.task, row) for row in ends):
         return

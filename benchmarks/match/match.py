@@ -24,10 +24,11 @@ from benchmarks.match.finished import Found, all_completed, finished_rows, run_i
 from benchmarks.match.progress import Progress, Tracker
 from benchmarks.records import keys
 from benchmarks.records import record as records
-from benchmarks.records.pictures import save_grid
+from benchmarks.records.samples import save_grid
 from benchmarks.report.references import Reference
 from benchmarks.report.tables import comparison_table
 from crossflow.errors import InputError
+from crossflow.files import write_atomic
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config
@@ -225,7 +226,7 @@ def _scored(
         except Exception as error:
             failure = error
     log = match.shared / f"{trainer.name}.log"
-    records.write_text(log, "".join(traceback.format_exception(failure)))
+    write_atomic(log, "".join(traceback.format_exception(failure)))
     print(f"{trainer.name} failed: {failure} (traceback: {log})", file=sys.stderr)
     return arm_record.failed(match, trainer, proofs, failure), None
 

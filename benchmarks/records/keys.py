@@ -9,14 +9,73 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.config.schema import PLACES
-from benchmarks.records.digits import exact
 
 Fields = dict[str, Any]
 ABSENT = object()  # a field that is not there: to a digest another thing than null
+MACHINE = ("device", "devices", "threads")
+
+
+@dataclass(kw_only=True)
+class ScoreFields:
+    """What `score_key` is the digest of."""
+
+    task: str
+    version: int  # of the task
+    split: str
+    items: str  # digest of the item ids
+    truth: str  # digest of the ground truth
+    protocols: dict[str, int]  # a number per metric family, raised by hand when a value may change
+    primary: str  # name of the primary score
+    # What else a user may choose that changes a number: size, scale, rule for bad depth.
+    options: Fields = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class FairFields:
+    """What `fair_key` is the digest of.
+
+    The machine counts only where it decides what a second buys: ValueError for device, devices and
+    threads without a budget of device_seconds, or for such a budget without them.
+    """
+
+    score_key: str
+    budget_kind: str
+    budget_limit: float
+    model: str
+    batch: int
+    precision: str
+    track: str
+    codecs: dict[str, str]  # name -> digest of its weights
+    trials: int  # of tuning, per arm
+    largest_nfe: int  # most network calls a sample may take
+    null_rate: float
+    draws: int  # samples per test item
+    ema: str  # the averaging rule, in words and numbers
+    rules: Fields = field(default_factory=dict)  # what else all arms share: data, optimizer, solver
+    device: str | None = None
+    devices: int | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        given = {getattr(self, name) is not None for name in MACHINE}
+        if given != {self.budget_kind == "device_seconds"}:
+            raise ValueError(f"{', '.join(MACHINE)} are fair only under device_seconds, and all")
+
+
+def score_fields(**fields: Any) -> Fields:
+    """Checked `ScoreFields` as a record keeps them."""
+    return asdict(ScoreFields(**fields))
+
+
+def fair_fields(score: Fields, **fields: Any) -> Fields:
+    """Checked `FairFields` of arms scored by `score`, as a record keeps them."""
+    fair = asdict(FairFields(score_key=digest(score), **fields))
+    return {name: value for name, value in fair.items() if name not in MACHINE or value is not None}
 
 
 def canonical(value: Any) -> str:
@@ -29,117 +88,6 @@ def canonical(value: Any) -> str:
     )
 
 
-def digest(value: Any, length: int = 12) -> str:
-    """The first `length` hex digits of the SHA-256 of the canonical JSON."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
-
-
-def digest_ids(ids: Iterable[Any]) -> str:
-    """12 hex of a list of item ids, in their order."""
-    return digest([str(one) for one in ids])
-
-
-def score_fields(
-    *,
-    task: str,
-    version: int,
-    split: str,
-    items: str,
-    truth: str,
-    protocols: Mapping[str, int],
-    primary: str,
-    options: Mapping[str, Any] | None = None,
-) -> Fields:
-    """What `score_key` is the digest of.
-
-    items, truth: digests of the item ids and of the ground truth. protocols: number per metric
-    family, raised by hand when a value may change. primary: name of the primary score. options:
-    what else a user may choose that changes a number (size, scale, rule for bad depth).
-    """
-    return {
-        "task": task,
-        "version": version,
-        "split": split,
-        "items": items,
-        "truth": truth,
-        "protocols": dict(protocols),
-        "primary": primary,
-        "options": dict(options or {}),
-    }
-
-
-def fair_fields(
-    score: Fields,
-    *,
-    budget_kind: str,
-    budget_limit: float,
-    model: str,
-    batch: int,
-    precision: str,
-    track: str,
-    codecs: Mapping[str, str],
-    trials: int,
-    largest_nfe: int,
-    null_rate: float,
-    draws: int,
-    ema: str,
-    rules: Mapping[str, Any] | None = None,
-    device: str | None = None,
-    devices: int | None = None,
-    threads: int | None = None,
-) -> Fields:
-    """What `fair_key` is the digest of.
-
-    codecs: name -> digest of its weights. trials: tuning trials per arm. largest_nfe: most network
-    calls a sample may take. draws: samples per test item. ema: the averaging rule, in words and
-    numbers. rules: what else all arms must share (training data, optimizer, solver, guidance).
-    device, devices, threads: only under `device_seconds`, where they decide what a second
-    buys; refused otherwise.
-    """
-    machine = {"device": device, "devices": devices, "threads": threads}
-    timed = budget_kind == "device_seconds"
-    if timed != all(value is not None for value in machine.values()):
-        raise ValueError("device, devices and threads are fair only under device_seconds, and all")
-    return {
-        "score_key": digest(score),
-        "budget_kind": budget_kind,
-        "budget_limit": budget_limit,
-        "model": model,
-        "batch": batch,
-        "precision": precision,
-        "track": track,
-        "codecs": dict(codecs),
-        "trials": trials,
-        "largest_nfe": largest_nfe,
-        "null_rate": null_rate,
-        "draws": draws,
-        "ema": ema,
-        "rules": dict(rules or {}),
-        **(machine if timed else {}),
-    }
-
-
-def differing(one: Fields, other: Fields, prefix: str = "") -> list[str]:
-    """`name: this / that` for every field in which two field sets differ, nested names dotted.
-
-    Nothing only where both have one digest; a field that one of them lacks is `absent` there.
-    """
-    found = []
-    for name in sorted(one.keys() | other.keys()):
-        this, that = one.get(name, ABSENT), other.get(name, ABSENT)
-        if isinstance(this, dict) and isinstance(that, dict):
-            found += differing(this, that, f"{prefix}{name}.")
-        elif ABSENT in (this, that) or canonical(this) != canonical(that):
-            found.append(f"{prefix}{name}: {_told_apart(this, that)}")
-    return found
-
-
-def run_id(task: str, method: str, config: Fields) -> str:
-    """task-method-s<seed>-<8 hex of the resolved configuration without its places>."""
-    settled = {name: value for name, value in config.items() if name not in PLACES}
-    return f"{task}-{method}-s{config['seed']}-{digest(settled, 8)}"
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -150,19 +98,50 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _told_apart(this: Any, that: Any) -> str:
-    """`this / that`, as JSON where they would read the same: 1 and "1", two long numbers."""
-    short = _shown(this), _shown(that)
-    if short[0] == short[1]:
-        short = _exact(this), _exact(that)
-    return " / ".join(short)
+def digest(value: Any, length: int = 12) -> str:
+    """The first `length` hex digits of the SHA-256 of the canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def digest_ids(ids: Iterable[Any]) -> str:
+    """12 hex of a list of item ids, in their order."""
+    return digest([str(name) for name in ids])
+
+
+def run_id(task: str, method: str, config: Fields) -> str:
+    """task-method-s<seed>-<8 hex of the resolved configuration without its places>."""
+    settled = {name: value for name, value in config.items() if name not in PLACES}
+    return f"{task}-{method}-s{config['seed']}-{digest(settled, 8)}"
+
+
+def differing(one: Fields, other: Fields, prefix: str = "") -> list[str]:
+    """`name: this / that` for every field in which two field sets differ, nested names dotted.
+
+    Nothing only where both have one digest; a field that one of them lacks is `absent` there.
+    """
+    lines = []
+    for name in sorted(one.keys() | other.keys()):
+        pair = one.get(name, ABSENT), other.get(name, ABSENT)
+        if isinstance(pair[0], dict) and isinstance(pair[1], dict):
+            lines += differing(*pair, f"{prefix}{name}.")
+        elif _text(pair[0], canonical) != _text(pair[1], canonical):
+            # For people, unless they would read the same there: 1 and "1", two long numbers.
+            texts = [_text(value, _shown) for value in pair]
+            if texts[0] == texts[1]:
+                texts = [_text(value, canonical) for value in pair]
+            lines.append(f"{prefix}{name}: {' / '.join(texts)}")
+    return lines
+
+
+def _text(value: Any, show: Callable[[Any], str]) -> str:
+    return "absent" if value is ABSENT else show(value)
 
 
 def _shown(value: Any) -> str:
-    if value is ABSENT:
-        return "absent"
     return exact(value) if isinstance(value, float) else str(value)
 
 
-def _exact(value: Any) -> str:
-    return _shown(value) if value is ABSENT else canonical(value)
+def exact(value: float) -> str:
+    """The shortest text that is this number: 2e+14, 0.1, 1234561 (`g` alone prints six digits)."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value).removesuffix(".0")

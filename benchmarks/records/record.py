@@ -7,13 +7,14 @@ fields they are digests of.
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
-import os
-import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NoReturn, cast
+from typing import Annotated, Any, Literal, NoReturn, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
@@ -21,7 +22,7 @@ from benchmarks.config.schema import PLACES, Config
 from benchmarks.metrics.score import Score
 from benchmarks.records.keys import digest
 from crossflow.errors import InputError
-from crossflow.files import stamp
+from crossflow.files import stamp, write_atomic
 
 # Fields of the free sections that no report can do without.
 NEEDED: dict[str, dict[str, tuple[type, ...]]] = {
@@ -29,6 +30,7 @@ NEEDED: dict[str, dict[str, tuple[type, ...]]] = {
     "fair.score": {"version": (int,), "split": (str,), "primary": (str,)},
     "fair.fair": {"model": (str,), "budget_kind": (str,), "budget_limit": (int, float)},
 }
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # it becomes a file name
 
 
 class Strict(BaseModel):
@@ -38,51 +40,41 @@ class Strict(BaseModel):
 
 
 class Fair(Strict):
-    """Why this row may stand beside others: the fields behind both keys, and the proof.
-
-    proof: the chained hash of training ids, gaps of parameters and FLOPs between arms, equal
-    tuning, what was frozen and not charged.
-    """
+    """Why this row may stand beside others: the fields behind both keys, and the proof."""
 
     score: dict[str, JsonValue]
     fair: dict[str, JsonValue] | None
+    # Chained hash of training ids, gaps of parameters and FLOPs between arms, what was frozen.
     proof: dict[str, JsonValue]
 
 
 class Model(Strict):
-    """The network as it was sampled. Parameters are those used at inference, encoder included.
+    """The network as it was sampled."""
 
-    evaluation_flops: FLOPs of one network evaluation on one item. sample_flops: of one finished
-    item, encoder and all evaluations included. network: depth, width and the like.
-    """
-
-    size: str
-    params: int
+    size: Name
+    params: int  # used at inference, encoder included
     params_encoder: int
-    evaluation_flops: float
-    sample_flops: float
+    evaluation_flops: float  # of one network evaluation on one item
+    sample_flops: float  # of one finished item, encoder and all evaluations included
     solver: str | None
     nfe: int
     guidance: float | None
-    network: dict[str, JsonValue] = Field(default_factory=dict)
+    network: dict[str, JsonValue] = Field(default_factory=dict)  # depth, width; path, times
 
 
 class Budget(Strict):
-    """The one limit, and what was spent of all quantities that repeat from run to run.
-
-    convention: what the FLOPs count, in words.
-    """
+    """The one limit, and what was spent of all quantities that repeat from run to run."""
 
     kind: Literal["device_seconds", "flops", "samples", "steps"]
     limit: float
     steps: int
     samples: int
     train_flops: float
-    convention: str
+    convention: str  # what the FLOPs count, in words
 
 
 class Source(Strict):
-    """What x0 is: mean sigma, std of mu, KL per dimension, E|x1 - x0|^2 per dimension."""
+    """What x0 is, averaged over items and dimensions: numbers of `match.recording`."""
 
     sigma_mean: float | None
     mu_std: float | None
@@ -114,11 +106,11 @@ class Record(Strict):
     """One arm of one match, or one evaluation of somebody's predictions (kind)."""
 
     schema_: Literal[1] = Field(alias="schema", default=1)
-    run_id: str
-    match: str | None
+    run_id: Name
+    match: Name | None
     kind: Literal["run", "evaluation"]
-    task: str
-    method: str
+    task: Name
+    method: Name  # the arm's name; the options of one that has some are config["arm"][method]
     status: Literal["completed", "failed"]
     score_key: str
     fair_key: str | None
@@ -134,22 +126,22 @@ class Record(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Record:
         """Keys are the digests of their fields; a row with a rank has a budget."""
-        if self.score_key != digest(self.fair.score):
-            raise ValueError("score_key is not the digest of fair.score")
         fair = None if self.fair.fair is None else digest(self.fair.fair)
-        if self.fair_key != fair:
-            raise ValueError("fair_key is not the digest of fair.fair")
-        if self.task != self.fair.score.get("task"):
-            raise ValueError(f"task {self.task} differs from fair.score.task")
         twice = self.scores.keys() & self.unavailable.keys()
-        if twice:
-            raise ValueError(f"both scored and unavailable: {', '.join(sorted(twice))}")
-        if self.fair_key is not None and (self.kind == "evaluation" or self.budget is None):
-            raise ValueError("only a trained arm with a budget has a fair_key")
-        if self.status == "failed" and self.scores:
-            raise ValueError("a failed run has no scores")
-        if self.status == "completed" and self.fair_key is not None and self.model is None:
-            raise ValueError("a completed arm has a model")
+        ranked, done = self.fair_key is not None, self.status == "completed"
+        wrong = {
+            "score_key is not the digest of fair.score": self.score_key != digest(self.fair.score),
+            "fair_key is not the digest of fair.fair": self.fair_key != fair,
+            "task differs from fair.score.task": self.task != self.fair.score.get("task"),
+            f"both scored and unavailable: {', '.join(sorted(twice))}": twice,
+            "only a trained arm with a budget has a fair_key": ranked
+            and (self.kind == "evaluation" or self.budget is None),
+            "a failed run has no scores": not done and self.scores,
+            "a completed arm has a model": done and ranked and self.model is None,
+        }
+        for reason, holds in wrong.items():
+            if holds:
+                raise ValueError(reason)
         return self
 
     @model_validator(mode="after")
@@ -209,7 +201,7 @@ def record_path(out: Path, task: str, run_id: str) -> Path:
 
 
 def free_run_id(out: Path, task: str, run_id: str) -> str:
-    """`run_id`, or the first of run_id-2, run_id-3 ... without a record (resume=false)."""
+    """`run_id`, or the first of run_id-2, run_id-3 ... without a record."""
     candidate, number = run_id, 1
     while record_path(out, task, candidate).exists():
         number += 1
@@ -221,29 +213,8 @@ def write(record: Record, out: Path) -> Path:
     """Writes a record whole or not at all; returns its path. A record of that name is replaced."""
     path = record_path(out, record.task, record.run_id)
     text = json.dumps(record.dump(), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    write_atomic(path, text + "\n")
     return path
-
-
-def write_text(path: Path, text: str) -> None:
-    """UTF-8 with plain line feeds, atomic: see write_bytes."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Atomic: a reader sees the old file or the new one, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def read(path: Path) -> Record:
@@ -259,7 +230,7 @@ def read(path: Path) -> Record:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "record"
         raise InputError(f"{path}: {where}: {first['msg']}") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path}: not a record ({error})") from error
     if path.stem != record.run_id or path.parent.name != record.task:
         raise InputError(f"{path}: holds the record {record.task}/{record.run_id}")
@@ -267,8 +238,11 @@ def read(path: Path) -> Record:
 
 
 def read_all(out: Path) -> list[Record]:
-    """All records under `out`, ordered by task and run_id. InputError where there is none."""
-    paths = sorted((out / "records").glob("*/*.json"))
+    """All records under `out`, ordered by task and run_id. InputError where there is none.
+
+    What is hidden, a writer's unfinished file above all, is no record.
+    """
+    paths = sorted((out / "records").glob("[!.]*/[!.]*.json"))
     if not paths:
         raise InputError(f"no records under {out / 'records'}: run something first, or give --out")
     return [read(path) for path in paths]
@@ -276,3 +250,18 @@ def read_all(out: Path) -> list[Record]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number; null is")
+
+
+def write_items(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Writes columns as CSV, one row an item, `id` first; what is None has an empty cell.
+
+    Floats are written so that reading them gives the same float. ValueError where columns differ
+    in length.
+    """
+    names = sorted(columns, key=lambda name: name != "id")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for row in zip(*(columns[name] for name in names), strict=True):
+        writer.writerow(["" if value is None else value for value in row])
+    write_atomic(path, text.getvalue())

@@ -15,7 +15,8 @@ import io
 import json
 import math
 import sys
-import warnings
+import textwrap
+from bisect import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from benchmarks.records.record import Record, Strict, write_bytes
+from benchmarks.records.record import Strict
 from crossflow.errors import InputError
+from crossflow.files import write_atomic
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,30 +48,37 @@ ROLES = ("start", "minus", "plus", "sum")  # cells of one sum of `arithmetic`, i
 
 @dataclass(frozen=True)
 class Samples:
-    """The cells of one row, in item order, with the items' ids.
-
-    cells: uint8 (h, w, 3), float32 (h, w) in metres with 0 for "not measured", or texts.
-    """
+    """The cells of one row, in item order, with the items' ids."""
 
     kind: Literal["picture", "depth", "text"]
     ids: list[str]
+    # uint8 (h, w, 3), float32 (h, w) in metres with 0 for "not measured", or texts
     cells: list[np.ndarray] | list[str]
 
 
 class _Sheet(Strict):
-    """The text chunk of a mosaic. asked: items that were to be kept; fewer where they did not fit.
-
-    cell: height and width of the mosaic's cells. sizes: of each item, at the top left of its cell.
-    """
+    """The text chunk of a mosaic."""
 
     schema_: Literal[1] = Field(alias="schema")
     kind: Literal["picture", "depth"]
     items: int = Field(ge=1, le=1024)
-    asked: int = Field(ge=1)
-    cell: tuple[int, int]
+    asked: int = Field(ge=1)  # items that were to be kept; fewer where they did not fit
+    cell: tuple[int, int]  # height and width of the mosaic's cells
     ids: list[str]
-    sizes: list[tuple[int, int]]
+    sizes: list[tuple[int, int]]  # of each item, at the top left of its cell
     per_metre: Literal[1000, 100] | None
+
+    def fits(self, image: Image) -> bool:
+        """Whether lists, sizes and picture agree with one another."""
+        height, width = self.cell
+        columns, rows = min(COLUMNS, self.items), math.ceil(self.items / COLUMNS)
+        return (
+            self.items == len(self.ids) == len(set(self.ids)) == len(self.sizes)
+            and all(1 <= h <= height and 1 <= w <= width for h, w in self.sizes)
+            and image.size == (columns * width, rows * height)
+            and image.mode == MODES[self.kind]
+            and (self.per_metre is None) == (self.kind == "picture")
+        )
 
 
 class _Texts(Strict):
@@ -83,28 +92,10 @@ def path_of(out: Path, task: str, row: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def missing(records: Iterable[Record], out: Path) -> list[str]:
-    """`task/row` of the rows that should have a sample file under `out` and have none.
-
-    A failed run made nothing to show.
-    """
-    done = [record for record in records if record.status == "completed"]
-    rows = {(record.task, record.run_id) for record in done}
-    rows |= {(record.task, f"{end}-{record.score_key}") for record in done for end in FRAMES}
-    return [f"{task}/{row}" for task, row in sorted(rows) if path_of(out, task, row) is None]
-
-
 def common(rows: Mapping[str, Samples]) -> list[str]:
     """Ids that all rows hold, in the order of the first row."""
     first, *others = rows.values()
-    held = [set(row.ids) for row in others]
-    return [name for name in first.ids if all(name in ids for ids in held)]
-
-
-def keep(out: Path, task: str, row: str, ids: Sequence[str], cells: Sequence[Cell]) -> None:
-    """Writes the file of a row; where not even one item fits, that is said."""
-    if write(out, task, row, ids, cells) is None:
-        print(f"{task}: no samples of {row}: one item alone is too large", file=sys.stderr)
+    return [name for name in first.ids if all(name in row.ids for row in others)]
 
 
 def keep_ends(
@@ -112,39 +103,31 @@ def keep_ends(
 ) -> None:
     """Keeps source and truth of the first items, which all rows of a score_key share."""
     for place, end in enumerate(FRAMES):
-        keep(out, task, f"{end}-{score_key}", ids, [pair[place] for pair in pairs])
+        write(out, task, f"{end}-{score_key}", ids, [pair[place] for pair in pairs])
 
 
 def write(out: Path, task: str, row: str, ids: Sequence[str], cells: Sequence[Cell]) -> Path | None:
     """Writes the first cells that fit into the file of a row; returns its path.
 
-    None, and no file, where not even one fits. Depth that is no number is written as not measured,
-    depth beyond 655.35 m as 655.35 m. ValueError for cells of several kinds.
+    None, no file and a line on stderr where not even one fits. Depth that is no number is written
+    as not measured, depth beyond 655.35 m as 655.35 m. ValueError for cells of several kinds.
     """
-    if len(ids) != len(cells) or not cells:
-        raise ValueError(f"{row}: {len(ids)} ids for {len(cells)} cells")
     texts = isinstance(cells[0], str)
-    encode = _text_bytes if texts else _mosaic_bytes
-    content = _largest(lambda count: encode(ids[:count], cells[:count], len(cells)), len(cells))
-    if content is None:
-        return None
+
+    def encoded(count: int) -> bytes:
+        return (_text_bytes if texts else _mosaic_bytes)(ids[:count], cells[:count], len(cells))
+
+    content = encoded(len(cells))
+    if len(content) > LARGEST:
+        sizes = range(1, len(cells))
+        count = bisect(sizes, LARGEST, key=lambda count: len(encoded(count)))
+        if count == 0:
+            print(f"{task}: no samples of {row}: one item alone is too large", file=sys.stderr)
+            return None
+        content = encoded(count)
     path = out / "samples" / task / f"{row}.{'json' if texts else 'png'}"
-    write_bytes(path, content)
+    write_atomic(path, content)
     return path
-
-
-def _largest(encode: Any, count: int) -> bytes | None:
-    """encode(n) for the largest n up to count whose bytes fit; None where encode(1) does not."""
-    fits, too_many, best = 0, count + 1, None
-    following = count
-    while too_many - fits > 1:
-        content: bytes | None = encode(following)
-        if content is not None and len(content) <= LARGEST:
-            fits, best = following, content
-        else:
-            too_many = following
-        following = (fits + too_many) // 2
-    return best
 
 
 def _text_bytes(ids: Sequence[str], texts: Sequence[Cell], asked: int) -> bytes:
@@ -152,8 +135,8 @@ def _text_bytes(ids: Sequence[str], texts: Sequence[Cell], asked: int) -> bytes:
     return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
 
 
-def _mosaic_bytes(ids: Sequence[str], cells: Sequence[Cell], asked: int) -> bytes | None:
-    """The PNG; None where it would have too many pixels to be read again."""
+def _mosaic_bytes(ids: Sequence[str], cells: Sequence[Cell], asked: int) -> bytes:
+    """The PNG; more bytes than a file may have where it has too many pixels to be read again."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
@@ -165,11 +148,10 @@ def _mosaic_bytes(ids: Sequence[str], cells: Sequence[Cell], asked: int) -> byte
     height, width = (max(lengths) for lengths in zip(*sizes, strict=True))
     columns, rows = min(COLUMNS, len(arrays)), math.ceil(len(arrays) / COLUMNS)
     if columns * rows * height * width > MOST_PIXELS:
-        return None
+        return bytes(LARGEST + 1)
     whole = np.zeros((rows * height, columns * width, *arrays[0].shape[2:]), arrays[0].dtype)
-    for index, (array, (high, wide)) in enumerate(zip(arrays, sizes, strict=True)):
-        top, left = index // COLUMNS * height, index % COLUMNS * width
-        whole[top : top + high, left : left + wide] = array
+    for place, array in zip(_places(sizes, (height, width)), arrays, strict=True):
+        whole[place] = array
     sheet = _Sheet(
         schema=1,
         kind=kind,
@@ -185,6 +167,13 @@ def _mosaic_bytes(ids: Sequence[str], cells: Sequence[Cell], asked: int) -> byte
     file = io.BytesIO()
     Image.fromarray(whole).save(file, "PNG", pnginfo=facts, compress_level=9)
     return file.getvalue()
+
+
+def _places(sizes: Sequence[tuple[int, int]], cell: tuple[int, int]) -> Iterable[Any]:
+    """Where in the mosaic each item lies."""
+    for index, (high, wide) in enumerate(sizes):
+        top, left = index // COLUMNS * cell[0], index % COLUMNS * cell[1]
+        yield np.s_[top : top + high, left : left + wide]
 
 
 def _kind(arrays: Sequence[np.ndarray]) -> tuple[Any, Literal[1000, 100] | None]:
@@ -217,54 +206,79 @@ def read(path: Path) -> Samples:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "content"
         raise InputError(f"{path}: not a sample file ({where}: {first['msg']})") from error
-    except (ValueError, OSError, SyntaxError) as error:  # PIL: SyntaxError for a broken chunk
+    except Exception as error:  # a decoder of pictures may raise anything
         raise InputError(f"{path}: not a sample file ({error})") from error
 
 
 def _read_texts(content: bytes) -> Samples:
-    found = _Texts.model_validate_json(content)
-    if len(found.ids) != len(found.texts) or len(set(found.ids)) != len(found.ids):
-        raise ValueError(f"{len(set(found.ids))} ids for {len(found.texts)} texts")
-    return Samples("text", found.ids, found.texts)
+    held = _Texts.model_validate_json(content)
+    if not len(held.ids) == len(held.texts) == len(set(held.ids)):
+        raise ValueError(f"{len(set(held.ids))} ids for {len(held.texts)} texts")
+    return Samples("text", held.ids, held.texts)
 
 
 def _read_mosaic(content: bytes) -> Samples:
     from PIL import Image
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-                sheet = _sheet(image)
-                whole = np.asarray(image)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ValueError(str(error)) from error
-    cells = []
-    for index, (high, wide) in enumerate(sheet.sizes):
-        top, left = index // COLUMNS * sheet.cell[0], index % COLUMNS * sheet.cell[1]
-        cell = whole[top : top + high, left : left + wide]
-        metres = sheet.per_metre and (cell.astype(np.float64) / sheet.per_metre).astype(np.float32)
-        cells.append(cell.copy() if metres is None else metres)
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        # Before any pixel is decompressed.
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels, more than {MOST_PIXELS}")
+        sheet = _Sheet.model_validate_json(image.info.get(CHUNK) or "")
+        if not sheet.fits(image):
+            raise ValueError("its text chunk does not fit the picture")
+        whole = np.asarray(image)
+    cells = [whole[place].copy() for place in _places(sheet.sizes, sheet.cell)]
+    if sheet.per_metre is not None:
+        cells = [(c.astype(np.float64) / sheet.per_metre).astype(np.float32) for c in cells]
     return Samples(sheet.kind, sheet.ids, cells)
 
 
-def _sheet(image: Image) -> _Sheet:
-    """The text chunk, checked against the header, before any pixel is decompressed."""
-    if image.width * image.height > MOST_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} pixels, more than {MOST_PIXELS}")
-    text = image.info.get(CHUNK)
-    if not isinstance(text, str):
-        raise ValueError(f"no text chunk named {CHUNK}: delete it, or run again with resume=false")
-    sheet = _Sheet.model_validate_json(text)
-    named = len(set(sheet.ids))
-    if not sheet.items == len(sheet.ids) == named == len(sheet.sizes):
-        raise ValueError(f"{sheet.items} items, {named} ids, {len(sheet.sizes)} sizes")
-    height, width = sheet.cell
-    if any(not (1 <= h <= height and 1 <= w <= width) for h, w in sheet.sizes):
-        raise ValueError(f"a size is outside the cell of {height} x {width}")
-    columns, rows = min(COLUMNS, sheet.items), math.ceil(sheet.items / COLUMNS)
-    if image.size != (columns * width, rows * height):
-        raise ValueError(f"{image.size} pixels do not hold {sheet.items} cells of {width, height}")
-    if image.mode != MODES[sheet.kind] or (sheet.per_metre is None) != (sheet.kind == "picture"):
-        raise ValueError(f"mode {image.mode}, {sheet.per_metre} codes a metre for {sheet.kind}")
-    return sheet
+def depth_range(cells: Iterable[Cell]) -> tuple[float, float] | None:
+    """(nearest, farthest) measured depth among the maps of `cells`, metres; None without any."""
+    maps = [cell for cell in cells if not isinstance(cell, str) and cell.ndim == 2]
+    measured = [depth[np.isfinite(depth) & (depth > 0)] for depth in maps]
+    values = np.concatenate([*measured, np.empty(0)])
+    return (float(values.min()), float(values.max())) if values.size else None
+
+
+def depth_colours(depth: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Depth in metres (h, w) as colours (h, w, 3) uint8, on a log scale from low to high.
+
+    Near is bright. What was not measured (0, or no number) is grey.
+    """
+    from matplotlib import colormaps
+
+    high = max(high, low * 1.001)  # a flat map has no range of its own
+    measured = np.isfinite(depth) & (depth > 0)
+    logs = np.log(np.where(measured, depth, low))
+    scaled = np.clip((logs - np.log(low)) / np.log(high / low), 0, 1)
+    colours = (colormaps["magma_r"](scaled)[..., :3] * 255).round().astype(np.uint8)
+    colours[~measured] = 128
+    return colours
+
+
+def save_grid(path: Path, rows: Mapping[str, Sequence[Cell]], side: int = 120) -> None:
+    """A PNG to look at: one labelled row of cells, `side` pixels each, for each entry of `rows`.
+
+    Depth has the colours of the range of the row `truth`, or of all rows where there is none.
+    """
+    from PIL import Image, ImageDraw, ImageOps
+
+    every = [cell for cells in rows.values() for cell in cells]
+    metres = depth_range(rows.get("truth", ())) or depth_range(every) or (0.1, 10.0)
+    columns = max(len(cells) for cells in rows.values())
+    sheet = Image.new("RGB", (side * (columns + 1), side * len(rows)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for top, (label, cells) in enumerate(rows.items()):
+        draw.multiline_text((4, side * (top + 0.4)), label.replace("_", "\n"), "black")
+        for left, cell in enumerate(cells, 1):
+            corner = (side * left, side * top)
+            if isinstance(cell, str):
+                draw.multiline_text(corner, textwrap.fill(cell, side // 6), "black")
+            else:
+                colours = cell if cell.ndim == 3 else depth_colours(cell, *metres)
+                picture = ImageOps.contain(Image.fromarray(colours), (side - 4, side - 4))
+                sheet.paste(picture, corner)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)

@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.records.record import read_all, write_bytes
+from benchmarks.records.record import read_all
 from benchmarks.report import check_output, references
 from benchmarks.report.check import Check, compare
 from benchmarks.report.check_accept import accept, stamp
 from benchmarks.report.options import path
 from benchmarks.report.references import Reference
 from crossflow.errors import InputError
+from crossflow.files import write_atomic
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,7 @@ def run(chosen: argparse.Namespace) -> int:
         print("\n".join(check_output.github(checks)))
     if chosen.junit is not None:
         try:
-            write_bytes(chosen.junit, check_output.junit(checks))
+            write_atomic(chosen.junit, check_output.junit(checks))
         except OSError as error:
             raise InputError(f"--junit: cannot write {chosen.junit}: {error.strerror}") from error
     if after != before:

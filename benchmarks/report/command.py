@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks.config.schema import Config
-from benchmarks.records.record import Record, read_all, write_bytes
+from benchmarks.records.record import Record, read_all
 from benchmarks.report import (
     check_command,
     latex,
@@ -29,6 +29,7 @@ from benchmarks.report import (
 from benchmarks.report.figures.files import files as figure_files
 from benchmarks.report.options import path
 from crossflow.errors import InputError
+from crossflow.files import write_atomic
 
 Files = dict[str, str | bytes]
 
@@ -165,7 +166,7 @@ def write(files: Files, out: Path) -> None:
     for name, content in files.items():
         path = out / name
         try:
-            write_bytes(path, content.encode() if isinstance(content, str) else content)
+            write_atomic(path, content)
         except OSError as error:
             raise InputError(f"--out: cannot write {path}: {error.strerror}") from error
         print(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from benchmarks.records.digits import exact
+from benchmarks.records.keys import exact
 from benchmarks.report import tables
 
 METHODS = ("floor", "regression", "flow_matching", "crossflow", "oracle")

@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records.keys import canonical, digest
-from benchmarks.records.record import Record, write_bytes
+from benchmarks.records.record import Record
 from benchmarks.report.tolerance import CLASSES, floor_at
 from crossflow.errors import InputError
+from crossflow.files import write_atomic
 
 Fields = dict[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -279,6 +280,6 @@ def _cell(name: str, value: Any) -> str:
 def write(file: Path, rows: Sequence[Reference]) -> None:
     """Writes the file whole or not at all. InputError where that is impossible."""
     try:
-        write_bytes(file, text(rows).encode())
+        write_atomic(file, text(rows))
     except OSError as error:
         raise InputError(f"{file}: cannot be written ({error.strerror})") from error

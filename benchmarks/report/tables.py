@@ -7,8 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.records.digits import exact
-from benchmarks.records.keys import differing
+from benchmarks.records.keys import differing, exact
 from benchmarks.records.record import Record
 from benchmarks.report import gates
 from benchmarks.report.columns import paper_columns, places

@@ -43,8 +43,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from benchmarks.records.digits import exact
-from benchmarks.records.keys import canonical
+from benchmarks.records.keys import canonical, exact
 from benchmarks.report.intervals import ALPHA, Paired, holm
 from benchmarks.report.margins import margin_of
 from benchmarks.report.rows import Row

@@ -74,7 +74,6 @@ def test_samples_are_what_was_predicted_and_what_is_true(places):
 
     out, work = places
     found = by_method(out)
-    assert samples.missing(found.values(), out) == []
 
     def kept(row):
         return samples.read(samples.path_of(out, "depth_tabletop", row))

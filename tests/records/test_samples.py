@@ -96,13 +96,6 @@ def test_cells_of_two_kinds_are_a_mistake_of_the_caller(tmp_path):
         samples.write(tmp_path, "a_task", "a_row", IDS[:2], [*pictures(1), np.ones((3, 3))])
 
 
-def test_missing_names_rows_without_a_file(tmp_path, record):
-    done, failed = record(), record("regression", status="failed")
-    samples.write(tmp_path, done.task, done.run_id, IDS, pictures(11))
-    samples.write(tmp_path, done.task, f"source-{done.score_key}", IDS, ["text"] * 11)
-    assert samples.missing([done, failed], tmp_path) == [f"{done.task}/truth-{done.score_key}"]
-
-
 def png(size=(5, 6), mode="RGB", **changes):
     """A mosaic of one cell, with changes to its text chunk."""
     sheet = {
@@ -138,13 +131,13 @@ def test_the_stand_in_of_the_refusals_is_itself_read(tmp_path):
         (png(schema=2), "schema"),
         (png(kind="text"), "kind"),
         (png(extra=1), "extra"),
-        (png(ids=[]), "0 ids"),
-        (png(items=2, ids=["a", "a"], sizes=[[6, 5]] * 2, cell=[6, 5]), "1 ids"),
-        (png(sizes=[[7, 5]]), "outside the cell"),
-        (png(sizes=[[0, 5]]), "outside the cell"),
-        (png(cell=[1000, 1000], sizes=[[900, 900]]), "do not hold"),
-        (png(kind="depth", per_metre=1000), "mode RGB"),
-        (png(mode="L"), "mode L"),
+        (png(ids=[]), "does not fit"),
+        (png(items=2, ids=["a", "a"], sizes=[[6, 5]] * 2, cell=[6, 5]), "does not fit"),
+        (png(sizes=[[7, 5]]), "does not fit"),
+        (png(sizes=[[0, 5]]), "does not fit"),
+        (png(cell=[1000, 1000], sizes=[[900, 900]]), "does not fit"),
+        (png(kind="depth", per_metre=1000), "does not fit"),
+        (png(mode="L"), "does not fit"),
         (claiming(9_000), "pixels, more than"),
         (claiming(10_000), "decompression bomb"),
         (claiming(100_000), "decompression bomb"),
@@ -174,3 +167,36 @@ def test_malformed_texts_are_refused_in_one_line(tmp_path, content, reason):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(InputError, match=reason):
         samples.read(tmp_path / "x.json")
+
+
+def test_a_caption_is_text_not_tex(tmp_path):
+    """An unbalanced dollar sign would be an error if the caption were read as TeX."""
+    samples.save_grid(tmp_path / "grid.png", {"a_row": ["costs $5 \\frac{", "<b>&</b>"]})
+    assert np.asarray(Image.open(tmp_path / "grid.png")).min() < 128  # something was drawn
+
+
+def test_near_is_bright_and_the_range_is_shared():
+    colours = (
+        samples.depth_colours(np.array([[1.0, 3.0, 9.0, 100.0]]), 1.0, 9.0).astype(int).sum(-1)[0]
+    )
+    assert colours[0] > colours[1] > colours[2]
+    assert colours[2] == colours[3]
+
+
+def test_what_was_not_measured_is_grey_and_outside_the_range():
+    depth = np.array([[0.0, np.nan, 2.0]], np.float32)
+    assert samples.depth_colours(depth, 1.0, 9.0)[0, :2].tolist() == [[128] * 3] * 2
+    assert samples.depth_range([depth, "text", np.zeros((2, 2, 3), np.uint8)]) == (2.0, 2.0)
+    assert samples.depth_range([np.zeros((2, 2), np.float32)]) is None
+    samples.depth_colours(depth, 2.0, 2.0)  # a flat map is no error
+
+
+def test_the_colours_of_a_grid_are_those_of_the_truths_range(tmp_path):
+    """A prediction far outside the range must not change how the truth looks."""
+    truth = [np.full((4, 4), 1.0, np.float32), np.full((4, 4), 5.0, np.float32)]
+    for name, wild in (("one", 5.0), ("two", 50.0)):
+        samples.save_grid(tmp_path / f"{name}.png", {"truth": truth, "arm": [truth[0] * wild] * 2})
+    one, two = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("one", "two"))
+    assert (one == two).all()
+    samples.save_grid(tmp_path / "one.png", {"truth": truth[::-1], "arm": [truth[0] * 5.0] * 2})
+    assert (np.asarray(Image.open(tmp_path / "one.png")) != two).any()

@@ -2,8 +2,7 @@
 
 import pytest
 
-from benchmarks.records.items import write_items
-from benchmarks.records.record import Record
+from benchmarks.records.record import Record, write_items
 from benchmarks.report import curves
 from crossflow.errors import InputError
 

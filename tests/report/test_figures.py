@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks.config import registry
 from benchmarks.records import record as records
 from benchmarks.records import samples
-from benchmarks.records.items import write_items
+from benchmarks.records.record import write_items
 from benchmarks.records.samples import Samples
 from benchmarks.report import command
 from benchmarks.report.figures import blends, charts, files, grids, points, style

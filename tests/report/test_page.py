@@ -8,7 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks.records import items, samples
+from benchmarks.records import record as items
+from benchmarks.records import samples
 from benchmarks.report import command, leaderboard, page
 from benchmarks.report.page import chart, extremes, fairness, gallery, overview, render, rows, shown
 
@@ -116,9 +117,9 @@ HOSTILE = "</script><script>alert(1)</script> & \"quoted\" 'single' {{7*7}} <!--
 
 
 def test_text_of_records_is_shown_as_text(record, tmp_path):
-    one = record(HOSTILE, run_id="r1", value=0.5)
+    one = record(run_id="r1", value=0.5)
     volatile = one.volatile.model_copy(update={"command": HOSTILE, "device": HOSTILE})
-    one = one.model_copy(update={"volatile": volatile, "match": HOSTILE})
+    one = one.model_copy(update={"volatile": volatile, "match": HOSTILE, "method": HOSTILE})
     write_items(tmp_path, one, [0.5], caption=[HOSTILE])
     samples.write(tmp_path, one.task, one.run_id, ["000"], [HOSTILE])
     text = text_of([one], tmp_path)

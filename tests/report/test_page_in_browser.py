@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from benchmarks.records import items, samples
+from benchmarks.records import record as items
+from benchmarks.records import samples
 from benchmarks.report import page
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")

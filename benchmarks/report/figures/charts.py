@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.records.digits import exact
+from benchmarks.records.keys import exact
 from benchmarks.report.figures import style
 from benchmarks.report.figures.points import SPENT
 from benchmarks.report.figures.style import NothingToShowError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.records import samples
-from benchmarks.records.digits import exact
+from benchmarks.records.keys import exact
 from benchmarks.records.record import Record
 from benchmarks.report.figures import blends, charts, grids, points, style
 from benchmarks.report.rows import arms as arms_of

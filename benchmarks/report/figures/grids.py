@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.records import samples
-from benchmarks.records.pictures import depth_colours, depth_range
-from benchmarks.records.samples import Samples
+from benchmarks.records.samples import Samples, depth_colours, depth_range
 from benchmarks.report.figures import style
 from benchmarks.report.figures.style import NothingToShowError
 

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.records.digits import exact
-from benchmarks.records.keys import canonical, digest
+from benchmarks.records.keys import canonical, digest, exact
 from benchmarks.records.record import Record
 from benchmarks.report import curves as tables
 from benchmarks.report import leaderboard

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchmarks.records.digits import exact
+from benchmarks.records.keys import exact
 from benchmarks.report.rows import ORDER
 
 WIDTH, HEIGHT = 480, 300

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from benchmarks.records.digits import exact
+from benchmarks.records.keys import exact
 from benchmarks.records.record import Record
 from benchmarks.report.gates import chain_of, clock_is_invalid, read_the_same
 from benchmarks.report.page.shown import Comparison

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.records import samples
-from benchmarks.records.pictures import depth_colours, depth_range
+from benchmarks.records.samples import depth_colours, depth_range
 from benchmarks.report.page.extremes import Items
 from benchmarks.report.page.shown import Comparison
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.records.digits import exact
+from benchmarks.records.keys import exact
 from benchmarks.records.record import Record
 from benchmarks.report import leaderboard
 from benchmarks.report.gates import clock_is_invalid

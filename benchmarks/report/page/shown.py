@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from benchmarks.records.digits import exact
+from benchmarks.records.keys import exact
 from benchmarks.records.record import Record
 from benchmarks.report.rows import ORDER, arms, beside, budget_of, by, untrained
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.records.items import write_items
+from benchmarks.records.record import write_items
 from benchmarks.tabletop.captions import FULL, captions
 from benchmarks.tabletop.making import chance
 from benchmarks.tabletop.scenes import indices, scene
