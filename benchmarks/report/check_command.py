@@ -10,7 +10,7 @@ from benchmarks.records.record import read_all
 from benchmarks.report import check_output, references
 from benchmarks.report.check import Check, compare
 from benchmarks.report.check_accept import accept, stamp
-from benchmarks.report.options import path
+from benchmarks.report.files import path
 from benchmarks.report.references import Reference
 from crossflow.errors import InputError
 from crossflow.files import write_atomic

@@ -1,6 +1,5 @@
-"""Everything derived: `python -m benchmarks.report REPORT [--out DIR]`, one of DERIVED or ACTIONS.
+"""Everything derived: `python -m benchmarks.report REPORT [--out DIR]`.
 
-`published` needs no record: it shows what papers print, from the package's own published.csv.
 Starts without torch, so that tables can be made anywhere. The same records give the same bytes.
 """
 
@@ -22,16 +21,12 @@ from benchmarks.report import (
     overview,
     page,
     published,
-    published_tables,
     rows,
     tables,
 )
 from benchmarks.report.figures.files import files as figure_files
-from benchmarks.report.options import path
+from benchmarks.report.files import Files, path, say, write
 from crossflow.errors import InputError
-from crossflow.files import write_atomic
-
-Files = dict[str, str | bytes]
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -53,27 +48,13 @@ class Derived:
     files: Callable[[Sequence[Record], Path], Files]
 
 
-@dataclass(frozen=True)
-class Action:
-    """A report that does more than derive files: it has options and an exit status of its own.
-
-    options(parser) adds to what every report has (--out); run(options) returns the exit status.
-    records: whether it reads records; one that does not refuses --out, and its help is silent.
-    """
-
-    purpose: str
-    options: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
-    records: bool = True
-
-
 def leaderboard_files(records: Sequence[Record], out: Path) -> Files:
     """runs.csv and leaderboard.csv."""
+    runs = rows.rows(records)[rows.RUN_COLUMNS].to_csv(index=False, lineterminator="\n")
+    leaders = leaderboard.leader_rows(records)
     return {
-        "runs.csv": rows.rows(records)[rows.RUN_COLUMNS].to_csv(index=False, lineterminator="\n"),
-        "leaderboard.csv": leaderboard.csv_text(
-            leaderboard.LEADER_COLUMNS, leaderboard.leader_rows(records)
-        ),
+        "runs.csv": runs,
+        "leaderboard.csv": leaderboard.csv_text(leaderboard.LEADER_COLUMNS, leaders),
     }
 
 
@@ -83,31 +64,25 @@ def table_files(records: Sequence[Record], out: Path) -> Files:
     Where papers print numbers on the task's data, they follow below ours, in the CSV case in a file
     of their own. There are none for the embedded tasks.
     """
-    built = {str(task): tables.build(group) for (task,), group in rows.by(records, "task").items()}
-    every = [table for of_task in built.values() for table in of_task]
-    files: Files = {"tables/overview.md": overview.markdown(every)}
-    for task, of_task in built.items():
-        of_papers = published.rows(task)
-        below = published_tables.markdown(of_papers)
-        files[f"tables/{task}.md"] = tables.markdown(of_task) + (f"\n{below}" if below else "")
-        files[f"tables/{task}.csv"] = leaderboard.csv_text(*tables.table_rows(of_task))
-        files[f"tables/{task}.tex"] = latex.task_file(of_task, of_papers)
+    files: Files = {"tables/overview.md": overview.markdown(tables.build(records))}
+    tex: dict[str, str] = {}
+    for (task,), group in rows.by(records, "task").items():
+        built, of_papers = tables.build(group), published.rows(task)
+        below = published.markdown(of_papers)
+        tex[task] = latex.task_file(built, of_papers)
+        files[f"tables/{task}.md"] = tables.markdown(built) + (f"\n{below}" if below else "")
+        files[f"tables/{task}.csv"] = leaderboard.csv_text(*tables.table_rows(built))
+        files[f"tables/{task}.tex"] = tex[task]
         if of_papers:
             files[f"tables/{task}_published.csv"] = leaderboard.csv_text(
-                published_tables.CSV_COLUMNS, published_tables.csv_rows(of_papers)
+                published.CSV_COLUMNS, published.csv_rows(of_papers)
             )
-    files["tables/all.tex"] = latex.all_file(list(built), len(every))
-    return files
+    return files | {"tables/all.tex": latex.all_file(tex)}
 
 
 def published_files() -> Files:
     """published.md: every published number, no record needed."""
-    return {"published.md": published_tables.markdown(published.rows())}
-
-
-def _write_published(options: argparse.Namespace) -> int:
-    write(published_files(), options.out)
-    return 0
+    return {"published.md": published.markdown(published.rows())}
 
 
 DERIVED = {
@@ -120,53 +95,32 @@ DERIVED = {
     "figures": Derived("figures/: PDF and PNG of what there is to show", figure_files),
     "html": Derived("index.html: one page with everything, opens from disk", page.files),
 }
-ACTIONS = {
-    "published": Action(
-        "published.md: what papers print, from published.csv; needs no record",
-        lambda parser: None,
-        _write_published,
-    ),
-    "check": Action(
-        "compares records with the references of expected.csv; status 1 on a regression",
-        check_command.options,
-        check_command.run,
-    ),
+OTHERS = {
+    "published": "published.md: what papers print, from published.csv; needs no record",
+    "check": "compares records with the references of expected.csv; status 1 on a regression",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Writes one report; prints the paths written. Returns the exit status."""
+    """Writes one report, then prints the paths written. Returns the exit status."""
     parser = OneLineParser(prog="benchmarks.report", description=__doc__)
     kinds = parser.add_subparsers(dest="report", required=True)
-    reports: dict[str, Derived | Action] = {**DERIVED, **ACTIONS}
-    for name, report in reports.items():
-        kind = kinds.add_parser(name, help=report.purpose, description=report.purpose)
-        reads = not isinstance(report, Action) or report.records
-        kind.add_argument(
-            "--out",
-            type=path,
-            default=Path(Config.out),
-            help="folder of records/ and of what is written" if reads else argparse.SUPPRESS,
-        )
-        if isinstance(report, Action):
-            report.options(kind)
+    for name, purpose in {**{n: d.purpose for n, d in DERIVED.items()}, **OTHERS}.items():
+        kind = kinds.add_parser(name, help=purpose, description=purpose)
+        text = "folder of records/ and of what is written"
+        kind.add_argument("--out", type=path, default=Path(Config.out), help=text)
+        if name == "check":
+            check_command.options(kind)
     try:
         options = parser.parse_args(arguments)
-        if options.report in ACTIONS:
-            return ACTIONS[options.report].run(options)
-        write(DERIVED[options.report].files(read_all(options.out), options.out), options.out)
+        if options.report == "check":
+            return check_command.run(options)
+        if options.report == "published":
+            files = published_files()
+        else:
+            files = DERIVED[options.report].files(read_all(options.out), options.out)
+        say(write(files, options.out))
     except InputError as error:
         print(f"report: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
-
-
-def write(files: Files, out: Path) -> None:
-    """Writes each file below `out`, whole or not at all, and prints its path."""
-    for name, content in files.items():
-        path = out / name
-        try:
-            write_atomic(path, content)
-        except OSError as error:
-            raise InputError(f"--out: cannot write {path}: {error.strerror}") from error
-        print(path)

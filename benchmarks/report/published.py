@@ -3,43 +3,22 @@
 A published number is only as comparable as its protocol is known, so one rule holds for all rows:
 `metric` is the name the paper gives its column, never one of the harness's, whose names promise a
 protocol (`fid@30000` is our reference set, crop and feature extractor; "FID-30K" is whatever the
-paper did). What is known of the protocol stands in `reference_set` and `note`. Published rows
-have no score_key: they are shown apart from ours, never ranked, never joined by metric name.
-
-Columns, all text; only `note` and `params` may be empty:
-
-- task: a real task of the harness, or a data set it has no task for (`ELSEWHERE`: the other columns
-  of a table that is kept whole). Never an embedded task.
-- method: the row's label. `metric`: a key of `METRICS`.
-- value: in the scale of the harness: BLEU, METEOR, ROUGE, SPICE, δ1, CLIP cosines and success rates
-  0..1, CIDEr 0..10; all others as printed. printed: the digits in the paper, trailing zeros kept.
-- source: paper, where to find it, table. A row that quotes another paper names the table it was
-  read from.
-- setting: a key of `SETTINGS`. Rows of two settings never share a table.
-- train_data, reference_set: what the model was trained on and what it was scored on, as far as the
-  source says it. note: what else must be known before the number is cited, remarks separated by
-  "; "; inferences say so.
-- params: as the paper prints them.
-
-Bold in the CrossFlow paper marks its own row, not the best one; no mark was copied.
+paper did). Published rows have no score_key: they are shown apart from ours, never ranked, never
+joined by metric name. Bold in the CrossFlow paper marks its own row; no mark was copied. What each
+column may hold is checked by tests/report/test_published.py.
 """
 
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
 
-from crossflow.errors import InputError
+from benchmarks.report import tables
 
 FILE = Path(__file__).with_name("published.csv")
-
-TASKS = ("t2i_coco", "caption_coco", "depth_nyu", "depth_kitti", "sr_imagenet")
-ELSEWHERE = ("t2i_mjhq", "depth_eth3d", "depth_scannet", "depth_diode")
-
 SETTINGS = {
     "zero-shot": "not trained on the data set it is scored on",
     "zero-shot, aligned": "not trained on the data set it is scored on; relative depth, aligned "
@@ -49,166 +28,131 @@ SETTINGS = {
     "analysis": "a property of a trained model, not a score of the task",
     "not stated": "whether it was trained on the data set it is scored on is not stated",
 }
-
-# The data set that `trained` must name in train_data and `zero-shot` must not. Virtual KITTI is
-# rendered: training on it leaves KITTI unseen.
-DATA_SETS = {
-    "t2i_coco": r"\bCOCO\b",
-    "t2i_mjhq": r"\bMJHQ",
-    "caption_coco": r"\bCOCO\b",
-    "depth_nyu": r"\bNYU",
-    "depth_kitti": r"(?<!Virtual )\bKITTI\b",
-    "depth_eth3d": r"\bETH3D\b",
-    "depth_scannet": r"\bScanNet\b",
-    "depth_diode": r"\bDIODE\b",
-    "sr_imagenet": r"\bImageNet\b",
-}
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A column of a paper: which way is better, and the range of `value`."""
-
-    better: str
-    low: Decimal
-    high: Decimal
-
-
-def _metrics(names: str, better: str, low: str, high: str) -> dict[str, Metric]:
-    return {name: Metric(better, Decimal(low), Decimal(high)) for name in names.split("|")}
-
-
-METRICS = {
-    **_metrics("FID-30K|FID-10K|FID|FID-50K train|FID-50K valid", "lower", "0", "500"),
-    **_metrics("IS", "higher", "1", "1000"),
-    **_metrics("CLIP|BLEU-4|METEOR|ROUGE|SPICE|δ1|SSIM", "higher", "0", "1"),
-    **_metrics("CIDEr", "higher", "0", "10"),
-    **_metrics("PSNR", "higher", "0", "80"),
-    **_metrics("AbsRel", "lower", "0", "1"),
-    **_metrics(
-        "GenEval|GenEval, single object|GenEval, two objects|GenEval, counting|GenEval, colors|"
-        "GenEval, position|GenEval, attribute binding|success, addition|success, subtraction|"
-        "success, combination|success, overall|text reconstruction",
-        *("higher", "0", "1"),
-    ),
-}
-
-# A paper with its arXiv number or venue, then the table: enough to find the number again.
-SOURCE = re.compile(
-    r"[^,]+, (arXiv:\d{4}\.\d{5}(v\d+)?|[A-Z][A-Za-z]+ \d{4}), Table (\d+[a-z]?|[IVX]+)"
+LOWER = ("FID-30K", "FID-10K", "FID", "FID-50K train", "FID-50K valid", "AbsRel")
+STATUS = "published, not re-run"
+PREFACE = (
+    "Copied from papers, not re-run. Metric names are the papers': their protocols differ from "
+    "those of this harness or are not known, so nothing here is ranked against our rows. Values "
+    "are in the scale of this harness. No bold was copied: in the CrossFlow paper it marks the "
+    "paper's own rows, not the best ones."
 )
-NUMBER = re.compile(r"\d+(\.\d+)?")
-PERCENT = Decimal("0.01")
 
 
 @dataclass(frozen=True)
 class Published:
     """One number of one table; the fields are the columns of the file, in its order."""
 
-    task: str
-    method: str
-    metric: str
-    value: Decimal
-    source: str
-    train_data: str
-    reference_set: str
-    note: str
-    setting: str
-    params: str
-    printed: Decimal
+    task: str  # one of the harness, or a data set it has no task for; never an embedded task
+    method: str  # the row's label
+    metric: str  # as the paper heads its column
+    value: Decimal  # BLEU, METEOR, ROUGE, SPICE, δ1, CLIP, rates 0..1, CIDEr 0..10; else as printed
+    source: str  # paper, where to find it, table; of a quoted number, the table it was read from
+    train_data: str  # what the model was trained on, as far as the source says
+    reference_set: str  # what it was scored on
+    note: str  # what else must be known, remarks separated by "; "; inferences say so
+    setting: str  # one of SETTINGS; rows of two settings never share a table
+    params: str  # as the paper prints them
+    printed: Decimal  # the digits in the paper, trailing zeros kept
 
 
 COLUMNS = [column.name for column in fields(Published)]
-MAY_BE_EMPTY = ("note", "params")
+CSV_COLUMNS = ["status", *COLUMNS]
 
 
 def rows(task: str | None = None, file: Path = FILE) -> list[Published]:
-    """Published numbers of a task (all where None), in the order of the file.
+    """Published numbers of a task (all where None), in the order of the file; often none."""
+    with file.open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream, strict=True))
+    numbers = ({name: Decimal(line[name]) for name in ("value", "printed")} for line in lines)
+    every = [Published(**line | two) for line, two in zip(lines, numbers, strict=True)]  # type: ignore[arg-type]
+    return [row for row in every if task in (None, row.task)]
 
-    A task without any has none; that is no error. Raises InputError that names file, line and
-    column for a file that breaks a rule above.
+
+def build(rows: Sequence[Published]) -> list[tables.Table]:
+    """One table per task, setting and source, in the order of the rows: never two papers in one."""
+    return [
+        _table(block)
+        for of_task in _by(rows, "task").values()
+        for of_setting in _by(of_task, "setting").values()
+        for block in _by(of_setting, "source").values()
+    ]
+
+
+def markdown(rows: Sequence[Published]) -> str:
+    """The tables of these rows as GitHub Markdown below one heading; "" where there are none."""
+    blocks = [tables.as_markdown(table) for table in build(rows)]
+    return "\n\n".join(["## Published numbers", PREFACE, *blocks]) + "\n" if rows else ""
+
+
+def csv_rows(rows: Iterable[Published]) -> list[dict[str, str]]:
+    """The rows of `published.csv` with their status beside them, one number a line."""
+    return [
+        {"status": STATUS, **{name: str(getattr(row, name)) for name in COLUMNS}} for row in rows
+    ]
+
+
+def _by(rows: Iterable[Published], column: str) -> dict[str, list[Published]]:
+    """Rows grouped by one column, groups in the order of their first rows: that of the papers."""
+    groups: dict[str, list[Published]] = {}
+    for row in rows:
+        groups.setdefault(getattr(row, column), []).append(row)
+    return groups
+
+
+def _table(block: Sequence[Published]) -> tables.Table:
+    """All rows of one block: a line per method, a column per metric."""
+    first = block[0]
+    paper, _, number = first.source.split(", ")
+    metrics = list(dict.fromkeys(row.metric for row in block))
+    arrows = {name: tables.ARROWS["lower" if name in LOWER else "higher"] for name in metrics}
+    further = ["parameters"] if any(row.params for row in block) else []
+    further += ["training data"] if len({row.train_data for row in block}) > 1 else []
+    table = tables.Table(
+        f"{first.task}, {first.setting}: {paper}, {number}",
+        notes=_notes(block, metrics),
+        header=["method", *(f"{name} {arrows[name]}" for name in metrics), *further],
+    )
+    for method, members in _by(block, "method").items():
+        values = {row.metric: str(row.value) for row in members}
+        more = {"parameters": members[0].params, "training data": members[0].train_data}
+        cells = [*(values.get(name) for name in metrics), *(more[name] for name in further)]
+        table.rows.append([method, *(cell or tables.ABSENT for cell in cells)])
+    remarks = [(remark, row) for row in block if row.note for remark in row.note.split("; ")]
+    table.footnotes = _shared(block, remarks, "method")
+    return table
+
+
+def _notes(block: Sequence[Published], metrics: Sequence[str]) -> list[str]:
+    """Where the block was read, what its setting means, what was scored on what."""
+    first = block[0]
+    notes = [f"{STATUS}; {first.source}", f"{first.setting}: {SETTINGS[first.setting]}"]
+    if len({row.train_data for row in block}) == 1:
+        notes.append(f"training data: {first.train_data}")
+    references = _shared(block, [(row.reference_set, row) for row in block], "metric")
+    notes += [f"scored on: {text}" for text in references]
+    percent = [n for n in metrics if any(r.metric == n and r.value != r.printed for r in block)]
+    if percent:
+        notes.append(f"printed 100 times as large in the source: {', '.join(percent)}")
+    return notes
+
+
+def _shared(
+    block: Sequence[Published], texts: Iterable[tuple[str, Published]], owner: str
+) -> list[str]:
+    """Each text once, after the owners (methods or metrics) of the rows it stands beside.
+
+    Without owners where it stands beside every row of the block. Where it stands beside some rows
+    of an owner only, those rows are named too.
     """
-    found = _read(file)
-    return found if task is None else [row for row in found if row.task == task]
-
-
-def _read(file: Path) -> list[Published]:
-    try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            header = next(reader, [])
-            if header != COLUMNS:
-                raise InputError(f"{file}, line 1: the columns must be {','.join(COLUMNS)}")
-            found = [(reader.line_num, _row(file, reader.line_num, cells)) for cells in reader]
-    except FileNotFoundError:
-        raise InputError(f"{file} is missing; install the package again") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file} is no CSV file in UTF-8: {error}") from error
-    _check_together(file, found)
-    return [row for _, row in found]
-
-
-def _row(file: Path, line: int, cells: list[str]) -> Published:
-    """One line, all its fields checked."""
-    if len(cells) != len(COLUMNS):
-        raise InputError(f"{file}, line {line}: {len(cells)} cells for {len(COLUMNS)} columns")
-    text = dict(zip(COLUMNS, cells, strict=True))
-
-    def refuse(column: str, why: str) -> InputError:
-        return InputError(f"{file}, line {line}, {column} {text[column]!r}: {why}")
-
-    for column, cell in text.items():
-        if cell != " ".join(cell.split()):
-            raise refuse(column, "blanks at the ends, in a row, or a line break")
-        if not cell and column not in MAY_BE_EMPTY:
-            raise refuse(column, "must not be empty")
-    for column, known in (
-        ("task", (*TASKS, *ELSEWHERE)),
-        ("metric", METRICS),
-        ("setting", SETTINGS),
-    ):
-        if text[column] not in known:
-            raise refuse(column, f"not one of {'; '.join(known)}")
-    for column in ("value", "printed"):
-        if not NUMBER.fullmatch(text[column]):
-            raise refuse(column, "must be a plain finite number such as 0.36")
-    if not SOURCE.fullmatch(text["source"]):
-        raise refuse("source", "must be 'paper, arXiv:number or venue and year, Table n'")
-    value, printed = Decimal(text["value"]), Decimal(text["printed"])
-    metric = METRICS[text["metric"]]
-    if not metric.low <= value <= metric.high:
-        raise refuse("value", f"{text['metric']} lies in {metric.low} to {metric.high}")
-    # Papers print some shares in percent: the one conversion there is, told by the range.
-    if value != (printed if printed <= metric.high else printed * PERCENT):
-        raise refuse("value", f"is not the printed {text['printed']} in the harness's scale")
-    named = bool(re.search(DATA_SETS[text["task"]], text["train_data"]))
-    unseen = text["setting"].startswith("zero-shot")
-    if (unseen and named) or (text["setting"] == "trained" and not named):
-        raise refuse("setting", f"contradicts train_data {text['train_data']!r}")
-    return Published(**{**text, "value": value, "printed": printed})  # type: ignore[arg-type]
-
-
-def _check_together(file: Path, found: Iterable[tuple[int, Published]]) -> None:
-    """One number a cell of a table, one scale for its column, one model for its row."""
-    cells: dict[tuple[str, ...], int] = {}
-    scales: dict[tuple[str, ...], tuple[int, bool]] = {}
-    models: dict[tuple[str, ...], tuple[int, tuple[str, str]]] = {}
-    for line, row in found:
-        table = (row.task, row.source, row.setting)
-        first = cells.setdefault((*table, row.method, row.metric), line)
-        if first != line:
-            raise InputError(
-                f"{file}, line {line}: {row.method}, {row.metric} of {row.source} stands in line "
-                f"{first} already"
-            )
-        percent = row.value != row.printed
-        first, before = scales.setdefault((*table, row.metric), (line, percent))
-        if before != percent:
-            raise InputError(f"{file}, line {line}, printed: another scale than in line {first}")
-        model = (row.train_data, row.params)
-        first, same = models.setdefault((*table, row.method), (line, model))
-        if same != model:
-            raise InputError(
-                f"{file}, line {line}: other train_data or params for {row.method} than in line "
-                f"{first}"
-            )
+    other = {"method": "metric", "metric": "method"}[owner]
+    beside: dict[str, list[Published]] = {}
+    for text, row in texts:
+        beside.setdefault(text, []).append(row)
+    found = []
+    for text, members in beside.items():
+        owners = _by(members, owner)
+        names = ", ".join(owners)
+        if len(members) != sum(getattr(row, owner) in owners for row in block):
+            names += f" ({', '.join(_by(members, other))})"
+        found.append(text if len(members) == len(block) else f"{names}: {text}")
+    return found

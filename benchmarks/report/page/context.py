@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records.record import Record
-from benchmarks.report import published, published_tables, tables
+from benchmarks.report import published, tables
 from benchmarks.report.page import chart, curves, extremes, fairness, gallery, overview, rows
 from benchmarks.report.page.shown import Comparison, comparisons
 
@@ -83,7 +83,7 @@ def _published(records: Sequence[Record]) -> dict[str, Any]:
     """What papers print on the data of the page's tasks; nothing for the embedded ones."""
     found = []
     for task in sorted({record.task for record in records}):
-        for table in published_tables.build(published.rows(task)):
+        for table in published.build(published.rows(task)):
             found.append(
                 {
                     "title": table.title,
@@ -93,4 +93,4 @@ def _published(records: Sequence[Record]) -> dict[str, Any]:
                     "footnotes": table.footnotes,
                 }
             )
-    return {"tables": found, "preface": published_tables.PREFACE, "mark": published_tables.STATUS}
+    return {"tables": found, "preface": published.PREFACE, "mark": published.STATUS}
