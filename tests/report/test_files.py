@@ -9,9 +9,7 @@ from benchmarks.report import command, files
 from crossflow.errors import InputError
 
 
-@pytest.mark.parametrize(
-    "name", ["../x", "a/../../x", "/x", "a//b", ".x", "a b", "a\nb", ""]
-)
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "a//b", ".x", "a b", "a\nb", ""])
 def test_what_is_no_plain_name_is_refused_before_anything_is_written(tmp_path, name):
     with pytest.raises(InputError, match="is no file name"):
         files.write({"good.csv": "x", name: "y"}, tmp_path / "out")
@@ -19,9 +17,11 @@ def test_what_is_no_plain_name_is_refused_before_anything_is_written(tmp_path, n
 
 
 def test_a_name_of_a_record_cannot_lead_a_report_elsewhere(record, written, capsys, monkeypatch):
-    figures = command.Derived("", lambda records, out: {f"figures/{records[0].method}.pdf": b""})
+    figures = command.Derived(
+        "", lambda records, out: {f"figures/{records[0].fair.fair['model']}.pdf": b""}
+    )
     monkeypatch.setitem(command.DERIVED, "figures", figures)
-    out = written([record(method="/../../../x", run_id="r")])
+    out = written([record(fair={"model": "/../../../x"})])
     assert command.main(["figures", "--out", str(out)]) == 2
     assert "is no file name" in capsys.readouterr().err
     assert not list(out.parent.rglob("*.pdf"))

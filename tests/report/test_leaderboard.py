@@ -214,7 +214,7 @@ def test_one_seed_run_twice_is_one_seed(record):
 
 def test_the_same_records_in_any_order_give_the_same_bytes(record):
     records = match(record) + match(record, fair={"batch": 32})
-    records += [record("floor", value=0.9), record("m|y", kind="evaluation")]
+    records += [record("floor", value=0.9), record("mine", kind="evaluation")]
     expected = (
         leaderboard_csv(records),
         command.table_files(records, Path()),
