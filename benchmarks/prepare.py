@@ -39,7 +39,7 @@ def job(config: Config) -> int:
         print(f"export: {folder}")
         return 0
     try:
-        prepared = registry.task_of(config).prepare(config, progress if first else _silent)
+        prepared = registry.task_of(config)(config, progress if first else _silent).prepare()
     finally:
         progress.close()
     if not first:

@@ -22,7 +22,7 @@ from benchmarks.report.tables import comparison_table
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
-    from benchmarks.tasks.task import Truth
+    from benchmarks.tasks.task import Items, Task
 
 
 def evaluate(config: Config) -> int:
@@ -38,21 +38,16 @@ def evaluate(config: Config) -> int:
         raise InputError(
             f"name={name}: a name for the table, of letters, digits, dots, dashes and underscores"
         )
-    task = registry.task_of(config)
     progress = Progress()
+    task: Task[Any] = registry.task_of(config)(config, progress)
     try:
-        truth = task.truth(config, progress)
+        truth = task.test
         values = truth.read(Path(config.predictions))
         contents = predictions_digest(values)
         scored = truth.score(values)
     finally:
         progress.close()
-    score = keys.score_fields(
-        task=config.task.name,
-        version=task.version,
-        primary=task.primary(len(truth.ids)),
-        **truth.key(),
-    )
+    score = task.score_fields()
     out = Path(config.out)
     # What an evaluation used: the rest describes a training that nobody here has seen.
     recorded = records.recorded_config(config)
@@ -95,7 +90,7 @@ def evaluate(config: Config) -> int:
     return 0
 
 
-def _keep_samples(out: Path, record: records.Record, truth: Truth, values: Any) -> None:
+def _keep_samples(out: Path, record: records.Record, truth: Items, values: Any) -> None:
     """The first items, for grids and the page's gallery, with source and truth beside them.
 
     Captions are scored without their pictures; where these are not there, it is said. Source and

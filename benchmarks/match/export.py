@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from benchmarks.config.schema import Config
     from benchmarks.data.splits import Report
     from benchmarks.records.samples import Cell
-    from benchmarks.tasks.task import Truth
+    from benchmarks.tasks.task import Items, Task
 
 
 def export(config: Config, report: Report) -> Path:
@@ -43,14 +43,8 @@ def export(config: Config, report: Report) -> Path:
     folder = Path(str(config.export))
     if folder.name in ("", "..") or os.path.lexists(folder):
         raise InputError(f"export={folder}: is there already; name a new folder")
-    task = registry.task_of(config)
-    truth = task.truth(config, report)
-    score = keys.score_fields(
-        task=config.task.name,
-        version=task.version,
-        primary=task.primary(len(truth.ids)),
-        **truth.key(),
-    )
+    task: Task[Any] = registry.task_of(config)(config, report)
+    truth, score = task.test, task.score_fields()
     facts = {
         **{name: score[name] for name in ("task", "version", "split", "primary", "options")},
         "items": len(truth.ids),
@@ -72,7 +66,7 @@ def export(config: Config, report: Report) -> Path:
     return folder
 
 
-def _fill(folder: Path, truth: Truth, facts: dict[str, Any], report: Report) -> None:
+def _fill(folder: Path, truth: Items, facts: dict[str, Any], report: Report) -> None:
     texts: dict[str, list[dict[str, Any]]] = {"sources": [], "truth": []}
     for index, name in enumerate(truth.ids):
         report("export", index, len(truth.ids))

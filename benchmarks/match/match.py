@@ -46,7 +46,7 @@ class Match:
     """
 
     config: Config
-    task: Task
+    task: Task[Any]
     prepared: Prepared
     modules: dict[str, Any]
     absent: dict[str, str]
@@ -84,23 +84,17 @@ def run_match(config: Config) -> int:
     refusals.refuse_what_is_not_built(config)
     references = match_check.expected(config)
     progress, tracker = Progress(), Tracker(config.tracker)
-    task: Task = registry.task_of(config)
+    task: Task[Any] = registry.task_of(config)(config, progress)
     device, ids = resolve(config.device), run_ids(config)
     try:
-        truth = task.truth(config, progress)
-        score = keys.score_fields(
-            task=config.task.name,
-            version=task.version,
-            primary=task.primary(len(truth.ids)),
-            **truth.key(),
-        )
+        score = task.score_fields()
         # What can be refused before the data are prepared, which may take hours, is.
         match_check.require(references, config.task.name, {m: {"score": score} for m in ids})
         finished = finished_rows(config, ids, score)
         if all_completed(finished, ids):
             print(f"{config.task.name}: all arms are completed, nothing to do", file=sys.stderr)
             return _conclude(list(finished.values()), references)
-        prepared = task.prepare(config, progress)
+        prepared = task.prepare()
         modules, absent = refusals.applicable(config, prepared)
         match = Match(
             config, task, prepared, modules, absent, ids, score, device, progress, tracker

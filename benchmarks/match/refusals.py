@@ -44,7 +44,7 @@ def applicable(config: Config, prepared: Prepared) -> tuple[dict[str, Any], dict
     return modules, absent
 
 
-def refuse_sampling_without_effect(config: Config, task: Task, prepared: Prepared) -> None:
+def refuse_sampling_without_effect(config: Config, task: Task[Any], prepared: Prepared) -> None:
     """Guidance of arms that have no null branch, and a tuning whose score cannot be computed."""
     sampling, items = config.sampling, len(prepared.validation_truth.ids)
     primary, guided = task.primary(items), prepared.problem.null_rate > 0

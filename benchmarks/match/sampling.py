@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmarks.metrics.score import Score
-    from benchmarks.tasks.task import Prepared, Truth
+    from benchmarks.tasks.task import Items, Prepared
     from crossflow.arm import Arm
     from crossflow.draws import ItemDraws
     from crossflow.method import Ends
@@ -127,7 +127,7 @@ class Trial:
 
 def try_out(arm: Arm, sampler: Sampler, prepared: Prepared, primary: str, guidance: float) -> Trial:
     """The primary score of validation items. InputError where it cannot be computed there."""
-    truth: Truth = prepared.validation_truth
+    truth: Items = prepared.validation_truth
     found = sampler.predict(
         arm, prepared.validation, prepared.decode, guidance, mirror=prepared.mirror
     )

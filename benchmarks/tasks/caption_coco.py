@@ -49,7 +49,7 @@ from benchmarks.metrics.spice import find_jars, jars_digest
 from benchmarks.tasks import bounds
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.prediction_files import CaptionFiles
-from benchmarks.tasks.task import Prepared
+from benchmarks.tasks.task import Former, Prepared
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +115,7 @@ class CaptionTruth(CaptionFiles):
         return picture, self.references[self.ids[index]]
 
 
-class CaptionCoco:
+class CaptionCoco(Former):
     """See the file's docstring."""
 
     version = 2
@@ -143,7 +143,7 @@ class CaptionCoco:
         # External captions are scored without the pictures.
         return _truth(splits.scored(config, LAYOUT, report, images=False), config)
 
-    def prepare(self, config: Config, report: Report) -> Prepared:
+    def prepared(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
         split = splits.scored(config, LAYOUT, report, images=True)
         trained_on = splits.training(config, LAYOUT, report, split)
@@ -247,4 +247,4 @@ def _most_frequent(train: Sequence[Photo]) -> str:
     return bounds.most_frequent(" ".join(split_words(t)) for photo in train for t in photo.trained)
 
 
-TASK = CaptionCoco()
+TASK = CaptionCoco

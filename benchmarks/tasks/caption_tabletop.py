@@ -39,7 +39,7 @@ from benchmarks.tasks.tabletop_world import (
     truth_key,
     world,
 )
-from benchmarks.tasks.task import Prepared
+from benchmarks.tasks.task import Former, Prepared
 from crossflow.files import published
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class CaptionTruth(CaptionFiles):
         return self.cells(index)[0], self.references[self.ids[index]]
 
 
-class CaptionTabletop:
+class CaptionTabletop(Former):
     """See the file's docstring."""
 
     version = 2
@@ -126,7 +126,7 @@ class CaptionTabletop:
         size = _size(config)
         return CaptionTruth(world(config, report).test, size)
 
-    def prepare(self, config: Config, report: Report) -> Prepared:
+    def prepared(self, config: Config, report: Report) -> Prepared:
         size = _size(config)
         splits, problem = world(config, report), self.problem(size)
         codec, facts, codec_seconds = _codec(config, splits, size, report)
@@ -244,4 +244,4 @@ def _most_frequent(train: RenderedSplit) -> str:
     return bounds.most_frequent(sorted(c.text for five in train.captions for c in five))
 
 
-TASK = CaptionTabletop()
+TASK = CaptionTabletop

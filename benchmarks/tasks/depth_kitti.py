@@ -44,7 +44,7 @@ from benchmarks.data.images import spread
 from benchmarks.data.splits import Report, choose, require_root
 from benchmarks.metrics import depth_crops
 from benchmarks.tasks.depth_real import USES, DepthData, RealTruth, prepare_depth
-from benchmarks.tasks.task import Prepared
+from benchmarks.tasks.task import Former, Prepared
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config
@@ -63,7 +63,7 @@ DATA = DepthData(
 )
 
 
-class DepthKitti:
+class DepthKitti(Former):
     """See the file's docstring."""
 
     version = DATA.version
@@ -90,7 +90,7 @@ class DepthKitti:
         frames = spread(split.frames, config.task.limit)
         return RealTruth(DATA, frames, "test", config, split.without)
 
-    def prepare(self, config: Config, report: Report) -> Prepared:
+    def prepared(self, config: Config, report: Report) -> Prepared:
         truth = self.truth(config, report)
         train = reader.frames(_root(config), "train")
         if train.without:
@@ -103,4 +103,4 @@ def _root(config: Config) -> Path:
     return require_root(config, f"{files} with the folders they name", reader.PUBLISHED)
 
 
-TASK = DepthKitti()
+TASK = DepthKitti

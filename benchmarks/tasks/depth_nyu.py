@@ -40,7 +40,7 @@ from benchmarks.data.images import spread
 from benchmarks.data.splits import Report, choose, require_root
 from benchmarks.metrics import depth_crops
 from benchmarks.tasks.depth_real import USES, DepthData, RealTruth, prepare_depth
-from benchmarks.tasks.task import Prepared
+from benchmarks.tasks.task import Former, Prepared
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ DATA = DepthData(
 )
 
 
-class DepthNyu:
+class DepthNyu(Former):
     """See the file's docstring."""
 
     version = DATA.version
@@ -78,7 +78,7 @@ class DepthNyu:
         frames = _frames(config, "test")
         return RealTruth(DATA, spread(frames, config.task.limit), "test", config)
 
-    def prepare(self, config: Config, report: Report) -> Prepared:
+    def prepared(self, config: Config, report: Report) -> Prepared:
         truth = self.truth(config, report)
         return prepare_depth(DATA, truth, _frames(config, "train"), config, report)
 
@@ -100,4 +100,4 @@ def _frames(config: Config, split: str) -> Sequence[Frame]:
     return reader.frames(root, split, Path(listed) if listed and split == "test" else None)
 
 
-TASK = DepthNyu()
+TASK = DepthNyu

@@ -37,7 +37,7 @@ from benchmarks.metrics import lpips
 from benchmarks.tasks import sr_pairs
 from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.sr_pairs import Row
-from benchmarks.tasks.task import Prepared
+from benchmarks.tasks.task import Former, Prepared
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class FolderTruth:
         ]
 
 
-class SuperResolutionFolder:
+class SuperResolutionFolder(Former):
     """See the file's docstring."""
 
     version = 1
@@ -157,7 +157,7 @@ class SuperResolutionFolder:
         lpips.find_trunk(config.weights.lpips)
         return FolderTruth(spread(_pairs(config, "test"), config.task.limit), "test", config)
 
-    def prepare(self, config: Config, report: Report) -> Prepared:
+    def prepared(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
         (size, _), task = sr_pairs.side_and_scale(config), config.task
         truth = self.truth(config, report)
@@ -255,4 +255,4 @@ def _middle(picture: np.ndarray) -> np.ndarray:
     return picture[top : top + side, left : left + side]
 
 
-TASK = SuperResolutionFolder()
+TASK = SuperResolutionFolder

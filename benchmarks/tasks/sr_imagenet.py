@@ -34,7 +34,7 @@ from benchmarks.metrics import distribution, inception, lpips
 from benchmarks.tasks import sr_pairs
 from benchmarks.tasks.encoded import open_store
 from benchmarks.tasks.sr_pairs import Row
-from benchmarks.tasks.task import Prepared
+from benchmarks.tasks.task import Former, Prepared
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class ImagenetTruth:
         return reader.load(self.photos[index], self.size, self.scale)
 
 
-class SuperResolutionImagenet:
+class SuperResolutionImagenet(Former):
     """See the file's docstring."""
 
     version = 1
@@ -170,7 +170,7 @@ class SuperResolutionImagenet:
             report(f"{left} {task.split} photographs left out, smaller than {size}", 1, 1)
         return ImagenetTruth(found.photos, str(task.split), config, found.too_small)
 
-    def prepare(self, config: Config, report: Report) -> Prepared:
+    def prepared(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
         size, scale = _sizes(config)
         truth, task = self.truth(config, report), config.task
@@ -242,4 +242,4 @@ def _data_digest(photos: Sequence[reader.Photo]) -> str:
     return digest("\n".join(f"{name} {s.st_size} {s.st_mtime_ns}" for name, s in stats))
 
 
-TASK = SuperResolutionImagenet()
+TASK = SuperResolutionImagenet

@@ -30,7 +30,7 @@ from benchmarks.tasks.tabletop_world import (
     truth_key,
     world,
 )
-from benchmarks.tasks.task import Prepared
+from benchmarks.tasks.task import Former, Prepared
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config
@@ -95,7 +95,7 @@ class SuperResolutionTruth:
         return shrink(picture, self.scale), picture
 
 
-class SuperResolutionTabletop:
+class SuperResolutionTabletop(Former):
     """See the file's docstring."""
 
     version = 1
@@ -116,7 +116,7 @@ class SuperResolutionTabletop:
     def truth(self, config: Config, report: Report) -> SuperResolutionTruth:
         return SuperResolutionTruth(world(config, report).test, *_sizes(config))
 
-    def prepare(self, config: Config, report: Report) -> Prepared:
+    def prepared(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
         size, scale = _sizes(config)
         splits, problem = world(config, report), self.problem(size)
@@ -173,4 +173,4 @@ def _rows(split: RenderedSplit, size: int, scale: int) -> Callable[[slice], dict
     return batch
 
 
-TASK = SuperResolutionTabletop()
+TASK = SuperResolutionTabletop

@@ -50,7 +50,7 @@ from benchmarks.tasks import bounds
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.geneval_samples import geneval_extra
 from benchmarks.tasks.prediction_files import PictureFiles
-from benchmarks.tasks.task import Prepared
+from benchmarks.tasks.task import Former, Prepared
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config
@@ -163,7 +163,7 @@ def choose_captions(photos: Sequence[Photo], items: int) -> tuple[list[int], lis
     return rows, [int(bits[row, 1] % np.uint64(len(photos[row].captions))) for row in rows]
 
 
-class TextToImageCoco:
+class TextToImageCoco(Former):
     """See the file's docstring."""
 
     version = 1
@@ -193,7 +193,7 @@ class TextToImageCoco:
     def truth(self, config: Config, report: Report) -> TextToImageTruth:
         return _truth(splits.scored(config, LAYOUT, report, images=True), config)
 
-    def prepare(self, config: Config, report: Report) -> Prepared:
+    def prepared(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
         prompts = None if config.task.prompts is None else read_prompts(Path(config.task.prompts))
         split = splits.scored(config, LAYOUT, report, images=True)
@@ -285,4 +285,4 @@ def _random_photographs(train: Sequence[Photo], size: int, count: int) -> Pictur
     return Pictures([train[pick] for pick in picks], size, cropped)
 
 
-TASK = TextToImageCoco()
+TASK = TextToImageCoco

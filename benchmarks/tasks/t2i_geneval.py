@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.data.splits import Report, choose, digest
 from benchmarks.metrics import geneval as metric
-from benchmarks.tasks.task import Prepared
+from benchmarks.tasks.task import Former, Prepared
 from crossflow.errors import InputError
 from crossflow.files import is_file, is_folder
 
@@ -83,7 +83,7 @@ class GenevalTruth:
         return self.cells(index)
 
 
-class TextToImageGeneval:
+class TextToImageGeneval(Former):
     """See the file's docstring."""
 
     version = 1
@@ -104,11 +104,11 @@ class TextToImageGeneval:
             )
         return GenevalTruth(metric.read_prompts(Path(config.task.split_file)))
 
-    def prepare(self, config: Config, report: Report) -> Prepared:
+    def prepared(self, config: Config, report: Report) -> Prepared:
         raise InputError(
             "task=t2i_geneval: GenEval has prompts and nothing to train on; score its result file "
             "with python -m benchmarks.evaluate"
         )
 
 
-TASK = TextToImageGeneval()
+TASK = TextToImageGeneval

@@ -30,7 +30,7 @@ from benchmarks.tasks.tabletop_world import (
     truth_key,
     world,
 )
-from benchmarks.tasks.task import Arithmetic, Prepared
+from benchmarks.tasks.task import Arithmetic, Former, Prepared
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config
@@ -106,7 +106,7 @@ class TextToImageTruth(PictureFiles):
         return self.cells(index)
 
 
-class TextToImageTabletop:
+class TextToImageTabletop(Former):
     """See the file's docstring."""
 
     version = 1
@@ -132,7 +132,7 @@ class TextToImageTabletop:
         size = _size(config)
         return TextToImageTruth(world(config, report).test, size)
 
-    def prepare(self, config: Config, report: Report) -> Prepared:
+    def prepared(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
         size = _size(config)
         splits, problem = world(config, report), self.problem(size)
@@ -209,4 +209,4 @@ def _random_pictures(train: RenderedSplit, size: int, count: int) -> list[np.nda
     return list(train.pictures(size)[picks].transpose(0, 2, 3, 1))
 
 
-TASK = TextToImageTabletop()
+TASK = TextToImageTabletop

@@ -1,60 +1,147 @@
 """What a benchmark task is. One file a task; the file name is the task's name.
 
-A task reads data, turns them into stores of encoded pairs, decodes what a method sampled, writes
-and reads predictions in the field's formats, and scores them. It knows nothing of methods, and a
-method knows nothing of it: they meet in `crossflow.problem`.
+`Items` are one split: the rows of its store, and the truth that predictions are scored by, in one
+order. A `Task` makes the items of the three splits for one job; all else follows from them. It
+knows nothing of methods, and a method knows nothing of it: they meet in `crossflow.problem`.
 
-A task file defines `TASK` (an object with the calls below) and `DEFAULTS` (a literal: its own
-values for the fields of `TaskConfig`).
+A task file defines `TASK` (a class derived from `Task`) and `DEFAULTS` (a literal: its own values
+for the fields of `TaskConfig`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from benchmarks.data.splits import Report, digest
+from benchmarks.records import keys
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from benchmarks.config.schema import Config
-    from benchmarks.data.splits import Report
+    from benchmarks.match.sampling import Sampler
     from benchmarks.metrics.score import Scored
     from benchmarks.records.samples import Cell
+    from crossflow.arm import Arm
     from crossflow.problem import Problem, Source
     from crossflow.store import Store
 
 
-class Truth(Protocol):
-    """Ground truth of one split: all that scoring needs, for our arms and for anybody's files."""
+class Items:
+    """One split, for training, scoring, files and figures."""
 
-    ids: Sequence[str]
-    """Names of the items: the path of a prediction without its suffix."""
+    name: str  # of the split, in the name of its store
+    ids: Sequence[str]  # of the items: the path of a prediction without its suffix
+    batch = 512  # rows made at once
+
+    @property
+    def row_count(self) -> int:
+        """Rows of the store: one an item, where a picture is not cut into tiles."""
+        return len(self.ids)
+
+    def facts(self) -> dict[str, Any]:
+        """What the rows are made from, the training data of their statistics included."""
+        raise NotImplementedError
+
+    def rows(self, part: slice) -> dict[str, Any]:
+        """Rows of the store: target, source, groups, ids; mask for tokens."""
+        raise NotImplementedError
 
     def key(self) -> dict[str, Any]:
-        """What makes two scores comparable: split, digests of ids and truth, protocol numbers."""
-
-    def read(self, folder: Path) -> Any:
-        """Predictions in item order. InputError: ids missing or extra, wrong size or type."""
-
-    def write(self, folder: Path, predictions: Any) -> None:
-        """Predictions to disk, in the format `read` takes."""
+        """What makes scores comparable: split, items, truth (digests), protocols, options."""
+        raise NotImplementedError
 
     def score(self, predictions: Any) -> Scored:
         """All metrics of the task; every name carries its protocol."""
+        raise NotImplementedError
+
+    def read(self, folder: Path) -> Any:
+        """Predictions in item order. InputError: ids missing or extra, wrong size or type."""
+        raise NotImplementedError
+
+    def write(self, folder: Path, predictions: Any) -> None:
+        """Predictions to disk, in the format `read` takes."""
+        raise NotImplementedError
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
         """Source and truth of an item as they are shown: pictures, metres of depth, or texts."""
-
-    def cell(self, predictions: Any, index: int) -> Cell:
-        """The prediction of an item as it is shown, of the truth's kind and size."""
+        raise NotImplementedError
 
     def pair(self, index: int) -> tuple[Cell, Cell | list[str]]:
         """Source and truth of an item, whole, as `export` writes them; captions: all references.
 
         The source of super-resolution is the small picture. Depth that is not known is 0.
         """
+        return self.cells(index)
+
+    def whole(self, predictions: Any) -> Any:
+        """Predictions at the size of the items, one an item, whatever `Task.decode` makes."""
+        return predictions
+
+    def cell(self, predictions: Any, index: int) -> Cell:
+        """The prediction of an item as it is shown, of the truth's kind and size."""
+        cell: Cell = self.whole(predictions)[index]
+        return cell
+
+
+class DepthItems(Items):
+    """Predictions are `<id>.npy`, float32 metres; also read: `<id>.png`, `codes` a metre."""
+
+    shapes: Sequence[tuple[int, int]]  # (height, width) of each item
+    codes: float | None = None
+    unscored: Sequence[str] = ()  # ids whose predictions are let be
+
+    def read(self, folder: Path) -> Sequence[np.ndarray]:
+        from benchmarks.data.predictions import DepthPredictions
+
+        return DepthPredictions(folder, self.ids, self.shapes, self.codes, self.unscored)
+
+    def write(self, folder: Path, predictions: Sequence[np.ndarray]) -> None:
+        from benchmarks.data.predictions import write_depth
+
+        for name, depth in zip(self.ids, self.whole(predictions), strict=True):
+            write_depth(folder, name, depth)
+
+
+class PictureItems(Items):
+    """Predictions are 8-bit RGB pictures, `<id>.png`."""
+
+    shapes: Sequence[tuple[int, int]]  # (height, width) of each item
+    unscored: Sequence[str] = ()  # ids whose predictions are let be
+
+    def read(self, folder: Path) -> Sequence[np.ndarray]:
+        from benchmarks.data.predictions import ImagePredictions
+
+        return ImagePredictions(folder, self.ids, self.shapes, self.unscored)
+
+    def write(self, folder: Path, predictions: Sequence[Any]) -> None:
+        from benchmarks.data.predictions import write_image
+
+        for name, picture in zip(self.ids, self.whole(predictions), strict=True):
+            write_image(folder, name, picture)
+
+
+class CaptionItems(Items):
+    """Predictions are texts, one an item, in `captions.json`; ids are whole numbers."""
+
+    def read(self, folder: Path) -> list[str]:
+        from benchmarks.data.predictions import read_captions
+
+        return list(read_captions(folder, [int(name) for name in self.ids]).values())
+
+    def write(self, folder: Path, predictions: Sequence[str]) -> None:
+        from benchmarks.data.predictions import write_captions
+
+        names = [int(name) for name in self.ids]
+        write_captions(folder, dict(zip(names, predictions, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -85,52 +172,182 @@ class Arithmetic:
 
 @dataclass
 class Prepared:
-    """A task made ready to train on.
-
-    train, validation, test: stores of encoded pairs; the rows of the latter two are the items of
-    their truths, in order. decode: targets in the store's units (b, C, H, W) to predictions.
-    floor: predictions for the test items by what has seen no source. frozen: codecs shared by all
-    arms, not charged, with digest and cost. seconds: what preparing took, by stage (volatile).
-    mirror: None, or exchanges left and right of maps, source and target alike: predictions are then
-    means of two, the second the mirrored one of the mirrored source (`task.flip_test`).
-    unscored: why the primary score cannot be computed (weights missing), None where it can.
-    extra: what else is sampled, None for nothing. arithmetic: sums of sources, None for none.
-    training: of training data that are no published split, what records should tell.
-    """
+    """A task made ready to train on. Rows of validation and test are the items of their truths."""
 
     problem: Problem
     train: Store
     validation: Store
     test: Store
-    truth: Truth
-    validation_truth: Truth
-    decode: Callable[[Tensor], Sequence[Any]]
-    floor: Callable[[], Any]
-    frozen: dict[str, Any]
-    seconds: dict[str, float] = field(default_factory=dict)
-    mirror: Callable[[Tensor], Tensor] | None = None
+    truth: Items  # of the test split
+    validation_truth: Items
+    decode: Callable[[Tensor], Sequence[Any]]  # see `Task.decode`
+    floor: Callable[[], Any]  # see `Task.floor`
+    frozen: dict[str, Any]  # see `Task.frozen`
+    seconds: dict[str, float]  # what preparing took, by stage (volatile)
+    mirror: Any = None
     unscored: str | None = None
-    extra: Extra | None = None
-    arithmetic: Arithmetic | None = None
+    extra: Any = None
+    arithmetic: Any = None
     training: dict[str, int] = field(default_factory=dict)
 
 
-class Task(Protocol):
-    """A benchmark task.
+@dataclass(frozen=True)
+class Trained:
+    """A trained arm, for what a task draws beside the test split, where no score is computed."""
 
-    primary: the score that ranks, given the number of test items. version: raised whenever an old
-    number would change; old and new rows never share a table. uses: which of `schema.OPTIONAL` it
-    reads; the others are refused, their user would believe that they had worked.
+    arm: Arm
+    sampler: Sampler
+    guidance: float
+    folder: Path  # of the run
+    keep: Callable[[str, Sequence[str], Sequence[Cell]], None]  # kind, ids and cells of samples
+    report: Report
+
+
+AnyItems = TypeVar("AnyItems", bound=Items)
+
+
+class Task(Generic[AnyItems]):
+    """A task for one job: `version`, `primary`, `items`, `problem`, `decode` and `floor`.
+
+    What is asked for once in a job (splits, codecs) is kept: `cached_property`.
     """
 
-    version: int
-    uses: tuple[str, ...]
+    version: int  # raised whenever an old number would change: old and new rows share no table
+    uses: tuple[str, ...] = ()  # which of `schema.OPTIONAL` it reads; the others are refused
+
+    def __init__(self, config: Config, report: Report = lambda stage, done, total: None) -> None:
+        self.config, self.report = config, report
+        self.seconds: dict[str, float] = {}
 
     def primary(self, items: int) -> str:
         """Name of the score that ranks, for a test split of so many items."""
+        raise NotImplementedError
 
-    def truth(self, config: Config, report: Report) -> Truth:
-        """The test items and their ground truth; InputError where the data are missing."""
+    def items(self, part: str) -> AnyItems:
+        """The split "train", "validation" or "test"; InputError where its data are missing.
 
-    def prepare(self, config: Config, report: Report) -> Prepared:
+        Nothing is rendered or encoded yet, and the test split needs nothing of the others.
+        """
+        raise NotImplementedError
+
+    @cached_property
+    def train(self) -> AnyItems:
+        return self.items("train")
+
+    @cached_property
+    def validation(self) -> AnyItems:
+        return self.items("validation")
+
+    @cached_property
+    def test(self) -> AnyItems:
+        return self.items("test")
+
+    @cached_property
+    def problem(self) -> Problem:
+        """Shapes of source and target, and how the source is encoded."""
+        raise NotImplementedError
+
+    @cached_property
+    def frozen(self) -> dict[str, Any]:
+        """Codecs shared by all arms and charged to none, with digest and cost."""
+        return {}
+
+    def decode(self, target: Tensor) -> Sequence[Any]:
+        """Targets (b, C, H, W) in the units of the store's rows to predictions."""
+        raise NotImplementedError
+
+    def floor(self) -> Sequence[Any]:
+        """Predictions for the test items by what has seen no source: see `bounds`."""
+        raise NotImplementedError
+
+    # Hooks: what one task alone wants.
+
+    def unscored(self) -> str | None:
+        """Why the primary score cannot be computed (weights missing), None where it can."""
+        return None
+
+    def crawled(self) -> dict[str, int]:
+        """Of training data that are no published split, what records should tell."""
+        return {}
+
+    def draw_more(self, prepared: Prepared, trained: Trained) -> None:
+        """Samples that others judge, once an arm has been scored."""
+
+    # What follows.
+
+    def score_fields(self) -> dict[str, Any]:
+        """What the score_key of predictions for the test items is the digest of."""
+        return keys.score_fields(
+            task=self.config.task.name,
+            version=self.version,
+            primary=self.primary(len(self.test.ids)),
+            **self.test.key(),
+        )
+
+    def prepare(self) -> Prepared:
         """Reads or renders the data and encodes them once; a second call reuses the stores."""
+        test, train = self.test, self.train
+        problem, frozen = self.problem, self.frozen
+        started = time.perf_counter()
+        store = self.store(train)
+        validation, scored = (self.store(i, store.statistics) for i in (self.validation, test))
+        self.seconds["stores"] = time.perf_counter() - started
+        return Prepared(
+            problem=problem,
+            train=store,
+            validation=validation,
+            test=scored,
+            truth=test,
+            validation_truth=self.validation,
+            decode=self.decode,
+            floor=self.floor,
+            frozen=frozen,
+            seconds=self.seconds,
+        )
+
+    def store(self, items: Items, statistics: Mapping[str, Any] | None = None) -> Store:
+        """The encoded rows of `items`, written under `work` if they are not there.
+
+        Its name holds the digest of all that the content depends on, so that a stale one is never
+        opened; what is on the disk is not made again. Under torchrun each process writes its share.
+        statistics: of the training store. A source that is taken as it is (encoder "identity") is
+        standardised by the target's: the flow starts from the source itself, not from an amplified
+        one.
+        """
+        from crossflow.store_locks import Share
+        from crossflow.store_writer import write_store
+
+        name, problem = self.config.task.name, self.problem
+        shared = problem.encoder == "identity"
+        facts = {"task": name, "version": self.version, **items.facts()}
+        facts |= {"standardised_by": "target"} if shared else {}
+        short = f"{name.removesuffix('_tabletop')}-{items.name}"
+        folder = f"{short}-{digest(json.dumps(facts, sort_keys=True))}"
+
+        def batches(start: int, stop: int) -> Iterator[dict[str, Any]]:
+            for first in range(start, stop, items.batch):
+                yield items.rows(slice(first, min(first + items.batch, stop)))
+
+        return write_store(
+            Path(self.config.work) / "stores" / folder,
+            problem.source,
+            problem.target,
+            facts,
+            items.row_count,
+            batches,
+            statistics,
+            shared_statistics=shared,
+            share=Share.of(os.environ),
+            report=lambda done, total: self.report(f"{short}: encoding", done, total),
+        )
+
+
+class Former(Task[Any]):
+    """A task that is still to be rebuilt."""
+
+    def items(self, part: str) -> Any:
+        return self.truth(self.config, self.report)  # type: ignore[attr-defined]
+
+    def prepare(self) -> Prepared:
+        prepared: Prepared = self.prepared(self.config, self.report)  # type: ignore[attr-defined]
+        return prepared

@@ -188,18 +188,18 @@ def test_a_result_file_becomes_a_record(tmp_path, prompt_file, prompts, capsys):
 def test_what_the_task_cannot_do_is_said(tmp_path, prompt_file):
     task = registry.load_task("t2i_geneval")
     with pytest.raises(InputError, match=r"task.split_file is not set: give GenEval's list"):
-        task.truth(config(tmp_path, prompt_file, tmp_path, split_file=None), None)
+        task(config(tmp_path, prompt_file, tmp_path, split_file=None)).items("test")
     with pytest.raises(InputError, match=r"task.limit=5: GenEval is scored on all"):
-        task.truth(config(tmp_path, prompt_file, tmp_path, limit=5), None)
+        task(config(tmp_path, prompt_file, tmp_path, limit=5)).items("test")
     with pytest.raises(InputError, match="nothing to train on"):
-        task.prepare(config(tmp_path, prompt_file, tmp_path), None)
-    truth = task.truth(config(tmp_path, prompt_file, tmp_path), None)
+        task(config(tmp_path, prompt_file, tmp_path)).prepare()
+    truth = task(config(tmp_path, prompt_file, tmp_path)).test
     with pytest.raises(InputError, match=r"no results.jsonl"):
         truth.read(tmp_path / "lost")
 
 
 def test_predictions_are_read_as_they_were_written(tmp_path, prompt_file):
-    truth = registry.load_task("t2i_geneval").truth(config(tmp_path, prompt_file, tmp_path), None)
+    truth = registry.load_task("t2i_geneval")(config(tmp_path, prompt_file, tmp_path)).test
     correct = [[(i + k) % 3 == 0 for k in range(4)] for i in range(553)]
     truth.write(tmp_path / "own", correct)
     assert truth.read(tmp_path / "own") == correct

@@ -26,7 +26,7 @@ def config_of(root, **task):
 
 
 def truth_of(root, said=lambda *_: None, **task):
-    return registry.load_task("depth_kitti").truth(config_of(root, **task), said)
+    return registry.load_task("depth_kitti")(config_of(root, **task), said).test
 
 
 def test_the_published_list(bench_data):
@@ -191,7 +191,7 @@ def test_training_to_record(make_kitti, tmp_path):
 def test_training_pairs(make_kitti, tmp_path):
     config = config_of(make_kitti(train=4, test=1), size=44)
     config.work = str(tmp_path / "work")
-    prepared = registry.load_task("depth_kitti").prepare(config, lambda *_: None)
+    prepared = registry.load_task("depth_kitti")(config, lambda *_: None).prepare()
     assert prepared.mirror is None
     assert prepared.problem.source.sizes == (3, 44, 152)
     assert (len(prepared.train), len(prepared.validation)) == (2, 2)

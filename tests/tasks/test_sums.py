@@ -29,7 +29,7 @@ def prepared(tmp_path_factory):
     fields = {"size": 32, "train_limit": 8, "validation_limit": 2, "limit": 5}
     task = TaskConfig(name="t2i_tabletop", **(defaults | fields))
     config = Config(task=task, work=str(tmp_path_factory.mktemp("work")))
-    return registry.load_task("t2i_tabletop").prepare(config, lambda *_: None)
+    return registry.load_task("t2i_tabletop")(config, lambda *_: None).prepare()
 
 
 def blender(prepared, module="crossflow.crossflow", batch=3):

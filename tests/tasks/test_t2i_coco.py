@@ -64,7 +64,7 @@ def silent(stage, done, total):
 
 
 def prepared(folder, work, **changed):
-    return t2i_coco.TASK.prepare(configured(folder, work, **changed), silent)
+    return t2i_coco.TASK(configured(folder, work, **changed), silent).prepare()
 
 
 def test_words():
@@ -98,14 +98,14 @@ def test_items_are_nested_and_each_has_one_of_its_captions(coco_root):
 
 
 def test_truth(coco_root, tmp_path):
-    truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path, limit=5), silent)
+    truth = t2i_coco.TASK(configured(coco_root, tmp_path, limit=5), silent).test
     assert len(truth.ids) == 5
     assert len(truth.reference) == 12
     key = truth.key()
     assert key["options"]["reference_images"] == 12
     assert key["split"] == "val2014"
-    assert t2i_coco.TASK.primary(5) == "kid@5"
-    assert t2i_coco.TASK.primary(30_000) == "fid@30000"
+    assert t2i_coco.TASK(Config()).primary(5) == "kid@5"
+    assert t2i_coco.TASK(Config()).primary(30_000) == "fid@30000"
     caption, picture = truth.cells(0)
     assert caption == truth.captions[0].text
     assert picture.shape == (32, 32, 3)
@@ -113,13 +113,13 @@ def test_truth(coco_root, tmp_path):
 
 def test_the_key_sees_every_reference_picture(coco_root, tmp_path, edited):
     def key(**changed):
-        return t2i_coco.TASK.truth(configured(coco_root, tmp_path, **changed), silent).key()
+        return t2i_coco.TASK(configured(coco_root, tmp_path, **changed), silent).test.key()
 
     before = key(limit=5)
     assert before == key(limit=5)
     assert before["items"] != key(limit=6)["items"]
     assert before["options"] != key(limit=5, size=48)["options"]
-    chosen = t2i_coco.TASK.truth(configured(coco_root, tmp_path, limit=5), silent)
+    chosen = t2i_coco.TASK(configured(coco_root, tmp_path, limit=5), silent).test
     paths = {photo.path for photo in chosen.photos}
     other = next(p.path for p in chosen.reference.photos if p.path not in paths)
     shutil.copy(chosen.photos[0].path, other)  # a picture that is only reference
@@ -161,7 +161,7 @@ def test_scores_compare_with_the_whole_split(coco_root, tmp_path, toy_inception,
     from benchmarks.metrics import distribution
 
     monkeypatch.setattr(distribution, "KID_LEAST", 5)
-    truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path, limit=6), silent)
+    truth = t2i_coco.TASK(configured(coco_root, tmp_path, limit=6), silent).test
     own = truth.score(truth.pictures)
     assert own.scores["kid@6"].n == 6
     assert own.scores["precision_inception@6"].value == 1.0
@@ -175,7 +175,7 @@ def test_scores_compare_with_the_whole_split(coco_root, tmp_path, toy_inception,
 
 def test_inception_is_in_the_score_key(coco_root, tmp_path, request):
     def named():
-        return t2i_coco.TASK.truth(configured(coco_root, tmp_path), silent).key()["options"]
+        return t2i_coco.TASK(configured(coco_root, tmp_path), silent).test.key()["options"]
 
     assert named()["inception"] is None
     request.getfixturevalue("toy_inception")
@@ -183,7 +183,7 @@ def test_inception_is_in_the_score_key(coco_root, tmp_path, request):
 
 
 def test_without_inception_every_score_has_its_reason(coco_root, tmp_path):
-    truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path, limit=5), silent)
+    truth = t2i_coco.TASK(configured(coco_root, tmp_path, limit=5), silent).test
     scored = truth.score(truth.pictures)
     assert scored.scores == {}
     assert "weights.inception is not set" in scored.unavailable["kid@5"]
@@ -208,7 +208,7 @@ class Encoder:
 def test_features_of_a_text_encoder(coco_root, tmp_path, monkeypatch):
     monkeypatch.setattr(text_codec, "load_text_encoder", lambda *_: Encoder())
     config = configured(coco_root, tmp_path, limit=4, weights={"text_encoder": "clip"})
-    ready = t2i_coco.TASK.prepare(config, silent)
+    ready = t2i_coco.TASK(config, silent).prepare()
     assert ready.problem.source.width == 3
     assert ready.frozen == {"text_encoder": Encoder.facts}
     source = ready.test.pairs([1]).source
@@ -219,7 +219,7 @@ def test_features_of_a_text_encoder(coco_root, tmp_path, monkeypatch):
 def test_latents_of_an_autoencoder(coco_root, tmp_path, bench_data):
     weights = {"autoencoder": str(bench_data / "weights/taef2")}
     config = configured(coco_root, tmp_path, limit=4, weights=weights, train_limit=8)
-    ready = t2i_coco.TASK.prepare(config, silent)
+    ready = t2i_coco.TASK(config, silent).prepare()
     assert ready.problem.target.sizes == (32, 4, 4)
     assert ready.problem.patch == 1
     latents = unstandardise(ready.test.pairs([0, 1]).target, ready.test.statistics["target"])
@@ -371,7 +371,7 @@ def test_a_damaged_or_missing_photograph_stops_a_run(coco_root, issue, folder):
 
 def test_a_damaged_reference_stops_an_evaluation(coco_root, tmp_path, issue, toy_inception):
     """A picture that no item shows still belongs to the reference: it is not left out."""
-    truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path, limit=4), silent)
+    truth = t2i_coco.TASK(configured(coco_root, tmp_path, limit=4), silent).test
     truth.write(tmp_path / "made", truth.pictures)
     shown = {photo.path for photo in truth.photos}
     path = next(p.path for p in truth.reference.photos if p.path not in shown)
@@ -392,7 +392,7 @@ def test_scored_images_are_not_trained_on(coco_root, tmp_path):
         shutil.copy(lists / "captions_val2014.json", lists / f"captions_{name}.json")
     config = configured(coco_root, tmp_path, split_file=str(lists / "captions_val.json"))
     with pytest.raises(InputError, match="12 images are in the train split and in the val split"):
-        t2i_coco.TASK.prepare(config, silent)
+        t2i_coco.TASK(config, silent).prepare()
 
 
 @pytest.mark.parametrize(
@@ -410,7 +410,7 @@ def test_wrong_fields(coco_root, tmp_path, changed, said):
 
 
 def test_karpathy_layout(coco_root, tmp_path):
-    truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path, layout="karpathy"), silent)
+    truth = t2i_coco.TASK(configured(coco_root, tmp_path, layout="karpathy"), silent).test
     assert truth.key()["split"] == "test"
     assert len(truth.reference) == 3
     content = json.loads((coco_root / "dataset_coco.json").read_text())
@@ -423,7 +423,7 @@ def test_cleaned_captions_are_counted_in_the_scores(coco_root, tmp_path, edited)
         content["annotations"][0]["caption"] += "\r"
 
     edited(coco_root / "annotations/captions_val2014.json", change)
-    truth = t2i_coco.TASK.truth(configured(coco_root, tmp_path), silent)
+    truth = t2i_coco.TASK(configured(coco_root, tmp_path), silent).test
     assert truth.score(truth.pictures).counts["captions_cleaned"] == 1
 
 

@@ -40,7 +40,7 @@ def prepared(tmp_path_factory):
             task = registry.load_task(name)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(caption_tabletop, "CODEC_STEPS", 4)
-                made[name] = task.prepare(configured(name, work), silent)
+                made[name] = task(configured(name, work), silent).prepare()
         return made[name]
 
     return get
@@ -172,7 +172,7 @@ def test_the_key_names_items_and_truth(prepared, tmp_path):
     task = registry.load_task("depth_tabletop")
 
     def key(**changed):
-        truth = task.truth(configured("depth_tabletop", tmp_path, **changed), silent)
+        truth = task(configured("depth_tabletop", tmp_path, **changed), silent).test
         return json.dumps(truth.key(), sort_keys=True)
 
     assert key() == key()
@@ -185,7 +185,7 @@ def test_the_key_does_not_depend_on_rendered_bits(tmp_path, monkeypatch, name):
     from benchmarks.tabletop import render
 
     def key(folder):
-        truth = registry.load_task(name).truth(configured(name, tmp_path / folder), silent)
+        truth = registry.load_task(name)(configured(name, tmp_path / folder), silent).test
         return json.dumps(truth.key(), sort_keys=True)
 
     mine = key("mine")
@@ -250,4 +250,4 @@ def test_a_true_caption_scores_high_and_an_unreadable_one_nothing(prepared):
 def test_wrong_options_are_named(tmp_path, name, changed):
     field, value = next(iter(changed.items()))
     with pytest.raises(InputError, match=f"task.{field}={value}: this task takes"):
-        registry.load_task(name).prepare(configured(name, tmp_path, **changed), silent)
+        registry.load_task(name)(configured(name, tmp_path, **changed), silent).prepare()

@@ -66,7 +66,7 @@ def test_pairs_are_trained_on_in_place_of_the_split(task, coco_root, web, tmp_pa
     monkeypatch.setattr(dataset_codec, "HIDDEN", 32)
 
     def ready(**changed):
-        return TASKS[task].prepare(configured(task, coco_root, tmp_path, **changed), silent)
+        return TASKS[task](configured(task, coco_root, tmp_path, **changed), silent).prepare()
 
     found, own = ready(train_root=str(web)), ready()
     assert len(found.train) == 18
@@ -85,7 +85,7 @@ def test_what_is_left_out_is_counted_and_recorded(coco_root, web, tmp_path):
     shard(web / "00002.tar", members)
     said = []
     config = configured("t2i_coco", coco_root, tmp_path, train_root=str(web))
-    ready = t2i_coco.TASK.prepare(config, lambda stage, *_: said.append(stage))
+    ready = t2i_coco.TASK(config, lambda stage, *_: said.append(stage)).prepare()
     facts = {"pairs": 21, "left_out_scored_files": 1, "left_out_no_caption": 2}
     assert ready.training == facts
     told = "task.train_root: pairs 21, left_out_scored_files 1, left_out_no_caption 2"
@@ -102,7 +102,7 @@ def test_all_pairs_of_an_image_are_on_one_side_of_the_cut(coco_root, tmp_path):
             members += [(f"{k}.jpg", jpeg(500 + k)), (f"{k}.txt", caption)]
         shard(tmp_path / "web" / f"{number}.tar", members)
     config = configured("t2i_coco", coco_root, tmp_path, train_root=str(tmp_path / "web"))
-    ready = t2i_coco.TASK.prepare(config, silent)
+    ready = t2i_coco.TASK(config, silent).prepare()
     assert len(ready.train) + len(ready.validation) == 60
     assert len(ready.validation) >= 3
     assert not set(ready.train.groups.tolist()) & set(ready.validation.groups.tolist())
@@ -124,13 +124,13 @@ def test_wrong_pairs_are_named(members, message, coco_root, web, tmp_path):
     shard(web / "00002.tar", members)
     config = configured("t2i_coco", coco_root, tmp_path, train_root=str(web))
     with pytest.raises(InputError, match=message):
-        t2i_coco.TASK.prepare(config, silent)
+        t2i_coco.TASK(config, silent).prepare()
 
 
 def test_all_pairs_are_scored_ones(coco_root, tmp_path):
     path = coco_root / "val2014/COCO_val2014_000000000101.jpg"
     shard(tmp_path / "web" / "0.tar", [("a.jpg", path.read_bytes()), ("a.txt", b"a dog")])
-    scored = t2i_coco.TASK.truth(configured("t2i_coco", coco_root, tmp_path), silent)
+    scored = t2i_coco.TASK(configured("t2i_coco", coco_root, tmp_path), silent).test
     with pytest.raises(InputError, match="no pair is left to train on"):
         webdataset_reader.captioned(tmp_path / "web", scored.photos)
 
