@@ -13,7 +13,7 @@ from benchmarks.match import arm_record
 from benchmarks.records.record import Record
 from benchmarks.report import check_command, references
 from benchmarks.report.check import compare, nearest
-from benchmarks.report.references import Reference, frame_fields
+from benchmarks.report.references import Reference, bound_fields
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def protocols(match: Match) -> dict[str, dict[str, Any]]:
     score, fair = match.score_fields, arm_record.fair_fields(match)
     limit, prepared = match.config.task.train_limit, match.prepared
     crawled = prepared.train.digest if prepared.training else None
-    frames = {n: frame_fields(n, limit, prepared.frozen, crawled) for n in registry.FRAMING}
+    frames = {n: bound_fields(n, limit, prepared.frozen, crawled) for n in registry.FRAMING}
     return {name: {"score": score, "fair": None, "frame": frames[name]} for name in frames} | {
         name: {"score": score, "fair": fair, "frame": {}} for name in match.modules
     }

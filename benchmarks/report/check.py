@@ -3,10 +3,8 @@
 Verdicts. ok, improved: pass. regressed: worse by more than the tolerance. changed: a score that no
 training moves has moved, or counts other items. missing: the reference file knows no such arm or
 metric. absent: the record has no such score, though the reference does, or a match of records here
-lacks an arm that it was asked for (see `vanished`). failed: the run did. These five end with status
-1. refused: the reference was made under another protocol; status 2. With `--accept`, records become
-references whatever the verdict, failed and absent ones excepted. `tolerance` says how much worse is
-too much.
+lacks an arm that it was asked for. failed: the run did. These five end with status 1. refused: the
+reference was made under another protocol; status 2. `tolerance` says how much worse is too much.
 """
 
 from __future__ import annotations
@@ -17,31 +15,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.metrics.score import Score
+from benchmarks.config.registry import FRAMING
 from benchmarks.records.keys import canonical, differing, digest
 from benchmarks.records.record import Record
 from benchmarks.report import tolerance
-from benchmarks.report.references import Fields, Reference, machine, protocol
+from benchmarks.report.references import Fields, Reference, bound_of, machine, protocol
 from benchmarks.report.rows import Row, arms, untrained
 from benchmarks.report.tolerance import Mean, Tolerance
-from benchmarks.report.vanished import vanished
 
 FAILING = ("regressed", "changed", "missing", "absent", "failed")
-
-# A run of so few training FLOPs is tiny: twice the budget of the quick preset.
-TINY_FLOPS = 1e13
+TINY_FLOPS = 1e13  # of training: twice the budget of the quick preset
 # How `crossflow.clock` says that an arm ran on a CPU; the device's name does not.
 ON_A_CPU = "device type cpu"
 
 
 @dataclass
 class Measured:
-    """One arm as it stands in the records: what a row of references may be compared with.
+    """One arm as it stands in the records: what a row of references may be compared with."""
 
-    name: the method, with four digits where one method ran in several configurations.
-    """
-
-    name: str
+    name: str  # the method, with four digits where one method ran in several configurations
     task: str
     method: str
     protocol: Fields
@@ -51,20 +43,19 @@ class Measured:
     @property
     def machine(self) -> Fields | None:
         """The machine of all its runs; None where it is not known or not one."""
-        found = {canonical(machine(record)) for record in self.done}
-        return machine(self.done[0]) if len(found) == 1 else None
+        machines = {canonical(machine(record)) for record in self.done}
+        return machine(self.done[0]) if len(machines) == 1 else None
 
     @property
     def key(self) -> str:
         """The digest that its rank or its score goes by."""
-        fair = self.protocol["fair"]
-        return digest(self.protocol["score"] if fair is None else fair)
+        return digest(self.protocol["fair"] or self.protocol["score"])
 
     @property
     def predictions(self) -> str | None:
         """Digest of the predictions that an evaluation scored."""
-        found = {str(record.fair.proof.get("predictions", "")) for record in self.done}
-        return ";".join(sorted(found)) or None
+        digests = {str(record.fair.proof.get("predictions", "")) for record in self.done}
+        return ";".join(sorted(digests)) or None
 
     @property
     def kind(self) -> str:
@@ -73,48 +64,37 @@ class Measured:
             return "exact"
         return "seeded" if all(map(_tiny_on_a_cpu, self.done)) else "statistical"
 
+    @property
     def metrics(self) -> list[str]:
         """Names of scores that every completed run has."""
-        if not self.done:
-            return []
-        return sorted(set.intersection(*(set(record.scores) for record in self.done)))
-
-    def scores(self, metric: str) -> list[Score]:
-        return [record.scores[metric] for record in self.done]
+        every = [set(record.scores) for record in self.done]
+        return sorted(set.intersection(*every)) if every else []
 
     def by_seed(self, metric: str) -> dict[int, float]:
         """The value of each seed; a seed that ran twice counts once, by its mean."""
-        found: dict[int, list[float]] = defaultdict(list)
-        for record in self.done:
-            found[record.seed].append(record.scores[metric].value)
-        return {seed: statistics.fmean(values) for seed, values in sorted(found.items())}
+        return Row(self.name, "arm", self.done).values(metric) or {}
 
     def mean(self, metric: str) -> Mean:
-        errors = [score.stderr for score in self.scores(metric)]
+        errors = [record.scores[metric].stderr for record in self.done]
         known = [error for error in errors if error is not None]
         together = (sum(e**2 for e in known) / len(known)) ** 0.5 if known else None
-        return Mean(
-            list(self.by_seed(metric).values()), together if len(known) == len(errors) else None
-        )
+        whole = together if len(known) == len(errors) else None
+        return Mean(list(self.by_seed(metric).values()), whole)
 
 
 @dataclass
 class Check:
-    """One score against its reference. why: the rule, or what is wrong.
-
-    value, reference: the two that decide, None where there is none. accepted: the value is a
-    reference by now.
-    """
+    """One score against its reference."""
 
     arm: Measured
     metric: str
     verdict: str
-    why: str
-    value: float | None = None
+    why: str  # the rule, or what is wrong
+    value: float | None = None  # value and reference: the two that decide, None where none does
     reference: float | None = None
     tolerance: float | None = None
     better: str | None = None
-    accepted: bool = False
+    accepted: bool = False  # the value is a reference by now
 
     @property
     def fails(self) -> bool:
@@ -140,35 +120,28 @@ def measured(records: Iterable[Record]) -> list[Measured]:
         groups[record.task, record.method, canonical(protocol(record))].append(record)
     found = []
     for (task, method, _), members in sorted(groups.items()):
-        trained = members[0].fair_key is not None
-        for arm in arms(members) if trained else _untrained(method, members):
-            one = Measured(arm.name, task, method, protocol(arm.records[0]))
-            for record in arm.records:
-                (one.done if record.status == "completed" else one.failed).append(record)
-            finished = {record.seed for record in one.done}
-            one.failed = [record for record in one.failed if record.seed not in finished]
-            found.append(one)
+        if members[0].fair_key is not None:
+            of_protocol = arms(members)
+        elif members[0].kind == "run":
+            of_protocol = [Row(method, "bound", members)]
+        else:  # other predictions under the same name are another arm
+            of_protocol = untrained(members)
+        for row in of_protocol:
+            done = [record for record in row.records if record.status == "completed"]
+            seeds = {record.seed for record in done}
+            failed = [record for record in row.records if record.seed not in seeds]
+            found.append(Measured(row.name, task, method, protocol(members[0]), done, failed))
     return found
-
-
-def _untrained(method: str, members: Sequence[Record]) -> list[Row]:
-    """A frame; or evaluations, where other predictions under the same name are another arm."""
-    if members[0].kind == "run":
-        return [Row(method, "bound", list(members))]
-    return untrained(members)
 
 
 def compare(records: Iterable[Record], references: Sequence[Reference]) -> list[Check]:
     """Every score of every arm against its reference, then the arms that should be there."""
     several = list(records)
-    checks = [check for arm in measured(several) for check in compare_arm(arm, references)]
-    for row, why in vanished(several, references):
-        arm = Measured(row.method, row.task, row.method, row.protocol)
-        checks.append(Check(arm, "run", "absent", why))
-    return checks
+    checks = [check for arm in measured(several) for check in _of_arm(arm, references)]
+    return checks + _vanished(several, references)
 
 
-def compare_arm(arm: Measured, references: Sequence[Reference]) -> list[Check]:
+def _of_arm(arm: Measured, references: Sequence[Reference]) -> list[Check]:
     """The checks of one arm; a single one where its protocol is refused."""
     checks = [
         Check(arm, "run", "failed", f"{run.run_id}: {run.volatile.error}") for run in arm.failed
@@ -180,15 +153,13 @@ def compare_arm(arm: Measured, references: Sequence[Reference]) -> list[Check]:
     if differences:
         why = f"another protocol (record / reference): {'; '.join(differences)}"
         return [*checks, Check(arm, "protocol", "refused", why)]
-    names = arm.metrics()
-    checks += [_judged(arm, metric, rows.get(metric)) for metric in names]
-    for metric in sorted(rows.keys() - set(names)):
+    checks += [_judged(arm, metric, rows.get(metric)) for metric in arm.metrics]
+    for metric in sorted(rows.keys() - set(arm.metrics)):
         lacking = [record for record in arm.done if metric not in record.scores]
         reasons = {record.unavailable.get(metric, "no such score") for record in lacking}
-        stored = statistics.fmean(rows[metric].values)
-        why = "; ".join(sorted(reasons))
-        lost = Check(arm, metric, "absent", why, reference=stored, better=rows[metric].better)
-        checks.append(lost)
+        check = Check(arm, metric, "absent", "; ".join(sorted(reasons)))
+        check.reference, check.better = statistics.fmean(rows[metric].values), rows[metric].better
+        checks.append(check)
     return checks
 
 
@@ -209,27 +180,25 @@ def nearest(
     for row in references:
         if (row.task, row.method, row.fair_key is not None) == (task, method, trained):
             groups[canonical(row.protocol)][row.metric] = row
-    found: list[tuple[int, list[str], dict[str, Reference]]] = []
-    for _, rows in sorted(groups.items()):
+    found: list[tuple[int, list[str], str]] = []
+    for key, rows in sorted(groups.items()):
         whole = next(iter(rows.values())).protocol
         theirs = {name: whole[name] for name in known}
         if canonical(known) == canonical(theirs):
             return rows, []
         fields = differing(dict(known), theirs)
         # A digest says nothing beside the fields it is the digest of.
-        told = [line for line in fields if not line.startswith("fair.score_key:")]
-        # The texts decide; the fields only say why.
-        why = told or fields or [f"digest: {digest(known)} / {digest(theirs)}"]
-        found.append((len(fields), why, rows))
+        telling = [line for line in fields if not line.startswith("fair.score_key:")]
+        found.append((len(fields), telling or fields, key))
     if not found:
         return {}, []
-    _, differences, rows = min(found, key=lambda one: one[:2])
-    return rows, differences
+    _, differences, key = min(found)
+    return groups[key], differences
 
 
 def _judged(arm: Measured, metric: str, row: Reference | None) -> Check:
     """One score with values, tolerance and verdict."""
-    scores = arm.scores(metric)
+    scores = [record.scores[metric] for record in arm.done]
     check = Check(arm, metric, "missing", "no reference", better=scores[0].better)
     check.value = statistics.fmean(arm.by_seed(metric).values())
     if row is None:
@@ -254,30 +223,63 @@ def _weigh(check: Check, arm: Measured, row: Reference) -> None:
     sign = 1 if row.better == "lower" else -1
     if row.kind == "exact" and row.predictions == arm.predictions:
         mean = statistics.fmean(row.values)
-        pairs = [(value, mean, tolerance.exact(mean, same_machine)) for value in values.values()]
-        _decide(check, max(pairs, key=lambda pair: abs(pair[0] - pair[1])), sign)
-        if check.verdict != "ok":
-            check.verdict = "changed"
+        value = max(values.values(), key=lambda value: abs(value - mean))
+        _decide(check, value, mean, tolerance.exact(mean, same_machine), sign)
+        check.verdict = "ok" if check.verdict == "ok" else "changed"
     elif row.kind == "seeded" and same_machine and shared:
         pairs = [(values[seed], stored[seed], tolerance.seeded(stored[seed])) for seed in shared]
         worst = max(pairs, key=lambda pair: sign * (pair[0] - pair[1]) - pair[2].value)
         best = min(pairs, key=lambda pair: sign * (pair[0] - pair[1]) + pair[2].value)
-        _decide(check, worst, sign)
+        _decide(check, *worst, sign)
         if check.verdict != "regressed":
-            _decide(check, best, sign)
+            _decide(check, *best, sign)
     else:
         new, old = arm.mean(row.metric), Mean(row.values, row.stderr)
         allowed = tolerance.statistical(old, new, row.floor)
-        _decide(check, (statistics.fmean(new.values), statistics.fmean(old.values), allowed), sign)
+        _decide(check, statistics.fmean(new.values), statistics.fmean(old.values), allowed, sign)
         if row.kind != "statistical":
             reason = "other predictions" if row.kind == "exact" else "another machine or seed"
             check.why = f"{row.kind}, but {reason}: {check.why}"
 
 
-def _decide(check: Check, pair: tuple[float, float, Tolerance], sign: int) -> None:
-    check.value, check.reference, allowed = pair
+def _decide(check: Check, value: float, reference: float, allowed: Tolerance, sign: int) -> None:
+    check.value, check.reference = value, reference
     check.tolerance, check.why = allowed.value, allowed.rule
-    worse = sign * (check.value - check.reference)
-    check.verdict = "ok" if abs(worse) <= allowed.value else "regressed"
-    if -worse > allowed.value:
-        check.verdict = "improved"
+    worse = sign * (value - reference)
+    outside = "regressed" if worse > 0 else "improved"
+    check.verdict = "ok" if abs(worse) <= allowed.value else outside
+
+
+def _vanished(records: Sequence[Record], references: Sequence[Reference]) -> list[Check]:
+    """Arms that references know and records lack, though a match that should have them is there.
+
+    A reference counts for a match by its score_key and, for an arm, its fair_key. An arm is missed
+    where `methods` of such a match asks for it; floor and oracle, which every match has, where the
+    match's would have the reference's protocol. An evaluation belongs to no match.
+    """
+    here = {(one.task, one.method, canonical(protocol(one))) for one in records}
+    runs = sorted((one for one in records if one.kind == "run"), key=lambda one: one.run_id)
+    known = {row.identity[:3]: row for row in sorted(references, key=lambda row: row.identity)}
+    checks = []
+    for identity, row in known.items():
+        beside = next((run for run in runs if _should_have(run, row)), None)
+        if identity in here or beside is None:
+            continue
+        absent = beside.fair.proof.get("absent")
+        reason = absent.get(row.method) if isinstance(absent, dict) else None
+        why = f"no record of it beside {beside.run_id}" + (f": {reason}" if reason else "")
+        arm = Measured(row.method, row.task, row.method, row.protocol)
+        checks.append(Check(arm, "run", "absent", why))
+    return checks
+
+
+def _should_have(run: Record, row: Reference) -> bool:
+    """Whether the match of a run makes, or was asked to make, the arm of a reference."""
+    if run.score_key != row.score_key:
+        return False
+    if row.method in FRAMING:
+        bound = bound_of(run, row.method)
+        return row.fair_key is None and canonical(bound) == canonical(row.protocol["frame"])
+    asked = run.config.get("methods")
+    same_race = row.fair_key is not None and run.fair_key == row.fair_key
+    return same_race and isinstance(asked, list) and row.method in asked

@@ -28,8 +28,9 @@ RUN_COLUMNS = (
     "solver nfe guidance device threads precision peak_memory metric better value stderr n "
     "score_key fair_key status commit created"
 ).split()
-# score: the metric with its level. arm: its name in the leaderboard, else the method.
-MORE_COLUMNS = ["score", "primary", "arm", "quick"]
+# score: the metric with its level. arm: its name in the leaderboard, else the method. options: of
+# the arm, a dictionary, None where none were given.
+MORE_COLUMNS = ["score", "primary", "arm", "options", "quick"]
 WHOLE = "task_version seed steps samples params params_encoder nfe threads peak_memory n".split()
 REAL = "budget_limit device_seconds train_flops sample_flops guidance value stderr".split()
 ORDER = ("floor", "oracle", "regression", "flow_matching", "crossflow")
@@ -177,7 +178,8 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
 
 def shared_cells(record: Record) -> dict[str, Any]:
     """The cells that all scores of a record share, but `arm`; and fields that are no column."""
-    model, budget, training = record.model, record.budget, record.config.get("training")
+    model, budget, config = record.model, record.budget, record.config
+    training, options = config.get("training"), config.get("arm")
     names = "run_id match kind task method seed score_key fair_key status primary quick".split()
     return {
         **(vars(model) if model else {}),
@@ -187,7 +189,8 @@ def shared_cells(record: Record) -> dict[str, Any]:
         "task_version": record.fair.score.get("version"),
         "split": record.fair.score.get("split"),
         "model": model.size if model else None,
-        "track": record.config.get("track"),
+        "track": config.get("track"),
+        "options": options.get(record.method) if isinstance(options, dict) else None,
         "budget_kind": budget.kind if budget else None,
         "budget_limit": budget.limit if budget else None,
         "precision": training.get("precision") if isinstance(training, dict) else None,

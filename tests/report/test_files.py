@@ -38,7 +38,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
         files.write({"a/b.csv": "x"}, tmp_path)
 
 
-@pytest.mark.parametrize("report", ["leaderboard"])
+@pytest.mark.parametrize("report", ["leaderboard", "check"])
 def test_a_closed_pipe_is_no_failure(record, written, report):
     """`report ... | head` reads nothing, or one line: all files are there, and the status is 0."""
     out = written([record()])

@@ -35,6 +35,12 @@ def test_the_frame_names_the_arm_of_the_leaderboard(record):
     assert frame.set_index("method")["seed"].dtype == "Int64"
 
 
+def test_the_frame_holds_the_options_of_an_arm(record):
+    options = {"path": "sin_cos"}
+    frame = rows.rows([record(config={"arm": {"crossflow": options}}), record("regression")])
+    assert frame["options"].tolist() == [options, None]
+
+
 def test_whole_numbers_and_all_digits_survive_the_csv(record):
     values = [0.1 + 0.2, 1 / 3, 1e-7, 123456789.0, 1e22]
     found = runs([record(seed=seed, value=value) for seed, value in enumerate(values)])

@@ -9,7 +9,7 @@ import yaml
 
 from benchmarks.config.overrides import prepare
 from benchmarks.records import record as records
-from benchmarks.report import check_output, command
+from benchmarks.report import check_command, command
 from benchmarks.report.check import Check, Measured
 from benchmarks.report.check_command import status
 from benchmarks.report.references import protocol
@@ -54,7 +54,7 @@ def conforms(element):
 
 
 def test_junit_has_every_check_and_counts_them(checks):
-    root = ET.fromstring(check_output.junit(checks))
+    root = ET.fromstring(check_command.junit(checks))
     conforms(root)
     (suite,) = root
     for element in (root, suite):
@@ -70,7 +70,7 @@ def test_junit_has_every_check_and_counts_them(checks):
 
 
 def test_hostile_text_in_junit_is_text(checks):
-    written = check_output.junit(checks)
+    written = check_command.junit(checks)
     suite = ET.fromstring(written)[0]
     said = suite[3].find("failure").get("message")
     assert "a<b>&\"'" in said
@@ -79,14 +79,14 @@ def test_hostile_text_in_junit_is_text(checks):
 
 
 def test_a_schema_breach_is_seen(checks):
-    root = ET.fromstring(check_output.junit(checks))
+    root = ET.fromstring(check_command.junit(checks))
     root[0][0].set("colour", "red")
     with pytest.raises(AssertionError):
         conforms(root)
 
 
 def test_annotations_are_one_escaped_line_each(checks):
-    found = check_output.github(checks)
+    found = check_command.github(checks)
     assert [line.split(" ")[0] for line in found] == ["::error", "::notice", "::error", "::error"]
     for line in found:
         assert "\n" not in line
@@ -99,7 +99,7 @@ def test_annotations_are_one_escaped_line_each(checks):
 
 def test_lines_for_people_hold_no_line_break_and_no_control_character(checks):
     for check in checks:
-        assert check_output.line(check).isprintable()
+        assert check_command.line(check).isprintable()
 
 
 def test_a_refusal_names_the_first_and_counts_the_rest(checks):
