@@ -1,4 +1,4 @@
-"""Arms of equal size: a method and its network, matched to the reference arm of the problem.
+"""Arms: a method with its options, and its network, matched to the reference arm of the problem.
 
 The reference is `crossflow` with the named backbone. Another method gets the depth, then the MLP
 width, for which its parameters at inference (encoder or trunk included) and its FLOPs per network
@@ -7,32 +7,35 @@ evaluation are within 5 % of the reference's; where both cannot hold, the FLOPs.
 
 from __future__ import annotations
 
-import copy
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, TypeVar
+from types import MappingProxyType, UnionType
+from typing import Any, Literal, NamedTuple, Protocol, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from crossflow import crossflow
-from crossflow.draws import StepDraws
-from crossflow.errors import InputError
-from crossflow.method import Ends, Method, training_loss
+from crossflow.errors import InputError, right_names
+from crossflow.flops import count_evaluation, count_source, count_training, on_meta_or_real
+from crossflow.method import Method, plain
 from crossflow.network import SIZES, DiT, Size, parameters_of
 from crossflow.nulls import require_batch
 from crossflow.path import PATHS, TIMES
-from crossflow.problem import MapShape, Pair, Problem, Source
+from crossflow.problem import Problem
 
-Net = TypeVar("Net", bound=nn.Module)
 TOLERANCE = 0.05
 HIDDEN_STEP = 8  # the MLP's width stays a multiple of this
+LAWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "path": ("interpolant", PATHS),
+    "times": ("time_law", TIMES),
+}
 
 
 class MethodFile(Protocol):
-    """What a method file defines; a module is one."""
+    """What a method file defines; a module is one. `Options`, a dataclass, is optional."""
 
     NAME: str
 
@@ -40,34 +43,54 @@ class MethodFile(Protocol):
     def method(self, problem: Problem, size: Size, *args: Any, **options: Any) -> Method: ...
 
 
+@dataclass
+class CommonOptions:
+    """Options of every arm. None: what the method sets for itself, or the training settings."""
+
+    path: str | None = None  # from x0 to x1: linear or sin_cos
+    times: str | None = None  # law of the training times: logit_normal or uniform
+    lr: float | None = None  # peak learning rate
+    weight_decay: float | None = None  # of matrices
+
+
+COMMON = tuple(field.name for field in fields(CommonOptions))
+
+
 @dataclass(frozen=True)
 class Cost:
-    """Parameters and FLOPs of an arm.
+    """Parameters and FLOPs of an arm."""
 
-    params_inference: network and what samples with it; params_encoder: the latter alone;
-    params_trained: also what only training uses. flops_eval: one network evaluation of one sample;
-    flops_source: encoder or trunk, once a sample; flops_train: one training step, a sample.
-    """
-
-    params_inference: int
-    params_encoder: int
-    params_trained: int
-    flops_eval: int
-    flops_source: int
-    flops_train: float
+    params_inference: int  # network and what samples with it
+    params_encoder: int  # of these, what is not the network: source encoder or condition trunk
+    params_trained: int  # also what only training uses
+    flops_eval: int  # one network evaluation of one sample
+    flops_source: int  # encoder or trunk, once a sample
+    flops_train: float  # one training step, a sample
 
 
 class Arm(nn.Module):
     """A method and its network. Its state dict has the prefixes `net.` and `method.`.
 
-    size: the backbone after matching. cost: counted. params_ratio, flops_ratio: parameters at
-    inference and FLOPs per network evaluation over the reference arm's.
+    options: as `resolve_options` gives them, with the path and time law that the method set for
+    itself. size: the backbone after matching. params_ratio, flops_ratio: parameters at inference
+    and FLOPs per network evaluation over the reference arm's.
     """
 
-    def __init__(self, name: str, method: Method, net: DiT, size: Size, batch: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        method: Method,
+        net: DiT,
+        size: Size,
+        batch: int,
+        options: Mapping[str, Any],
+    ) -> None:
         super().__init__()
         self.name, self.size = name, size
         self.method, self.net = method, net
+        defaults = {option: next(iter(known)) for option, (_, known) in LAWS.items()}
+        chosen = {o: law for o, law in self.laws.items() if law not in (defaults[o], "own")}
+        self.options = {**options, **chosen}
         inference = inference_parameters(method)
         self.cost = Cost(
             params_inference=parameters_of(net) + inference,
@@ -78,6 +101,16 @@ class Arm(nn.Module):
             flops_train=count_training(net, method, batch),
         )
         self.params_ratio = self.flops_ratio = 1.0
+
+    @property
+    def laws(self) -> dict[str, str]:
+        """Names of path and time law; `own` where the method defines another."""
+        names = {}
+        for option, (attribute, known) in LAWS.items():
+            law = plain(getattr(self.method, attribute))
+            inherited = not _overrides(self.method, option)
+            names[option] = next((n for n, f in known.items() if f is law and inherited), "own")
+        return names
 
     def flops_sample(self, nfe: int) -> int:
         """FLOPs of one sample with `nfe` network evaluations."""
@@ -93,41 +126,89 @@ def inference_parameters(method: Method) -> int:
     )
 
 
+def resolve_options(
+    module: MethodFile, given: Mapping[str, Any], name: str | None = None
+) -> dict[str, Any]:
+    """The method's own options, defaults filled in, and those of every arm that were given.
+
+    name: of the arm, for messages. Raises InputError for unknown names, types and choices.
+    """
+    own = getattr(module, "Options", None)
+    kinds = get_type_hints(CommonOptions) | ({} if own is None else get_type_hints(own))
+    for option, value in given.items():
+        where = f"arm.{name or module.NAME}.{option}"
+        if option not in kinds:
+            raise InputError(f"{where}: unknown. {right_names(option, kinds)}")
+        if not _is_a(value, kinds[option]):
+            kind = kinds[option].__name__ if isinstance(kinds[option], type) else kinds[option]
+            raise InputError(f"{where}={value}: must be {kind}, and finite")
+        if option in LAWS and value is not None and value not in LAWS[option][1]:
+            raise InputError(f"{where}={value}: unknown. {right_names(value, LAWS[option][1])}")
+        least = {"lr": math.ulp(0), "weight_decay": 0}.get(option)
+        if least is not None and value is not None and value < least:
+            raise InputError(f"{where}={value}: must be positive")
+    defaults = {} if own is None else asdict(own())
+    return defaults | {o: v for o, v in given.items() if o not in COMMON or v is not None}
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value is of a field's type, where that is a plain one, a Literal or a union."""
+    if get_origin(kind) in (Union, UnionType):
+        return any(_is_a(value, part) for part in get_args(kind))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, get_origin(kind) or kind)
+
+
+def _overrides(method: Method, name: str) -> bool:
+    return getattr(type(method), name) is not getattr(Method, name)
+
+
 def build_arm(
     module: MethodFile,
     problem: Problem,
-    size: str,
+    model: str,
     *,
     seed: int = 0,
     batch: int = 64,
-    path: str = "linear",
-    times: str = "logit_normal",
-    options: dict[str, Any] | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    name: str | None = None,
 ) -> Arm:
     """The arm of a method file on a problem, matched to the reference.
 
-    seed: of the initial weights, whatever the global generator's state. batch: training rows, for
-    the FLOPs of a training step. options: of the method. Raises InputError for unknown names and
-    where the method does not apply or the batch cannot hold the problem's null rows.
+    model: name of the backbone's size. seed: of the initial weights, whatever the global
+    generator's state. batch: training rows, for the FLOPs of a training step. options: of the
+    method and of every arm; what a method sets for itself stands unless they say otherwise. name:
+    of the arm, that of the method where it is None.
+
+    Raises InputError for unknown names, options that this arm would ignore, a method that does not
+    apply, and a batch that cannot hold the problem's null rows.
     """
-    named_choices = ((size, SIZES, "model"), (path, PATHS, "path"), (times, TIMES, "times"))
-    for value, known, field in named_choices:
-        if value not in known:
-            raise InputError(f"{field}={value} is unknown: use one of {', '.join(known)}")
+    name = name or module.NAME
+    if model not in SIZES:
+        raise InputError(f"model={model}: unknown. {right_names(model, SIZES)}")
+    resolved = resolve_options(module, options, name)
     reason = module.applies(problem)
     if reason is not None:
         raise InputError(f"method {module.NAME} does not apply: {reason}")
     require_batch(batch, problem.null_rate)
-    named = SIZES[size]
-    reference = _reference(problem, named)
-    matched = named
-    if module is not crossflow:
-        matched = _matched_size(module, problem, named, options or {})
+    named, own = SIZES[model], {o: v for o, v in resolved.items() if o not in COMMON}
+    matched = named if module is crossflow else _matched_size(module, problem, named, own)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        method, net = _modules(module, problem, named, matched, options or {})
-    method.interpolant, method.time_law = PATHS[path], TIMES[times]
-    arm = Arm(module.NAME, method, net, matched, batch)
+        method, net = _modules(module, problem, named, matched, own)
+    for option, value in options.items():
+        if option in method.ignored or (option in LAWS and _overrides(method, option)):
+            raise InputError(f"arm.{name}.{option}={value}: would be ignored here, leave it out")
+        if option in LAWS and value is not None:
+            attribute, known = LAWS[option]
+            setattr(method, attribute, known[value])
+    arm = Arm(name, method, net, matched, batch, resolved)
+    reference = _reference(problem, named)
     arm.params_ratio = arm.cost.params_inference / reference.params
     arm.flops_ratio = arm.cost.flops_eval / reference.flops
     return arm
@@ -148,10 +229,13 @@ def _reference(problem: Problem, named: Size) -> _Matched:
 def _probe(
     module: MethodFile, problem: Problem, named: Size, backbone: Size, options: dict[str, Any]
 ) -> _Matched:
-    with torch.device("meta"):
-        method, net = _modules(module, problem, named, backbone, options)
-    params = parameters_of(net) + inference_parameters(method)
-    return _Matched(params, count_evaluation(net, method))
+    def count(device: str) -> _Matched:
+        with torch.device(device):
+            method, net = _modules(module, problem, named, backbone, options)
+        params = parameters_of(net) + inference_parameters(method)
+        return _Matched(params, count_evaluation(net, method))
+
+    return on_meta_or_real(count)
 
 
 def _modules(
@@ -200,59 +284,3 @@ def _matched_size(
 
 
 CONVENTION = "a multiply-add is 2; products, convolutions and attention; meta device"
-
-
-def meta_pair(problem: Problem, batch: int) -> Pair:
-    """A batch of the problem's shapes without content, every row another image."""
-    shape = problem.source
-    with torch.device("meta"):
-        target = torch.empty(batch, *problem.target.sizes)
-        mask = None
-        if isinstance(shape, MapShape):
-            values = torch.empty(batch, *shape.sizes)
-        elif shape.vocabulary is not None:
-            values = torch.empty(batch, shape.length, dtype=torch.int16)
-        else:
-            assert shape.width is not None
-            values = torch.empty(batch, shape.length, shape.width)
-        if not isinstance(shape, MapShape):
-            mask = torch.empty(batch, shape.length, dtype=torch.bool)
-    return Pair(Source(values, mask), target, torch.arange(batch, device="cpu"))
-
-
-def count_evaluation(net: nn.Module, method: Method) -> int:
-    """Forward FLOPs of one network evaluation for one sample (one branch of guidance)."""
-    net, method = _on_meta(net).requires_grad_(False), _on_meta(method).requires_grad_(False)
-    ends = _ends(method)
-    with FlopCounterMode(display=False) as counter:
-        net(ends.x0, torch.empty(1, device="meta"), ends.cond, ends.null, ends.cond_mask)
-    return counter.get_total_flops()
-
-
-def count_source(method: Method) -> int:
-    """Forward FLOPs for one sample of what runs once: source encoder or condition trunk."""
-    method = _on_meta(method).requires_grad_(False)
-    with FlopCounterMode(display=False) as counter:
-        _ends(method)
-    return counter.get_total_flops()
-
-
-def count_training(net: nn.Module, method: Method, batch: int) -> float:
-    """Forward and backward FLOPs of a training step, a sample of `batch`: encoder, towers, charges.
-
-    The batch matters only to the contrastive charge, which compares all of it with all of it.
-    """
-    net, method = _on_meta(net), _on_meta(method)
-    pair, draws = meta_pair(method.problem, batch), StepDraws(0, 0, range(batch), batch)
-    with FlopCounterMode(display=False) as counter:
-        training_loss(net, method, pair, draws).total.backward()
-    return counter.get_total_flops() / batch
-
-
-def _on_meta(module: Net) -> Net:
-    return copy.deepcopy(module).to("meta")
-
-
-def _ends(method: Method) -> Ends:
-    source = meta_pair(method.problem, 1).source
-    return method.sample_ends(source, StepDraws(0, 0, range(1), 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,8 +18,16 @@ from crossflow.nulls import choose_nulls
 from crossflow.problem import MapShape, Pair, Problem, Source
 
 NAME = "crossflow"
-# Per dimension: the paper's 1e-4 on a KL summed over its 4 x 32 x 32 latent.
-KL_WEIGHT = 0.41
+
+
+@dataclass
+class Options:
+    """Weights of charges, which are means per dimension or row, and where the gradient flows."""
+
+    kl_weight: float = 0.41  # the paper's 1e-4 on a KL summed over its 4 x 32 x 32 latent
+    contrastive_weight: float = 1.0  # of image-text matching
+    reconstruction_weight: float = 1.0  # of the source, decoded from x0
+    stop_gradient: bool = False  # the flow loss does not reach the encoder (official code: it does)
 
 
 def applies(problem: Problem) -> str | None:
@@ -29,38 +38,34 @@ def applies(problem: Problem) -> str | None:
 class CrossFlow(Method):
     """x0 ~ q(z given source), charged with KL and the problem's charge (CrossFlow section 4).
 
-    kl_weight, contrastive_weight, reconstruction_weight: of charges that are means per dimension
-    or row. stop_gradient: the flow loss does not reach the encoder (the official code lets it).
+    options: those of `Options`.
     """
 
     training_only = ("tower", "contrastive", "decoder")
 
-    def __init__(
-        self,
-        problem: Problem,
-        size: Size,
-        kl_weight: float = KL_WEIGHT,
-        contrastive_weight: float = 1.0,
-        reconstruction_weight: float = 1.0,
-        stop_gradient: bool = False,
-    ) -> None:
+    def __init__(self, problem: Problem, size: Size, **options: Any) -> None:
         super().__init__(problem)
-        self.stop_gradient = stop_gradient
+        chosen = Options(**options)
+        self.stop_gradient = chosen.stop_gradient
         width = encoder_size(problem, size)
         self.encoder = build_encoder(problem, width)
         if problem.encoder == "variational":
-            self.weights["kl"] = kl_weight
+            self.weights["kl"] = chosen.kl_weight
         if problem.charge == "contrastive":
-            self.weights["contrastive"] = contrastive_weight
+            self.weights["contrastive"] = chosen.contrastive_weight
             target = problem.target
             self.tower = MapTransformer(target, target.channels, problem.patch, width)
             self.contrastive = Contrastive()
         elif problem.charge == "reconstruction":
-            self.weights["reconstruction"] = reconstruction_weight
+            self.weights["reconstruction"] = chosen.reconstruction_weight
             if not isinstance(problem.source, MapShape):
                 raise ValueError("the reconstruction charge needs a source that is a map")
             channels = problem.source.channels
             self.decoder = MapTransformer(problem.target, channels, problem.patch, width)
+        charges = ("kl", "contrastive", "reconstruction")
+        self.ignored = tuple(f"{name}_weight" for name in charges if name not in self.weights)
+        if problem.encoder == "identity":
+            self.ignored += ("stop_gradient",)
 
     def source_moments(
         self, source: Source
@@ -108,7 +113,7 @@ class CrossFlow(Method):
 
 
 def method(problem: Problem, size: Size, **options: Any) -> CrossFlow:
-    """CrossFlow for a problem; `options` are those of the class."""
+    """CrossFlow for a problem; `options` are those of `Options`."""
     return CrossFlow(problem, size, **options)
 
 

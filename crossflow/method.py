@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -50,6 +51,7 @@ class Method(nn.Module):
     guided: whether the method has a null branch; where not, guidance must be 1.
     training_only: names of sub-modules and parameters that sampling does not use.
     weights: weight of each charge in the loss.
+    ignored: names of options that have no effect on this problem.
     interpolant, time_law: functions of `crossflow.path`; a method may set or define its own.
     """
 
@@ -57,13 +59,14 @@ class Method(nn.Module):
     cond_width: int = 0
     guided: bool = True
     training_only: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    interpolant: Interpolant = linear
+    time_law: Times = logit_normal
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.problem = problem
         self.weights: dict[str, float] = {}
-        self.interpolant: Interpolant = linear
-        self.time_law: Times = logit_normal
 
     def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
         """Both ends of the paths of one training batch."""
@@ -81,7 +84,7 @@ class Method(nn.Module):
 
     def times(self, count: int, draws: StepDraws) -> Float[Tensor, " b"]:
         """Training times, one a row."""
-        return self.time_law(count, draws)
+        return plain(self.time_law)(count, draws)
 
     def path(
         self,
@@ -90,7 +93,7 @@ class Method(nn.Module):
         t: Float[Tensor, " b"],
     ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
         """The network's input xt and what it must give there, ut = d(xt)/dt."""
-        return self.interpolant(x0, x1, t)
+        return plain(self.interpolant)(x0, x1, t)
 
     @torch.no_grad()
     def sample(self, net: nn.Module, ends: Ends, grid: Grid, guidance: float = 1.0) -> Sampled:
@@ -98,6 +101,11 @@ class Method(nn.Module):
         velocity = Guided(net, ends, guidance)
         x = solve(velocity, ends.x0, grid).x
         return Sampled(x, velocity.evaluations)
+
+
+def plain(function: Any) -> Any:
+    """A function that stands in a class body, without the binding that looking it up adds."""
+    return getattr(function, "__func__", function)
 
 
 class Guided:

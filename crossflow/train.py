@@ -108,6 +108,7 @@ class Trainer:
         self.order = Order(seed, len(store), training.batch, store.captions)
         self.schedule = Schedule(training.warmup, training.cooldown)
         self.ema = PowerEMA(self.arm, training.ema_width)
+        self.lr: float = arm.options.get("lr", training.lr)
         self.optimizer = self._optimizer(self.arm)
         self.spent, self.chain, self.throughput = Spent(), Chain(), clock.Throughput()
         self.last: dict[str, Any] = {}
@@ -118,7 +119,8 @@ class Trainer:
 
     def _optimizer(self, module: torch.nn.Module) -> torch.optim.AdamW:
         settings = self.training
-        return adamw(module, settings.lr, (settings.beta1, settings.beta2), settings.weight_decay)
+        decay = self.arm.options.get("weight_decay", settings.weight_decay)
+        return adamw(module, self.lr, (settings.beta1, settings.beta2), decay)
 
     @property
     def fraction(self) -> float:
@@ -136,7 +138,7 @@ class Trainer:
             before = self.budget.progress(self.spent)
             rows, captions = self.order.step(step)
             pair = self.store.pairs(rows, captions)
-            rate = self.training.lr * self.schedule.factor(self.fraction)
+            rate = self.lr * self.schedule.factor(self.fraction)
             loss, norm = self._update(self.arm, self.optimizer, pair, step, rate)
             self.chain.update([self._ids[row] for row in rows], captions.tolist())
             self._spend(len(rows))
@@ -202,7 +204,7 @@ class Trainer:
             optimizer = self._optimizer(arm)
             pair = self.store.pairs(*self.order.step(0))
             for _ in range(steps):
-                self._update(arm, optimizer, pair, 0, self.training.lr)
+                self._update(arm, optimizer, pair, 0, self.lr)
 
     @property
     def _checkpoint(self) -> Path:
@@ -216,6 +218,7 @@ class Trainer:
             **{name: value for name, value in settings.items() if name not in free},
             **checkpoint.machine(self.device),
             "arm": self.name,
+            **{f"option {name}": value for name, value in self.arm.options.items()},
             "seed": self.seed,
             "budget": f"{self.budget.limit!r} {self.budget.kind}",
             "data": self.store.digest,

@@ -1,7 +1,9 @@
 """Arms of one match are equally large, and their weights follow from the seed alone."""
 
 import math
+from dataclasses import asdict, dataclass
 from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -9,10 +11,15 @@ from safetensors.torch import load, save
 
 from baselines import flow_matching, regression
 from crossflow import crossflow
-from crossflow.arm import TOLERANCE, build_arm
+from crossflow.arm import TOLERANCE, build_arm, resolve_options
+from crossflow.draws import StepDraws
 from crossflow.errors import InputError
+from crossflow.flops import example_pair
+from crossflow.method import Ends, Method, training_loss
 from crossflow.network import SIZES, Size, parameters_of
-from crossflow.problem import MapShape, Problem, TokenShape
+from crossflow.path import sin_cos, uniform
+from crossflow.problem import MapShape, Pair, Problem, TokenShape
+from tests.fixtures import ot_flow_matching
 
 LATENT = MapShape(16, 8, 8)
 PROBLEMS = {
@@ -96,9 +103,132 @@ def test_cost_adds_up() -> None:
 def test_unknown_names_and_methods_that_do_not_apply() -> None:
     with pytest.raises(InputError, match="T, S, B, L, XL, H"):
         build_arm(crossflow, PROBLEMS["depth"], "M")
-    with pytest.raises(InputError, match="path=curved"):
-        build_arm(crossflow, PROBLEMS["depth"], "toy", path="curved")
     with pytest.raises(InputError, match="regression does not apply: the source is text"):
         build_arm(regression, PROBLEMS["text"], "toy")
     with pytest.raises(InputError, match=r"training\.batch=2: "):
         build_arm(crossflow, PROBLEMS["text"], "toy", batch=2)
+
+
+class InBody(flow_matching.FlowMatching):
+    """Chooses its path and time law in the class body."""
+
+    interpolant = sin_cos
+    time_law = uniform
+
+
+class InInit(flow_matching.FlowMatching):
+    """Chooses them when it is made."""
+
+    def __init__(self, problem: Problem, size: Size) -> None:
+        super().__init__(problem, size)
+        self.interpolant, self.time_law = sin_cos, uniform
+
+
+def file(method: Any, **parts: Any) -> Any:
+    """A method file called `own`."""
+    return SimpleNamespace(NAME="own", applies=lambda _: None, method=method, **parts)
+
+
+@pytest.mark.parametrize("method", [InBody, InInit])
+def test_path_and_times_of_a_method_stand_unless_the_user_gives_others(
+    method: type[Method],
+) -> None:
+    plain = build_arm(flow_matching, PROBLEMS["caption"], "toy")
+    own = build_arm(file(method), PROBLEMS["caption"], "toy")
+    assert (plain.laws, plain.options) == ({"path": "linear", "times": "logit_normal"}, {})
+    assert own.laws == own.options == {"path": "sin_cos", "times": "uniform"}
+    given = {"path": "linear", "times": "logit_normal"}
+    other = build_arm(file(method), PROBLEMS["caption"], "toy", options=given)
+    assert other.laws == other.options == given
+    same = build_arm(flow_matching, PROBLEMS["caption"], "toy", options=own.options)
+    pair, draws = example_pair(PROBLEMS["caption"], 8, "cpu"), StepDraws(0, 0, range(8), 8)
+    losses = [
+        training_loss(arm.net, arm.method, pair, draws).total.item()
+        for arm in (plain, own, other, same)
+    ]
+    assert losses[0] == losses[2] != losses[1] == losses[3]
+
+
+def test_an_arm_has_its_name_and_options() -> None:
+    arm = build_arm(
+        crossflow,
+        PROBLEMS["text"],
+        "toy",
+        options={"kl_weight": 1, "lr": 1e-2, "path": None},
+        name="heavy_kl",
+    )
+    assert arm.name == "heavy_kl"
+    assert arm.method.weights == {"kl": 1, "contrastive": 1.0}
+    assert arm.options == {**asdict(crossflow.Options(kl_weight=1)), "lr": 1e-2}
+    assert build_arm(crossflow, PROBLEMS["text"], "toy").name == "crossflow"
+
+
+@dataclass
+class Options:
+    """Of a method file."""
+
+    heads: int = 2
+    mode: Literal["fast", "slow"] = "fast"
+    scale: float | None = None
+    parts: list[int] | None = None
+    big: bool = False
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"head": 3}, r"arm\.cf\.head: unknown\. Did you mean heads\? There are: path, "),
+        ({"heads": 2.5}, r"arm\.cf\.heads=2\.5: must be int, and finite"),
+        ({"heads": True}, r"arm\.cf\.heads=True"),
+        ({"mode": "slower"}, r"mode=slower: must be .*'fast', 'slow'"),
+        ({"scale": math.inf}, r"scale=inf: must be float \| None, and finite"),
+        ({"big": 1}, "big=1"),
+        ({"path": "sincos"}, "path=sincos: unknown. Did you mean sin_cos"),
+        ({"times": 3}, "times=3"),
+        ({"lr": 0}, "lr=0: must be positive"),
+        ({"weight_decay": -1.0}, "weight_decay=-1.0: must be positive"),
+    ],
+)
+def test_options_that_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        resolve_options(file(None, Options=Options), given, "cf")
+
+
+def test_options_that_are_taken() -> None:
+    given = {"heads": 3, "mode": "slow", "scale": 1, "parts": [1], "big": True, "weight_decay": 0}
+    assert resolve_options(file(None, Options=Options), given) == given
+    assert resolve_options(file(None), {"lr": 1}) == {"lr": 1}
+
+
+@pytest.mark.parametrize(
+    ("module", "problem", "option"),
+    [
+        (crossflow, "pixels", {"kl_weight": 1.0}),
+        (crossflow, "pixels", {"stop_gradient": True}),
+        (crossflow, "text", {"reconstruction_weight": 1.0}),
+        (crossflow, "depth", {"contrastive_weight": 1.0}),
+        (regression, "depth", {"path": "linear"}),
+        (regression, "depth", {"times": "uniform"}),
+    ],
+)
+def test_options_without_effect_are_refused(module: Any, problem: str, option: Any) -> None:
+    with pytest.raises(InputError, match="would be ignored here"):
+        build_arm(module, PROBLEMS[problem], "toy", options=option)
+
+
+def test_a_method_that_cannot_run_on_the_meta_device_is_counted_on_real_rows() -> None:
+    arm = build_arm(ot_flow_matching, PROBLEMS["caption"], "toy", batch=64)
+    same = build_arm(flow_matching, PROBLEMS["caption"], "toy", batch=64)
+    assert (arm.size, arm.cost) == (same.size, same.cost)
+    assert (arm.params_ratio, arm.flops_ratio) == (same.params_ratio, same.flops_ratio)
+
+
+def test_a_true_mistake_of_a_method_is_raised() -> None:
+    class Wrong(flow_matching.FlowMatching):
+        """Forgets x1."""
+
+        def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
+            return self.sample_ends(pair.source, draws)
+
+    with pytest.raises(ValueError, match=r"Wrong\.train_ends gave no x1"):
+        build_arm(file(Wrong), PROBLEMS["caption"], "toy")

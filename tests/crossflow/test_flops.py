@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from crossflow import arm, crossflow
+from crossflow import crossflow, flops
 from crossflow.encoder import EncoderSize
 from crossflow.method import Method
 from crossflow.network import DiT, Size
@@ -78,8 +78,8 @@ def test_backbone_by_hand() -> None:
     n, d, p = 16, 32, 2 * 2 * 2
     block = n * (2 * d * 4 * d + 2 * 2 * d * 64) + 4 * n * n * d + 2 * d * 6 * d
     rest = 2 * n * p * d + 2 * 256 * d + 2 * d * d + 2 * d * 2 * d + 2 * n * d * p
-    assert arm.count_evaluation(net, method) == 3 * block + rest
-    assert arm.count_source(method) == 0
+    assert flops.count_evaluation(net, method) == 3 * block + rest
+    assert flops.count_source(method) == 0
 
 
 def test_training_charges_encoder_tower_and_all_backward_passes(
@@ -92,10 +92,10 @@ def test_training_charges_encoder_tower_and_all_backward_passes(
 
     def train(**options: object) -> tuple[float, Method]:
         method = crossflow.method(problem, TINY, **options)
-        return arm.count_training(DiT(problem, TINY), method, 8), method
+        return flops.count_training(DiT(problem, TINY), method, 8), method
 
     joint, method = train()
-    forward = arm.count_evaluation(DiT(problem, TINY), method) + arm.count_source(method)
+    forward = flops.count_evaluation(DiT(problem, TINY), method) + flops.count_source(method)
     assert forward < joint
     assert (
         3 * forward < joint < 5 * forward
@@ -109,6 +109,6 @@ def test_counting_leaves_the_arm_as_it_was() -> None:
     problem = Problem(shape, shape, 2, "identity", None)
     net, method = DiT(problem, TINY), crossflow.CrossFlow(problem, TINY)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    arm.count_training(net, method, 4)
+    flops.count_training(net, method, 4)
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in net.parameters())

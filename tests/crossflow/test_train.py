@@ -42,6 +42,46 @@ def test_a_step_moves_weights_average_and_counters(toy, tmp_path, method):
     assert trainer.chain.steps == 2
 
 
+def test_a_method_with_scipy_in_it_trains(toy, tmp_path):
+    trainer = toy.make_trainer(tmp_path, "ot_flow_matching", Budget(steps=2), lr=0.01)
+    train_match([trainer])
+    assert trainer.failure is None
+    assert (
+        trainer.spent.flops
+        == toy.make_trainer(tmp_path / "b", "flow_matching").arm.cost.flops_train * 16
+    )
+
+
+def test_lr_and_decay_of_an_arm_win_over_those_of_the_match(toy, tmp_path):
+    own = {"lr": 0.01, "weight_decay": 0.5}
+    arms = {
+        "match": toy.make_trainer(tmp_path / "match", lr=0.02, weight_decay=0.1, warmup=0.0),
+        "arm": toy.make_trainer(
+            tmp_path / "arm", options=own, lr=0.02, weight_decay=0.1, warmup=0.0
+        ),
+        "same": toy.make_trainer(tmp_path / "same", **own, warmup=0.0),
+    }
+    for trainer in arms.values():
+        trainer.step()
+    rates = {name: [g["lr"] for g in t.optimizer.param_groups] for name, t in arms.items()}
+    assert rates == {"match": [0.02] * 2, "arm": [0.01] * 2, "same": [0.01] * 2}
+    decay = {
+        name: [g["weight_decay"] for g in t.optimizer.param_groups] for name, t in arms.items()
+    }
+    assert decay == {"match": [0.1, 0], "arm": [0.5, 0], "same": [0.5, 0]}
+    assert same(weights(arms["arm"].arm), weights(arms["same"].arm))
+    assert not same(weights(arms["arm"].arm), weights(arms["match"].arm))
+    assert arms["arm"].last["lr"] == 0.01
+
+
+def test_a_checkpoint_of_other_options_is_refused(toy, tmp_path):
+    trainer = toy.make_trainer(tmp_path, options={"kl_weight": 1.0})
+    trainer.step()
+    trainer.save()
+    with pytest.raises(InputError, match=r"option kl_weight was 1\.0, is 0\.41"):
+        toy.make_trainer(tmp_path).resume()
+
+
 def test_stats_have_every_charge_and_the_budget(toy, tmp_path):
     trainer = toy.make_trainer(tmp_path, warmup=0.2, cooldown=0.2)
     trainer.run()

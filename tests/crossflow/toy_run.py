@@ -21,7 +21,10 @@ from crossflow.store import Store
 from crossflow.store_writer import write_store
 from crossflow.train import Trainer, Training, train_match
 
-METHODS = {module.NAME: module for module in (crossflow, flow_matching, regression)}
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from fixtures import ot_flow_matching
+
+METHODS = {m.NAME: m for m in (crossflow, flow_matching, regression, ot_flow_matching)}
 PROBLEM = Problem(MapShape(3, 8, 8), MapShape(2, 8, 8), 4, "variational", "reconstruction", 0.1)
 ROWS = 48
 # A backbone that steps in a few milliseconds; not one of the shipped sizes.
@@ -51,17 +54,21 @@ def make_store(folder: Path, rows: int = ROWS) -> Store:
 
 
 @lru_cache
-def build(method: str, batch: int) -> Arm:
+def build(method: str, batch: int, **options: object) -> Arm:
     """The arm at step 0; matching its size takes a second, so it is done once."""
-    return build_arm(METHODS[method], PROBLEM, "toy", seed=0, batch=batch)
+    return build_arm(METHODS[method], PROBLEM, "toy", seed=0, batch=batch, options=options)
 
 
 def make_trainer(
-    folder: Path, method: str = "crossflow", budget: Budget | None = None, **settings: object
+    folder: Path,
+    method: str = "crossflow",
+    budget: Budget | None = None,
+    options: dict[str, object] | None = None,
+    **settings: object,
 ) -> Trainer:
     """An arm in `folder`/METHOD on the store in `folder`/store; 10 steps unless told."""
     training = Training(**{"batch": 8, "lr": 1e-3, "log_every": 1, **settings})
-    arm = copy.deepcopy(build(method, training.batch))
+    arm = copy.deepcopy(build(method, training.batch, **(options or {})))
     store = make_store(folder / "store")
     return Trainer(arm, store, budget or Budget(steps=10), training, folder / method)
 
