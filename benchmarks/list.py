@@ -5,7 +5,6 @@ Starts without torch: names come from file listings, the device from the driver'
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -15,37 +14,48 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import shorten
 
 from benchmarks.config import registry
 from benchmarks.config.help import experiments
 from benchmarks.config.schema import Config
 from benchmarks.metrics.java import find_java
-from benchmarks.report.command import OneLineParser
-from crossflow.errors import InputError
+from crossflow.files import sha256
 
 WEIGHTS = registry.PACKAGES / "benchmarks" / "tabletop" / "weights"
 ENOUGH_DISK = 5e9  # bytes: stores, checkpoints and predictions of the embedded tasks
 
 
 def listing() -> str:
-    """Tasks, methods, models, metrics, experiments, a line each."""
-    sections = {
-        "tasks": {name: entry.summary for name, entry in registry.tasks().items()},
-        "methods": {name: entry.summary for name, entry in registry.methods().items()},
-        "models": registry.models(),
-        "metrics": {name: entry.summary for name, entry in registry.metrics().items()},
-        "experiments": experiments(),
-    }
+    """Tasks, methods with their options, models, metrics, experiments, a line each."""
     blocks = []
-    for title, entries in sections.items():
+    for title, entries in (
+        ("tasks", _summaries(registry.tasks())),
+        ("methods", dict(_methods())),
+        ("models", registry.models()),
+        ("metrics", _summaries(registry.metrics())),
+        ("experiments", experiments()),
+    ):
         wide = max((len(name) for name in entries), default=0)
         lines = [f"  {name:<{wide}}  {summary}".rstrip() for name, summary in entries.items()]
         blocks.append("\n".join([title, *lines]))
     return "\n\n".join(blocks)
 
 
+def _summaries(entries: dict[str, registry.Entry]) -> dict[str, str]:
+    return {name: entry.summary for name, entry in entries.items()}
+
+
+def _methods() -> Iterator[tuple[str, str]]:
+    """Each method, and below it `arm.NAME.OPTION=DEFAULT` of its options."""
+    for name, entry in registry.methods().items():
+        yield name, entry.summary
+        for option, (default, text) in registry.described(entry.path, "Options").items():
+            yield f"  arm.{name}.{option}={default}", shorten(text, 60, placeholder=" ...")
+
+
 def checks() -> Iterator[tuple[str, bool, str]]:
-    """(what, whether the embedded tasks can run without trouble, what was found)."""
+    """(what, whether the embedded tasks can run without trouble, in words)."""
     yield "python", sys.version_info[:2] in {(3, 11), (3, 12), (3, 13)}, platform.python_version()
     try:
         yield "torch", True, importlib.metadata.version("torch")
@@ -65,32 +75,24 @@ def _weights() -> Iterator[tuple[str, bool, str]]:
     if not cards:
         yield "weights", False, f"no cards in {WEIGHTS}"
     for card in cards:
-        weights = card.with_suffix(".safetensors")
-        what = f"weights {card.stem}"
-        if not weights.is_file():
-            yield what, False, f"{weights} is missing; install the package again"
-            continue
-        content = weights.read_bytes()
+        weights, what = card.with_suffix(".safetensors"), f"weights {card.stem}"
         try:
             expected = json.loads(card.read_text(encoding="utf-8"))["sha256"]
-        except (ValueError, KeyError, TypeError):
-            yield what, False, f"{card} is no card; install the package again"
-            continue
-        if expected != hashlib.sha256(content).hexdigest():
-            yield what, False, f"{weights} is not the file its card describes"
+            whole = expected == sha256(weights)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield what, False, f"{type(error).__name__}: {error}; install the package again"
         else:
-            yield what, True, f"{len(content) / 1e6:.1f} MB"
+            size = f"{weights.stat().st_size / 1e6:.1f} MB"
+            yield what, whole, size if whole else f"{weights} is not the file its card describes"
 
 
 def _disk(field: str, folder: Path) -> tuple[str, bool, str]:
     """Free space where a default folder lies or will lie, and whether it can be written."""
-    nearest = folder.absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
-    free = shutil.disk_usage(nearest).free
-    writable = nearest.is_dir() and os.access(nearest, os.W_OK)
-    found = f"{free / 1e9:.0f} GB free at {folder}" + ("" if writable else ", not writable")
-    return f"disk for {field}", writable and free >= ENOUGH_DISK, found
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    writable = there.is_dir() and os.access(there, os.W_OK)
+    shown = f"{free / 1e9:.0f} GB free at {folder}" + ("" if writable else ", not writable")
+    return f"disk for {field}", writable and free >= ENOUGH_DISK, shown
 
 
 def _device() -> str:
@@ -99,16 +101,16 @@ def _device() -> str:
     program = shutil.which("nvidia-smi")
     if program is None:
         return f"{cores}, no NVIDIA driver"
-    asked = subprocess.run(
+    query = subprocess.run(
         [program, "--query-gpu=name,memory.total", "--format=csv,noheader"],
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    if asked.returncode:
-        return f"{cores}, nvidia-smi fails: {' '.join(asked.stdout.split())}"
-    return f"{cores}, GPU {'; '.join(asked.stdout.strip().splitlines())}"
+    if query.returncode:
+        return f"{cores}, nvidia-smi fails: {' '.join(query.stdout.split())}"
+    return f"{cores}, GPU {'; '.join(query.stdout.strip().splitlines())}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -116,19 +118,16 @@ def main(arguments: list[str] | None = None) -> int:
 
     Status: 1 if something is wrong there, 2 for arguments that there are not.
     """
-    parser = OneLineParser(prog="benchmarks.list", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="Java, weights, disk, device")
-    try:
-        options = parser.parse_args(arguments)
-    except InputError as error:
-        print(f"list: error: {error}", file=sys.stderr)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments not in ([], ["--check"], ["-h"], ["--help"]):
+        print(f"list: error: {' '.join(arguments)}: there is only --check", file=sys.stderr)
         return 2
-    if not options.check:
-        print(listing())
+    if arguments != ["--check"]:
+        print(listing() if not arguments else __doc__)
         return 0
     fine = True
-    for what, good, found in checks():
-        print(f"{'ok' if good else 'MISSING':<8}{what}: {found}")
+    for what, good, state in checks():
+        print(f"{'ok' if good else 'MISSING':<8}{what}: {state}")
         fine &= good
     return 0 if fine else 1
 

@@ -1,13 +1,13 @@
 """Reads or renders the data of a task and encodes them once; `run` then starts at once.
 
 python -m benchmarks.prepare task=depth_nyu task.root=DIR
-torchrun --nproc-per-node 8 -m benchmarks.prepare task=sr_imagenet task.root=DIR
 python -m benchmarks.prepare task=sr_tabletop export=DIR
+torchrun --nproc-per-node 8 -m benchmarks.prepare task=sr_imagenet task.root=DIR
 
 Killed, the same command goes on with the shards that are whole. Several processes share the shards
-(RANK and WORLD_SIZE, as torchrun sets them) and give the same bytes as one; on several machines
-`work` must be a folder that all of them see. With `export` nothing is encoded: the scored split's
-sources and truth are written for programs outside (`benchmarks.match.export`).
+and give the same bytes as one; on several machines `work` must be a folder that all of them see.
+With `export` nothing is encoded: the scored split's sources and truth are written for programs
+outside.
 """
 
 from __future__ import annotations
@@ -27,26 +27,24 @@ def job(config: Config) -> int:
     from crossflow.store_locks import Share
 
     share = Share.of(os.environ)
+    if config.export is not None and share.world > 1:
+        raise InputError(f"export={config.export}: one process writes it, not torchrun's many")
     first = share.rank == 0  # speaks for all
     progress = Progress(rates=True)
-    if config.export is not None:
-        if share.world > 1:
-            raise InputError(f"export={config.export}: one process writes it, not torchrun's many")
-        try:
-            folder = export(config, progress)
-        finally:
-            progress.close()
-        print(f"export: {folder}")
-        return 0
     try:
-        prepared = registry.task_of(config)(config, progress if first else _silent).prepare()
+        if config.export is not None:
+            folder = export(config, progress)
+        else:
+            task = registry.task_of(config)
+            prepared = task(config, progress if first else _silent).prepare()
     finally:
         progress.close()
-    if not first:
-        return 0
-    for name in ("train", "validation", "test"):
-        store = getattr(prepared, name)
-        print(f"store: {store.folder} ({name}, {len(store)} rows, digest {store.digest[:12]})")
+    if config.export is not None:
+        print(f"export: {folder}")
+    elif first:
+        for name in ("train", "validation", "test"):
+            store = getattr(prepared, name)
+            print(f"store: {store.folder} ({name}, {len(store)} rows, digest {store.digest[:12]})")
     return 0
 
 

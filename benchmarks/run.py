@@ -1,6 +1,10 @@
-"""Trains and scores the arms of a task under one budget, and prints their table.
+"""Trains the arms of a task under one budget, scores and records them, and prints their table.
 
-python -m benchmarks.run task=depth_nyu task.root=DIR
+python -m benchmarks.run task=depth_tabletop
+python -m benchmarks.run task=depth_nyu task.root=DIR methods=crossflow seed=1
+python -m benchmarks.run -m task=depth_tabletop,sr_tabletop seed=0,1,2
+python -m benchmarks.run methods=crossflow+sin arm.sin.method=crossflow arm.sin.path=sin_cos
+python -m benchmarks.run +experiment=tabletop_quick
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,29 +27,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from benchmarks.config import registry
+from benchmarks.config import overrides, registry
 from benchmarks.config.help import experiments, help_text
-from benchmarks.config.overrides import prepare, work_folder
-from benchmarks.config.schema import Config, TaskConfig, check
+from benchmarks.config.schema import UNREAD, Config, TaskConfig, check, reads
 from crossflow.errors import InputError
 
 MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
-
-# Fields and sections that a command would ignore. Typed, they are refused: their user would believe
-# that they had worked. A preset's own are let be: it is written for `run`.
-UNUSED = {
-    "prepare": ("methods", "method_file", "track", "tracker", "check", "predictions", "name"),
-    "evaluate": (
-        *("methods", "method_file", "model", "budget", "training", "sampling"),
-        *("task.train_root", "task.train_limit", "task.validation_limit"),
-        *("seed", "track", "tracker"),
-        *("check", "export"),
-    ),
-    "prepare export=DIR": (
-        *("model", "budget", "training", "sampling", "seed"),
-        *("task.train_root", "task.train_limit", "task.validation_limit"),
-    ),
-}
 
 
 class JobError(Exception):
@@ -64,13 +47,18 @@ def run(job: Callable[[Config], int], arguments: list[str] | None = None, *, com
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if "-h" in arguments or "--help" in arguments:
-        print(help_text(command))
+        print(help_text(command, sys.modules[job.__module__].__doc__ or ""))
         return 0
     home: Path | None = None
     try:
-        overrides = prepare(arguments)
-        home = work_folder(arguments) / "hydra" / f"{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}"
-        statuses = _launch(job, [*overrides, *_hydra_folders(home.name)], command)
+        prepared = overrides.prepare(arguments)
+        stamp = _stamp()
+        home = overrides.work_folder(arguments) / "hydra" / stamp
+        folder = f"${{work}}/hydra/{stamp}"  # where hydra keeps what it composed
+        prepared += [f"hydra.run.dir='{folder}'", f"hydra.sweep.dir='{folder}'"]
+        prepared += ["hydra.sweep.subdir=${hydra.job.num}"]
+        _register(overrides.last(arguments, "task_file"))
+        statuses = _launch(job, prepared, command)
     except InputError as error:
         complain(command, error)
         statuses = [MISTAKE]
@@ -87,19 +75,8 @@ def complain(command: str, problem: object) -> None:
     print(f"{command}: error: {' '.join(str(problem).split())}", file=sys.stderr)
 
 
-def _hydra_folders(stamp: str) -> list[str]:
-    """Where hydra keeps what it composed: one folder a command, under `work`."""
-    folder = f"${{work}}/hydra/{stamp}"
-    return [
-        f"hydra.run.dir='{folder}'",
-        f"hydra.sweep.dir='{folder}'",
-        "hydra.sweep.subdir=${hydra.job.num}",
-    ]
-
-
-def _launch(job: Callable[[Config], int], overrides: list[str], command: str) -> list[int]:
+def _launch(job: Callable[[Config], int], prepared: list[str], command: str) -> list[int]:
     """Lets hydra run the jobs; returns their statuses."""
-    _register()
     statuses: list[int] = []
     parent, typed = os.getpid(), sys.argv
 
@@ -115,9 +92,10 @@ def _launch(job: Callable[[Config], int], overrides: list[str], command: str) ->
         if status and os.getpid() != parent:  # a cluster job: our list lives in another process
             raise JobError(f"ended with status {status}")
 
+    sys.argv = ["benchmarks", *prepared]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, do not print
     try:
-        with _as_process(["benchmarks", *overrides]):
-            application()
+        application()
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(_explained(error)) from error
     except JobError:
@@ -126,6 +104,8 @@ def _launch(job: Callable[[Config], int], overrides: list[str], command: str) ->
         raise InputError(
             f"cannot write {error.filename}: {error.strerror}; choose another folder with work=DIR"
         ) from error
+    finally:
+        sys.argv = typed
     return statuses
 
 
@@ -133,12 +113,12 @@ def _run_job(job: Callable[[Config], int], node: DictConfig, command: str) -> in
     """One job and its status; nothing escapes but an interrupt."""
     work = Path("runs")
     try:
-        refuse_unused(command, HydraConfig.get().overrides.task)
+        refuse_unread(command, HydraConfig.get().overrides.task)
         config = OmegaConf.to_object(node)
         assert isinstance(config, Config)
         work = Path(config.work)
         check(config)
-        config.methods = registry.check_methods(config.methods, config.method_file)
+        registry.check_names(config)
         for field in ("out", "work"):
             require_writable(field, Path(getattr(config, field)))
         return job(config)
@@ -146,29 +126,33 @@ def _run_job(job: Callable[[Config], int], node: DictConfig, command: str) -> in
         complain(command, error)
         return MISTAKE
     except Exception as error:
-        log = _write_traceback(work)
+        log = work / "failures" / f"{_stamp()}-{os.getpid()}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc(), encoding="utf-8")
         complain(command, f"{type(error).__name__}: {error} (traceback: {log})")
         return FAILURE
 
 
-def refuse_unused(command: str, overrides: Iterable[str]) -> None:
+def refuse_unread(command: str, typed: Iterable[str]) -> None:
     """InputError for the first override of a field that `command` would ignore."""
-    overrides = list(overrides)
-    if command == "prepare" and any(one.lstrip("+").startswith("export=") for one in overrides):
-        refuse_unused("prepare export=DIR", overrides)
-    for override in overrides:
-        field, _, value = override.lstrip("+").partition("=")
-        cleared = field.startswith("budget.") and value == "null"  # made here, not typed
-        for unused in UNUSED.get(command, ()):
-            if (field == unused or field.startswith(f"{unused}.")) and not cleared:
-                raise InputError(f"{field}: `{command}` does not use it; leave it out")
+    given = [override.lstrip("+").partition("=")[::2] for override in typed]
+    exports = command == "prepare" and any(field == "export" for field, _ in given)
+    use = "prepare export=DIR" if exports else command
+    for field, value in given:
+        # A limit that is null was cleared by `overrides`, not typed.
+        if not reads(use, field) and not (field.startswith("budget.") and value == "null"):
+            others = [f"benchmarks.{other}" for other in UNREAD if reads(other, field)]
+            raise InputError(
+                f"{field}: benchmarks.{use} does not read it, leave it out; it is for "
+                f"{' and '.join(others)}"
+            )
 
 
 def require_writable(field: str, folder: Path) -> None:
     """InputError unless files can be made in `folder`, which need not exist yet."""
-    nearest = folder.absolute()
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
+    nearest = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
     try:
         with tempfile.TemporaryDirectory(dir=nearest):
             return
@@ -178,59 +162,41 @@ def require_writable(field: str, folder: Path) -> None:
         ) from error
 
 
-def _register() -> None:
-    """The schema and one option per task file, where hydra looks for them."""
+def _register(task_file: str | None) -> None:
+    """The schema and one option per task, the user's own included, where hydra looks for them."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    for name, entry in registry.tasks().items():
-        defaults = registry.task_defaults(entry)
-        store.store(group="task", name=name, node=TaskConfig(name=name, **defaults))
-
-
-@contextmanager
-def _as_process(arguments: list[str]) -> Iterator[None]:
-    """hydra.main reads sys.argv, and prints instead of raising unless told otherwise."""
-    saved, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = arguments
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        yield
-    finally:
-        sys.argv = saved
-        if full is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = full
+    defaults = {name: registry.task_defaults(entry) for name, entry in registry.tasks().items()}
+    if task_file is not None:
+        name = Path(task_file).stem
+        if name in defaults:
+            raise InputError(f"task_file={task_file}: {name} is a shipped task; rename it")
+        own = registry.load_file("task_file", task_file)
+        defaults[name] = getattr(own, "DEFAULTS", {})
+    for name, values in defaults.items():
+        store.store(group="task", name=name, node=TaskConfig(name=name, **values))
 
 
 def _explained(error: Exception) -> str:
     """Hydra's message as one line that says what to do."""
-    missing = getattr(error, "missing_cfg_file", None) or ""
-    group, _, name = missing.partition("/")
-    if group == "task":
+    group, _, name = (getattr(error, "missing_cfg_file", None) or "").partition("/")
+    known = {"task": registry.tasks, "experiment": experiments}
+    if group in known:
         try:
-            registry.pick("task", name, registry.tasks())
+            registry.pick(group, name, known[group]())
         except InputError as better:
             return str(better)
-    if group == "experiment":
-        return f"unknown experiment {name!r}. There are: {', '.join(experiments())}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if error.__cause__ is not None:
-        lines += [line.strip() for line in str(error.__cause__).splitlines()[:1]]
-    text = "; ".join(lines)
     if lines and lines[0].startswith("Ambiguous value for argument"):
         argument = lines[0].split("'")[1]
         return f"{argument}: several arms of one comparison are a+b; a sweep over values needs -m"
-    return text
+    if error.__cause__ is not None:
+        lines += [line.strip() for line in str(error.__cause__).splitlines()[:1]]
+    return "; ".join(lines)
 
 
-def _write_traceback(work: Path) -> Path:
-    """The traceback of the exception being handled, in a file of its own under `work`."""
-    folder = work / "failures"
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}-{os.getpid()}.log"
-    log.write_text(traceback.format_exc(), encoding="utf-8")
-    return log
+def _stamp() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}"
 
 
 def _forget(home: Path) -> None:

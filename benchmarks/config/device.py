@@ -15,26 +15,20 @@ def resolve(name: str) -> str:
     """
     import torch
 
-    if name == "auto" and not torch.cuda.is_available():
-        return "cpu"
-    if name in ("auto", "cuda") and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        own, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if own >= count > 0:
-            raise InputError(
-                f"device={name}: process {own} of this machine has no GPU of its own, there are "
-                f"{count}; start fewer, or name one for all with device=cuda:0"
-            )
-        name = f"cuda:{own}"
-    elif name == "auto":
-        return "cuda"
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        name = "cuda" if count else "cpu"
+    if name == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"device={name}: use auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and (
-        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
-    ):
-        raise InputError(f"device={name}: no such GPU here; use device=cpu or device=auto")
+        device = torch.device("meta")
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"device={name}: use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise InputError(
+            f"device={name}: no such GPU, this machine has {count}; use device=auto, or start "
+            "fewer processes"
+        )
     return name

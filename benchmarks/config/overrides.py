@@ -1,56 +1,57 @@
 """From what a user types to what hydra's override grammar reads.
 
-Paths may hold any character, a budget limit replaces the preset's, and a wrong field is named with
-the closest right one: none of that is hydra's. It happens here, on the text of the arguments.
+Flags and overrides in any order, paths of any character, a budget limit that replaces the
+preset's, options of arms, and the closest right name for a wrong field: none of that is hydra's.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from dataclasses import fields
 from pathlib import Path
 
-from benchmarks.config.schema import LIMITS, Config, WeightsConfig, known_fields
+from benchmarks.config.registry import did_you_mean
+from benchmarks.config.schema import LIMITS, Config, WeightsConfig, leaves
 from crossflow.errors import InputError
 
-WEIGHTS = tuple(f"weights.{item.name}" for item in fields(WeightsConfig))
 PATHS = (
-    *("task.root", "task.train_root", "task.split_file", "task.prompts", "predictions"),
-    *("out", "work", "method_file", "export"),
-    *WEIGHTS,
+    *("task.root", "task.train_root", "task.split_file", "task.prompts", "task_file"),
+    *("predictions", "out", "work", "method_file", "export"),
+    *(f"weights.{item.name}" for item in fields(WeightsConfig)),
 )
 VERBATIM = (*PATHS, "name")
 FLAGS = ("-m", "--multirun", "--resolve")
 FLAGS_WITH_VALUE = ("--cfg", "--config-dir")
+# Keys that hydra's grammar reads: the parts of an arm's name, then its option.
+ARM_KEY = re.compile(r"arm(\.([A-Za-z_][\w-]*|0|[1-9]\d*))+\.[A-Za-z_]\w*", re.ASCII)
 
 
 def prepare(arguments: list[str]) -> list[str]:
-    """Arguments for hydra: known fields only, paths expanded and quoted, one budget limit.
+    """Arguments for hydra: flags first, known fields only, paths expanded and quoted.
 
-    Raises InputError for an unknown flag or field, for an argument that is no FIELD=VALUE and for
-    two budget limits.
+    A budget limit clears the others. Raises InputError for an unknown flag or field and for an
+    argument that is no FIELD=VALUE.
     """
-    prepared = []
-    limits: list[str] = []
+    flags, prepared, typed = [], [], []  # typed: keys with a value
     takes_value = False
     for argument in arguments:
         if takes_value or argument.startswith("-"):
             takes_value = not takes_value and _is_waiting_flag(argument)
-            prepared.append(argument)
+            flags.append(argument)
             continue
         prefix, key, value = split(argument)
-        if key.startswith("budget.") and value != "null":
-            limits.append(key.removeprefix("budget."))
+        typed += [key] if value != "null" else []
         prepared.append(f"{prefix}{key}={_written(key, value)}")
-    limits = sorted(set(limits))
-    if len(limits) > 1:
-        named = " and ".join(f"budget.{limit}" for limit in limits)
-        raise InputError(f"two budget limits: {named}; give one")
-    if limits:
-        prepared += [f"budget.{other}=null" for other in LIMITS if other != limits[0]]
-    return prepared
+    limits = [f"budget.{name}" for name in LIMITS]
+    if set(typed) & set(limits):
+        prepared += [f"{limit}=null" for limit in limits if limit not in typed]
+    task_file = last(arguments, "task_file")
+    if task_file is not None:
+        if "task" in typed:
+            raise InputError(f"task_file={task_file}: it is the task; leave task=NAME out")
+        prepared.append(f"task={Path(task_file).stem}")
+    return flags + prepared
 
 
 def split(argument: str) -> tuple[str, str, str]:
@@ -63,21 +64,29 @@ def split(argument: str) -> tuple[str, str, str]:
         if prefix != "+":
             raise InputError(f"a preset is chosen with a plus sign: +experiment={value}")
         return prefix, key, value
-    if key not in known_fields() and not key.startswith(("hydra.", "hydra/")):
-        # A person who mistypes a section's field has usually typed the rest right.
-        close = difflib.get_close_matches(key, known_fields(), n=2, cutoff=0.75)
-        close += [name for name in known_fields() if name.endswith(f".{key}")]
-        hint = f" Did you mean {' or '.join(dict.fromkeys(close))}?" if close else ""
+    if key == "arm" or key.startswith("arm."):
+        if not ARM_KEY.fullmatch(key):
+            raise InputError(
+                f"{key}: write arm.NAME.OPTION=VALUE, each part of NAME beginning with a letter"
+            )
+        return "++", key, value
+    known = [name for name, *_ in leaves()]
+    if key not in known and not key.startswith(("hydra.", "hydra/")):
+        hint = did_you_mean(key, known)
         raise InputError(f"unknown field {key!r}.{hint} --help lists all fields")
     return ("" if prefix == "+" else prefix), key, value
 
 
+def last(arguments: list[str], field: str) -> str | None:
+    """The path that the arguments give a field; needed before hydra has composed them."""
+    given = [argument.lstrip("+").partition("=") for argument in arguments]
+    values = [value for key, _, value in given if key == field and value != "null"]
+    return os.path.expanduser(values[-1]) if values else None  # noqa: PTH111
+
+
 def work_folder(arguments: list[str]) -> Path:
-    """The `work` that the arguments ask for: needed where hydra fails before it says so."""
-    for argument in reversed(arguments):
-        if argument.lstrip("+").startswith("work="):
-            return Path(argument.partition("=")[2]).expanduser()
-    return Path(Config().work)
+    """Where hydra's own folders lie, also where it fails before it says so."""
+    return Path(last(arguments, "work") or Config().work)
 
 
 def _is_waiting_flag(argument: str) -> bool:
@@ -95,23 +104,12 @@ def _written(key: str, value: str) -> str:
         return value
     if not value:
         raise InputError(f"{key} is empty")
+    if key == "work" and "${" in value:
+        raise InputError(f"work={value}: hydra, whose folders lie there, cannot hold ${{")
     if key in PATHS:
-        if key == "work" and "${" in value:
-            raise InputError(f"work={value}: hydra, whose folders lie there, cannot hold ${{")
         value = os.path.expanduser(value)  # noqa: PTH111  (Path would also drop "./" and "//")
-    return _quote(_escape(value))
-
-
-def _escape(value: str) -> str:
-    """Text that OmegaConf reads back as itself: `${` would begin an interpolation."""
-    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
-
-
-def _quote(value: str) -> str:
-    """A single-quoted string of hydra's grammar: backslashes count only before a quote."""
-    return "'" + re.sub(r"(\\*)('|\Z)", _doubled, value) + "'"
-
-
-def _doubled(found: re.Match[str]) -> str:
-    backslashes, quote = found[1], found[2]
-    return backslashes * 2 + ("\\'" if quote else "")
+    # OmegaConf would begin an interpolation at "${"; in hydra's single-quoted strings backslashes
+    # count only before a quote.
+    escaped = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", value)
+    quoted = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + "\\'" * bool(match[2]), escaped)
+    return f"'{quoted}'"

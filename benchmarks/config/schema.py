@@ -1,316 +1,289 @@
-"""Every field a command understands, with its default. Plain dataclasses; hydra checks the types.
+"""Every field a command understands, with its default; the comments are what `--help` prints.
 
-They must not be frozen (OmegaConf would refuse every override) and know no `Literal`; what types
-cannot say, `check` says. No torch here: `benchmarks.list` reads this file.
+Plain dataclasses, whose types hydra checks; what types cannot say stands in CHOICES and RULES. They
+must not be frozen (OmegaConf would refuse every override) and know no `Literal`. No torch here:
+`benchmarks.list` reads this file.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
+from operator import attrgetter
 from typing import Any
 
+from crossflow.budget import Budget
 from crossflow.errors import InputError
 
-# The names themselves live in crossflow, behind torch; a test compares.
-MODELS = ("T", "S", "B", "L", "XL", "H")
-PRECISIONS = ("fp32", "bf16")
-SOLVERS = ("euler", "heun", "midpoint", "dopri5")
-TRACKS = ("defaults", "tuned")
-LIMITS = ("device_seconds", "flops", "samples", "steps")
-NONFINITE = ("refuse", "bts")
-TRACKERS = ("none", "tensorboard", "wandb")
-CROPS = ("none", "eigen", "garg", "kb_garg", "kb_eigen")
+LIMITS = tuple(limit.name for limit in fields(Budget))
 DEFAULT_METHODS = "regression+flow_matching+crossflow"
 DEFAULT_FLOPS = 2e13  # the budget where nobody gives a limit
 LARGEST_SEED = 2**31 - 1  # what every generator takes, shifted streams included
-LARGEST_EMA_WIDTH = 12**-0.5  # no power profile is wider: see crossflow.optimizer
 
-# Fields that only some tasks read.
-OPTIONAL = (
-    *("task.root", "task.split_file", "task.scale", "task.nonfinite", "task.layout"),
-    *("task.crop", "task.flip_test", "task.border", "task.prompts", "task.train_root"),
-    *("weights.autoencoder", "weights.text_encoder", "weights.inception", "weights.clip"),
-    *("weights.lpips", "weights.spice"),
+# The values a field of words takes. Some live in crossflow, behind torch; a test compares.
+CHOICES = {
+    "model": ("T", "S", "B", "L", "XL", "H"),
+    "track": ("defaults", "tuned"),
+    "tracker": ("none", "tensorboard", "wandb"),
+    "training.precision": ("fp32", "bf16"),
+    "sampling.solver": ("euler", "heun", "midpoint", "dopri5"),
+    "task.nonfinite": ("refuse", "bts"),
+    "task.crop": ("none", "eigen", "garg", "kb_garg", "kb_eigen"),
+}
+
+Rule = tuple[str, Callable[[float], bool], tuple[str, ...]]
+# What numbers must be, so that nothing fails after its start, or quietly goes uphill.
+RULES: tuple[Rule, ...] = (
+    (
+        "at least 1",
+        lambda number: number >= 1,
+        (
+            *("task.limit", "task.train_limit", "task.validation_limit", "task.size", "task.scale"),
+            *("training.batch", "sampling.steps", "sampling.batch"),
+        ),
+    ),
+    (
+        "a finite number, not negative",
+        lambda number: math.isfinite(number) and number >= 0,
+        ("sampling.guidance", "training.weight_decay", "task.border"),
+    ),
+    (
+        "a positive number",
+        lambda number: math.isfinite(number) and number > 0,
+        ("training.lr", "training.clip", "training.checkpoint_seconds"),
+    ),
+    ("from 0 to 1", lambda number: 0 <= number <= 1, ("training.warmup", "training.cooldown")),
+    ("at least 0 and below 1", lambda beta: 0 <= beta < 1, ("training.beta1", "training.beta2")),
+    # No power profile is wider: see crossflow.optimizer.
+    ("above 0 and below 0.288", lambda width: 0 < width < 12**-0.5, ("training.ema_width",)),
+    (f"from 0 to {LARGEST_SEED}", lambda seed: 0 <= seed <= LARGEST_SEED, ("seed",)),
+)
+
+# Fields of a task that all tasks read; of the others, and of weights, a task names what it uses.
+COMMON = (
+    *("task", "task.limit", "task.split", "task.size"),
+    *("task.train_limit", "task.validation_limit"),
 )
 # Where results lie, what they ran on, who looks on: the same run elsewhere is the same run.
 PLACES = ("out", "work", "device", "resume", "tracker")
 
+_TRAINING_DATA = ("task.train_root", "task.train_limit", "task.validation_limit")
+_TRAINING = (
+    *("methods", "arm", "method_file", "model", "budget", "training", "sampling", "seed", "track"),
+    *("quick", "tracker", "check"),
+)
+# Fields and sections that a command does not read. Typed, they are refused: their user would
+# believe that they had worked. A preset's own are let be: it is written for `run`.
+UNREAD = {
+    "run": ("predictions", "name", "export"),
+    "prepare": (*_TRAINING, "out", "resume", "predictions", "name"),
+    "evaluate": (*_TRAINING, *_TRAINING_DATA, "export"),
+    "prepare export=DIR": (*_TRAINING, *_TRAINING_DATA, "out", "resume", "predictions", "name"),
+}
+
 
 @dataclass
 class TaskConfig:
-    """Which data. One schema for all tasks; None means: the task's own default.
+    """Which data. One schema for all tasks; null is the task's own default."""
 
-    root: folder of the data (real tasks). limit: use at most this many test items. split: which
-    items are scored. split_file: a list file in the data set's own format. size: side of the
-    target in pixels. scale: downsampling factor (super-resolution). nonfinite: "refuse", or "bts"
-    to clamp non-finite and negative depth as BTS does. train_limit, validation_limit: at most this
-    many training and validation items. layout: how the data lie under `root`, where a data set is
-    published in several ways. crop: pixels of a depth map that count. flip_test: depth is the mean
-    of the prediction and of the mirrored prediction for the mirrored image. border: pixels cut from
-    each side before PSNR and SSIM. prompts: GenEval's list of prompts, sampled beside the split.
-    train_root: WebDataset shards of captioned images, trained on in place of the training split.
-    """
-
-    name: str = "depth_tabletop"
-    root: str | None = None
-    limit: int | None = None
-    split: str | None = None
-    split_file: str | None = None
-    size: int | None = None
-    scale: int | None = None
-    nonfinite: str = "refuse"
-    train_limit: int | None = None
-    validation_limit: int | None = None
-    layout: str | None = None
-    crop: str | None = None
+    name: str = "depth_tabletop"  # which data, and by which protocol they are scored
+    root: str | None = None  # folder of the data (real tasks)
+    limit: int | None = None  # at most this many scored items
+    split: str | None = None  # which items are scored
+    split_file: str | None = None  # a list of items in the data set's own format
+    size: int | None = None  # side of the target in pixels
+    scale: int | None = None  # downsampling factor (super-resolution)
+    nonfinite: str = "refuse"  # bts clamps non-finite and negative depth as BTS does
+    train_limit: int | None = None  # at most this many training items
+    validation_limit: int | None = None  # at most this many validation items
+    layout: str | None = None  # how the data lie under task.root, where several ways are published
+    crop: str | None = None  # which pixels of a depth map count
+    # depth is the mean of the prediction and the flipped prediction for the flipped picture
     flip_test: bool = False
-    border: int | None = None
-    prompts: str | None = None
+    border: int | None = None  # pixels cut from each side before PSNR and SSIM
+    prompts: str | None = None  # GenEval's list of prompts, sampled beside the split
+    # folder of WebDataset shards, trained on in place of the training split
     train_root: str | None = None
 
 
 @dataclass
 class WeightsConfig:
-    """Frozen networks that are not shipped: each a path, or, with download=true, a hub's name.
+    """Frozen networks that are not shipped. What is null is not used: its scores are missing."""
 
-    autoencoder: image autoencoder (diffusers) whose latents the flow runs in. text_encoder: CLIP or
-    T5 (transformers) whose tokens are the source. inception: torch-fidelity's Inception, for FID,
-    KID and IS. clip: open_clip weights, for the CLIP score. lpips: folder of LPIPS weights.
-    spice: folder with the CoreNLP jars of SPICE. What is None is not used: scores that need it are
-    recorded as unavailable.
-    """
-
-    autoencoder: str | None = None
-    text_encoder: str | None = None
-    inception: str | None = None
-    clip: str | None = None
-    lpips: str | None = None
-    spice: str | None = None
+    autoencoder: str | None = None  # diffusers autoencoder, in whose latents the flow runs
+    text_encoder: str | None = None  # CLIP or T5 (transformers), whose tokens are the source
+    inception: str | None = None  # torch-fidelity's Inception, for FID, KID and IS
+    clip: str | None = None  # open_clip weights, for the CLIP score
+    lpips: str | None = None  # folder of LPIPS weights
+    spice: str | None = None  # folder with the CoreNLP jars of SPICE
 
 
 @dataclass
 class BudgetConfig:
-    """What an arm may spend in training: exactly one limit; the other three are measured.
+    """What an arm may spend in training: one limit; the other three are measured."""
 
-    All None, as a preset with a limit of its own needs it, becomes flops=DEFAULT_FLOPS in `check`.
-    device_seconds: train ledger times devices. flops: a multiply-add is 2, encoders charged.
-    samples: training pairs. steps: optimizer steps.
-    """
-
-    device_seconds: float | None = None
-    flops: float | None = None
-    samples: float | None = None  # float, so that 1e6 is a number of samples too
-    steps: float | None = None
+    device_seconds: float | None = None  # seconds of training times devices
+    flops: float | None = None  # a multiply-add is 2, encoders are charged
+    samples: float | None = None  # training pairs, written 1e6 too
+    steps: float | None = None  # optimizer steps
 
     @property
     def kind(self) -> str:
         """The name of the one limit that is set."""
-        given = [name for name in LIMITS if getattr(self, name) is not None]
-        if len(given) != 1:
-            said = ", ".join(given) if given else "none"
-            raise InputError(f"budget: give exactly one of {', '.join(LIMITS)}; given: {said}")
-        return given[0]
+        return Budget(**asdict(self)).kind
 
     @property
     def limit(self) -> float:
         """The one limit, in the unit of its name."""
-        return float(getattr(self, self.kind))
+        return Budget(**asdict(self)).limit
 
 
 @dataclass
 class TrainingConfig:
-    """How all arms train. Rates follow the fraction of the budget spent, not the step.
+    """How all arms train; rates follow the share of the budget that is spent, not the step."""
 
-    warmup, cooldown: fractions of the budget. ema_width: relative width of the weight average.
-    clip: largest gradient norm, None for no clipping. checkpoint_seconds: wall time between
-    checkpoints. The optimizer's betas and decay are the paper's (section 5.1).
-    """
-
-    batch: int = 64
-    lr: float = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.9
-    weight_decay: float = 0.03
-    warmup: float = 0.05
-    cooldown: float = 0.3
-    ema_width: float = 0.10
-    clip: float | None = None
-    precision: str = "fp32"
-    compile: bool = False
-    checkpoint_seconds: float = 60.0
+    batch: int = 64  # pairs a step
+    lr: float = 1e-3  # largest learning rate
+    beta1: float = 0.9  # of Adam; betas and decay are the paper's (section 5.1)
+    beta2: float = 0.9  # of Adam
+    weight_decay: float = 0.03  # of AdamW
+    warmup: float = 0.05  # share of the budget in which the rate rises
+    cooldown: float = 0.3  # share of the budget in which it falls
+    ema_width: float = 0.10  # width of the average of weights, relative to the training so far
+    clip: float | None = None  # largest norm of the gradient; null clips nothing
+    precision: str = "fp32"  # of matrix products
+    compile: bool = False  # torch.compile
+    checkpoint_seconds: float = 60.0  # seconds between checkpoints
 
 
 @dataclass
 class SamplingConfig:
-    """How test items are sampled. guidance: a weight, or None: the best of the grid on validation.
+    """How test items are sampled."""
 
-    steps: steps of a fixed-grid solver. batch: items sampled at once. curve: numbers of steps at
-    which validation items are scored besides, for quality against network evaluations.
-    """
-
-    steps: int = 25
-    solver: str = "heun"
-    guidance: float | None = None
-    batch: int = 64
+    steps: int = 25  # of a fixed-grid solver
+    solver: str = "heun"  # of the flow's differential equation
+    guidance: float | None = None  # weight; null: the best of a grid on the validation items
+    batch: int = 64  # items sampled at once
+    # numbers of steps, [1,2,4], at which validation items are scored besides: quality against cost
     curve: list[int] = field(default_factory=list)
 
 
 @dataclass
 class Config:
-    """One job. `methods` is a list of names after `check`; on the command line a+b or [a,b]."""
+    """One job."""
 
     task: TaskConfig = field(default_factory=TaskConfig)
-    methods: Any = DEFAULT_METHODS  # OmegaConf has no union of a string and a list
+    task_file: str | None = None  # a task of your own: a Python file with TASK and DEFAULTS
+    methods: Any = DEFAULT_METHODS  # the arms: a+b or [a,b]; a list after `check`
+    # an option of an arm, arm.crossflow.kl_weight=1; arm.NAME.method=METHOD makes a second arm
+    # of a method; `python -m benchmarks.list` shows the options
+    arm: dict[str, Any] = field(default_factory=dict)
+    # a method of your own: a Python file with NAME, applies(problem) and method(problem, size)
     method_file: str | None = None
-    model: str = "T"
+    model: str = "T"  # size of the backbone
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     weights: WeightsConfig = field(default_factory=WeightsConfig)
-    seed: int = 0
-    track: str = "defaults"
+    seed: int = 0  # of initial weights, order of data, noise
+    track: str = "defaults"  # whether arms may be tuned
     quick: bool = False  # tables then say "quick: not for comparison"
-    out: str = "results/local"
-    work: str = "runs"
-    device: str = "auto"
-    resume: bool = True
-    tracker: str = "none"  # where stats, configuration and scores are mirrored besides
-    predictions: str | None = None
-    name: str | None = None
-    download: bool = False
-    check: bool = False
-    export: str | None = None
+    out: str = "results/local"  # folder of records and predictions
+    work: str = "runs"  # folder of encoded data, checkpoints and logs
+    device: str = "auto"  # auto, cpu, cuda or cuda:N
+    resume: bool = True  # false trains and scores anew, under a run_id that ends in -2
+    tracker: str = "none"  # where stats, configuration and scores are shown besides
+    predictions: str | None = None  # folder or file of the predictions to score
+    name: str | None = None  # what the predictions are called in tables; else as their folder
+    download: bool = False  # true lets a hub's name stand for a path of weights
+    check: bool = False  # exit status 1 where a score misses its reference
+    export: str | None = None  # folder for the scored split's sources and truth
+
+
+def leaves(of: type = Config, prefix: str = "") -> Iterator[tuple[str, type, Field[Any]]]:
+    """(name as it is typed, dataclass, field) of every field, sections walked through."""
+    for item in fields(of):
+        if is_dataclass(item.default_factory):
+            assert isinstance(item.default_factory, type)
+            yield from leaves(item.default_factory, prefix=f"{item.name}.")
+        else:
+            yield (
+                "task" if (prefix, item.name) == ("task.", "name") else prefix + item.name,
+                of,
+                item,
+            )
+
+
+def reads(command: str, name: str) -> bool:
+    """Whether a command makes use of a field."""
+    return not any(name == unread or name.startswith(f"{unread}.") for unread in UNREAD[command])
 
 
 def check(config: Config) -> None:
-    """Refuses what types cannot; makes `methods` a list and whole limits integers.
+    """Refuses what types cannot; makes `methods` a list, `arm` flat and whole limits integers.
 
     Raises InputError, one line that names the field and what is allowed.
     """
     config.methods = _method_list(config.methods)
+    config.arm = dict(_arms(config.arm))
     _check_budget(config.budget)
-    for where, value, allowed in (
-        ("model", config.model, MODELS),
-        ("track", config.track, TRACKS),
-        ("training.precision", config.training.precision, PRECISIONS),
-        ("sampling.solver", config.sampling.solver, SOLVERS),
-        ("task.nonfinite", config.task.nonfinite, NONFINITE),
-        ("tracker", config.tracker, TRACKERS),
-    ):
-        if value not in allowed:
-            raise InputError(f"{where}={value}: must be one of {', '.join(allowed)}")
-    task, training, sampling = config.task, config.training, config.sampling
-    if task.crop is not None and task.crop not in CROPS:
-        raise InputError(f"task.crop={task.crop}: must be one of {', '.join(CROPS)}")
-    if task.border is not None and task.border < 0:
-        raise InputError(f"task.border={task.border}: must not be negative")
-    for where, count in (
-        ("task.limit", task.limit),
-        ("task.train_limit", task.train_limit),
-        ("task.validation_limit", task.validation_limit),
-        ("task.size", task.size),
-        ("task.scale", task.scale),
-        ("training.batch", training.batch),
-        ("sampling.steps", sampling.steps),
-        ("sampling.batch", sampling.batch),
-    ):
-        if count is not None and count < 1:
-            raise InputError(f"{where}={count}: must be at least 1")
-    if config.name is not None and not re.fullmatch(r"(?!\.)[^/\\\x00-\x1f]{1,80}", config.name):
-        raise InputError(f"name={config.name}: it names files: no slash, at most 80 characters")
-    if not 0 <= config.seed <= LARGEST_SEED:
-        limits = "must not be negative" if config.seed < 0 else f"at most {LARGEST_SEED}"
-        raise InputError(f"seed={config.seed}: {limits}")
-    if any(steps < 1 for steps in sampling.curve):
-        raise InputError(f"sampling.curve={sampling.curve}: every number of steps at least 1")
-    guidance = sampling.guidance
-    if guidance is not None and not (math.isfinite(guidance) and guidance >= 0):
-        raise InputError(f"sampling.guidance={guidance}: must be a finite number, not negative")
-    _check_training(training)
+    for name, allowed in CHOICES.items():
+        value = attrgetter(name)(config)
+        if value is not None and value not in allowed:
+            raise InputError(f"{name}={value}: must be one of {', '.join(allowed)}")
+    for words, holds, names in RULES:
+        for name in names:
+            number = attrgetter(name)(config)
+            if number is not None and not holds(number):
+                raise InputError(f"{name}={number}: must be {words}")
+    if config.training.warmup + config.training.cooldown > 1:
+        raise InputError("training.warmup and training.cooldown together exceed the whole budget")
+    if any(steps < 1 for steps in config.sampling.curve):
+        raise InputError(
+            f"sampling.curve={config.sampling.curve}: every number of steps at least 1"
+        )
 
 
 def check_fields(config: Config, uses: Sequence[str]) -> None:
     """InputError where an optional field was given that the task, which `uses` some, ignores."""
-    for name in OPTIONAL:
-        section, _, item = name.partition(".")
-        holder = getattr(config, section)
-        value = getattr(holder, item)
-        if name not in uses and value != getattr(type(holder)(), item):
+    for name, section, item in leaves():
+        if section not in (TaskConfig, WeightsConfig) or name in (*COMMON, *uses):
+            continue
+        value = attrgetter(name)(config)
+        if value != item.default:
             raise InputError(f"{name}={value}: {config.task.name} does not use it, leave it out")
-
-
-def _check_training(training: TrainingConfig) -> None:
-    """Numbers with which training would fail after its start, or quietly go uphill."""
-    for where, number in (
-        ("lr", training.lr),
-        ("clip", training.clip),  # a negative norm would turn the gradient round
-        ("checkpoint_seconds", training.checkpoint_seconds),
-    ):
-        if number is not None and not (math.isfinite(number) and number > 0):
-            raise InputError(f"training.{where}={number}: must be a positive number")
-    for where, share in (("warmup", training.warmup), ("cooldown", training.cooldown)):
-        if not 0 <= share <= 1:
-            raise InputError(f"training.{where}={share}: a fraction of the budget, from 0 to 1")
-    if training.warmup + training.cooldown > 1:
-        raise InputError("training.warmup and training.cooldown together exceed the whole budget")
-    for where, beta in (("beta1", training.beta1), ("beta2", training.beta2)):
-        if not 0 <= beta < 1:
-            raise InputError(f"training.{where}={beta}: must be at least 0 and below 1")
-    if not (math.isfinite(training.weight_decay) and training.weight_decay >= 0):
-        raise InputError(
-            f"training.weight_decay={training.weight_decay}: must be a finite number, not negative"
-        )
-    if not 0 < training.ema_width < LARGEST_EMA_WIDTH:
-        raise InputError(
-            f"training.ema_width={training.ema_width}: must be above 0 and below 0.288"
-        )
 
 
 def _method_list(given: Any) -> list[str]:
     """a+b or a list -> names, in the order given."""
     names = given.split("+") if isinstance(given, str) else given
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"methods={given}: write a+b or [a,b]")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"methods={given}: write a+b or [a,b], at least one name")
     names = [name.strip() for name in names]
-    if not names or not all(names):
-        raise InputError("methods: at least one name, none of them empty; write a+b or [a,b]")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"methods: {', '.join(twice)} is named twice")
     return names
 
 
+def _arms(given: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """(arm, its options). The dots of an arm's name made hydra nest it: what has leaves is one."""
+    options = {key: value for key, value in given.items() if not isinstance(value, dict)}
+    if options and not name:
+        raise InputError(f"arm.{next(iter(options))}: write arm.NAME.OPTION=VALUE")
+    if options:
+        yield name, options
+    for key, value in given.items():
+        if isinstance(value, dict):
+            yield from _arms(value, f"{name}.{key}" if name else str(key))
+
+
 def _check_budget(budget: BudgetConfig) -> None:
     if all(getattr(budget, name) is None for name in LIMITS):
         budget.flops = DEFAULT_FLOPS
-    kind = budget.kind
-    limit = getattr(budget, kind)
-    if not math.isfinite(limit) or limit <= 0:
-        raise InputError(f"budget.{kind}={limit}: must be a positive, finite number")
+    kind, limit = budget.kind, budget.limit
     if kind in ("samples", "steps"):
         if limit != int(limit):
             raise InputError(f"budget.{kind}={limit}: must be a whole number")
         setattr(budget, kind, int(limit))
-
-
-def known_fields(of: type = Config, prefix: str = "") -> list[str]:
-    """All fields with their dotted names, as they are written on the command line."""
-    names = []
-    for item in fields(of):
-        name = prefix + item.name
-        names.append(name)
-        if item.name in _SECTIONS and not prefix:
-            names.extend(known_fields(_SECTIONS[item.name], prefix=f"{name}."))
-    return names
-
-
-_SECTIONS: dict[str, type] = {
-    "task": TaskConfig,
-    "budget": BudgetConfig,
-    "training": TrainingConfig,
-    "sampling": SamplingConfig,
-    "weights": WeightsConfig,
-}

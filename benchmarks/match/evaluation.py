@@ -34,7 +34,7 @@ def evaluate(config: Config) -> int:
     if config.predictions is None:
         raise InputError("predictions: name the folder of predictions, predictions=DIR")
     name = config.name or Path(config.predictions).resolve().name
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in registry.FRAMING:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in registry.BOUNDS:
         raise InputError(
             f"name={name}: a name for the table, of letters, digits, dots, dashes and underscores"
         )

@@ -27,7 +27,7 @@ def run_ids(config: Config) -> dict[str, str]:
     run folder has: an unfinished run has no record yet, and must not be continued either.
     """
     plain, task = records.recorded_config(config), config.task.name
-    methods = (*registry.FRAMING, *config.methods)
+    methods = (*registry.BOUNDS, *config.methods)
     first = {method: keys.run_id(task, method, plain) for method in methods}
     ids, number = first, 1
     while not config.resume and any(_is_used(config, run_id) for run_id in ids.values()):

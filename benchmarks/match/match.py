@@ -150,7 +150,7 @@ def _run(match: Match, finished: dict[str, Found]) -> list[Found]:
 
 def _framed(match: Match, finished: dict[str, Found]) -> dict[str, list[Cell]]:
     """Scores and records floor and oracle, into `finished`; their cells of the grid."""
-    scored = {name: arms.frame(match, name) for name in registry.FRAMING}
+    scored = {name: arms.frame(match, name) for name in registry.BOUNDS}
     arms.keep_ends(match)
     grid = {}
     for name, (values, scores) in scored.items():
@@ -229,9 +229,7 @@ def _draw_grid(match: Match, rows: dict[str, list[Cell]]) -> None:
     """Source, truth and one row an arm of the first items, for a person to look at."""
     cells = arms.end_cells(match, arms.GRID_ITEMS)
     grid = {"source": [source for source, _ in cells], "truth": [true for _, true in cells]}
-    grid |= {
-        name: rows[name] for name in (*registry.FRAMING, *match.config.methods) if name in rows
-    }
+    grid |= {name: rows[name] for name in (*registry.BOUNDS, *match.config.methods) if name in rows}
     path = match.shared / "grid.png"
     save_grid(path, grid)
     print(f"picture grid: {path}", file=sys.stderr)

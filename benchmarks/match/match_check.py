@@ -47,7 +47,7 @@ def require(
         return
     file = references.default_file()
     for method, known in protocols.items():
-        framing = method in registry.FRAMING
+        framing = method in registry.BOUNDS
         found, differences = nearest(rows, task, method, not framing, known)
         if not found and (framing or "fair" in known):
             raise InputError(
@@ -78,7 +78,7 @@ def protocols(match: Match) -> dict[str, dict[str, Any]]:
     score, fair = match.score_fields, arm_record.fair_fields(match)
     limit, prepared = match.config.task.train_limit, match.prepared
     crawled = prepared.train.digest if prepared.training else None
-    frames = {n: bound_fields(n, limit, prepared.frozen, crawled) for n in registry.FRAMING}
+    frames = {n: bound_fields(n, limit, prepared.frozen, crawled) for n in registry.BOUNDS}
     return {name: {"score": score, "fair": None, "frame": frames[name]} for name in frames} | {
         name: {"score": score, "fair": fair, "frame": {}} for name in match.modules
     }

@@ -20,19 +20,13 @@ def refuse_what_is_not_built(config: Config) -> None:
         raise InputError("torchrun: a match runs in one process so far; start it with python -m")
     if config.track != "defaults":
         raise InputError(f"track={config.track}: only track=defaults is built so far")
-    for name in ("predictions", "name", "export"):
-        if getattr(config, name) is not None:
-            raise InputError(
-                f"{name}={getattr(config, name)}: `run` does not use it; predictions are scored by "
-                "python -m benchmarks.evaluate"
-            )
 
 
 def applicable(config: Config, prepared: Prepared) -> tuple[dict[str, Any], dict[str, str]]:
     """Modules of the methods that apply to the problem, and why the others do not."""
     modules, absent = {}, {}
     for name in config.methods:
-        module = registry.load_method(name, config.method_file)
+        module = registry.method_of(config, name)
         reason = module.applies(prepared.problem)
         if reason is None:
             modules[name] = module

@@ -188,6 +188,11 @@ def recorded_config(config: Config) -> dict[str, Any]:
     are trained on, by their names, sizes and times: a crawl that has grown is another run.
     """
     fields = {name: value for name, value in asdict(config).items() if name not in PLACES}
+    for name in ("arm", "task_file"):  # younger than the first records, which lack them
+        if not fields[name]:
+            del fields[name]
+    if config.task_file is not None:
+        fields["task_file_sha256"] = hashlib.sha256(Path(config.task_file).read_bytes()).hexdigest()
     if config.method_file is not None:
         content = Path(config.method_file).read_bytes()
         fields["method_file_sha256"] = hashlib.sha256(content).hexdigest()

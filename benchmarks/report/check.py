@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.config.registry import FRAMING
+from benchmarks.config.registry import BOUNDS
 from benchmarks.records.keys import canonical, differing, digest
 from benchmarks.records.record import Record
 from benchmarks.report import tolerance
@@ -277,7 +277,7 @@ def _should_have(run: Record, row: Reference) -> bool:
     """Whether the match of a run makes, or was asked to make, the arm of a reference."""
     if run.score_key != row.score_key:
         return False
-    if row.method in FRAMING:
+    if row.method in BOUNDS:
         bound = bound_of(run, row.method)
         return row.fair_key is None and canonical(bound) == canonical(row.protocol["frame"])
     asked = run.config.get("methods")

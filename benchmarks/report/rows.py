@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.config.registry import FRAMING
+from benchmarks.config.registry import BOUNDS
 from benchmarks.records.keys import digest
 from benchmarks.records.record import Record
 
@@ -292,7 +292,7 @@ def beside(same_items: Sequence[Record], field: Sequence[Record]) -> list[Record
     evaluations of the items."""
     matches = {record.match for record in field}
     found = []
-    for method in FRAMING:
+    for method in BOUNDS:
         every = [one for one in same_items if (one.method, one.kind) == (method, "run")]
         every = [record for record in every if record.fair_key is None]
         found += [record for record in every if record.match in matches] or every

@@ -1,4 +1,4 @@
-"""Whatever a path holds, OmegaConf reads it back as it was typed."""
+"""Whatever a path holds, OmegaConf reads it back as it was typed; flags may stand anywhere."""
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -32,26 +32,19 @@ def test_any_path_comes_through(path):
 
 
 def test_a_limit_clears_the_others():
-    prepared = prepare(["budget.samples=5", "seed=1"])
-    cleared = {f"budget.{name}=null" for name in ("device_seconds", "flops", "steps")}
-    assert set(prepared) == {"budget.samples=5", "seed=1"} | cleared
-    assert prepare(["seed=1"]) == ["seed=1"]
+    prepared = prepare(["budget.samples=5", "seed=1", "budget.flops=null"])
+    cleared = [f"budget.{name}=null" for name in ("device_seconds", "flops", "steps")]
+    assert prepared == ["budget.samples=5", "seed=1", "budget.flops=null", *cleared]
+    assert prepare(["seed=1", "budget.flops=null"]) == ["seed=1", "budget.flops=null"]
 
 
-def test_the_same_limit_twice_is_one_limit():
-    assert prepare(["budget.steps=5", "budget.steps=6"])[:2] == ["budget.steps=5", "budget.steps=6"]
+def test_flags_go_first_with_their_values():
+    assert prepare(["seed=0,1", "-m"]) == ["-m", "seed=0,1"]
+    assert prepare(["--cfg", "job", "seed=3", "-m"]) == ["--cfg", "job", "-m", "seed=3"]
+    assert prepare(["+experiment=x", "--config-dir=/x=y"]) == ["--config-dir=/x=y", "+experiment=x"]
 
 
-def test_a_cleared_limit_is_none():
-    assert "budget.flops=null" in prepare(["budget.flops=null", "budget.steps=6"])
-
-
-def test_flags_pass_with_their_values():
-    assert prepare(["--cfg", "job", "-m"]) == ["--cfg", "job", "-m"]
-    assert prepare(["--config-dir=/x=y"]) == ["--config-dir=/x=y"]
-
-
-@pytest.mark.parametrize("argument", ["=3", "", "seed", "a b", "--", "-mm"])
+@pytest.mark.parametrize("argument", ["=3", "", "seed", "a b", "--", "-mm", "task.name=x"])
 def test_no_field(argument):
     with pytest.raises(InputError):
         prepare([argument])
@@ -60,6 +53,22 @@ def test_no_field(argument):
 def test_a_plus_before_a_known_field_is_forgiven():
     assert split("+seed=3") == ("", "seed", "3")
     assert split("++seed=3") == ("++", "seed", "3")
+
+
+@pytest.mark.parametrize("arm", ["sin", "cf-sin", "v1.2", "Model_T.x"])
+def test_an_option_of_an_arm_is_appended(arm):
+    (written,) = prepare([f"arm.{arm}.kl_weight=1e-3"])
+    override = PARSER.parse_override(written)
+    assert override.is_force_add()
+    config = OmegaConf.create({"arm": {}})
+    OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
+    assert OmegaConf.select(config, f"arm.{arm}.kl_weight") == 1e-3
+
+
+@pytest.mark.parametrize("key", ["arm", "arm.x", "arm.2x.lr", "arm.x..lr"])
+def test_no_option_of_an_arm(key):
+    with pytest.raises(InputError, match=rf"{key}: write arm\.NAME\.OPTION=VALUE"):
+        prepare([f"{key}=1"])
 
 
 def test_work_folder():

@@ -1,5 +1,8 @@
 """The folder listing is the registry, and a wrong name lists the right ones."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from benchmarks.config import registry, schema
@@ -21,7 +24,20 @@ def test_a_wrong_name_lists_the_right_ones(packages):
     ):
         registry.load_task("deph_nyu")
     with pytest.raises(InputError, match=r"unknown method 'x'\. There are: crossflow, flow"):
-        registry.load_method("x")
+        registry.method_of(schema.Config(), "x")
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("nyu", " Did you mean depth_nyu?"),
+        ("coco", " Did you mean caption_coco or t2i_coco?"),
+        ("dept_nyu", " Did you mean depth_nyu?"),
+        ("x", ""),
+    ],
+)
+def test_did_you_mean(typed, hint):
+    assert registry.did_you_mean(typed, ["caption_coco", "depth_nyu", "t2i_coco"]) == hint
 
 
 def test_defaults_are_literals(packages):
@@ -37,20 +53,53 @@ def test_a_file_that_does_not_parse_is_named(packages):
         registry.methods()
 
 
-def test_a_users_method_is_loaded_from_its_file(packages):
-    own = packages / "mine.py"
+def test_fields_are_described_by_their_comments(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "\ufeffclass Options:\n    a: int = 1  # beside\n    b: int = 2\n"
+        "    # above, over\n    # two lines\n    c: str = 'x#'\n    d: float\n",
+        encoding="utf-8",
+    )
+    assert registry.described(path, "Options") == {
+        "a": ("1", "beside"),
+        "b": ("2", ""),
+        "c": ("'x#'", "above, over two lines"),
+    }
+    assert registry.described(path, "Nothing") == {}
+
+
+def test_every_field_has_its_sentence():
+    path = Path(schema.__file__)
+    for name, section, item in schema.leaves():
+        assert registry.described(path, section.__name__)[item.name][1], name
+
+
+def test_a_users_method_is_loaded_from_its_file(tmp_path):
+    """What it imports from another method counts; dataclasses with late annotations work."""
+    own = tmp_path / "mine.py"
     own.write_text(
-        "from __future__ import annotations\nfrom dataclasses import dataclass\n\n"
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "from baselines.flow_matching import NAME, applies\n\n"
         "@dataclass\nclass Method:\n    size: int\n\n"
         "def method(problem, size):\n    return Method(size)\n"
     )
-    assert registry.load_method("mine", str(own)).method(None, 3).size == 3
+    config = schema.Config(method_file=str(own), arm={"two": {"method": "mine", "lr": 1}})
+    for arm in ("mine", "two"):
+        assert registry.method_of(config, arm).method(None, 3).size == 3
+    assert registry.arm_options(config, "two") == {"lr": 1}
+    del sys.modules["method_file_mine"]
+
+
+@pytest.mark.parametrize("name", ["", "-a", ".a", "a b", "a/b", "=1+1", "ü", "a" * 81, "floor"])
+def test_what_is_no_name(name):
+    with pytest.raises(InputError, match="name"):
+        registry.check_name("name", name)
 
 
 def test_the_shipped_files_load():
     """With the real tree: every entry imports and is what its folder promises."""
     for name in registry.methods():
-        assert callable(registry.load_method(name).method)
+        assert callable(registry.method_of(schema.Config(), name).method)
     for name, entry in registry.tasks().items():
         assert registry.load_task(name) is not None
         assert entry.summary
@@ -59,19 +108,19 @@ def test_the_shipped_files_load():
 
 def test_names_that_live_twice_agree():
     """The schema names what crossflow defines behind torch."""
-    from crossflow.budget import Budget
     from crossflow.network import SIZES
     from crossflow.solver import SOLVERS
 
     # Tests of the library may have added their small size in this process.
-    assert set(schema.MODELS) == set(SIZES) - {"toy"}
-    assert set(schema.MODELS) == set(registry.models())
-    assert set(schema.SOLVERS) == set(SOLVERS)
-    assert set(schema.LIMITS) == set(Budget.__dataclass_fields__)
+    assert set(schema.CHOICES["model"]) == set(SIZES) - {"toy"} == set(registry.models())
+    assert set(schema.CHOICES["sampling.solver"]) == set(SOLVERS)
 
 
-def test_every_field_is_known():
-    names = schema.known_fields()
-    for name in ("task", "task.root", "budget.device_seconds", "training.lr", "sampling.guidance"):
-        assert name in names
+def test_fields_are_named_once_and_tables_name_fields():
+    names = [name for name, *_ in schema.leaves()]
+    assert {"task", "task.root", "budget.device_seconds", "training.lr", "seed"} <= set(names)
     assert len(names) == len(set(names))
+    ruled = {name for _, _, fields in schema.RULES for name in fields}
+    assert {*schema.CHOICES, *schema.COMMON, *schema.PLACES, *ruled} <= set(names)
+    sections = {name.partition(".")[0] for name in names}
+    assert {name for unread in schema.UNREAD.values() for name in unread} <= {*names, *sections}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.config.schema import CROPS
+from benchmarks.config.schema import CHOICES
 from benchmarks.data.depth_protocol import kitti_protocol, nyu_protocol
 from benchmarks.metrics import depth_crops
 from crossflow.errors import InputError
@@ -46,8 +46,8 @@ def test_the_order_of_crops_decides_the_pixels():
 
 
 def test_names_are_those_of_the_field():
-    assert set(depth_crops.KITTI) == set(CROPS)
-    assert set(depth_crops.NYU) <= set(CROPS)
+    assert set(depth_crops.KITTI) == set(CHOICES["task.crop"])
+    assert set(depth_crops.NYU) <= set(CHOICES["task.crop"])
 
 
 @pytest.mark.parametrize("size", [(351, 1242), (375, 1215)])

@@ -283,8 +283,8 @@ def test_a_method_keeps_its_look_whichever_others_are_there(field):
 
 
 def test_looks_are_fixed_and_differ_among_our_methods():
-    ours = {style.look(name) for name in registry.methods() if name not in registry.FRAMING}
-    assert len(ours) == len(set(registry.methods()) - set(registry.FRAMING))
+    ours = {style.look(name) for name in registry.methods() if name not in registry.BOUNDS}
+    assert len(ours) == len(set(registry.methods()) - set(registry.BOUNDS))
     assert len({look.colour for look in ours}) == len(ours)
     assert style.look("somebody's") == style.look("somebody's")
     variant = style.look("crossflow#12ab")
