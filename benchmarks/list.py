@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments not in ([], ["--check"], ["-h"], ["--help"]):
-        print(f"list: error: {' '.join(arguments)}: there is only --check", file=sys.stderr)
+        print(f"list: error: unrecognized arguments: {' '.join(arguments)}", file=sys.stderr)
         return 2
     if arguments != ["--check"]:
         print(listing() if not arguments else __doc__)
