@@ -79,8 +79,10 @@ def _weights() -> Iterator[tuple[str, bool, str]]:
         try:
             expected = json.loads(card.read_text(encoding="utf-8"))["sha256"]
             whole = expected == sha256(weights)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            yield what, False, f"{type(error).__name__}: {error}; install the package again"
+        except OSError:
+            yield what, False, f"{weights} is missing; install the package again"
+        except (ValueError, KeyError, TypeError):
+            yield what, False, f"{card} is no card; install the package again"
         else:
             size = f"{weights.stat().st_size / 1e6:.1f} MB"
             yield what, whole, size if whole else f"{weights} is not the file its card describes"

@@ -139,12 +139,12 @@ def refuse_unread(command: str, typed: Iterable[str]) -> None:
     exports = command == "prepare" and any(field == "export" for field, _ in given)
     use = "prepare export=DIR" if exports else command
     for field, value in given:
-        # A limit that is null was cleared by `overrides`, not typed.
-        if not reads(use, field) and not (field.startswith("budget.") and value == "null"):
+        cleared = field.startswith("budget.") and value == "null"  # by `overrides`, not typed
+        # One set of places serves all commands of a script.
+        if not reads(use, field) and field != "out" and not cleared:
             others = [f"benchmarks.{other}" for other in UNREAD if reads(other, field)]
             raise InputError(
-                f"{field}: benchmarks.{use} does not read it, leave it out; it is for "
-                f"{' and '.join(others)}"
+                f"{field}: `{use}` does not use it; leave it out, it is for {' and '.join(others)}"
             )
 
 

@@ -131,7 +131,7 @@ def check_name(field: str, name: str) -> None:
             "80, and begins with a letter or a digit"
         )
     if name in BOUNDS:
-        raise InputError(f"{field}: {name} is added to every table; leave it out")
+        raise InputError(f"{field}={name}: it is added to every table; leave it out")
 
 
 def check_names(config: Config) -> None:

@@ -77,11 +77,11 @@ def test_the_default_job(call):
         (["methods=crossflow+crossflow"], "named twice"),
         (["methods=crossflow+"], "methods=: a name has letters"),
         (["methods=[]"], "at least one name"),
-        (["methods=floor"], "floor is added to every table"),
+        (["methods=floor"], "methods=floor: it is added to every table"),
         (["method_file=/no/such.py"], "method_file=/no/such.py: no such Python file"),
         (
             ["name=a"],
-            "name: benchmarks.run does not read it, leave it out; it is for benchmarks.eva",
+            "name: `run` does not use it; leave it out, it is for benchmarks.evalu",
         ),
         (["arm.crossfow.method=regression"], "arm.crossfow: not among methods=regression+flow_mat"),
         (["arm.crossfow.method=regression"], "Did you mean crossflow?"),
@@ -314,12 +314,15 @@ def test_a_task_of_ones_own(call, packages):
 def test_a_field_that_would_be_ignored_is_refused(call, command, field):
     done = call(field, command=command)
     assert done.status == 2
-    assert f"{field.split('=')[0]}: benchmarks.{command} does not read it" in done.error
+    assert f"{field.split('=')[0]}: `{command}` does not use it" in done.error
 
 
 def test_an_export_reads_no_training_data(call):
-    assert call("export=x", command="prepare").status == 0
-    assert "benchmarks.prepare" in call("export=x", "task.train_limit=3", command="prepare").error
+    assert call("export=x", "out=y", command="prepare").status == 0
+    assert (
+        "`prepare export=DIR` does"
+        in call("export=x", "task.train_limit=3", command="prepare").error
+    )
 
 
 @pytest.mark.parametrize("command", ["run", "prepare", "evaluate"])

@@ -147,7 +147,7 @@ def test_each_process_of_a_machine_takes_its_own_gpu(name, monkeypatch):
     assert device.resolve(name) == "cuda:1"
     assert device.resolve("cpu") == "cpu"
     monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(InputError, match="process 2 of this machine has no GPU of its own"):
+    with pytest.raises(InputError, match="device=cuda:2: no such GPU, this machine has 2"):
         device.resolve(name)
     assert device.resolve("cuda:0") == "cuda:0"
 

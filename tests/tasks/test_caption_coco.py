@@ -193,7 +193,8 @@ def issue(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(folder)
 
     def call(job, *fields):
-        status = command.run(job, list(fields), command="run")
+        name = "evaluate" if job is evaluate.job else "run"
+        status = command.run(job, list(fields), command=name)
         lines = capsys.readouterr().err.splitlines()
         return status, lines[-1] if lines else ""
 
