@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from benchmarks.records.keys import differing
@@ -46,24 +47,27 @@ def of_pair(arm: Row, reference: Row | None) -> Closed | None:
     for one in (arm, reference):
         if all(record.status == "failed" for record in one.records):
             return "invalid", f"{one.name}: no run was completed"
-        closed = of_arm(one) or _unlike_crossflow(one)
+        closed = of_arm(one)
         if closed is not None:
             return closed
-    by_seed: dict[int, list[Record]] = {}
-    for record in reference.records:
-        by_seed.setdefault(record.seed, []).append(record)
-    for record in arm.records:
-        for other in by_seed.get(record.seed, []):
-            if not read_the_same(record, other):
-                return "invalid", f"{record.run_id} and {other.run_id}: other training rows"
-            ratio = _flops_ratio(record, other)
-            if abs(ratio - 1) > FLOPS_TOLERANCE:
-                return (
-                    "invalid",
-                    f"{arm.name}: {ratio:.2f} times the FLOPs per network evaluation of "
-                    f"{reference.name}",
-                )
+        # Matching is to CrossFlow: two arms may be near one another and both far from it.
+        for record in one.records:
+            ratio = record.fair.proof.get("evaluation_flops_ratio_to_crossflow")
+            if isinstance(ratio, int | float) and abs(ratio - 1) > FLOPS_TOLERANCE:
+                return _unequal(one, ratio, "CrossFlow's FLOPs per network evaluation")
+    for record, other in product(arm.records, reference.records):
+        if record.seed != other.seed:
+            continue
+        if not read_the_same(record, other):
+            return "invalid", f"{record.run_id} and {other.run_id}: other training rows"
+        ratio = _flops_ratio(record, other)
+        if abs(ratio - 1) > FLOPS_TOLERANCE:
+            return _unequal(arm, ratio, f"the FLOPs per network evaluation of {reference.name}")
     return None
+
+
+def _unequal(arm: Row, ratio: float, flops: str) -> Closed:
+    return "invalid", f"{arm.name}: {ratio:.2f} times {flops}"
 
 
 def _flops_ratio(one: Record, other: Record) -> float:
@@ -74,18 +78,6 @@ def _flops_ratio(one: Record, other: Record) -> float:
     if ours == theirs:
         return 1.0
     return ours / theirs if theirs else math.inf
-
-
-def _unlike_crossflow(arm: Row) -> Closed | None:
-    """Matching is to CrossFlow: two arms may be near one another and both far from it."""
-    for record in arm.records:
-        ratio = record.fair.proof.get("evaluation_flops_ratio_to_crossflow")
-        if isinstance(ratio, int | float) and abs(ratio - 1) > FLOPS_TOLERANCE:
-            return (
-                "invalid",
-                f"{arm.name}: {ratio:.2f} times CrossFlow's FLOPs per network evaluation",
-            )
-    return None
 
 
 def read_the_same(one: Record, other: Record) -> bool:

@@ -1,4 +1,4 @@
-"""Student's t over training seeds: intervals, the paired test, the smallest detectable effect.
+"""Student's t over training seeds: intervals, the paired test, detectable effects; and margins.
 
 Plain numbers in and out; the quantiles come from scipy.special, which loads ten times as fast as
 scipy.stats. Tests hold every function here against scipy.stats and statsmodels.
@@ -10,31 +10,30 @@ normality cannot be tested, and a failed seed that counts as the floor widens th
 
 from __future__ import annotations
 
+import csv
 import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
-# Below this share of the values, a spread is rounding and no spread.
-ROUNDING = 1e-12
+ROUNDING = 1e-12  # below this share of the values, a spread is rounding and no spread
 ALPHA = 0.05
 POWER = 0.8
+MARGINS = Path(__file__).with_name("margins.csv")
 
 
 @dataclass(frozen=True)
 class Paired:
-    """What the seeds that two arms share say about their difference, positive where ours is better.
+    """What the seeds of two arms say about their difference, positive where ours is better."""
 
-    seeds: number of them. sd: of the differences, None for one seed. reference: mean of the other
-    arm over these seeds. moves: whether either arm's value depends on the seed at all.
-    """
-
-    seeds: int
+    seeds: int  # number of them
     difference: float
-    sd: float | None
-    reference: float
-    moves: bool
+    sd: float | None  # of the differences; None for one seed
+    reference: float  # mean of the other arm over these seeds
+    moves: bool  # whether either arm's value depends on the seed at all
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -60,7 +59,7 @@ class Paired:
         Computed from the spread that was seen, which is itself uncertain with few seeds, and
         before the correction for several tasks.
         """
-        return None if self.sd is None else effect_size(self.seeds) * self.sd
+        return None if self.sd is None else _effect_size(self.seeds) * self.sd
 
 
 def paired(ours: Mapping[int, float], theirs: Mapping[int, float], better: str) -> Paired | None:
@@ -72,8 +71,7 @@ def paired(ours: Mapping[int, float], theirs: Mapping[int, float], better: str) 
     one, other = [ours[seed] for seed in common], [theirs[seed] for seed in common]
     differences = [sign * (a - b) for a, b in zip(one, other, strict=True)]
     rounding = ROUNDING * max(map(abs, one + other))
-    sd = deviation(differences)
-    mean = statistics.fmean(differences)
+    sd, mean = deviation(differences), statistics.fmean(differences)
     if sd is not None and sd <= rounding:
         sd, mean = 0.0, 0.0 if abs(mean) <= rounding else mean
     moves = any(max(values) - min(values) > rounding for values in (one, other))
@@ -87,11 +85,7 @@ def of_mean(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """Standard deviation over seeds (n - 1); None for one.
-
-    A large folder asks for some ten thousand of them, and statistics.stdev, which counts in
-    fractions, takes ten times as long.
-    """
+    """Standard deviation over seeds (n - 1); None for one."""
     if len(values) < 2:
         return None
     mean = statistics.fmean(values)
@@ -100,19 +94,14 @@ def deviation(values: Sequence[float]) -> float | None:
 
 def interval(mean: float, sd: float, n: int, level: float) -> tuple[float, float]:
     """Two-sided interval of a mean of n > 1 values with this mean and standard deviation."""
-    half = _quantile((1 + level) / 2, n - 1) * sd / math.sqrt(n)
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * sd / math.sqrt(n)
     return mean - half, mean + half
 
 
 @lru_cache
-def _quantile(probability: float, freedom: int) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, probability))
-
-
-@lru_cache
-def effect_size(n: int) -> float:
+def _effect_size(n: int) -> float:
     """Smallest mean, in standard deviations, that a t test of n > 1 values detects: see POWER."""
     from statsmodels.stats.power import TTestPower
 
@@ -122,8 +111,7 @@ def effect_size(n: int) -> float:
 def holm(p: Sequence[float]) -> list[float]:
     """p values adjusted by Holm's step-down method: compare them with ALPHA.
 
-    Not statsmodels' multipletests, which a test holds it against: that one collects garbage at
-    every call, which takes seconds where ten thousand records are in memory.
+    A test holds it against statsmodels' multipletests, which collects garbage at every call.
     """
     order = sorted(range(len(p)), key=p.__getitem__)
     adjusted, largest = [0.0] * len(p), 0.0
@@ -131,3 +119,32 @@ def holm(p: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p) - place) * p[index]))
         adjusted[index] = largest
     return adjusted
+
+
+@dataclass(frozen=True)
+class Margin:
+    """The smallest difference that is worth a word: a line of margins.csv.
+
+    A margin chosen after the numbers are known can make any two arms equivalent, or any one
+    better; that is why it is a committed file and no option.
+    """
+
+    value: float
+    kind: str  # absolute, in the scale of the metric; or relative, a share of the reference's mean
+
+    def around(self, reference: float) -> float:
+        """The margin in the scale of the metric, given the mean of the reference arm."""
+        return self.value * abs(reference) if self.kind == "relative" else self.value
+
+
+@lru_cache
+def margins() -> dict[str, Margin]:
+    """By metric; `fid@*` stands for any number of samples."""
+    with MARGINS.open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    return {line["metric"]: Margin(float(line["margin"]), line["kind"]) for line in lines}
+
+
+def margin_of(metric: str) -> Margin | None:
+    """The margin of a metric; None where the file has none: it gets no verdict word then."""
+    return margins().get(metric) or margins().get(re.sub(r"@\d+$", "@*", metric))

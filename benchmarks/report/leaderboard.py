@@ -109,6 +109,7 @@ def _compare(
     ours = values[arm.name]
     theirs = None if reference is None or reference is arm else values[reference.name]
     numbers = intervals.paired(ours, theirs, better) if ours and theirs else None
+    margin = intervals.margin_of(metric)
     return verdicts.Comparison(
         task=first.task,
         score_key=first.score_key,
@@ -119,7 +120,7 @@ def _compare(
         reference=None if reference is None else reference.name,
         against=None if reference is None else reference.method,
         numbers=numbers,
-        margin=verdicts.margin_for(metric, numbers),
+        margin=margin.around(numbers.reference) if margin and numbers else None,
         gate=("invalid", f"{missing[0]}: a seed has no {metric}") if missing else None,
     )
 

@@ -1,11 +1,9 @@
 """One word for an arm against the reference arm, on the primary score of a task.
 
-Which arm is the reference: `flow_matching` where it runs under the same fair_key, else the first
-of REFERENCES that does, else the first arm by name. Differences are signed so that positive means
-that the arm is better than the reference, whichever way the metric points.
-
-Three statements about the true difference d and the margin m of `margins.csv`, by the seeds that
-both arms have (`intervals`), each at 5 %:
+The reference is `flow_matching` where it runs under the same fair_key, else the first of REFERENCES
+that does, else the first arm by name. Differences are signed so that positive means that the arm is
+better. Three statements about the true difference d and the margin m of `margins.csv`, by the seeds
+that both arms have (`intervals`), each at 5 %:
 
 - equivalent: the 90 % interval of d lies inside (-m, m), which is the two one-sided tests (TOST).
 - better, worse: d differs from 0 by the paired t test, p adjusted by Holm (`families`), and the
@@ -14,8 +12,7 @@ both arms have (`intervals`), each at 5 %:
 - undecided: neither. `detectable` says how small a difference these seeds could have found. Always
   with fewer than five common seeds, where nothing is tested.
 
-An arm cannot be better and equivalent. One that differs surely from 0, but not surely by the
-margin, is undecided and its note says so. Two words are taken back:
+Two words are taken back:
 
 - conflicting: better or worse, but the co-primary score says the opposite (KID or FID rank
   super-resolution, PSNR stands beside them), or the same two methods, on the same items and with
@@ -25,13 +22,9 @@ margin, is undecided and its note says so. Two words are taken back:
   correction would hide conflicts.
 - none, where FID has fewer than 10,000 samples, and where the metric has no margin.
 
-Before all statistics stand the gates. not_comparable: made by a quick preset, or no arm to stand
-beside. invalid: a slowed clock under a budget of seconds, different training rows, FLOPs per
-network evaluation that differ by more than 5 %, no score, or no seed that was completed.
-
-Holm's families: all comparisons of one method with one reference that are tested, over tasks and,
-where a task was run under several budgets or models, over those too. Methods are not corrected for
-one another, and secondary metrics, which get intervals and no word, for nothing.
+Before all statistics stand the `gates`. A family of Holm's: all comparisons of one method with one
+reference that are tested, over tasks, budgets and models. Methods are not corrected for one
+another, and secondary metrics, which get intervals and no word, for nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +38,6 @@ from typing import Any
 
 from benchmarks.records.keys import canonical, exact
 from benchmarks.report.intervals import ALPHA, Paired, holm
-from benchmarks.report.margins import margin_of
 from benchmarks.report.rows import Row
 
 REFERENCES = ("flow_matching", "regression", "crossflow")
@@ -59,28 +51,21 @@ OF_THE_BUDGET = ("budget_kind", "budget_limit", "device", "devices", "threads")
 
 @dataclass
 class Comparison:
-    """An arm and the reference arm on one metric; `settle` fills in what follows from the others.
-
-    fair: fields behind the fair_key, which both share. arm, reference: their names on the board,
-    of the methods `method` and `against`; reference is the arm itself in its own row, and None
-    where it cannot be told. margin: in the scale of the metric. gate: a word and its reason, where
-    the runs forbid a verdict. beside: the same arms on the co-primary score, if the task has one.
-    p_holm is None where nothing was tested.
-    """
+    """An arm and the reference arm on one metric; `settle` fills in what follows from others."""
 
     task: str
     score_key: str
-    fair: Mapping[str, Any]
+    fair: Mapping[str, Any]  # fields behind the fair_key, which both share
     metric: str
-    arm: str
+    arm: str  # its name on the board
     method: str
-    reference: str | None
-    against: str | None
+    reference: str | None  # its name: the arm's in its own row, None where it cannot be told
+    against: str | None  # its method
     numbers: Paired | None
-    margin: float | None
-    gate: tuple[str, str] | None = None
-    beside: Comparison | None = None
-    p_holm: float | None = None
+    margin: float | None  # in the scale of the metric
+    gate: tuple[str, str] | None = None  # a word and its reason, where the runs forbid a verdict
+    beside: Comparison | None = None  # the same arms on the co-primary score, if the task has one
+    p_holm: float | None = None  # None where nothing was tested
     verdict: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -108,7 +93,7 @@ class Comparison:
 
 
 def reference_of(arm: Row, field: Sequence[Row]) -> Row | None:
-    """The arm of one fair_key that `arm` is judged against: see above; itself if it is of its kind.
+    """The arm of one fair_key that `arm` is judged against: itself if it is of the kind.
 
     Where the reference's method ran with several configurations, the one that has the arm's; None
     where there is no such.
@@ -123,16 +108,10 @@ def reference_of(arm: Row, field: Sequence[Row]) -> Row | None:
     return next((one for one in candidates if one.variant == arm.variant), None)
 
 
-def margin_for(metric: str, numbers: Paired | None) -> float | None:
-    """The margin in the scale of the metric; None where there is none."""
-    known = margin_of(metric)
-    return None if known is None or numbers is None else known.around(numbers.reference)
-
-
 def is_small_fid(metric: str) -> bool:
     """FID of so few samples that its bias is of the size of what it should show."""
-    found = re.fullmatch(r"fid\w*@(\d+)", metric)
-    return found is not None and int(found[1]) < FID_SAMPLES
+    match = re.fullmatch(r"fid\w*@(\d+)", metric)
+    return match is not None and int(match[1]) < FID_SAMPLES
 
 
 def co_primary(primary: str, metrics: Iterable[str]) -> str | None:
@@ -146,84 +125,64 @@ def settle(comparisons: Sequence[Comparison]) -> None:
 
     comparisons: on primary scores only, in any order.
     """
-    for members in families(comparisons):
-        numbers = [one.numbers.p for one in members if one.numbers is not None]
-        adjusted = holm([p for p in numbers if p is not None])
+    families: dict[tuple[str, str | None], list[Comparison]] = defaultdict(list)
+    for one in comparisons:
+        if one.tested:
+            families[one.method, one.against].append(one)
+    for members in families.values():
+        adjusted = holm([one.numbers.p or 0.0 for one in members if one.numbers])
+        tasks = len({one.task for one in members})
         for one, p in zip(members, adjusted, strict=True):
             one.p_holm = p
-            tasks = len({other.task for other in members})
             one.notes.append(
                 f"Holm over {len(members)} comparison{'s' if len(members) > 1 else ''} of "
                 f"{tasks} task{'s' if tasks > 1 else ''}"
             )
     for one in comparisons:
-        one.verdict = _word(one)
+        one.verdict, why = _word(one)
+        one.notes += [why] if why else []
     _take_back(comparisons)
 
 
-def families(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
-    """Tested comparisons that are corrected together: of one method with one reference."""
-    found: dict[tuple[str, str], list[Comparison]] = defaultdict(list)
-    for one in comparisons:
-        if one.tested:
-            found[one.method, one.against or ""].append(one)
-    return list(found.values())
-
-
-def _word(one: Comparison) -> str:
-    """The verdict of one comparison by itself; says in its notes why there is no stronger one."""
+def _word(one: Comparison) -> tuple[str, str]:
+    """The verdict of one comparison by itself, and why there is no stronger one."""
     if one.gate is not None:
-        one.notes.append(one.gate[1])
-        return one.gate[0]
+        return one.gate
     if one.reference == one.arm:
-        return ""
+        return "", ""
     if one.reference is None:
-        one.notes.append("several arms of the reference's method; none has this configuration")
-        return "not_comparable"
+        why = "several arms of the reference's method; none has this configuration"
+        return "not_comparable", why
     if is_small_fid(one.metric):
-        one.notes.append(f"FID of fewer than {FID_SAMPLES:,} samples gets no verdict")
-        return ""
+        return "", f"FID of fewer than {FID_SAMPLES:,} samples gets no verdict"
     seeds = 0 if one.numbers is None else one.numbers.seeds
     if one.numbers is None or seeds < SEEDS_FOR_A_VERDICT:
-        one.notes.append(f"common seeds: {seeds}; a verdict needs {SEEDS_FOR_A_VERDICT}")
-    elif not one.numbers.moves:
-        one.notes.append("no value depends on the seed: the seeds are no repetitions")
-    elif one.margin is None:
-        one.notes.append(f"margins.csv has no margin for {one.metric}")
-    else:
-        return _decided(one, one.numbers, one.margin)
-    return "undecided"
-
-
-def _decided(one: Comparison, numbers: Paired, margin: float) -> str:
-    """better, worse, equivalent or undecided, for a comparison that was tested."""
-    assert numbers.interval is not None
+        return "undecided", f"common seeds: {seeds}; a verdict needs {SEEDS_FOR_A_VERDICT}"
+    if not one.numbers.moves:
+        return "undecided", "no value depends on the seed: the seeds are no repetitions"
+    if one.margin is None:
+        return "undecided", f"margins.csv has no margin for {one.metric}"
+    assert one.numbers.interval is not None
     assert one.p_holm is not None
-    low, high = numbers.interval
+    low, high = one.numbers.interval
     differs = one.p_holm <= ALPHA
-    if -margin < low and high < margin:
-        if differs:
-            one.notes.append("differs from 0 by less than the margin")
-        return "equivalent"
+    if -one.margin < low and high < one.margin:
+        return "equivalent", "differs from 0 by less than the margin" if differs else ""
     if differs and one.beyond is not None:
-        return one.beyond
-    if differs:
-        one.notes.append("differs from 0, but not surely by the margin")
-    return "undecided"
+        return one.beyond, ""
+    return "undecided", "differs from 0, but not surely by the margin" if differs else ""
 
 
 def _take_back(comparisons: Sequence[Comparison]) -> None:
     """Makes words that another score or another kind of budget contradicts `conflicting`."""
-    said = [(one, one.verdict) for one in comparisons if one.verdict in OPPOSITE]
-    for one, verdict in said:
-        if one.beside is not None and one.beside.beyond == OPPOSITE[verdict]:
-            _conflict(one, verdict, f"by {one.beside.metric} it is {OPPOSITE[verdict]}")
+    words = [(one, one.verdict) for one in comparisons if one.verdict in OPPOSITE]
     alike: dict[str, list[tuple[Comparison, str]]] = defaultdict(list)
-    for one, verdict in said:
+    for one, word in words:
+        if one.beside is not None and one.beside.beyond == OPPOSITE[word]:
+            _conflict(one, word, f"by {one.beside.metric} it is {OPPOSITE[word]}")
         rest = {name: value for name, value in one.fair.items() if name not in OF_THE_BUDGET}
-        alike[canonical([one.task, one.score_key, one.method, one.against, rest])].append(
-            (one, verdict)
-        )
+        same = canonical([one.task, one.score_key, one.method, one.against, rest])
+        alike[same].append((one, word))
     for members in alike.values():
         for (one, word), (other, opposite) in combinations(members, 2):
             kinds = one.fair["budget_kind"], other.fair["budget_kind"]
@@ -232,9 +191,9 @@ def _take_back(comparisons: Sequence[Comparison]) -> None:
                 _conflict(other, opposite, f"under {_budget(one)} it is {word}")
 
 
-def _conflict(one: Comparison, verdict: str, why: str) -> None:
+def _conflict(one: Comparison, word: str, why: str) -> None:
     one.verdict = "conflicting"
-    one.notes.append(f"{verdict} here, but {why}")
+    one.notes.append(f"{word} here, but {why}")
 
 
 def _budget(one: Comparison) -> str:

@@ -4,6 +4,7 @@ The experiments draw differences of a known truth and judge them as the leaderbo
 are four standard errors of the simulation: a correct program fails one in ten thousand of them.
 """
 
+import csv
 import functools
 import math
 
@@ -12,6 +13,8 @@ import pytest
 from scipy import stats
 from statsmodels.stats import multitest, power, weightstats
 
+from benchmarks.config import registry
+from benchmarks.config.schema import Config
 from benchmarks.report import intervals
 from benchmarks.report.verdicts import Comparison, settle
 
@@ -196,3 +199,34 @@ def test_three_seeds_decide_nothing_whatever_the_truth():
     for families in (equal(3), at_the_margin(3), judged(3.0, 0.1, 3, 1.0)):
         assert share(families, "undecided") == 1.0
         assert all(one.p_holm is None for family in families for one in family)
+
+
+@pytest.mark.parametrize("task", sorted(registry.tasks()))
+def test_every_primary_score_has_a_margin(task):
+    for items in (256, 1000, 30_000):
+        primary = registry.load_task(task)(Config()).primary(items)
+        assert intervals.margin_of(primary) is not None, primary
+
+
+def test_every_margin_is_fixed_for_a_score_of_the_contract_with_a_reason():
+    assert set(intervals.margins()) == {
+        *("scene_score", "scene_f1", "absrel_object", "absrel", "kid_tabletop@*", "kid@*"),
+        *("fid@*", "psnr_y", "cider", "geneval_overall"),
+    }
+    with intervals.MARGINS.open(encoding="utf-8", newline="") as stream:
+        for line in csv.DictReader(stream):
+            assert line["kind"] in ("absolute", "relative")
+            assert float(line["margin"]) > 0
+            assert line["reason"].strip()
+
+
+def test_a_protocol_number_is_covered_and_another_extractor_is_not(tmp_path, monkeypatch):
+    file = tmp_path / "margins.csv"
+    head = "metric,margin,kind,reason"
+    file.write_text(f"{head}\nfid@*,0.1,relative,x\nfid@50000,0.5,absolute,x\n")
+    monkeypatch.setattr(intervals, "MARGINS", file)
+    monkeypatch.setattr(intervals, "margins", intervals.margins.__wrapped__)
+    assert intervals.margin_of("fid@30000").around(-20.0) == pytest.approx(2.0)
+    assert intervals.margin_of("fid@50000").around(-20.0) == 0.5
+    for other in ("fid", "fid_tabletop@30000", "xfid@30000", "fid@30000/L1"):
+        assert intervals.margin_of(other) is None

@@ -1,5 +1,7 @@
 """Every verdict word, what takes it back, and what forbids it; from records to leaderboard rows."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.report import leaderboard
@@ -168,9 +170,7 @@ def sr(record, kid, psnr):
     higher = {"better": "higher"}
     return [
         one.model_copy(
-            update={
-                "scores": one.scores | {"psnr_y": one.scores["psnr_y"].model_copy(update=higher)}
-            }
+            update={"scores": one.scores | {"psnr_y": replace(one.scores["psnr_y"], **higher)}}
         )
         for one in both
     ]
