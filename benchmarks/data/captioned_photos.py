@@ -21,7 +21,7 @@ from benchmarks.data.images import PHOTO_MODES, bicubic, first_few, read_rgb
 from benchmarks.data.lazy import OnDemand
 from benchmarks.data.splits import digest
 from benchmarks.data.tar_member import Member
-from benchmarks.metrics.captions_java import clean_caption
+from benchmarks.metrics.captions import clean_caption
 from crossflow.errors import InputError
 from crossflow.files import is_file, is_folder, read_json
 

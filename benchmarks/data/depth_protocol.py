@@ -29,12 +29,12 @@ def nyu_protocol(nonfinite: str = "refuse", crop: str = "eigen") -> DepthProtoco
 
     nonfinite, crop: the fields `task.nonfinite` and `task.crop`.
     """
-    return DepthProtocol(1e-3, 10.0, depth_crops.NYU[crop], nonfinite)
+    return DepthProtocol(1e-3, 10.0, depth_crops.NYU[crop], nonfinite, float32=True)
 
 
 def kitti_protocol(nonfinite: str = "refuse", crop: str = "kb_garg") -> DepthProtocol:
     """KITTI: 1e-3 to 80 m, at most 80 m being the Eigen split's rule."""
-    return DepthProtocol(1e-3, 80.0, depth_crops.KITTI[crop], nonfinite)
+    return DepthProtocol(1e-3, 80.0, depth_crops.KITTI[crop], nonfinite, float32=True)
 
 
 class Frame(Protocol):

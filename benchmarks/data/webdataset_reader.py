@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from benchmarks.data import imagenet_reader
 from benchmarks.data.captioned_photos import Caption, Photo, Split
 from benchmarks.data.tar_member import Member, Tar
-from benchmarks.metrics.captions_java import clean_caption
+from benchmarks.metrics.captions import clean_caption
 from crossflow.errors import InputError
 from crossflow.files import is_file, is_folder, parse_json
 

@@ -47,6 +47,8 @@ def evaluate(config: Config) -> int:
         scored = truth.score(values)
     finally:
         progress.close()
+    for hint in scored.hints:
+        print(hint, file=sys.stderr)
     score = task.score_fields()
     out = Path(config.out)
     # What an evaluation used: the rest describes a training that nobody here has seen.

@@ -14,15 +14,15 @@ shapes (LAION's have the same): its SHA-256 belongs into `Truth.key` options, se
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.metrics.distribution import preserved_random_state
 from benchmarks.metrics.score import Scored, mean_score
+from benchmarks.metrics.weights import find_file, read_tensors
 from crossflow.errors import InputError
-from crossflow.files import is_file
+from crossflow.files import sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
+FIELD = "weights.clip"
 ARCHITECTURE = "ViT-B-32-quickgelu"
 COS = "clip_vitb32_openai_cos"
 CLIPPED = "clip_vitb32_openai_cos_clipped"
@@ -38,8 +39,12 @@ CLIPSCORE = "clipscore_vitb32_openai"
 NAMES = (COS, CLIPPED, CLIPSCORE)
 PREFIX = "A photo depicts "  # CLIPScore's
 CLIPSCORE_WEIGHT = 2.5
+LONG = "captions cut at CLIP's 77 tokens"
 HUB = "timm/vit_base_patch32_clip_224.openai"
-REASON = f"weights.clip is not set: open_clip_model.safetensors of {HUB} (OpenAI's ViT-B/32)"
+FILE = "open_clip_model.safetensors"
+REASON = f"{FIELD} is not set: {FILE} of {HUB} (OpenAI's ViT-B/32)"
+# Sizes that OpenAI's own state dict carries as tensors.
+NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 
 
 def find_clip(weights: str | None, download: bool) -> tuple[Path | None, str]:
@@ -49,13 +54,13 @@ def find_clip(weights: str | None, download: bool) -> tuple[Path | None, str]:
     before anything is trained, and put the digest into `Truth.key` options: it decides the score.
     Raises InputError for a path that is no file, or a download that fails.
     """
-    if weights is None and not download:
+    if weights is not None:
+        path = find_file(FIELD, weights, FILE, f"{HUB} publishes one")
+    elif download:
+        path = _downloaded()
+    else:
         return None, REASON
-    path = _downloaded() if weights is None else Path(weights)
-    if not is_file(path):
-        raise InputError(f"weights.clip={weights}: no such file; {HUB} publishes one")
-    with path.open("rb") as file:
-        return path, hashlib.file_digest(file, "sha256").hexdigest()
+    return path, sha256(path)
 
 
 def _downloaded() -> Path:
@@ -66,7 +71,7 @@ def _downloaded() -> Path:
         return Path(open_clip.download_pretrained(tag))
     except Exception as error:  # the hub's client has a dozen of its own
         raise InputError(
-            f"download=true: {HUB} cannot be fetched ({type(error).__name__}); give weights.clip"
+            f"download=true: {HUB} cannot be fetched ({type(error).__name__}); give {FIELD}"
         ) from error
 
 
@@ -86,6 +91,8 @@ def clip_scores(
     InputError for a file that does not hold the architecture's weights, ValueError for lists of
     different lengths. Random states are left as they were.
     """
+    from open_clip import tokenizer
+
     if not len(ids) == len(pictures) == len(captions):
         raise ValueError(f"{len(ids)} ids, {len(pictures)} pictures, {len(captions)} captions")
     path, reason = find_clip(weights, download)
@@ -98,7 +105,9 @@ def clip_scores(
     prefixed = text_features(network, [PREFIX + caption for caption in captions], batch_size)
     scored = scores_of(cosines(shown, plain), cosines(shown, prefixed))
     scored.items = {"id": list(ids), **scored.items}
-    scored.counts["captions cut at CLIP's 77 tokens"] = sum(map(_is_long, captions))
+    # What CLIP reads of a text includes a token for its start and one for its end.
+    lengths = [len(tokenizer._tokenizer.encode(caption)) + 2 for caption in captions]
+    scored.counts[LONG] = sum(n > tokenizer.DEFAULT_CONTEXT_LENGTH for n in lengths)
     return scored
 
 
@@ -139,18 +148,17 @@ def load_clip(path: Path) -> torch.nn.Module:
 
     network: torch.nn.Module = open_clip.CLIP(**model_config())
     check_activation(network)
-    state = _state(path)
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    missing = [name for name in wanted if name not in state]
-    wrong = [name for name in wanted if name in state and tuple(state[name].shape) != wanted[name]]
-    extra = [name for name in state if name not in wanted]
-    for what, names in (("lacks", missing), ("has other shapes in", wrong), ("also has", extra)):
-        if names:
-            raise InputError(
-                f"weights.clip: {path} {what} {len(names)} tensors ({names[0]}, ...): these are "
-                f"not the weights of open_clip's {ARCHITECTURE}; {HUB} has them"
-            )
-    network.load_state_dict({name: value.float() for name, value in state.items()})
+    state = {k: v.float() for k, v in read_tensors(FIELD, path).items() if k not in NO_WEIGHTS}
+    try:
+        network.load_state_dict(state)
+    except (
+        RuntimeError
+    ) as error:  # torch names each tensor that is missing, of another shape, extra
+        first = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{FIELD}: {path} does not hold the weights of open_clip's {ARCHITECTURE}, which {HUB} "
+            f"has ({first} ...)"
+        ) from None
     return network.eval().requires_grad_(False)
 
 
@@ -161,48 +169,10 @@ def check_activation(network: torch.nn.Module) -> None:
     """
     from open_clip.transformer import QuickGELU
 
-    found = [module for name, module in network.named_modules() if name.endswith("mlp.gelu")]
-    if not found or not all(isinstance(module, QuickGELU) for module in found):
-        kinds = sorted({type(module).__name__ for module in found})
+    activations = [module for name, module in network.named_modules() if name.endswith("mlp.gelu")]
+    if not activations or not all(isinstance(module, QuickGELU) for module in activations):
+        kinds = sorted({type(module).__name__ for module in activations})
         raise RuntimeError(f"OpenAI's CLIP needs QuickGELU in every block, found {kinds}")
-
-
-def _state(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file by name, never by unpickling objects."""
-    import pickle
-
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if _is_torchscript(path):
-            raise InputError(
-                f"weights.clip: {path} is a TorchScript archive, a program, and is not run; "
-                f"take open_clip_model.safetensors of {HUB}, the same weights"
-            )
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        said = str(error).partition("\n")[0][:120]
-        raise InputError(f"weights.clip: {path} holds no plain tensors ({said})") from None
-    tensors = state.get("state_dict", state) if isinstance(state, dict) else None
-    if not isinstance(tensors, dict) or not all(torch.is_tensor(v) for v in tensors.values()):
-        raise InputError(f"weights.clip: {path} is no state dict: names and tensors are needed")
-    # sizes that OpenAI's state dict carries as tensors
-    sizes = ("input_resolution", "context_length", "vocab_size")
-    return {str(name): value for name, value in tensors.items() if name not in sizes}
-
-
-def _is_torchscript(path: Path) -> bool:
-    """Whether a zip archive holds code, as torch.jit.save writes it."""
-    import zipfile
-
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def image_features(
@@ -214,14 +184,12 @@ def image_features(
     from PIL import Image
 
     transform = image_transform(network.visual.image_size, is_train=False)
-    where = next(network.parameters()).device
-    rows = []
-    for start in range(0, len(pictures), batch_size):
-        some = [pictures[i] for i in range(start, min(start + batch_size, len(pictures)))]
-        batch = torch.stack([transform(Image.fromarray(picture)) for picture in some])
+    device, features = next(network.parameters()).device, []
+    for rows in torch.arange(len(pictures)).split(batch_size):
+        batch = torch.stack([transform(Image.fromarray(pictures[int(row)])) for row in rows])
         with torch.inference_mode():
-            rows.append(network.encode_image(batch.to(where)).cpu())
-    return torch.cat(rows)
+            features.append(network.encode_image(batch.to(device)).cpu())
+    return torch.cat(features)
 
 
 def text_features(network: Any, texts: Sequence[str], batch_size: int = 64) -> Float[Tensor, "n d"]:
@@ -229,17 +197,6 @@ def text_features(network: Any, texts: Sequence[str], batch_size: int = 64) -> F
     import torch
     from open_clip import tokenize
 
-    where = next(network.parameters()).device
-    rows = []
-    for start in range(0, len(texts), batch_size):
-        tokens = tokenize(list(texts[start : start + batch_size]), network.context_length)
-        with torch.inference_mode():
-            rows.append(network.encode_text(tokens.to(where)).cpu())
-    return torch.cat(rows)
-
-
-def _is_long(text: str) -> bool:
-    """Whether CLIP reads less than the whole text: 77 tokens, the start and the end included."""
-    from open_clip import tokenizer
-
-    return len(tokenizer._tokenizer.encode(text)) + 2 > tokenizer.DEFAULT_CONTEXT_LENGTH
+    tokens = tokenize(list(texts), network.context_length).to(next(network.parameters()).device)
+    with torch.inference_mode():
+        return torch.cat([network.encode_text(part).cpu() for part in tokens.split(batch_size)])

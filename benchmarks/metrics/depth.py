@@ -7,44 +7,32 @@ Names with _affine, _affine_disp and _median are of aligned depth: see `depth_al
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from benchmarks.data.pool import ordered_map
 from benchmarks.metrics.depth_alignment import CASES, aligned_errors
 from benchmarks.metrics.depth_crops import Crop, whole
-from benchmarks.metrics.score import Better, Scored, mean_score
+from benchmarks.metrics.score import Better, Scored, mean_score, per_item
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
-PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
-
-BETTER: dict[str, Better] = {
-    "absrel": "lower",
-    "sqrel": "lower",
-    "rmse": "lower",
-    "rmse_log": "lower",
-    "log10": "lower",
-    "silog": "lower",
-    "silog_dav2": "lower",
-    "i_rmse": "lower",
-    "delta1": "higher",
-    "delta2": "higher",
-    "delta3": "higher",
-    "absrel_affine": "lower",
-    "delta1_affine": "higher",
-    "absrel_affine_disp": "lower",
-    "delta1_affine_disp": "higher",
-    "absrel_median": "lower",
-    "delta1_median": "higher",
-    "absrel_object": "lower",
-}
+# Raised by hand when a value of this file may change; part of every score_key. PROTOCOL_BTS is that
+# of tasks that compare as BTS does, in float32.
+PROTOCOL = 1
+PROTOCOL_BTS = 2
+LOWER = "absrel sqrel rmse rmse_log log10 silog silog_dav2 i_rmse".split()
+ALIGNED = [
+    f"{name}_{how}" for how in ("affine", "affine_disp", "median") for name in ("absrel", "delta1")
+]
+NAMES = (*LOWER, "delta1", "delta2", "delta3", *ALIGNED, "absrel_object")
+BETTER: dict[str, Better] = {n: "higher" if n.startswith("delta") else "lower" for n in NAMES}
 COUNTS = (
     "images_without_valid_pixels",
     "silog_variance_below_zero",
@@ -53,6 +41,8 @@ COUNTS = (
 )
 NO_OBJECT = "images_without_object_pixels"
 SMALL = 2**15  # pixels; below it threads would wait for Python's lock more than they work
+# How many times the truth a prediction in another unit is.
+UNITS = {"millimetres": 1000.0, "centimetres": 100.0, "codes of KITTI's PNGs (256 a metre)": 256.0}
 
 
 class Maps(Protocol):
@@ -64,17 +54,18 @@ class Maps(Protocol):
 
 @dataclass(frozen=True)
 class DepthProtocol:
-    """What is compared: depths strictly between low and high (metres), inside the crop.
-
-    crop: from a map's height and width to the window that counts (see `depth_crops`).
-    nonfinite: "refuse" stops at a prediction that is not finite or is negative; "bts" clamps it as
-    BTS does (nan to low, inf to high) and counts the pixels.
-    """
+    """What is compared: depths strictly between low and high (metres), inside the crop."""
 
     low: float
     high: float
-    crop: Crop = whole
+    crop: Crop = whole  # from a map's height and width to the window that counts
+    # "refuse" stops at a prediction that is not finite or is negative; "bts" clamps it as BTS does
+    # (nan to low, inf to high) and counts the pixels.
     nonfinite: str = "refuse"
+    # Whether the ratios of delta are taken in float32, as BTS does. Depths of a PNG are whole
+    # millimetres: ratios of exactly 1.25 happen, and once they are rounded to float32 only that
+    # precision finds them equal.
+    float32: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.low < self.high:
@@ -96,7 +87,9 @@ class DepthProtocol:
 
 
 def depth_errors(
-    truth: Float[np.ndarray, " pixels"], prediction: Float[np.ndarray, " pixels"]
+    truth: Float[np.ndarray, " pixels"],
+    prediction: Float[np.ndarray, " pixels"],
+    float32: bool = False,
 ) -> tuple[dict[str, float], bool]:
     """The errors of one image over its valid pixels, both in metres and positive.
 
@@ -105,34 +98,26 @@ def depth_errors(
     the second result tells it. delta_i counts max(d/p, p/d) < 1.25^i, strictly. silog_dav2 is
     Depth-Anything-V2's formula (metric_depth/util/metric.py:4): sqrt(mean e^2 - (mean e)^2 / 2),
     not x100, which is never below zero; its own code neither clamps nor crops. i_rmse, 1/m, is
-    Marigold's (src/util/metric.py).
+    Marigold's (src/util/metric.py). float32: see `DepthProtocol`.
     """
     d, p = truth.astype(np.float64), prediction.astype(np.float64)
-    # In place where it can be: fresh arrays of this size are pages that threads wait for.
-    scratch = p / d
-    ratio = np.divide(d, p)
-    np.maximum(ratio, scratch, out=ratio)
-    errors: dict[str, Any] = {
-        f"delta{i}": np.count_nonzero(ratio < 1.25**i) / len(d) for i in (1, 2, 3)
-    }
-    difference = np.subtract(p, d, out=ratio)
-    errors["absrel"] = np.mean(np.divide(np.abs(difference, out=scratch), d, out=scratch))
-    squared = np.square(difference, out=difference)
-    errors["rmse"] = np.sqrt(np.mean(squared))
-    errors["sqrel"] = np.mean(np.divide(squared, d, out=squared))
-    log_error = np.log(p, out=squared)
-    log_error -= np.log(d, out=scratch)
-    mean, square = np.mean(log_error), np.mean(np.square(log_error, out=log_error))
+    difference, log_error = p - d, np.log(p) - np.log(d)
+    mean, square = np.mean(log_error), np.mean(np.square(log_error))
     variance = float(square - mean**2)
-    errors["rmse_log"] = np.sqrt(square)
-    errors["silog"] = 100.0 * np.sqrt(max(variance, 0.0))
-    errors["silog_dav2"] = np.sqrt(square - 0.5 * mean**2)
-    log10_error = np.log10(p, out=log_error)
-    log10_error -= np.log10(d, out=scratch)
-    errors["log10"] = np.mean(np.abs(log10_error, out=log10_error))
-    inverse_error = np.divide(1, p, out=p)
-    inverse_error -= np.divide(1, d, out=d)
-    errors["i_rmse"] = np.sqrt(np.mean(np.square(inverse_error, out=inverse_error)))
+    errors = {
+        "absrel": np.mean(np.abs(difference) / d),
+        "sqrel": np.mean(np.square(difference) / d),
+        "rmse": np.sqrt(np.mean(np.square(difference))),
+        "rmse_log": np.sqrt(square),
+        "log10": np.mean(np.abs(np.log10(p) - np.log10(d))),
+        "silog": 100.0 * np.sqrt(max(variance, 0.0)),
+        "silog_dav2": np.sqrt(square - 0.5 * mean**2),
+        "i_rmse": np.sqrt(np.mean(np.square(1 / p - 1 / d))),
+    }
+    if float32:
+        d, p = truth.astype(np.float32), prediction.astype(np.float32)
+    ratio = np.maximum(d / p, p / d)
+    errors |= {f"delta{i}": np.count_nonzero(ratio < 1.25**i) / len(d) for i in (1, 2, 3)}
     return {name: float(value) for name, value in errors.items()}, variance < 0
 
 
@@ -149,37 +134,46 @@ def depth_scores(
     Maps are asked for one by one, several at once: on all cores, or on as many threads as workers
     says, with the same result. objects: masks of the pixels that `absrel_object` counts; without
     them it is not computed. Images without a valid pixel are skipped and counted, and have None in
-    the item columns. Raises InputError for a wrong size, a wrong type or a refused value, naming
-    the first such item, ValueError where the lengths differ.
+    the item columns. A hint says where predictions look as if they were in another unit. Raises
+    InputError for a wrong size, a wrong type or a refused value, naming the first such item,
+    ValueError where the lengths differ.
     """
     count = len(ids)
     if not len(predictions) == len(truths) == count == len(ids if objects is None else objects):
         raise ValueError(f"{count} ids, {len(predictions)} predictions, {len(truths)} truths")
 
-    def one(index: int) -> tuple[dict[str, float], Counter[str]]:
+    def image(index: int) -> _Image:
         truth, prediction = truths[index], predictions[index]
         bad = check_depth(ids[index], prediction, truth.shape, protocol)
         mask = None if objects is None else objects[index]
-        row, counts = _one_image(truth, prediction, mask, protocol)
-        return row, counts + Counter(clamped_nonfinite_pixels=bad)
+        scored = _one_image(truth, prediction, mask, protocol)
+        scored.met["clamped_nonfinite_pixels"] += bad
+        return scored
 
-    if workers is None and count and truths[0].size < SMALL:
-        workers = 1
+    small = bool(count) and truths[0].size < SMALL
+    images = per_item(image, count, 1 if workers is None and small else workers)
     names = [n for n in BETTER if objects is not None or n != "absrel_object"]
-    columns: dict[str, list[float | None]] = {name: [] for name in [*names, "valid_pixels"]}
-    counts = dict.fromkeys(COUNTS if objects is None else (*COUNTS, NO_OBJECT), 0)
-    for row, met in ordered_map(one, range(count), workers):
-        for name, times in met.items():
-            counts[name] += times
-        for column in columns:
-            columns[column].append(row.get(column))
-    scored = Scored({}, {"id": list(ids), **columns}, counts=counts)
+    columns = {n: [one.errors.get(n) for one in images] for n in [*names, "valid_pixels"]}
+    met = sum((one.met for one in images), Counter[str]())
+    kinds = COUNTS if objects is None else (*COUNTS, NO_OBJECT)
+    scored = Scored({}, {"id": list(ids), **columns}, counts={kind: met[kind] for kind in kinds})
     for name in names:
         if any(value is not None for value in columns[name]):
             scored.scores[name] = mean_score(columns[name], BETTER[name])
         else:
             scored.unavailable[name] = f"none of {count} images has a pixel to score"
+    scored.hints = _hints(images, protocol, met["negative_affine_scales"])
     return scored
+
+
+@dataclass
+class _Image:
+    """What one image adds to the scores."""
+
+    errors: dict[str, float]  # and `valid_pixels`
+    met: Counter[str]  # special cases
+    clamped: int = 0  # valid pixels whose prediction lies outside the range
+    ratio: float | None = None  # median of the truth over median of the prediction
 
 
 def _one_image(
@@ -187,31 +181,53 @@ def _one_image(
     prediction: np.ndarray,
     object_mask: np.ndarray | None,
     protocol: DepthProtocol,
-) -> tuple[dict[str, float], Counter[str]]:
+) -> _Image:
     """Errors of an image, and which special cases it is."""
     valid, met = protocol.valid(truth), Counter[str]()
     pixels = int(valid.sum())
     if not pixels:
         met["images_without_valid_pixels"] += 1
         met[NO_OBJECT] += object_mask is not None
-        return {"valid_pixels": 0}, met
+        return _Image({"valid_pixels": 0}, met)
     d = truth[valid]
     raw = np.where(np.isnan(prediction[valid]), protocol.low, prediction[valid])
     p = protocol.clamp(raw)
-    row, below_zero = depth_errors(d, p)
+    errors, below_zero = depth_errors(d, p, protocol.float32)
     met["silog_variance_below_zero"] += below_zero
-    finite = np.where(np.isinf(raw), protocol.clamp(raw), raw)
-    aligned, cases = aligned_errors(d, finite, protocol.low, protocol.high)
-    row |= aligned
+    finite = np.where(np.isinf(raw), p, raw)
+    aligned, cases, ratio = aligned_errors(d, finite, protocol.low, protocol.high)
     met.update(cases)
-    row["valid_pixels"] = pixels
     if object_mask is not None:
         on_object = object_mask[valid]
         if on_object.any():
-            row["absrel_object"] = depth_errors(d[on_object], p[on_object])[0]["absrel"]
+            errors["absrel_object"] = depth_errors(d[on_object], p[on_object])[0]["absrel"]
         else:
             met[NO_OBJECT] += 1
-    return row, met
+    clamped = int(np.count_nonzero(p != raw))
+    return _Image(errors | aligned | {"valid_pixels": pixels}, met, clamped, ratio)
+
+
+def _hints(images: Sequence[_Image], protocol: DepthProtocol, upside_down: int) -> list[str]:
+    """A sentence where predictions look as if they were in another unit, or none."""
+    seen = [one for one in images if one.errors["valid_pixels"]]
+    ratios = [1 / one.ratio for one in seen if one.ratio]
+    if not seen or not ratios:
+        return []
+    pixels = sum(int(one.errors["valid_pixels"]) for one in seen)
+    clamped, ratio = sum(one.clamped for one in seen), float(np.median(ratios))
+    inverted = upside_down > len(seen) / 2
+    if clamped < pixels / 2 and 0.5 < ratio < 2 and not inverted:
+        return []
+    hint = (
+        f"depth: {clamped} of {pixels} pixels lie outside {protocol.low:g} to {protocol.high:g} m "
+        f"and were clamped; in the median a prediction is {ratio:.3g} times the truth"
+    )
+    unit = min(UNITS, key=lambda name: abs(math.log(ratio / UNITS[name])))
+    if inverted:
+        return [f"{hint}, and falls where the truth rises: is it disparity, 1 / depth?"]
+    if abs(math.log(ratio / UNITS[unit])) < math.log(1.5):
+        return [f"{hint}: are these {unit}? Metres are needed"]
+    return [f"{hint}: is it metric depth in metres?"]
 
 
 def check_depth(

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 LEAST_DISPARITY = 1e-3  # 1/m
-
 # Special cases, as they are called in the counts of a record.
 CASES = (
     "constant_predictions",  # the fits are the best constant: see `affine_fit`
@@ -38,11 +37,11 @@ CASES = (
 
 @dataclass(frozen=True)
 class Fit:
-    """y is about scale x + shift. constant: x has one value only, so scale is 0."""
+    """y is about scale x + shift."""
 
     scale: float
     shift: float
-    constant: bool
+    constant: bool  # x has one value only, so scale is 0
 
 
 def affine_fit(x: Float[np.ndarray, " pixels"], y: Float[np.ndarray, " pixels"]) -> Fit:
@@ -51,12 +50,11 @@ def affine_fit(x: Float[np.ndarray, " pixels"], y: Float[np.ndarray, " pixels"])
     Of a constant x nothing but the mean of y can be made. Least squares by the pseudo-inverse, as
     in the reference, gives that same constant, split between scale and shift.
     """
-    x, y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
     middle, level = float(np.mean(x)), float(np.mean(y))
-    centred, scratch = x - middle, y - level
+    centred = x - middle
     # No np.dot: how it adds up depends on the number of threads.
-    covariance = float(np.mean(np.multiply(centred, scratch, out=scratch)))
-    spread = float(np.mean(np.square(centred, out=scratch)))
+    covariance = float(np.mean(centred * (y - level)))
+    spread = float(np.mean(np.square(centred)))
     if x.min() == x.max() or spread == 0:
         return Fit(0.0, level, constant=True)
     scale = covariance / spread
@@ -66,9 +64,9 @@ def affine_fit(x: Float[np.ndarray, " pixels"], y: Float[np.ndarray, " pixels"])
 def align_affine(
     truth: Float[np.ndarray, " pixels"], prediction: Float[np.ndarray, " pixels"]
 ) -> tuple[Float[np.ndarray, " pixels"], Fit]:
-    """The prediction, scaled and shifted to the truth in depth; not yet clipped."""
+    """The prediction, scaled and shifted to the truth in depth; not yet clipped. Both float64."""
     fit = affine_fit(prediction, truth)
-    return _applied(fit, prediction.astype(np.float64)), fit
+    return prediction * fit.scale + fit.shift, fit
 
 
 def align_disparity(
@@ -76,13 +74,11 @@ def align_disparity(
 ) -> tuple[Float[np.ndarray, " pixels"], Fit]:
     """The predicted depth, its inverse scaled and shifted to 1 / truth; not yet clipped.
 
-    Both in metres and positive. The fitted disparity is clipped to at least `LEAST_DISPARITY`.
+    Both float64, in metres and positive. The fitted disparity is at least `LEAST_DISPARITY`.
     """
-    inverse = 1.0 / prediction.astype(np.float64, copy=False)
-    fit = affine_fit(inverse, 1.0 / truth.astype(np.float64, copy=False))
-    fitted = _applied(fit, inverse)
-    np.maximum(fitted, LEAST_DISPARITY, out=fitted)
-    return np.divide(1.0, fitted, out=fitted), fit
+    inverse = 1.0 / prediction
+    fit = affine_fit(inverse, 1.0 / truth)
+    return 1.0 / np.maximum(inverse * fit.scale + fit.shift, LEAST_DISPARITY), fit
 
 
 def median_ratio(
@@ -98,42 +94,29 @@ def aligned_errors(
     prediction: Float[np.ndarray, " pixels"],
     low: float,
     high: float,
-) -> tuple[dict[str, float], list[str]]:
-    """`absrel_` and `delta1_` of the three alignments of one image, and the `CASES` it met.
+) -> tuple[dict[str, float], list[str], float | None]:
+    """`absrel_` and `delta1_` of the three alignments of one image, the `CASES` it met, the ratio.
 
     truth: valid depths, metres. prediction: finite depths in any unit. low, high: the protocol's
     range; also, depths below low are raised to it before they are inverted, as 1 / 0 is no number.
+    ratio: that of the medians, as in `median_ratio`.
     """
-    cases = []
-    errors: dict[str, float] = {}
     ratio = median_ratio(truth, prediction)
     d, p = truth.astype(np.float64), prediction.astype(np.float64)
-    scaled, fit = align_affine(d, p)
-    cases += ["constant_predictions"] * fit.constant
-    cases += ["negative_affine_scales"] * (fit.scale < 0)
-    _add(errors, "affine", d, np.clip(scaled, low, high, out=scaled))
-    cases += ["median_not_positive"] * (ratio is None)
-    scaled = np.multiply(p, 1.0 if ratio is None else ratio, out=scaled)
-    _add(errors, "median", d, np.clip(scaled, low, high, out=scaled))
-    cases += ["clamped_before_inversion"] * bool(p.min() < low)
-    inverted, fit = align_disparity(d, np.maximum(p, low, out=p))
-    cases += ["negative_disparity_scales"] * (fit.scale < 0)
-    _add(errors, "affine_disp", d, np.clip(inverted, low, high, out=inverted))
-    return errors, cases
-
-
-def _applied(fit: Fit, x: np.ndarray) -> np.ndarray:
-    """scale x + shift, in the memory of x."""
-    x *= fit.scale
-    x += fit.shift
-    return x
-
-
-def _add(errors: dict[str, float], name: str, truth: np.ndarray, aligned: np.ndarray) -> None:
-    """AbsRel and delta1 of aligned depth, both in float64."""
-    ratio = truth / aligned
-    scratch = aligned / truth
-    np.maximum(ratio, scratch, out=ratio)
-    errors[f"delta1_{name}"] = np.count_nonzero(ratio < 1.25) / len(truth)
-    error = np.abs(np.subtract(aligned, truth, out=scratch), out=scratch)
-    errors[f"absrel_{name}"] = float(np.mean(np.divide(error, truth, out=error)))
+    affine, in_depth = align_affine(d, p)
+    disparity, in_disparity = align_disparity(d, np.maximum(p, low))
+    scaled = p * (1.0 if ratio is None else ratio)
+    errors: dict[str, float] = {}
+    for name, aligned in (("affine", affine), ("affine_disp", disparity), ("median", scaled)):
+        clipped = np.clip(aligned, low, high)
+        worst = np.maximum(d / clipped, clipped / d)
+        errors[f"delta1_{name}"] = np.count_nonzero(worst < 1.25) / len(d)
+        errors[f"absrel_{name}"] = float(np.mean(np.abs(clipped - d) / d))
+    met = (
+        in_depth.constant,
+        in_depth.scale < 0,
+        in_disparity.scale < 0,
+        bool(p.min() < low),
+        ratio is None,
+    )
+    return errors, [case for case, happened in zip(CASES, met, strict=True) if happened], ratio

@@ -15,32 +15,11 @@ Window = tuple[int, int, int, int]
 Crop = Callable[[int, int], Window]
 
 KB_SIZE = (352, 1216)  # height and width of the pictures of the KITTI depth benchmark
-# (top, bottom, left, right) as shares of the sides, to the digits the reference code has
-EIGEN_NYU = (45 / 480, 471 / 480, 41 / 640, 601 / 640)  # cleinc/bts, pytorch/bts_main.py:291
-EIGEN_KITTI = (0.3324324, 0.91351351, 0.0359477, 0.96405229)  # bts_main.py:288
-GARG = (0.40810811, 0.99189189, 0.03594771, 0.96405229)  # bts_main.py:286
 
 
 def whole(height: int, width: int) -> Window:
     """Every pixel."""
     return 0, height, 0, width
-
-
-def eigen_nyu(height: int, width: int) -> Window:
-    """Rows 45:471 and columns 41:601 of 480 x 640, in proportion at other sizes."""
-    top, bottom, left, right = EIGEN_NYU
-    # round() gives the published integers at the published size
-    return round(top * height), round(bottom * height), round(left * width), round(right * width)
-
-
-def eigen_kitti(height: int, width: int) -> Window:
-    """Eigen's crop for KITTI; sides truncated by int(), as published."""
-    return _shares(EIGEN_KITTI, height, width)
-
-
-def garg(height: int, width: int) -> Window:
-    """Garg's crop of the whole picture, as in monodepth2 and in BTS's eval_with_pngs.py."""
-    return _shares(GARG, height, width)
 
 
 def kb(height: int, width: int) -> Window:
@@ -58,32 +37,42 @@ def kb(height: int, width: int) -> Window:
     return top, top + rows, left, left + columns
 
 
-def kb_garg(height: int, width: int) -> Window:
-    """Garg's crop of the KB window: rows 143:349 of its 352 (online evaluation of BTS, AdaBins)."""
-    return _within_kb(garg, height, width)
+def shares(
+    top: float, bottom: float, left: float, right: float, to_int: Callable[[float], int] = int
+) -> Crop:
+    """The window between shares of the sides."""
+
+    def crop(height: int, width: int) -> Window:
+        rows = to_int(top * height), to_int(bottom * height)
+        return *rows, to_int(left * width), to_int(right * width)
+
+    return crop
 
 
-def kb_eigen(height: int, width: int) -> Window:
-    """Eigen's crop of the KB window (Marigold's configuration for KITTI)."""
-    return _within_kb(eigen_kitti, height, width)
+def within_kb(inner: Crop) -> Crop:
+    """A crop of the KITTI benchmark's window."""
+
+    def crop(height: int, width: int) -> Window:
+        above, _, before, _ = kb(height, width)
+        top, bottom, left, right = inner(*KB_SIZE)
+        return above + top, above + bottom, before + left, before + right
+
+    return crop
 
 
-NYU: dict[str, Crop] = {"eigen": eigen_nyu, "none": whole}
+# cleinc/bts, pytorch/bts_main.py:286-291, to the digits it has. On NYU rows 45:471 and columns
+# 41:601 of 480 x 640, in proportion at other sizes: round() gives the published integers at the
+# published size. On KITTI int() truncates, as published. `garg` is that of the whole picture
+# (monodepth2, BTS's eval_with_pngs.py), `kb_garg` that of the online evaluation of BTS and AdaBins,
+# rows 143:349 of 352, `kb_eigen` Marigold's configuration.
+EIGEN_NYU = shares(45 / 480, 471 / 480, 41 / 640, 601 / 640, round)
+EIGEN_KITTI = shares(0.3324324, 0.91351351, 0.0359477, 0.96405229)
+GARG = shares(0.40810811, 0.99189189, 0.03594771, 0.96405229)
+NYU: dict[str, Crop] = {"eigen": EIGEN_NYU, "none": whole}
 KITTI: dict[str, Crop] = {
-    "kb_garg": kb_garg,
-    "garg": garg,
-    "eigen": eigen_kitti,
-    "kb_eigen": kb_eigen,
+    "kb_garg": within_kb(GARG),
+    "garg": GARG,
+    "eigen": EIGEN_KITTI,
+    "kb_eigen": within_kb(EIGEN_KITTI),
     "none": whole,
 }
-
-
-def _shares(shares: tuple[float, float, float, float], height: int, width: int) -> Window:
-    top, bottom, left, right = shares
-    return int(top * height), int(bottom * height), int(left * width), int(right * width)
-
-
-def _within_kb(inner: Crop, height: int, width: int) -> Window:
-    above, _, before, _ = kb(height, width)
-    top, bottom, left, right = inner(*KB_SIZE)
-    return above + top, above + bottom, before + left, before + right

@@ -83,32 +83,34 @@ def extract_features(
     `inception.find_inception`, which checks it; without `weights` the library would download.
     """
     import torch
-    from torch_fidelity.utils import (
-        create_feature_extractor,
-        get_featuresdict_from_dataset,
-        resolve_feature_layer_for_metric,
-    )
+    from torch_fidelity.utils import create_feature_extractor, get_featuresdict_from_dataset
 
     if not len(images):
         raise ValueError("no images: features of an empty set do not exist")
-    layers = {
-        metric: resolve_feature_layer_for_metric(_LAYER_OF[metric], feature_extractor=extractor)
-        for metric in metrics
-    }
+    layers = layers_of(metrics, extractor)
     cuda = torch.device(device).type == "cuda"
-    path = None if weights is None else str(weights)
     with preserved_random_state(device):
         network = create_feature_extractor(
             extractor,
             sorted(set(layers.values())),
             cuda=cuda,
             verbose=False,
-            feature_extractor_weights_path=path,
+            feature_extractor_weights_path=None if weights is None else str(weights),
         )
-        found = get_featuresdict_from_dataset(
+        features = get_featuresdict_from_dataset(
             _uint8_dataset(images), network, batch_size, cuda, save_cpu_ram=True, verbose=False
         )
-    return {metric: found[layer].float() for metric, layer in layers.items()}
+    return {metric: features[layer].float() for metric, layer in layers.items()}
+
+
+def layers_of(metrics: Sequence[str], extractor: str = INCEPTION) -> dict[str, str]:
+    """The layer of an extractor that each metric reads; most read the same one."""
+    from torch_fidelity.utils import resolve_feature_layer_for_metric
+
+    return {
+        metric: resolve_feature_layer_for_metric(_LAYER_OF[metric], feature_extractor=extractor)
+        for metric in metrics
+    }
 
 
 def _uint8_dataset(images: Sequence[Tensor] | Tensor) -> torch.utils.data.Dataset:
@@ -122,9 +124,8 @@ def _uint8_dataset(images: Sequence[Tensor] | Tensor) -> torch.utils.data.Datase
         def __getitem__(self, index: int) -> Tensor:
             image = images[index]
             if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-                raise ValueError(
-                    f"image {index} is {image.dtype} {tuple(image.shape)}, not uint8 (3, h, w)"
-                )
+                found = f"{image.dtype} {tuple(image.shape)}"
+                raise ValueError(f"image {index} is {found}, not uint8 (3, h, w)")
             return image
 
     return Images()
@@ -160,36 +161,22 @@ def kid_from_features(
     Binkowski et al. 2018, section 4; may be negative. Default subset size: min(1000, n // 2) of the
     smaller set.
     """
-    from torch_fidelity.metric_kid import (
-        KEY_METRIC_KID_MEAN,
-        KEY_METRIC_KID_STD,
-        kid_features_to_metric,
-    )
+    from torch_fidelity import metric_kid as library
 
     size = subset_size or min(KID_SUBSET_SIZE, min(len(generated), len(real)) // 2)
-    out = kid_features_to_metric(
-        generated,
-        real,
-        kid_subsets=subsets,
-        kid_subset_size=size,
-        rng_seed=SEED,
-        verbose=False,
-    )
-    return float(out[KEY_METRIC_KID_MEAN]), float(out[KEY_METRIC_KID_STD])
+    options = {"kid_subsets": subsets, "kid_subset_size": size, "rng_seed": SEED, "verbose": False}
+    out = library.kid_features_to_metric(generated, real, **options)
+    return float(out[library.KEY_METRIC_KID_MEAN]), float(out[library.KEY_METRIC_KID_STD])
 
 
 def inception_score(
     logits: Float[Tensor, "n classes"], splits: int = IS_SPLITS, shuffle: bool = True
 ) -> tuple[float, float]:
     """Mean and std over splits of exp(E KL(p(y|x) || p(y))) (Salimans et al. 2016)."""
-    from torch_fidelity.metric_isc import (
-        KEY_METRIC_ISC_MEAN,
-        KEY_METRIC_ISC_STD,
-        isc_features_to_metric,
-    )
+    from torch_fidelity import metric_isc as library
 
-    out = isc_features_to_metric(logits.cpu(), splits, shuffle, SEED)
-    return float(out[KEY_METRIC_ISC_MEAN]), float(out[KEY_METRIC_ISC_STD])
+    out = library.isc_features_to_metric(logits.cpu(), splits, shuffle, SEED)
+    return float(out[library.KEY_METRIC_ISC_MEAN]), float(out[library.KEY_METRIC_ISC_STD])
 
 
 def precision_recall(
@@ -200,20 +187,12 @@ def precision_recall(
     Kynkaanniemi et al. 2019, Eqs. 1 and 2: a set's manifold is the union of balls round its
     features that reach to their k-th neighbour.
     """
-    from torch_fidelity.metric_prc import (
-        KEY_METRIC_PRECISION,
-        KEY_METRIC_RECALL,
-        prc_features_to_metric,
-    )
+    from torch_fidelity import metric_prc as library
 
-    out = prc_features_to_metric(
-        generated.cpu(),
-        real.cpu(),
-        prc_neighborhood=neighbours,
-        save_cpu_ram=True,  # the same numbers without n x m distances at once
-        verbose=False,
-    )
-    return float(out[KEY_METRIC_PRECISION]), float(out[KEY_METRIC_RECALL])
+    # save_cpu_ram: the same numbers without n x m distances at once
+    options = {"prc_neighborhood": neighbours, "save_cpu_ram": True, "verbose": False}
+    out = library.prc_features_to_metric(generated.cpu(), real.cpu(), **options)
+    return float(out[library.KEY_METRIC_PRECISION]), float(out[library.KEY_METRIC_RECALL])
 
 
 def distribution_scores(
@@ -231,24 +210,20 @@ def distribution_scores(
     """
     scored = Scored({})
     for metric, features in generated.items():
-        n = len(features)
-        name, *others = score_names(metric, n, extractor)
-        smaller = n if metric == "is" else min(n, len(real[metric]))
-        reason = _too_few(metric, smaller, features.shape[1])
-        if reason:
-            scored.unavailable |= dict.fromkeys((name, *others), reason)
+        n, others = len(features), features if metric == "is" else real[metric]
+        names = score_names(metric, n, extractor)
+        if reason := _too_few(metric, min(n, len(others)), features.shape[1]):
+            scored.unavailable |= dict.fromkeys(names, reason)
         elif metric == "prc":
-            values = precision_recall(features, real[metric])
-            for part, value in zip((name, *others), values, strict=True):
-                scored.scores[part] = Score(value, None, n, "higher")
+            for name, value in zip(names, precision_recall(features, others), strict=True):
+                scored.scores[name] = Score(value, None, n, "higher")
         elif metric == "fid":
-            value = fid_from_features(features, real[metric])
-            scored.scores[name] = Score(value, None, n, "lower")
+            scored.scores[names[0]] = Score(fid_from_features(features, others), None, n, "lower")
         elif metric == "kid":
-            value, std = kid_from_features(features, real[metric])
-            scored.scores[name] = Score(value, std / KID_SUBSETS**0.5, n, "lower")
+            value, std = kid_from_features(features, others)
+            scored.scores[names[0]] = Score(value, std / KID_SUBSETS**0.5, n, "lower")
         else:
-            scored.scores[name] = Score(inception_score(features)[0], None, n, "higher")
+            scored.scores[names[0]] = Score(inception_score(features)[0], None, n, "higher")
     return scored
 
 
@@ -261,6 +236,7 @@ def unavailable_scores(
 
 
 def _too_few(metric: str, n: int, dimension: int) -> str | None:
+    """Why n images (of the smaller set) are too few for a metric, None where they are not."""
     if metric == "fid" and n <= dimension:
         return f"FID needs more images than feature dimensions: {n} images, {dimension} dimensions"
     if metric == "kid" and n < KID_LEAST:

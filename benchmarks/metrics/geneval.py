@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.metrics.score import Score, Scored, mean_score
 from crossflow.errors import InputError
-from crossflow.files import parse_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,16 +36,16 @@ PROMPTS = {
 }
 IMAGES = 4  # of every prompt
 PUBLISHED = "github.com/djghosh13/geneval, prompts/evaluation_metadata.jsonl"
-SHOWN = 5
+PLACE = re.compile(r"(\d+)[/\\]samples[/\\]([^/\\]+)$")
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One line of evaluation_metadata.jsonl. metadata: the line itself, as GenEval reads it."""
+    """One line of evaluation_metadata.jsonl."""
 
     tag: str
     text: str
-    metadata: dict[str, Any]
+    metadata: dict[str, Any]  # the line itself, as GenEval reads it
 
 
 def folder_name(index: int) -> str:
@@ -81,7 +81,7 @@ def write_samples(
     prompt. GenEval scores whatever lies in these folders, so InputError where one exists already;
     ValueError for another number of pictures.
     """
-    from benchmarks.data.predictions import write_image
+    from PIL import Image
 
     for index, prompt in enumerate(prompts):
         place = folder / folder_name(index)
@@ -90,8 +90,9 @@ def write_samples(
         pictures = images(index, prompt.text)
         if len(pictures) != IMAGES:
             raise ValueError(f"prompt {index}: {len(pictures)} pictures, GenEval takes {IMAGES}")
+        (place / "samples").mkdir(parents=True)
         for number, picture in enumerate(pictures):
-            write_image(place / "samples", f"{number:05d}", picture)
+            Image.fromarray(picture).save(place / "samples" / f"{number:05d}.png")
         line = json.dumps(prompt.metadata, ensure_ascii=False)
         (place / "metadata.jsonl").write_text(line, encoding="utf-8")
 
@@ -103,31 +104,34 @@ def read_results(path: Path, prompts: Sequence[Prompt]) -> list[list[bool]]:
     InputError for a line that is none or is of another prompt than its folder says, an image twice,
     and prompts that have not exactly four images: a part of the set has another score.
     """
-    found: dict[int, dict[str, bool]] = {}
+    results: list[dict[str, bool]] = [{} for _ in prompts]
     for where, row in _lines(path):
-        index, image = _place(row, where, len(prompts))
-        prompt = prompts[index]
+        place = PLACE.search(str(row.get("filename")))
+        if place is None or int(place[1]) >= len(prompts):
+            raise InputError(
+                f"{where}: `filename` {row.get('filename')!r} is not .../00000/samples/00000.png "
+                f"with one of {len(prompts)} prompts"
+            )
+        prompt, images = prompts[int(place[1])], results[int(place[1])]
         if (row.get("tag"), row.get("prompt")) != (prompt.tag, prompt.text):
             raise InputError(
-                f"{where}: folder {folder_name(index)} is {prompt.text!r} ({prompt.tag}) in the "
-                f"list of prompts, not {row.get('prompt')!r} ({row.get('tag')})"
+                f"{where}: folder {place[1]} is {prompt.text!r} ({prompt.tag}) in the list of "
+                f"prompts, not {row.get('prompt')!r} ({row.get('tag')})"
             )
-        correct = row.get("correct")
-        if not isinstance(correct, bool):
-            raise InputError(f"{where}: `correct` is {correct!r}, not true or false")
-        images = found.setdefault(index, {})
-        if image in images:
-            raise InputError(f"{where}: {folder_name(index)}/samples/{image} has a result already")
-        images[image] = correct
-    counts = {index: len(found.get(index, {})) for index in range(len(prompts))}
-    wrong = [f"{folder_name(i)} has {n}" for i, n in counts.items() if n != IMAGES]
+        if not isinstance(row.get("correct"), bool) or place[2] in images:
+            raise InputError(f"{where}: `correct` is not true or false, or {place[0]} stands twice")
+        images[place[2]] = row["correct"]
+    wrong = [
+        f"{folder_name(i)} has {len(images)}"
+        for i, images in enumerate(results)
+        if len(images) != IMAGES
+    ]
     if wrong:
-        more = ", ..." if len(wrong) > SHOWN else ""
         raise InputError(
-            f"{path}: {len(wrong)} of {len(prompts)} prompts have not {IMAGES} images: "
-            f"{', '.join(wrong[:SHOWN])}{more}"
+            f"{path}: {len(wrong)} of {len(prompts)} prompts have not {IMAGES} images, "
+            f"the first of them: {wrong[0]}"
         )
-    return [[found[i][name] for name in sorted(found[i])] for i in range(len(prompts))]
+    return [[images[name] for name in sorted(images)] for images in results]
 
 
 def geneval_scores(prompts: Sequence[Prompt], correct: Sequence[Sequence[bool]]) -> Scored:
@@ -143,13 +147,9 @@ def geneval_scores(prompts: Sequence[Prompt], correct: Sequence[Sequence[bool]])
         by_task[prompt.tag].append(share)
     scored = Scored({f"geneval_{tag}": mean_score(each, "higher") for tag, each in by_task.items()})
     tasks = list(scored.scores.values())
-    errors = [task.stderr for task in tasks if task.stderr is not None]
-    scored.scores["geneval_overall"] = Score(
-        math.fsum(task.value for task in tasks) / len(tasks),
-        math.hypot(*errors) / len(tasks) if len(errors) == len(tasks) else None,
-        len(shares),
-        "higher",
-    )
+    mean = math.fsum(task.value for task in tasks) / len(tasks)
+    error = math.hypot(*(task.stderr or 0.0 for task in tasks)) / len(tasks)
+    scored.scores["geneval_overall"] = Score(mean, error, len(shares), "higher")
     scored.items = {
         "id": [folder_name(index) for index in range(len(prompts))],
         "tag": [prompt.tag for prompt in prompts],
@@ -160,30 +160,13 @@ def geneval_scores(prompts: Sequence[Prompt], correct: Sequence[Sequence[bool]])
 
 def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """(where, object) of each line of a JSON-lines file. InputError for anything else."""
+    rows, where = [], str(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({type(error).__name__})") from None
-    rows = []
-    # not splitlines: JSON may hold U+2028 as it is
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        row = parse_json(line, f"{path} line {number}")
-        if not isinstance(row, dict):
-            raise InputError(f"{path} line {number}: not a JSON object")
-        rows.append((f"{path} line {number}", row))
+        # not splitlines: JSON may hold U+2028 as it is
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
+            where = f"{path} line {number}"
+            if line.strip():
+                rows.append((where, dict(json.loads(line))))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{where}: not a file of JSON objects, one a line ({error})") from None
     return rows
-
-
-def _place(row: Mapping[str, Any], where: str, prompts: int) -> tuple[int, str]:
-    """(index of the prompt, name of the image) from `.../00000/samples/00000.png`."""
-    parts = str(row.get("filename", "")).replace("\\", "/").split("/")
-    if len(parts) < 3 or parts[-2] != "samples" or not parts[-3].isdecimal():
-        raise InputError(
-            f"{where}: `filename` {row.get('filename')!r} is not .../00000/samples/00000.png"
-        )
-    index = int(parts[-3])
-    if index >= prompts:
-        raise InputError(f"{where}: folder {parts[-3]} is of no prompt, there are {prompts}")
-    return index, parts[-1]

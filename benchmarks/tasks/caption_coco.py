@@ -45,7 +45,7 @@ from benchmarks.data.images import PHOTO_MODES, read_rgb, spread
 from benchmarks.data.splits import Report, digest
 from benchmarks.data.vocabulary import Vocabulary, learn, split_words
 from benchmarks.metrics import captions as metric
-from benchmarks.metrics.spice import find_jars, jars_digest
+from benchmarks.metrics.java import find_jars, jars_digest
 from benchmarks.tasks import bounds
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.prediction_files import CaptionFiles

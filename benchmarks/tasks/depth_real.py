@@ -116,7 +116,7 @@ class RealTruth:
             "split": self.split,
             "items": digest("\n".join(frame.id for frame in frames)),
             "truth": digest("\n".join(codes)),
-            "protocols": {"depth": metric.PROTOCOL},
+            "protocols": {"depth": metric.PROTOCOL_BTS},
             "options": {
                 "crop": self.crop,
                 "nonfinite": self.protocol.nonfinite,

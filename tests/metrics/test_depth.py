@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from benchmarks.data.depth_protocol import nyu_protocol
+from benchmarks.data.depth_protocol import kitti_protocol, nyu_protocol
 from benchmarks.metrics.depth import DepthProtocol, depth_errors, depth_scores
 from crossflow.errors import InputError
 
@@ -160,6 +160,45 @@ def many_maps():
         "f4"
     )
     return [f"scene/{i}" for i in range(9)], predictions, truths
+
+
+def test_ratios_are_compared_as_bts_does():
+    """In its float32, where ratios of whole millimetres that are exactly 1.25 are found equal.
+
+    float64 of depths that were rounded to float32 puts them on either side: 1,700 mm against
+    2,125 mm counts as below 1.25 there, and does not in BTS.
+    """
+    millimetres = np.arange(1000, 3000, dtype=np.uint16)
+    truth = millimetres.astype(np.float32) / 1000
+    prediction = np.full_like(truth, 2.125)
+    below = (millimetres * 1.25 > 2125) & (millimetres < 2125 * 1.25)
+    assert not below[700] and 2.125 / float(truth[700]) < 1.25
+    reference = np.maximum(truth / prediction, prediction / truth)  # bts_main.py:144-147
+    assert (reference < 1.25).sum() == below.sum() == 956
+    bts = DepthProtocol(1e-3, 10.0, float32=True)
+    assert scores(truth, prediction, bts)["delta1"] == 956 / 2000
+    assert scores(truth, prediction)["delta1"] == 957 / 2000
+    assert nyu_protocol().float32 and kitti_protocol().float32
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda d: 1000 * d, "the median a prediction is 1e+03 times the truth: are these millim"),
+        (lambda d: 256 * d, "are these codes of KITTI's PNGs"),
+        (lambda d: 1 / d, "falls where the truth rises: is it disparity"),
+        (lambda d: 3 * d, "a prediction is 3 times the truth: is it metric depth in metres?"),
+    ],
+)
+def test_another_unit_is_told(change, reason):
+    truth = np.random.RandomState(0).uniform(1, 9, (3, 20, 20)).astype(np.float32)
+    found = depth_scores(list("abc"), change(truth), truth, nyu_protocol(crop="none"))
+    clamped = int((change(truth) > 10).sum())
+    assert found.hints[0].startswith(f"depth: {clamped} of 1200 pixels lie outside 0.001 to 10 m")
+    assert reason in found.hints[0] and len(found.hints) == 1
+    assert found.scores["absrel"].n == 3, "scores stay"
+    good = depth_scores(list("abc"), 1.3 * truth, truth, nyu_protocol(crop="none"))
+    assert good.hints == []
 
 
 def test_any_number_of_workers_gives_the_same_scores():

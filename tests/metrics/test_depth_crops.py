@@ -53,7 +53,7 @@ def test_names_are_those_of_the_field():
 @pytest.mark.parametrize("size", [(351, 1242), (375, 1215)])
 def test_a_picture_too_small_for_the_benchmark_window(size):
     with pytest.raises(InputError, match="no KITTI benchmark crop of 352 x 1216"):
-        depth_crops.kb_garg(*size)
+        depth_crops.KITTI["kb_garg"](*size)
 
 
 def test_range_is_strict_on_both_sides():

@@ -99,22 +99,22 @@ def change(key, value):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda rows: rows.pop(), r"1 of 553 prompts have not 4 images: 00000 has 3"),
+        (lambda rows: rows.pop(), r"1 of 553 prompts have not 4 images, .*: 00000 has 3"),
         (
             lambda rows: rows.__delitem__(slice(40, None)),
-            r"543 of 553 prompts have not 4 images: 00000 has 0, .*00004 has 0, \.\.\.",
+            r"543 of 553 prompts have not 4 images, the first of them: 00000 has 0",
         ),
-        (lambda rows: rows.append(rows[3]), r"line 2213: 00552/samples/00000.png has a result"),
+        (lambda rows: rows.append(rows[3]), r"line 2213: .* 00552/samples/00000.png stands twice"),
         (
             lambda rows: rows.append({**rows[3], "filename": "x/00552/samples/00004.png"}),
-            r"1 of 553 prompts have not 4 images: 00552 has 5",
+            r"1 of 553 prompts have not 4 images, .*: 00552 has 5",
         ),
         (change("tag", "colors"), r"line 6: folder 00551 is 'color_attr, no 49' \(color_attr\)"),
         (change("prompt", "a cat"), r"line 6: folder 00551 is .*, not 'a cat' \(color_attr\)"),
-        (change("correct", None), r"line 6: `correct` is None, not true or false"),
-        (change("correct", 1), r"line 6: `correct` is 1"),
+        (change("correct", None), r"line 6: `correct` is not true or false"),
+        (change("correct", 1), r"line 6: `correct` is not true or false"),
         (change("filename", "00551/00000.png"), r"line 6: `filename` '00551/00000.png' is not"),
-        (change("filename", "00553/samples/00000.png"), r"folder 00553 is of no prompt, there"),
+        (change("filename", "00553/samples/00000.png"), r"with one of 553 prompts"),
     ],
 )
 def test_an_incomplete_result_file_is_refused(tmp_path, prompts, damage, reason):
@@ -127,7 +127,7 @@ def test_an_incomplete_result_file_is_refused(tmp_path, prompts, damage, reason)
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [('{"tag": ', "line 1: not JSON"), ("[1]", "line 1: not a JSON object"), ("", "00000 has 0")],
+    [('{"tag": ', "line 1: not a file of"), ("[1]", "line 1: not a file of"), ("", "00000 has 0")],
 )
 def test_a_file_that_is_no_result_file_is_refused(tmp_path, prompts, text, reason):
     path = tmp_path / "results.jsonl"
@@ -142,7 +142,7 @@ def test_other_lists_of_prompts_are_refused(tmp_path):
         geneval.read_prompts(write_lines(tmp_path / "less.jsonl", rows[:-1]))
     with pytest.raises(InputError, match="line 1: needs a prompt and a tag of single_object"):
         geneval.read_prompts(write_lines(tmp_path / "tag.jsonl", [{"tag": "x", "prompt": "y"}]))
-    with pytest.raises(InputError, match=r"lost.jsonl: cannot be read"):
+    with pytest.raises(InputError, match=r"lost.jsonl: not a file of JSON objects"):
         geneval.read_prompts(tmp_path / "lost.jsonl")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.data.images import enlarge, read_rgb
+from benchmarks.metrics import images
 from benchmarks.metrics.images import image_scores, luma
 from crossflow.errors import InputError
 
@@ -58,15 +59,26 @@ def test_equal_images_count_as_80_db_and_are_counted():
     assert found.scores["psnr_rgb"].n == 2
 
 
+def test_no_picture_has_more_than_an_equal_one():
+    """A single wrong level in 12,288 would have 89 dB, one in a larger picture 107."""
+    truth = np.full((64, 64, 3), 100, np.uint8)
+    close = truth.copy()
+    close[5, 5, 0] += 1
+    found = image_scores(["equal", "close"], [truth, close], [truth, truth])
+    assert found.items["psnr_rgb"] == [80.0, 80.0]
+    assert found.items["psnr_y"][1] == 80.0
+    assert found.counts == {"equal_images_rgb": 1, "equal_images_y": 1}
+    farther = truth.copy()
+    farther[:, :8, 0] += 1
+    assert scores(farther, truth)["psnr_rgb"] == pytest.approx(61.932916025795166, rel=1e-9)
+
+
 def test_cores_and_order_change_nothing(monkeypatch):
     """One pair after the other gives the same bits, and rows stay with their ids."""
-    from benchmarks.data import pool
-
     pictures = [np.roll(SECOND, shift, axis=1) for shift in range(7)]
     ids, truths = [str(i) for i in range(7)], [FIRST] * 7
-    monkeypatch.setattr(pool, "available_cores", lambda: 3)
     found = image_scores(ids, pictures, truths)
-    monkeypatch.setattr(pool, "available_cores", lambda: 1)
+    monkeypatch.setattr(images, "per_item", lambda score, count: [score(i) for i in range(count)])
     assert found == image_scores(ids, pictures, truths)
     backwards = image_scores(ids[::-1], pictures[::-1], truths)
     assert backwards.items["ssim_y"][::-1] == found.items["ssim_y"]
@@ -87,7 +99,7 @@ def test_bad_pairs_are_named():
         image_scores(["x"], [FIRST / 255], [FIRST])
     with pytest.raises(InputError, match="empty"):
         image_scores([], [], [])
-    with pytest.raises(ValueError, match="as many"):
+    with pytest.raises(ValueError, match="2 ids, 1 predictions"):
         image_scores(["x", "y"], [FIRST], [FIRST])
 
 

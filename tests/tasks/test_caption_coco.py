@@ -14,8 +14,8 @@ from benchmarks.config import command, registry
 from benchmarks.config.schema import Config, TaskConfig, WeightsConfig
 from benchmarks.data.captioned_photos import VARIANTS
 from benchmarks.metrics import captions as metric
+from benchmarks.metrics.java import SPICE_JARS
 from benchmarks.metrics.score import Score, Scored
-from benchmarks.metrics.spice import JARS
 from benchmarks.records import record as records
 from benchmarks.tasks import caption_coco
 from crossflow.errors import InputError
@@ -286,7 +286,7 @@ def test_the_jars_of_spice_are_in_the_score_key(coco_root, tmp_path):
 
     found = [named()]
     for content in ("one", "other"):
-        for name in JARS:
+        for name in SPICE_JARS:
             (jars / name).write_text(content)
         found.append(named({"spice": str(jars)}))
     assert found[0] is None
