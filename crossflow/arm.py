@@ -34,6 +34,7 @@ LAWS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@runtime_checkable
 class MethodFile(Protocol):
     """What a method file defines; a module is one. `Options`, a dataclass, is optional."""
 

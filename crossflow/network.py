@@ -153,7 +153,7 @@ class DiT(nn.Module):
             cond, cond_mask = self._drop_tokens(cond, cond_mask, null)
         elif cond is not None:
             kept = cond if null is None else cond.masked_fill(null[:, None, None, None], 0)
-            x = torch.cat([x, kept], dim=1)
+            x, cond = torch.cat([x, kept], dim=1), None  # blocks take tokens only
         tokens = self.patches(patchify(x, self.patch)) + self.positions
         if null is not None and self.condition != "cross":
             indicator = torch.where(null[:, None], self.null_vectors[1], self.null_vectors[0])

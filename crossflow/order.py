@@ -72,7 +72,7 @@ class Chain:
         self.marks: dict[int, str] = {}
         self._every = 1
 
-    def update(self, ids: Sequence[str], captions: Sequence[int]) -> None:
+    def update(self, ids: Sequence[str], captions: Sequence[int] | np.ndarray) -> None:
         """Adds the reads of one step, in the order of the rows of the batch."""
         reads = "\n".join(f"{i}\t{int(c)}" for i, c in zip(ids, captions, strict=True))
         self.value = hashlib.sha256(f"{self.value}\n{reads}".encode()).hexdigest()

@@ -43,7 +43,7 @@ class Grid:
 class Sampled:
     """Where the paths end, and how many network evaluations each row took (both branches)."""
 
-    x: Float[Tensor, "b c h w"]
+    x: Float[Tensor, "b ..."]
     nfe: int
 
 

@@ -4,6 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+# Shapes and types of the library's annotations are checked at every call, in tests only. The tower:
+# a whole number is a float too.
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook(["crossflow", "baselines"], CHECKER)
 
 pytest_plugins = ["tests.fixtures.harness", "tests.fixtures.depth", "tests.fixtures.captions"]
 

@@ -33,7 +33,7 @@ def test_no_limit_and_two_limits_are_refused_by_name():
         Budget(flops=1e9, steps=5)
 
 
-@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, True, "10"])
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, True])
 def test_a_limit_must_be_a_positive_finite_number(value):
     with pytest.raises(InputError, match=r"budget\.samples=.* not a positive finite number"):
         Budget(samples=value)

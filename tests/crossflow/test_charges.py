@@ -64,7 +64,8 @@ def test_rows_of_one_image_are_no_negatives() -> None:
     torch.testing.assert_close(masked, expected)
     assert masked < contrastive(a, b, torch.arange(4))
     # Two rows of one image alone: nothing to tell apart, so no loss.
-    assert contrastive(a[:2], b[:2], torch.zeros(2)).item() == pytest.approx(0, abs=1e-6)
+    one_image = torch.zeros(2, dtype=torch.int64)
+    assert contrastive(a[:2], b[:2], one_image).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_contrastive_is_exact_under_autocast() -> None:
