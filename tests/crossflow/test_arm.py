@@ -191,13 +191,13 @@ class Options:
 )
 def test_options_that_are_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        resolve_options(file(None, Options=Options), given, "cf")
+        resolve_options(file(InBody, Options=Options), given, "cf")
 
 
 def test_options_that_are_taken() -> None:
     given = {"heads": 3, "mode": "slow", "scale": 1, "parts": [1], "big": True, "weight_decay": 0}
-    assert resolve_options(file(None, Options=Options), given) == given
-    assert resolve_options(file(None), {"lr": 1}) == {"lr": 1}
+    assert resolve_options(file(InBody, Options=Options), given) == given
+    assert resolve_options(file(InBody), {"lr": 1}) == {"lr": 1}
 
 
 @pytest.mark.parametrize(
