@@ -28,6 +28,7 @@ from crossflow import crossflow
 from crossflow.arm import build_arm
 from crossflow.budget import Budget
 from crossflow.problem import MapShape, Pair, Problem, Source, TokenShape
+from crossflow.store import Store
 from crossflow.train import Trainer, Training
 
 FROZEN = Path(__file__).parent / "frozen"
@@ -164,13 +165,12 @@ def fill(arm):
                 layer.weight += 1
 
 
-class Rows:
+class Rows(Store):
     """A store in memory, as the trainer sees one: ROWS pairs, two rows an image."""
 
-    captions, digest = 1, "rows"
+    captions, digest, ids = 1, "rows", [f"row{index}" for index in range(ROWS)]
 
     def __init__(self, problem):
-        self.ids = [f"row{index}" for index in range(ROWS)]
         target = numbers((ROWS, *problem.target.sizes), 1)
         groups, mask = torch.arange(ROWS) // 2, None
         if isinstance(problem.source, TokenShape):
@@ -184,7 +184,7 @@ class Rows:
     def __len__(self):
         return ROWS
 
-    def pairs(self, rows, captions):
+    def pairs(self, rows, captions=None):
         target, values, mask, groups = (None if x is None else x[rows] for x in self.parts)
         return Pair(Source(values, mask), target, groups)
 
