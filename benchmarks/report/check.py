@@ -12,7 +12,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.config.registry import BOUNDS
@@ -21,7 +21,7 @@ from benchmarks.records.record import Record
 from benchmarks.report import tolerance
 from benchmarks.report.references import Fields, Reference, bound_of, machine, protocol
 from benchmarks.report.rows import Row, arms, untrained
-from benchmarks.report.tolerance import Mean, Tolerance
+from benchmarks.report.tolerance import Mean
 
 FAILING = ("regressed", "changed", "missing", "absent", "failed")
 TINY_FLOPS = 1e13  # of training: twice the budget of the quick preset
@@ -216,38 +216,34 @@ def _judged(arm: Measured, metric: str, row: Reference | None) -> Check:
 
 
 def _weigh(check: Check, arm: Measured, row: Reference) -> None:
-    """The rule of the reference's class; of several pairs the worst decides."""
+    """The rule of the reference's class; of several pairs of values the worst decides."""
     values, stored = arm.by_seed(row.metric), dict(zip(row.seeds, row.values, strict=True))
     same_machine = row.machine is not None and canonical(row.machine) == canonical(arm.machine)
     shared = sorted(values.keys() & stored.keys())
-    sign = 1 if row.better == "lower" else -1
-    if row.kind == "exact" and row.predictions == arm.predictions:
-        mean = statistics.fmean(row.values)
-        value = max(values.values(), key=lambda value: abs(value - mean))
-        _decide(check, value, mean, tolerance.exact(mean, same_machine), sign)
-        check.verdict = "ok" if check.verdict == "ok" else "changed"
+    mean = statistics.fmean(row.values)
+    exact = row.kind == "exact" and row.predictions == arm.predictions
+    if exact:
+        allowed = tolerance.exact(mean, same_machine)
+        pairs = [(value, mean, allowed) for value in values.values()]
     elif row.kind == "seeded" and same_machine and shared:
         pairs = [(values[seed], stored[seed], tolerance.seeded(stored[seed])) for seed in shared]
-        worst = max(pairs, key=lambda pair: sign * (pair[0] - pair[1]) - pair[2].value)
-        best = min(pairs, key=lambda pair: sign * (pair[0] - pair[1]) + pair[2].value)
-        _decide(check, *worst, sign)
-        if check.verdict != "regressed":
-            _decide(check, *best, sign)
     else:
-        new, old = arm.mean(row.metric), Mean(row.values, row.stderr)
-        allowed = tolerance.statistical(old, new, row.floor)
-        _decide(check, statistics.fmean(new.values), statistics.fmean(old.values), allowed, sign)
+        new = arm.mean(row.metric)
+        allowed = tolerance.statistical(Mean(row.values, row.stderr), new, row.floor)
         if row.kind != "statistical":
             reason = "other predictions" if row.kind == "exact" else "another machine or seed"
-            check.why = f"{row.kind}, but {reason}: {check.why}"
-
-
-def _decide(check: Check, value: float, reference: float, allowed: Tolerance, sign: int) -> None:
-    check.value, check.reference = value, reference
+            allowed = replace(allowed, rule=f"{row.kind}, but {reason}: {allowed.rule}")
+        pairs = [(statistics.fmean(new.values), mean, allowed)]
+    sign = 1 if row.better == "lower" else -1
+    worst = max(pairs, key=lambda pair: sign * (pair[0] - pair[1]) - pair[2].value)
+    best = min(pairs, key=lambda pair: sign * (pair[0] - pair[1]) + pair[2].value)
+    regressed = sign * (worst[0] - worst[1]) > worst[2].value
+    improved = sign * (best[1] - best[0]) > best[2].value
+    check.value, check.reference, allowed = best if improved and not regressed else worst
     check.tolerance, check.why = allowed.value, allowed.rule
-    worse = sign * (value - reference)
-    outside = "regressed" if worse > 0 else "improved"
-    check.verdict = "ok" if abs(worse) <= allowed.value else outside
+    check.verdict = "regressed" if regressed else "improved" if improved else "ok"
+    if exact and check.verdict != "ok":
+        check.verdict = "changed"
 
 
 def _vanished(records: Sequence[Record], references: Sequence[Reference]) -> list[Check]:

@@ -71,18 +71,19 @@ def paper_columns(names: Iterable[str], primary: str) -> list[str]:
 
 def heading(name: str) -> tuple[str, str]:
     """What stands above a metric's column, and the rest of its name, which is the protocol."""
-    for start, (label, _) in HEADINGS.items():
-        if name == start or name.startswith((f"{start}_", f"{start}@")):
-            return label, name.removeprefix(start).lstrip("_")
-    return name, ""
+    start = _known(name)
+    return (HEADINGS[start][0], name.removeprefix(start).lstrip("_")) if start else (name, "")
 
 
 def decimals(name: str) -> int:
     """Decimals of a metric in a paper's table."""
-    for start, (_, digits) in HEADINGS.items():
-        if name == start or name.startswith((f"{start}_", f"{start}@")):
-            return digits
-    return DECIMALS
+    return HEADINGS.get(_known(name), ("", DECIMALS))[1]
+
+
+def _known(name: str) -> str:
+    """The beginning of a metric's name that HEADINGS knows; else empty."""
+    known = (start for start in HEADINGS if re.match(rf"{start}(_|@|$)", name))
+    return next(known, "")
 
 
 def places(numbers: Iterable[float | None], better: str) -> list[int | None]:

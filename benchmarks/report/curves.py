@@ -1,14 +1,13 @@
-"""Data frames of what lies beside the records: curves on validation, scores of single items.
+"""Data frames of what lies beside the records: curves on validation, losses, scores of items.
 
-Rows of curves and items carry the fields of their record that plots and tables group by (JOINED).
-The order of the rows is that of task and run_id, then that of the file: it does not depend on the
-order in which records were read.
+Rows carry the fields of their record that plots and tables group by (JOINED), and stand in the
+order of task and run_id, then in that of the file. InputError names a file that is no such table.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,23 +33,20 @@ def curves(records: Sequence[Record], out: Path) -> pd.DataFrame:
 
     sweep is `guidance` (full steps, weight varied) or `steps` (chosen weight, steps varied); value
     is the primary score of n validation items, stderr its standard error over items, nfe counts
-    network calls of both branches. InputError for a file that is no such table.
+    network calls of both branches.
     """
-    import pandas as pd
 
-    parts = []
-    for record, path in _files(records, out, "curves"):
-        table = _read(path)
+    def read(table: pd.DataFrame) -> pd.DataFrame:
         if list(table.columns) != CURVE_COLUMNS:
-            raise InputError(f"{path}: the columns are not {','.join(CURVE_COLUMNS)}: run again")
-        wrong = sorted(set(table["sweep"]) - set(SWEEPS))
-        if wrong:
-            raise InputError(f"{path}: sweep {wrong[0]!r} is none of {', '.join(SWEEPS)}")
-        for name in ("guidance", "steps", "nfe", "value", "stderr", "n"):
-            table[name] = _numbers(path, table, name)
-        _refuse_no_calls(path, table)
-        parts.append(_joined(record, table))
-    return pd.concat(parts, ignore_index=True) if parts else _empty(JOINED + CURVE_COLUMNS)
+            raise ValueError(f"the columns are not {','.join(CURVE_COLUMNS)}")
+        table = _numbers(table, ("sweep", "metric"))
+        if not table["sweep"].isin(SWEEPS).all():
+            raise ValueError(f"a sweep is none of {', '.join(SWEEPS)}")
+        if not table["nfe"].between(0, math.inf, inclusive="neither").all():
+            raise ValueError("nfe must be above 0 and finite: it stands on a logarithmic axis")
+        return table
+
+    return _gather(records, out, "curves", "", CURVE_COLUMNS, read)
 
 
 def losses(records: Sequence[Record], out: Path) -> pd.DataFrame:
@@ -59,41 +55,32 @@ def losses(records: Sequence[Record], out: Path) -> pd.DataFrame:
     Columns JOINED, steps, samples, term, value; the term `loss` is the weighted sum of all. The
     losses of two arms have different targets and are never compared.
     """
-    import pandas as pd
 
-    parts = []
-    for record, path in _files(records, out, "curves", "-losses"):
-        table = _read(path)
+    def read(table: pd.DataFrame) -> pd.DataFrame:
         if list(table.columns[:3]) != LOSS_COLUMNS:
-            raise InputError(f"{path}: the columns do not start with {','.join(LOSS_COLUMNS)}")
-        numbers = {name: _numbers(path, table, name) for name in table.columns}
-        long = pd.DataFrame(numbers).melt(list(LOSS_COLUMNS[:2]), var_name="term")
-        parts.append(_joined(record, long.dropna(subset=["value"]).reset_index(drop=True)))
-    empty = _empty([*JOINED, *LOSS_COLUMNS[:2], "term", "value"])
-    return pd.concat(parts, ignore_index=True) if parts else empty
+            raise ValueError(f"the columns do not start with {','.join(LOSS_COLUMNS)}")
+        long = _numbers(table).melt(LOSS_COLUMNS[:2], var_name="term")
+        return long.dropna(subset=["value"]).reset_index(drop=True)
+
+    columns = [*LOSS_COLUMNS[:2], "term", "value"]
+    return _gather(records, out, "curves", "-losses", columns, read)
 
 
 def items(records: Sequence[Record], out: Path) -> pd.DataFrame:
-    """items/<task>/<run_id>.csv of all records that have one; columns JOINED, `id`, scores.
+    """items/<task>/<run_id>.csv, a row per item. Columns: JOINED, id, then those of all files.
 
-    Items of different tasks have different scores: a score that a row's task does not have is NaN,
-    as is that of an item without a value. InputError for a file that is no such table.
+    What a file lacks is missing in its rows, as is the value of an item without one.
     """
-    import pandas as pd
 
-    parts = []
-    for record, path in _files(records, out, "items"):
-        table = _read(path)
+    def read(table: pd.DataFrame) -> pd.DataFrame:
         if "id" not in table.columns or table["id"].duplicated().any():
-            raise InputError(f"{path}: no column id, or an id twice: run again")
+            raise ValueError("no column id, or an id twice")
         clashes = sorted(set(table.columns) & set(JOINED))
         if clashes:
-            raise InputError(f"{path}: the column {clashes[0]} is no score of an item")
-        for name in table.columns:
-            if name not in TEXTS:
-                table[name] = _numbers(path, table, name)
-        parts.append(_joined(record, table))
-    return pd.concat(parts, ignore_index=True) if parts else _empty([*JOINED, "id"])
+            raise ValueError(f"the column {clashes[0]} is no score of an item")
+        return _numbers(table, TEXTS)
+
+    return _gather(records, out, "items", "", ["id"], read)
 
 
 def without(records: Sequence[Record], out: Path, kind: str) -> list[str]:
@@ -110,50 +97,38 @@ def _path(record: Record, out: Path, kind: str, ending: str = "") -> Path:
     return out / kind / record.task / f"{record.run_id}{ending}.csv"
 
 
-def _files(
-    records: Sequence[Record], out: Path, kind: str, ending: str = ""
-) -> list[tuple[Record, Path]]:
-    pairs = [(record, _path(record, out, kind, ending)) for record in _ordered(records)]
-    return [(record, path) for record, path in pairs if path.is_file()]
-
-
-def _read(path: Path) -> pd.DataFrame:
-    """The table as texts: a caption of the letters NA is not a missing value."""
+def _gather(
+    records: Sequence[Record],
+    out: Path,
+    kind: str,
+    ending: str,
+    columns: Sequence[str],
+    read: Callable[[pd.DataFrame], pd.DataFrame],
+) -> pd.DataFrame:
+    """The tables of all records that have one, as `read` makes them of texts, one below another."""
     import pandas as pd
 
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-        raise InputError(f"{path}: not a table ({error})") from error
+    parts = []
+    for record in _ordered(records):
+        path = _path(record, out, kind, ending)
+        if not path.is_file():
+            continue
+        try:  # as texts: a caption of the letters NA is not a missing value
+            texts = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+            table = read(texts)
+        except (ValueError, TypeError, OSError) as error:  # pandas' parser errors are ValueErrors
+            raise InputError(f"{path}: not a table of {kind} ({error})") from error
+        cells = shared_cells(record)
+        for place, name in enumerate(JOINED):
+            table.insert(place, name, [cells[name]] * len(table))
+        parts.append(table)
+    empty = pd.DataFrame(columns=[*JOINED, *columns])
+    return pd.concat(parts, ignore_index=True) if parts else empty
 
 
-def _numbers(path: Path, table: pd.DataFrame, name: str) -> list[float]:
-    """A column of numbers, digit for digit as they were written; empty cells are NaN."""
-    values = []
-    for row, text in enumerate(table[name]):
-        try:
-            values.append(float(text) if text else float("nan"))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{path}, row {row + 1}: {name} is {text!r}, no number") from error
-    return values
-
-
-def _refuse_no_calls(path: Path, table: pd.DataFrame) -> None:
-    """InputError unless every sample took network calls: they stand on a logarithmic axis."""
-    for row, calls in enumerate(table["nfe"]):
-        if not 0 < calls < math.inf:
-            raise InputError(f"{path}, row {row + 1}: nfe is {calls:g}: must be above 0, finite")
-
-
-def _joined(record: Record, table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the record's fields in front."""
-    row = shared_cells(record)
-    for place, name in enumerate(JOINED):
-        table.insert(place, name, [row[name]] * len(table))
+def _numbers(table: pd.DataFrame, texts: Sequence[str] = ()) -> pd.DataFrame:
+    """The table with numbers for all columns but `texts`, digit for digit; empty cells are NaN."""
+    for name in table.columns:
+        if name not in texts:
+            table[name] = [float(cell) if cell else math.nan for cell in table[name]]
     return table
-
-
-def _empty(columns: list[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(columns=columns)

@@ -257,9 +257,8 @@ def untrained(records: Iterable[Record]) -> list[Row]:
             name, note = str(method), ""
             if len(groups) > 1:
                 name = f"{method}#{key[:digits]}"
-                note = f"{name}: {_of_records(group) if evaluation else _of_matches(group)}"
-            kind_of_row = "evaluation" if evaluation else "bound"
-            found.append(Row(name, kind_of_row, group, note=note))
+                note = f"{name}: {_told_apart(group, evaluation)}"
+            found.append(Row(name, "evaluation" if evaluation else "bound", group, note=note))
     return found
 
 
@@ -336,13 +335,12 @@ def _reading_alike(members: Iterable[Record]) -> Mapping[str, list[Record]]:
     return {digest(shown, 64): group for shown, group in groups}
 
 
-def _of_matches(group: Iterable[Record]) -> str:
+def _told_apart(group: Sequence[Record], evaluation: bool) -> str:
+    """Of what a bound or an evaluation is that has rows of the same name beside it."""
+    if evaluation:
+        runs = [record.run_id for record in group]
+        of = f"of record{'s' if len(runs) > 1 else ''} {', '.join(runs)}"
+        return f"{of}; other predictions are another row"
     matches = sorted({str(record.match) for record in group})
-    several = "matches" if len(matches) > 1 else "match"
-    return f"of {several} {', '.join(matches)}; rows of different matches are not averaged"
-
-
-def _of_records(group: Sequence[Record]) -> str:
-    several = "records" if len(group) > 1 else "record"
-    names = ", ".join(record.run_id for record in group)
-    return f"of {several} {names}; other predictions are another row"
+    of = f"of match{'es' if len(matches) > 1 else ''} {', '.join(matches)}"
+    return f"{of}; rows of different matches are not averaged"

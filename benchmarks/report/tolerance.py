@@ -9,21 +9,17 @@ statistical  a real run. With n >= 3 stored seeds of standard deviation s, and m
              may be worse by max(floor, t s sqrt(1/n + 1/m)), t the 0.999 quantile of Student's
              distribution with n - 1 degrees of freedom: the prediction limit of a mean.
 
-False alarms. For normal seeds the t rule fails an unchanged score once in 1,000 checks, over
-references and runs alike (a floor only makes that rarer); 90 independent checks, about as many as
-the trained arms of the four embedded tasks have, alarm in 9 % of runs, less as metrics go
-together. It is a mean over references: three seeds that happen to lie close alarm more often every
-time. Three seeds also need a loss of 18 s (m = 3) to be noticed, five 4.5 s (m = 5): store five.
-
-One or two seeds say nothing usable of how seeds scatter. There the score may be worse by
-max(5 floor, 3.09 sqrt(e1^2 + e2^2)), e the standard errors over items of the reference and of the
-new score: items stand in for seeds. That catches what is broken; its rate of false alarms is not
-known.
+For normal seeds the t rule fails an unchanged score once in 1,000 checks, over references and runs
+alike; 90 independent checks alarm in 9 % of runs. Three seeds need a loss of 18 s (m = 3) to be
+noticed, five 4.5 s (m = 5): store five. One or two say nothing usable of how seeds scatter: there
+the score may be worse by max(5 floor, 3.09 sqrt(e1^2 + e2^2)), e the standard errors over items of
+reference and new score. That catches what is broken; its rate of false alarms is not known.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import re
 import statistics
 from collections.abc import Sequence
@@ -32,8 +28,6 @@ from dataclasses import dataclass
 ALARMS = 1e-3
 FEWEST_SEEDS = 3
 WITHOUT_SEEDS = 5.0
-
-CLASSES = ("exact", "seeded", "statistical")
 
 # Changes nobody would report: half a point of a share, a tenth of a decibel, 1 % of an error. The
 # name is that of the metric without its level and its number of items; the first that fits counts.
@@ -94,15 +88,23 @@ def seeded(value: float) -> Tolerance:
 
 def statistical(reference: Mean, new: Mean, floor: str) -> Tolerance:
     """Of a mean over seeds."""
+    stored = len(reference.values)
     smallest = floor_at(floor, statistics.fmean(reference.values))
-    if len(reference.values) < FEWEST_SEEDS:
-        return _without_seeds(reference, new, smallest, floor)
-    deviation = statistics.stdev(reference.values)
-    spread = spread_factor(len(reference.values), len(new.values)) * deviation
-    seeds = f"{len(reference.values)} seeds, sd {deviation:.3g}"
-    if spread >= smallest:
-        return Tolerance(spread, f"statistical, {seeds}")
-    return Tolerance(smallest, f"statistical, floor {floor} ({seeds})")
+    if stored >= FEWEST_SEEDS:
+        deviation = statistics.stdev(reference.values)
+        spread = spread_factor(stored, len(new.values)) * deviation
+        rule = f"{stored} seeds, sd {deviation:.3g}"
+        if spread >= smallest:
+            return Tolerance(spread, f"statistical, {rule}")
+        return Tolerance(smallest, f"statistical, floor {floor} ({rule})")
+    rule = f"statistical, only {stored} seed{'s' if stored > 1 else ''} stored"
+    errors = [mean.stderr for mean in (reference, new) if mean.stderr is not None]
+    if len(errors) == 2:
+        scatter = statistics.NormalDist().inv_cdf(1 - ALARMS) * math.hypot(*errors)
+        if scatter >= WITHOUT_SEEDS * smallest:
+            return Tolerance(scatter, f"{rule}: standard error over items")
+    wide = f"{rule}: {WITHOUT_SEEDS:g} times the floor {floor}"
+    return Tolerance(WITHOUT_SEEDS * smallest, wide)
 
 
 @functools.cache
@@ -114,14 +116,3 @@ def spread_factor(stored: int, new: int) -> float:
     from scipy import stats
 
     return float(stats.t.ppf(1 - ALARMS, stored - 1) * (1 / stored + 1 / new) ** 0.5)
-
-
-def _without_seeds(reference: Mean, new: Mean, smallest: float, floor: str) -> Tolerance:
-    wide = WITHOUT_SEEDS * smallest
-    seeds = f"only {len(reference.values)} seed{'s' if len(reference.values) > 1 else ''} stored"
-    errors = [mean.stderr for mean in (reference, new) if mean.stderr is not None]
-    if len(errors) == 2:
-        scatter = statistics.NormalDist().inv_cdf(1 - ALARMS) * sum(e**2 for e in errors) ** 0.5
-        if scatter >= wide:
-            return Tolerance(scatter, f"statistical, {seeds}: standard error over items")
-    return Tolerance(wide, f"statistical, {seeds}: {WITHOUT_SEEDS:g} times the floor {floor}")

@@ -231,7 +231,7 @@ def test_best_and_worst_items(record, tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("id,absrel_object\n000,many\n", "absrel_object is 'many', no number"),
+        ("id,absrel_object\n000,many\n", "could not convert string to float: 'many'"),
         ("id,absrel_object\n000,inf\n", "absrel_object is infinite"),
         ("name,absrel_object\n000,1\n", "no column id"),
     ],
