@@ -4,10 +4,10 @@ python -m benchmarks.prepare task=depth_nyu task.root=DIR
 python -m benchmarks.prepare task=sr_tabletop export=DIR
 torchrun --nproc-per-node 8 -m benchmarks.prepare task=sr_imagenet task.root=DIR
 
-Killed, the same command goes on with the shards that are whole. Several processes share the shards
-and give the same bytes as one; on several machines `work` must be a folder that all of them see.
-With `export` nothing is encoded: the scored split's sources and truth are written for programs
-outside.
+    if config.export is not None and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise InputError(f"export={config.export}: one process writes it, not torchrun's many")
+    first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks for all
+    progress = Progress(rates=True)
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ def job(config: Config) -> int:
     from benchmarks.config import registry
     from benchmarks.match.export import export
     from benchmarks.match.progress import Progress
-    from crossflow.store_locks import Share
 
-    share = Share.of(os.environ)
-    if config.export is not None and share.world > 1:
+    if config.export is not None and os.environ.get("WORLD_SIZE", "1") != "1":
         raise InputError(f"export={config.export}: one process writes it, not torchrun's many")
-    first = share.rank == 0  # speaks for all
+    first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks for all
     progress = Progress(rates=True)
     try:
         if config.export is not None:

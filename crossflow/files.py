@@ -19,13 +19,17 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
 from crossflow.errors import InputError
 
 _NUMBERS = itertools.count()
+
+
+class InUse(InputError):  # noqa: N818 - it is a state, and the message says what to do
+    """Another process holds a lock."""
 
 
 def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> None:
@@ -74,21 +78,22 @@ def published(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def lock(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Holds the lock `path`, which goes with its process, killed or not.
+    """Holds the lock `path`, which goes with its process, killed or not; its file goes after use.
 
-    wait: for another process that holds it; without, InputError says that it is in use.
+    wait: for another process that holds it; without, InUse says that one does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(path, timeout=-1 if wait else 0)
     try:
         held.acquire()
     except Timeout:
-        raise InputError(
+        raise InUse(
             f"{path.parent} is in use by another process: wait for it, or choose another folder"
         ) from None
     try:
         yield
     finally:
+        path.unlink(missing_ok=True)  # while it is held: who waits for it makes another
         held.release()
 
 
@@ -149,6 +154,18 @@ def stamp(folder: Path, pattern: str, field: str) -> str:
     stats = ((path.name, path.stat()) for path in paths)
     rows = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
     return hashlib.sha256(rows.encode()).hexdigest()[:12]
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Makes an open file `size` bytes long. InputError that names the folder where it is full."""
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+    except OSError as error:
+        folder = Path(file.name).parent
+        raise InputError(f"{folder}: no room for {size:,} bytes ({error.strerror})") from None
 
 
 def sync(path: Path) -> None:

@@ -1,131 +1,76 @@
-"""Encoded pairs on disk: written once, read by memory map, the same for every arm.
+"""Encoded pairs on disk: one .npy file a field, written once, read by memory map by every arm.
 
-A store is a folder: `manifest.json` (shapes, statistics, fingerprint, digest), and per field a row
-of shards `<field>-00000.npy`. Fields: `target` (n, [k,] C, H, W); `source`, a map (n, [k,] C, H,
-W), word ids (n, k, L) or features (n, k, L, D); `mask` (n, k, L) for tokens; `groups` (n,) and
-`ids` (n,). k > 1 are variants of one row, five captions of an image say: the order draws one.
+A store is a folder: `<field>.npy` for each field, and `manifest.json`. Fields: `target` (n, [k,] C,
+H, W); `source`, a map like the target, word ids (n, [k,] L) or features (n, [k,] L, D); `mask`
+(n, [k,] L) for tokens; `groups` and `ids` (n,). k > 1 are variants of a row, five captions of an
+image say: the order draws one.
 The writer is in `store_writer.py`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import resource
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from crossflow.errors import InputError
-from crossflow.problem import MapShape, Pair, Source, TokenShape
+from crossflow.problem import Pair, Source
 
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
-MOST_MAPS = 16_384  # a process may have 65,530 on Linux
 
 
 class Store:
     """Reads pairs by row; maps come out standardised per channel, in float32.
 
-    Opening reads the manifest only. Each process maps the shards itself on first use (a map
-    inherited over fork or pickle would share file positions or copy the data).
+    digest: SHA-256 over all fields; equal digests mean equal numbers. statistics: mean and standard
+    deviation of each channel, by field. captions: number of variants that the order draws from.
+    fingerprint: what the data were made from; a store of something else is refused (InputError).
 
-    fingerprint: what the data were made from. If given, a store made from something else is
-        refused (InputError) instead of being trained on unnoticed.
+    A block of rows is compared with its hash when it is first read: InputError where it is damaged.
     """
 
     def __init__(self, folder: Path, fingerprint: Mapping[str, Any] | None = None) -> None:
         self.folder = Path(folder)
-        try:
-            self.manifest = json.loads((self.folder / MANIFEST).read_text())
-        except FileNotFoundError:
-            raise InputError(f"{self.folder} is not a store: it has no {MANIFEST}") from None
-        if self.manifest["version"] != VERSION:
-            raise InputError(
-                f"{self.folder} has store format {self.manifest['version']}, this program reads "
-                f"{VERSION}: delete the folder and prepare it again"
-            )
+        self.manifest = _read_manifest(self.folder)
         if fingerprint is not None:
-            self._check_fingerprint(json.loads(json.dumps(fingerprint)))
-        self._starts = np.cumsum([0, *self.manifest["shards"]])
-        self._maps: dict[tuple[str, int], np.ndarray] = {}
-        self._process = os.getpid()
-
-    def _check_fingerprint(self, expected: Mapping[str, Any]) -> None:
-        found = self.manifest["fingerprint"]
-        keys = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
-        if keys:
-            differ = "; ".join(
-                f"{k}: {found.get(k)!r} there, {expected.get(k)!r} now" for k in keys
-            )
-            raise InputError(
-                f"store {self.folder} was made from something else ({differ}): delete it to "
-                "prepare it again, or name another work folder"
-            )
+            there, now = self.manifest["fingerprint"], json.loads(json.dumps(fingerprint))
+            keys = sorted(k for k in there.keys() | now.keys() if there.get(k) != now.get(k))
+            if keys:
+                differ = "; ".join(f"{k}: {there.get(k)!r} there, {now.get(k)!r} now" for k in keys)
+                raise InputError(
+                    f"store {self.folder} was made from something else ({differ}): delete it to "
+                    "prepare it again, or name another work folder"
+                )
+        self.digest: str = self.manifest["digest"]
+        self.statistics: dict[str, dict[str, list[float]]] = self.manifest["statistics"]
+        self.captions = max(self.manifest["variants"].values())
+        self._maps: dict[str, np.ndarray] = {}
+        self._sound: set[tuple[str, int]] = set()  # blocks that were compared with their hash
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self.manifest["rows"]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": {}}
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over all fields: two stores with equal digests hold the same numbers."""
-        return self.manifest["digest"]
-
-    @property
-    def statistics(self) -> dict[str, dict[str, list[float]]]:
-        """Mean and standard deviation of each channel, by field; what reading standardises with."""
-        return self.manifest["statistics"]
-
-    @property
-    def source_shape(self) -> MapShape | TokenShape:
-        return _shape(self.manifest["source"])
-
-    @property
-    def target_shape(self) -> MapShape:
-        shape = _shape(self.manifest["target"])
-        assert isinstance(shape, MapShape)
-        return shape
-
-    @property
-    def captions(self) -> int:
-        """Number of variants of a row: what the order draws from. 1 where there is no choice."""
-        return max(self.manifest["variants"].values())
+        return {**self.__dict__, "_maps": {}}  # a map would be pickled with all its rows
 
     @property
     def ids(self) -> list[str]:
         """Names of all rows, in order."""
-        return self._column("ids").tolist()
+        return self.read("ids", range(len(self)), ()).tolist()
 
-    @property
-    def groups(self) -> Int[np.ndarray, " n"]:
-        """Number of the image (scene, drive) of each row."""
-        return self._column("groups")
-
-    def _column(self, field: str) -> np.ndarray:
-        shards = range(len(self.manifest["shards"]))
-        # Copies: references would keep every file open.
-        return np.concatenate([np.array(self._map(field, shard)) for shard in shards])
-
-    def _map(self, field: str, shard: int) -> np.ndarray:
-        if self._process != os.getpid():
-            self._maps, self._process = {}, os.getpid()
-        opened = self._maps.pop((field, shard), None)
-        if opened is None:
-            path = self.folder / shard_name(field, shard)
-            opened = np.load(path, mmap_mode="r", allow_pickle=False)
-            while len(self._maps) >= most_maps():
-                self._maps.pop(next(iter(self._maps)))  # the one used longest ago
-        self._maps[field, shard] = opened
-        return opened
+    def check(self) -> None:
+        """Compares every block with its hash, so that no later read has to."""
+        for field, hashes in self.manifest["hashes"].items():
+            for block in range(len(hashes)):
+                self._compare(field, block)
 
     def read(
         self, field: str, rows: Sequence[int] | np.ndarray, variants: Sequence[int] | np.ndarray
@@ -138,70 +83,96 @@ class Store:
         where = np.asarray(rows, dtype=np.int64)
         if where.size and (where.min() < 0 or where.max() >= len(self)):
             raise IndexError(f"rows {where.min()}..{where.max()} of a store of {len(self)}")
-        shards = np.searchsorted(self._starts, where, side="right") - 1
-        first = self._map(field, 0)
-        many = self.manifest["variants"].get(field, 1) > 1
-        out = np.empty((len(where), *first.shape[2 if many else 1 :]), dtype=first.dtype)
-        picks = np.asarray(variants, dtype=np.int64)
-        for shard in np.unique(shards):
-            here = np.flatnonzero(shards == shard)
-            offsets = where[here] - self._starts[shard]
-            data = self._map(field, int(shard))
-            out[here] = data[offsets, picks[here]] if many else data[offsets]
-        return out
+        for block in np.unique(where // self.manifest["block"]).tolist():
+            self._compare(field, block)
+        several = self.manifest["variants"].get(field, 1) > 1
+        picked = (where, np.asarray(variants, dtype=np.int64)) if several else where
+        return np.asarray(self._map(field)[picked])
+
+    def _map(self, field: str) -> np.ndarray:
+        if field not in self._maps:
+            path = self.folder / f"{field}.npy"
+            try:
+                values = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                raise _damaged(self.folder, f"{path.name}: {error}") from error
+            expected = self.manifest["dtypes"][field], self.manifest["shapes"][field]
+            if (values.dtype.name, list(values.shape)) != expected:
+                raise _damaged(self.folder, f"{path.name} is not what the manifest says")
+            self._maps[field] = values
+        return self._maps[field]
+
+    def _compare(self, field: str, block: int) -> None:
+        if (field, block) not in self._sound:
+            first = block * self.manifest["block"]
+            values = self._map(field)[first : first + self.manifest["block"]]
+            if array_digest(values) != self.manifest["hashes"][field][block]:
+                raise _damaged(self.folder, f"{field}.npy, rows from {first} on")
+            self._sound.add((field, block))
 
     def pairs(
         self, rows: Sequence[int] | np.ndarray, captions: Sequence[int] | np.ndarray | None = None
     ) -> Pair:
         """A batch: row `rows[i]` with its variant `captions[i]` (the first where not given)."""
         chosen = np.zeros(len(rows), dtype=np.int64) if captions is None else captions
-        source = self.manifest["source"]
-        values = torch.from_numpy(self.read("source", rows, chosen))
-        if source["kind"] == "map":
-            built = Source(standardise(values, self.statistics["source"]))
+        fields = [name for name in self.manifest["shapes"] if name != "ids"]
+        values = {f: torch.from_numpy(self.read(f, rows, chosen)) for f in fields}
+        kind, source = self.manifest["source"]["kind"], values["source"]
+        if kind == "map":
+            built = Source(standardise(source, self.statistics["source"]))
         else:
-            mask = torch.from_numpy(self.read("mask", rows, chosen))
-            words = source["kind"] == "words"
-            built = Source(values.long() if words else values.float(), mask)
-        target = torch.from_numpy(self.read("target", rows, chosen))
-        groups = torch.from_numpy(self.read("groups", rows, chosen))
-        return Pair(built, standardise(target, self.statistics["target"]), groups)
+            built = Source(source.long() if kind == "words" else source.float(), values["mask"])
+        target = standardise(values["target"], self.statistics["target"])
+        return Pair(built, target, values["groups"])
 
 
-@cache
-def most_maps() -> int:
-    """Shards mapped at once: each map keeps a file open, and a process may open 1,024 or so."""
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_MAPS if allowed == resource.RLIM_INFINITY else min(MOST_MAPS, allowed // 2)
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        version = manifest["version"]
+    except FileNotFoundError:
+        raise InputError(f"{folder} is not a store: it has no {MANIFEST}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, MANIFEST) from error
+    if version != VERSION:
+        raise InputError(
+            f"{folder} has store format {version}, this program reads {VERSION}: delete the folder "
+            "and prepare it again"
+        )
+    if manifest.pop("check", None) != json_digest(manifest):
+        raise _damaged(folder, MANIFEST)
+    return manifest
 
 
-def shard_name(field: str, shard: int) -> str:
-    return f"{field}-{shard:05d}.npy"
+def _damaged(folder: Path, what: str) -> InputError:
+    return InputError(f"store {folder} is damaged ({what}): delete it to prepare it again")
 
 
-def _shape(entry: Mapping[str, Any]) -> MapShape | TokenShape:
-    """The problem's shape from its manifest entry (`store_writer.shape_entry` backwards)."""
-    if entry["kind"] == "map":
-        return MapShape(*entry["sizes"])
-    if entry["kind"] == "words":
-        return TokenShape(entry["length"], vocabulary=entry["vocabulary"])
-    return TokenShape(entry["length"], width=entry["width"])
+def json_digest(value: Any) -> str:
+    """SHA-256 of canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _channels(numbers: Sequence[float]) -> Float[Tensor, "c 1 1"]:
-    return torch.tensor(numbers, dtype=torch.float32)[:, None, None]
+def array_digest(values: np.ndarray) -> str:
+    """SHA-256 of the bytes; of names at the width of the longest among them."""
+    if values.dtype.kind == "U":
+        values = np.asarray(values.tolist(), dtype=np.str_)
+    return hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
 
 
 def standardise(
     values: Tensor, statistics: Mapping[str, Sequence[float]]
 ) -> Float[Tensor, "b c h w"]:
     """Maps with zero mean and unit deviation per channel of the training set, in float32."""
-    return (values.float() - _channels(statistics["mean"])) / _channels(statistics["std"])
+    mean, std = (torch.tensor(statistics[k])[:, None, None] for k in ("mean", "std"))
+    return (values.float() - mean) / std
 
 
 def unstandardise(
     values: Float[Tensor, "b c h w"], statistics: Mapping[str, Sequence[float]]
 ) -> Float[Tensor, "b c h w"]:
     """Back to the units that were written: what a sampled target needs before it is decoded."""
-    mean, std = _channels(statistics["mean"]), _channels(statistics["std"])
-    return values * std.to(values.device) + mean.to(values.device)
+    mean, std = (
+        torch.tensor(statistics[k], device=values.device)[:, None, None] for k in ("mean", "std")
+    )
+    return values * std + mean

@@ -1,45 +1,37 @@
-"""Writes a store: shard by shard, by one process or several, going on where a killed one stopped.
+"""Writes a store: block by block, by one process or several, going on where a killed one stopped.
 
-The store grows in a hidden folder beside it, `.<name>.partial-<digest>`, whose name follows from
-what the store is made of: the next process finds it, and one made of something else is never used.
-Each shard is a function of its range of rows alone (`store_shards`), so the finished store is the
-same byte for byte however many processes wrote it and however often they were killed.
+Every process that asks for a store takes the next block of rows that nobody has, and notes it, with
+its hashes, when it is on the disk. A killed process loses the block it was at. A block is a
+function of its range of rows alone, so the store is the same byte for byte whoever wrote it. It
+grows in `.<name>.<digest of what it is made of>.partial`, where the same call goes on.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
-import re
 import shutil
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import numpy as np
 
 from crossflow.errors import InputError
-from crossflow.files import sync
+from crossflow.files import InUse, lock, replacing, reserve, sync, write_atomic
 from crossflow.problem import MapShape, TokenShape
-from crossflow.store import MANIFEST, VERSION, Store
-from crossflow.store_locks import POLL_SECONDS, Share, attempt, held, is_working
-from crossflow.store_shards import (
-    NOTES,
-    Fields,
-    Moments,
-    ShardWriter,
-    note_path,
-    read_note,
-    write_whole,
-)
+from crossflow.store import MANIFEST, VERSION, Store, array_digest, json_digest
+
+BLOCK = 1024  # rows; part of the digest
+MOMENTS = 64  # rows whose moments are taken at once, in float64
+DTYPES = ("float16", "float32", "uint8", "int16", "int32", "int64", "bool")
 
 Batches = Callable[[int, int], Iterable[Mapping[str, Any]]]
-"""Rows [start, stop) in batches, each of them what `Fields.check` takes."""
-
-FACTS = "made_of.json"
-SHARD_ROWS, MOST_SHARDS = 1024, 4096
-PATIENCE = 300.0  # seconds in which a process that is not running may still start
+"""Rows [start, stop) in batches, each of them what `_checked` takes."""
 
 
 def write_store(
@@ -52,30 +44,23 @@ def write_store(
     statistics: Mapping[str, Any] | None = None,
     *,
     shared_statistics: bool = False,
-    shard_rows: int | None = None,
-    share: Share | None = None,
-    report: Callable[[int, int], None] | None = None,
+    report: Callable[[int, int], None] = lambda done, rows: None,
 ) -> Store:
     """The store `folder` of `rows` encoded pairs; written unless it is there.
 
-        store = write_store(folder, problem.source, problem.target, facts, len(items), batches)
-
     batches: `batches(start, stop)` yields rows start to stop - 1 in batches of its choice. It is
-        called once a shard with the shard's range, so no batch crosses from one into the next, and
-        must depend on the range alone: a network's numbers depend on how its input is batched.
+        called once a block, so no batch crosses from one into the next, and must depend on the
+        range alone: a network's numbers depend on how its input is batched.
     statistics: those of the training store, for validation and test; without them they are
         computed from what is written (this is the training store).
     shared_statistics: standardise the source by the target's statistics too. For a source that is
         itself the start of the flow: only then does a flow that stands still give the source back.
-    shard_rows: rows a file, `default_shard_rows(rows)` unless given.
-    share: which of several processes this is; every one of them makes the same call and gets the
-        store when the last shard is written. By default the only one.
     report: called with (rows done by all processes, rows).
 
-    Raises InputError for a store of another fingerprint and for bad rows; what is whole stays for
-    the next call. Raises RuntimeError where another process of the share died.
+    Raises InputError for a store of another fingerprint, bad rows or a full disk; blocks that are
+    whole stay for the next call.
     """
-    folder, share = Path(folder), share or Share()
+    folder = Path(folder)
     if rows < 1:
         raise InputError(f"store {folder} would be empty: there is no row")
     if shared_statistics and source != target:
@@ -83,236 +68,265 @@ def write_store(
             f"store {folder.name}: source {source} and target {target} differ in shape, "
             "they cannot share statistics"
         )
-    if not folder.exists():
-        fields = Fields(folder.name, source, target)
-        size = shard_rows or default_shard_rows(rows)
-        standard = {name: "target" if shared_statistics else name for name in fields.maps}
-        plan = _Plan(folder, fields, dict(fingerprint), rows, size, standard, statistics)
-        _Writer(plan, batches, share, report or (lambda done, total: None)).run()
+    if not folder.is_dir():
+        facts = {
+            "version": VERSION,
+            "fingerprint": fingerprint,
+            "rows": rows,
+            "block": BLOCK,
+            "source": _entry(source),
+            "target": _entry(target),
+            "statistics": statistics,
+            "shared": shared_statistics,
+        }
+        _Writer(folder, json.loads(json.dumps(facts)), batches, report).run()
     return Store(folder, fingerprint)
 
 
-def default_shard_rows(rows: int) -> int:
-    """1,024, more where there would be above 4,096 shards: a whole multiple of 1,024."""
-    return SHARD_ROWS * max(1, -(-rows // (SHARD_ROWS * MOST_SHARDS)))
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What the store is to be. standard: field -> the field whose moments standardise it."""
-
-    folder: Path
-    fields: Fields
-    fingerprint: dict[str, Any]
-    rows: int
-    shard_rows: int
-    standard: dict[str, str]
-    given: Mapping[str, Any] | None
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Everything the bytes follow from."""
-        facts = {
-            "version": VERSION,
-            "fingerprint": self.fingerprint,
-            "rows": self.rows,
-            "shard_rows": self.shard_rows,
-            "standardised_by": self.standard,
-            "statistics": self.given,
-            **self.fields.entries,
-        }
-        return json.loads(json.dumps(facts))
-
-    @property
-    def partial(self) -> Path:
-        text = json.dumps(self.facts, sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return self.folder.with_name(f".{self.folder.name}.partial-{digest}")
-
-    @property
-    def shards(self) -> list[tuple[int, int]]:
-        """Range of rows of each shard."""
-        starts = range(0, self.rows, self.shard_rows)
-        return [(start, min(start + self.shard_rows, self.rows)) for start in starts]
-
-    @property
-    def moments(self) -> set[str]:
-        """Fields whose moments are needed."""
-        return set() if self.given else set(self.standard.values())
-
-
+@dataclass
 class _Writer:
     """One process's part in writing a store."""
 
-    def __init__(
-        self, plan: _Plan, batches: Batches, share: Share, report: Callable[[int, int], None]
-    ) -> None:
-        self.plan, self.batches, self.share = plan, batches, share
-        self.partial, self.ranges = plan.partial, plan.shards
-        self.report = report
+    folder: Path
+    facts: dict[str, Any]  # all that the bytes follow from
+    batches: Batches
+    report: Callable[[int, int], None]
+
+    def __post_init__(self) -> None:
+        self.rows: int = self.facts["rows"]
+        self.blocks = range(-(-self.rows // BLOCK))
+        self.partial = self._beside(f"{json_digest(self.facts)[:12]}.partial")
+        self.maps = [field for field in ("source", "target") if self.facts[field]["kind"] == "map"]
+
+    def _beside(self, name: str) -> Path:
+        return self.folder.with_name(f".{self.folder.name}.{name}")
+
+    def _note(self, block: int) -> Path:
+        return self.partial / "blocks" / f"{block}.json"
+
+    def _done(self, block: int) -> bool:
+        return self.folder.is_dir() or self._note(block).is_file()
 
     def run(self) -> None:
-        """Writes the shards of this process, waits for the others', and publishes if first."""
-        # Beside the folder: what lies in it when it gets its name is the store.
-        writers = self.partial.with_name(f"{self.partial.name}.writers.lock")
-        published = self.plan.folder.is_dir
-        # The same process of another job that shares `work` waits here, and tells how far the
-        # working one is.
-        lock = self.share.lock(self.partial)
-        with held(lock, shared=False, unless=self._published_else_report) as mine:
-            if not mine:
-                return
-            try:
-                with held(writers, shared=True, unless=published) as may_write:
-                    if may_write:
-                        self._write_own()
-                self._await_others()
-                # Alone: nobody writes in the folder while it gets its name.
-                with held(writers, shared=False, unless=published) as may_publish:
-                    if may_publish:
-                        self._publish()
-            except BaseException:
-                self._drop_if_empty(writers)
-                raise
+        """Writes what nobody else does, waits for the others, and publishes if first."""
+        for wait in (False, True):  # in the second round, for blocks that others began
+            for block in self.blocks:
+                if not self._done(block):
+                    with suppress(InUse), lock(self._beside(f"{block}.lock"), wait=wait):
+                        if not self._done(block):
+                            self._write(block)
+        with lock(self._beside("lock")):
+            if not self.folder.is_dir():
+                self._publish([json.loads(self._note(block).read_text()) for block in self.blocks])
+        self.report(self.rows, self.rows)
 
-    def _published_else_report(self) -> bool:
-        published = self.plan.folder.is_dir()
-        if not published:
-            self.report(self._rows_done(), self.plan.rows)
-        return published
-
-    def _write_own(self) -> None:
-        (self.partial / NOTES).mkdir(parents=True, exist_ok=True)
-        for where in (self.partial, self.partial / NOTES):
-            for left in where.glob(f"*.{self.share.mark}"):  # of a killed predecessor
-                left.unlink()
-        # For people who wonder what the folder is: its name says it to programs.
-        write_whole(self.partial / FACTS, json.dumps(self.plan.facts, indent=1), self.share.mark)
-        for number in range(self.share.rank, len(self.ranges), self.share.world):
-            if read_note(self.partial, number) is None:
-                self._write(number)
-
-    def _write(self, number: int) -> None:
-        start, stop = self.ranges[number]
-        note_path(self.partial, number).unlink(missing_ok=True)  # of files that are not whole
-        done = self._rows_done()
-        self.report(done, self.plan.rows)
-        with ShardWriter(
-            self.partial,
-            number,
-            stop - start,
-            self.plan.fields,
-            self.plan.moments,
-            self.share.mark,
-        ) as shard:
+    def _write(self, block: int) -> None:
+        """Writes the rows of a block, and its note. While that is not there, nobody publishes."""
+        start, stop = block * BLOCK, min((block + 1) * BLOCK, self.rows)
+        names: list[str] = []
+        files: dict[str, tuple[np.memmap, IO[bytes]]] = {}
+        self._note(block).parent.mkdir(parents=True, exist_ok=True)
+        done = BLOCK * len(list(self._note(block).parent.iterdir()))
+        with ExitStack() as stack:
+            stack.callback(self._drop_if_empty)
             for batch in self.batches(start, stop):
-                done += shard.add(batch)
-                self.report(done, self.plan.rows)
+                self.report(min(done + len(names), self.rows), self.rows)
+                row = start + len(names)
+                for field, values in _checked(self.folder.name, self.facts, batch).items():
+                    if field not in files:
+                        files[field] = self._open(field, values)
+                        stack.enter_context(files[field][1])
+                    self._append(field, *files[field], row, values[: stop - row])
+                names += map(str, batch["ids"])
+            if len(names) != stop - start:
+                raise ValueError(f"block {block}: {len(names)} rows were made of {stop - start}")
+            for _, file in files.values():
+                file.flush()
+                os.fsync(file.fileno())
+        fields = {field: there[start:stop] for field, (there, _) in files.items()}
+        fields["ids"] = np.asarray(names, dtype=np.str_)
+        note = {
+            field: [values.dtype.name, values.shape[1:], array_digest(values)]
+            for field, values in sorted(fields.items())
+        }
+        moments = {field: _moments(fields[field]) for field in self._measured}
+        content = {"names": names, "fields": note, "moments": moments}
+        write_atomic(self._note(block), json.dumps(content))
 
-    def _whole(self) -> set[int]:
-        """Numbers of the shards that have their note."""
+    def _open(self, field: str, like: np.ndarray) -> tuple[np.memmap, IO[bytes]]:
+        """The field's file, made with room for all rows where it is not there, and its map."""
+        path, shape = self.partial / f"{field}.npy", (self.rows, *like.shape[1:])
+        with lock(self._beside("files.lock")):
+            if not path.exists():
+                header = {"descr": np.lib.format.dtype_to_descr(like.dtype), "shape": shape}
+                with replacing(path) as new, new.open("wb") as file:
+                    np.lib.format.write_array_header_1_0(file, header | {"fortran_order": False})
+                    reserve(file, file.tell() + like[:1].nbytes * self.rows)
+        there = np.load(path, mmap_mode="r")
+        assert isinstance(there, np.memmap)
+        return there, path.open("r+b")
+
+    def _append(
+        self, field: str, there: np.memmap, file: IO[bytes], row: int, values: np.ndarray
+    ) -> None:
+        if (values.dtype, values.shape[1:]) != (there.dtype, there.shape[1:]):
+            now, before = (f"{a.dtype} {list(a.shape[1:])}" for a in (values, there))
+            raise InputError(f"store {self.folder.name}, field {field}: {now} after {before}")
+        # Not through the map: several machines that share a folder would write whole pages.
+        file.seek(there.offset + row * there.strides[0])
+        file.write(values.tobytes())
+
+    @property
+    def _measured(self) -> list[str]:
+        """Fields whose moments are needed."""
+        if self.facts["statistics"] is not None:
+            return []
+        return ["target"] if self.facts["shared"] else self.maps
+
+    def _drop_if_empty(self) -> None:
+        """Removes the hidden folder where its first rows were refused."""
+        with suppress(OSError):
+            self._note(0).parent.rmdir()
+            self.partial.rmdir()
+
+    def _publish(self, notes: list[dict[str, Any]]) -> None:
+        """Writes ids and manifest, and gives the folder its name."""
         try:
-            names = os.listdir(self.partial / NOTES)  # noqa: PTH208 - iterdir is no quicker here
-        except FileNotFoundError:  # not begun, or published a moment ago
-            return set()
-        return {int(name.removesuffix(".json")) for name in names if name.endswith(".json")}
-
-    def _rows_done(self) -> int:
-        ranges = (self.ranges[number] for number in self._whole())
-        return sum(stop - start for start, stop in ranges)
-
-    def _await_others(self) -> None:
-        """Until all shards are whole. RuntimeError when a process that owes some has died."""
-        absent: dict[int, float] = {}
-        while not self.plan.folder.is_dir():
-            missing = set(range(len(self.ranges))) - self._whole()
-            if not missing:
-                return
-            self.report(self._rows_done(), self.plan.rows)
-            for rank in {number % self.share.world for number in missing}:
-                other = Share(rank, self.share.world)
-                if is_working(other.lock(self.partial)):
-                    absent.pop(rank, None)
-                elif time.monotonic() - absent.setdefault(rank, time.monotonic()) > PATIENCE:
-                    raise RuntimeError(
-                        f"store {self.plan.folder.name}: process {rank} of {self.share.world} is "
-                        f"not running and owes {len(missing)} of {len(self.ranges)} shards; see "
-                        "what it said. The same command continues with the shards that are whole"
-                    )
-            time.sleep(POLL_SECONDS)
-
-    def _publish(self) -> None:
-        """Writes the manifest and gives the folder its name."""
-        notes = [read_note(self.partial, number) for number in range(len(self.ranges))]
-        whole = [note for note in notes if note is not None]
-        if len(whole) < len(notes):
-            raise RuntimeError(
-                f"{self.partial}: shard {notes.index(None)} was changed by another program; the "
-                "same command writes it again"
-            )
-        try:
-            manifest = _manifest(self.plan, whole)
-        except InputError:  # of all rows together: there is nothing to continue with
-            shutil.rmtree(self.partial)
+            statistics = self._statistics(notes)
+        except InputError:  # of all rows together: there is nothing to go on with
+            refused = self.partial.rename(self._beside("refused"))
+            shutil.rmtree(refused)
             raise
-        write_whole(self.partial / MANIFEST, json.dumps(manifest, indent=1), self.share.mark)
-        for path in self.partial.iterdir():
-            if path.name not in (MANIFEST, NOTES) and not re.fullmatch(r".*-\d+\.npy", path.name):
-                path.unlink()
-        for path in self.partial.glob(f"{NOTES}/*.tmp"):
-            path.unlink()
-        sync(self.partial)
-        self.partial.rename(self.plan.folder)
-        sync(self.plan.folder.parent)
-        self.report(self.plan.rows, self.plan.rows)
+        names = np.asarray([name for note in notes for name in note["names"]], dtype=np.str_)
+        with replacing(self.partial / "ids.npy") as new, new.open("wb") as file:
+            np.save(file, names)
+        first: dict[str, list[Any]] = notes[0]["fields"]
+        hashes = {field: [note["fields"][field][2] for note in notes] for field in first}
+        digest = hashlib.sha256()
+        for field in first:
+            for block, note in enumerate(notes):
+                dtype, shape, content = note["fields"][field]
+                count = min(BLOCK, self.rows - block * BLOCK)
+                digest.update(f"{field} {(dtype, shape)} {count} {content}\n".encode())
+        manifest = {
+            **{name: self.facts[name] for name in ("version", "fingerprint", "rows", "block")},
+            **{name: self.facts[name] for name in ("source", "target")},
+            "digest": digest.hexdigest(),
+            "dtypes": {field: entry[0] for field, entry in first.items()}
+            | {"ids": names.dtype.name},
+            "shapes": {field: [self.rows, *entry[1]] for field, entry in first.items()},
+            "variants": {
+                field: _variants(entry[1], _inner(self.facts, field))
+                for field, entry in first.items()
+                if field not in ("groups", "ids")
+            },
+            "statistics": statistics,
+            "hashes": hashes,
+        }
+        manifest["check"] = json_digest(manifest)
+        write_atomic(self.partial / MANIFEST, json.dumps(manifest, indent=1))
+        self.partial.rename(self.folder)
+        sync(self.folder.parent)
+        shutil.rmtree(self.folder / "blocks")
+        for left in self.folder.parent.glob(f".{glob.escape(self.folder.name)}.*.lock"):
+            left.unlink(missing_ok=True)  # by killed processes
 
-    def _drop_if_empty(self, writers: Path) -> None:
-        """Removes the hidden folder where nobody writes and there is nothing to continue with."""
-        file = attempt(writers, shared=False)
-        if file is not None:
-            with file:
-                if not self._whole():
-                    shutil.rmtree(self.partial, ignore_errors=True)
-                writers.unlink()
-
-
-def _manifest(plan: _Plan, notes: list[dict[str, Any]]) -> dict[str, Any]:
-    """From the notes of all shards, in their order."""
-    fields = notes[0]["fields"]
-    name = plan.folder.name
-    digest = hashlib.sha256()
-    for field, first in fields.items():
-        for number, note in enumerate(notes):
-            entry = note["fields"][field]
-            layout, wanted = (entry["dtype"], entry["shape"]), (first["dtype"], first["shape"])
-            if layout != wanted and field != "ids":  # names are as wide as a shard's longest
+    def _statistics(self, notes: list[dict[str, Any]]) -> dict[str, Any]:
+        """Of each map: those given, else the blocks' moments merged in their order."""
+        if self.facts["statistics"] is not None:
+            return {field: self.facts["statistics"][field] for field in self.maps}
+        merged = {}
+        for field in self._measured:
+            whole: Any = (0, 0.0, 0.0)
+            for note in notes:
+                whole = _merge(whole, [np.array(part) for part in note["moments"][field]])
+            std = np.sqrt(whole[2] / whole[0])
+            if (std <= 0).any():
+                channel = f"channel {int(np.argmin(std))} of {field}"
                 raise InputError(
-                    f"store {name}, field {field}: {layout} in shard {number} after {wanted}"
+                    f"store {self.folder.name}: {channel} is constant, it cannot be standardised"
                 )
-            digest.update(f"{field} {layout} {note['rows']} {entry['sha256']}\n".encode())
-    counts = {f: entry["variants"] for f, entry in fields.items() if "variants" in entry}
-    if len({count for count in counts.values() if count > 1}) > 1:
-        raise InputError(f"store {name}: fields differ in their variants {counts}")
-    return {
-        "version": VERSION,
-        "fingerprint": plan.facts["fingerprint"],
-        "digest": digest.hexdigest(),
-        "shards": [note["rows"] for note in notes],
-        "variants": counts,
-        "dtypes": {f: entry["dtype"] for f, entry in fields.items() if f != "ids"},
-        "statistics": _statistics(plan, notes),
-        **plan.fields.entries,
-    }
+            merged[field] = {"mean": whole[1].tolist(), "std": std.tolist()}
+        return {"source": merged["target"], **merged} if self.facts["shared"] else merged
 
 
-def _statistics(plan: _Plan, notes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of each map: those given, else the shards' moments merged in their order."""
-    if plan.given is not None:
-        return {field: plan.given[field] for field in plan.standard}
-    found = {}
-    for field in sorted(plan.moments):
-        moments = Moments(plan.fields.inner[field][0])
-        for note in notes:
-            moments.merge(note["fields"][field]["moments"])
-        found[field] = moments.statistics(field)
-    return {field: found[by] for field, by in plan.standard.items()}
+def _checked(
+    store: str, facts: Mapping[str, Any], batch: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """A batch as arrays, without its ids.
+
+    target: (n, C, H, W), or (n, k, C, H, W) with k variants each. source: a map like the target;
+    word ids (n, k, L); or features (n, k, L, D). mask: (n, k, L), True at real tokens; required for
+    tokens, refused for maps. groups: (n,) numbers. ids: n names.
+    Raises InputError on a wrong shape, a dtype that is not stored or a non-finite number.
+    """
+    fields = ["target", "source", "groups", "ids"]
+    fields += ["mask"] if facts["source"]["kind"] != "map" else []
+    if {name for name, value in batch.items() if value is not None} != set(fields):
+        raise InputError(f"store {store}: a batch has {sorted(batch)}, not {sorted(fields)}")
+    kinds = {"mask": np.bool_, "groups": np.int64}
+    arrays = {f: np.asarray(batch[f], dtype=kinds.get(f)) for f in fields if f != "ids"}
+    counts = set()
+    for field, values in arrays.items():
+        where = f"store {store}, field {field}"
+        if len(values) != len(batch["ids"]):
+            raise InputError(f"{where}: {len(values)} rows for {len(batch['ids'])} ids")
+        if values.dtype.name not in DTYPES:
+            raise InputError(f"{where}: dtype {values.dtype} is not one of {', '.join(DTYPES)}")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InputError(f"{where}: a number is not finite")
+        if field != "groups":
+            inner = _inner(facts, field)
+            extra = values.ndim - 1 - len(inner)
+            # Tokens always have the axis of variants; maps have it where k > 1.
+            if (
+                extra not in ((1,) if len(inner) < 3 else (0, 1))
+                or values.shape[1 + extra :] != inner
+            ):
+                raise InputError(f"{where}: shape {values.shape} does not end in {inner}")
+            counts.add(_variants(values.shape[1:], inner))
+            if extra and values.shape[1] == 1:
+                arrays[field] = values[:, 0]  # one variant is stored like none
+    if len(counts - {1}) > 1:
+        raise InputError(f"store {store}: fields differ in their variants, {sorted(counts)}")
+    return arrays
+
+
+def _entry(shape: MapShape | TokenShape) -> dict[str, Any]:
+    """The problem's shape as it stands in the manifest."""
+    if isinstance(shape, MapShape):
+        return {"kind": "map", "sizes": list(shape.sizes)}
+    if shape.vocabulary is not None:
+        return {"kind": "words", "length": shape.length, "vocabulary": shape.vocabulary}
+    return {"kind": "features", "length": shape.length, "width": shape.width}
+
+
+def _inner(facts: Mapping[str, Any], field: str) -> tuple[int, ...]:
+    """Shape of one variant of one row."""
+    entry = facts["source" if field == "mask" else field]
+    if entry["kind"] == "map":
+        return tuple(entry["sizes"])
+    wide = entry["kind"] == "features" and field == "source"
+    return (entry["length"], entry["width"]) if wide else (entry["length"],)
+
+
+def _variants(row: Sequence[int], inner: Sequence[int]) -> int:
+    return row[0] if len(row) > len(inner) else 1
+
+
+def _moments(values: np.ndarray) -> tuple[int, list[float], list[float]]:
+    """Count, mean and sum of squares of each channel of maps (n, [k,] C, H, W), in float64."""
+    whole: Any = (0, 0.0, 0.0)
+    for first in range(0, len(values), MOMENTS):
+        part = np.moveaxis(values[first : first + MOMENTS].astype(np.float64), -3, 0)
+        flat = part.reshape(len(part), -1)
+        mean = flat.mean(1)
+        whole = _merge(whole, (flat.shape[1], mean, ((flat - mean[:, None]) ** 2).sum(1)))
+    return whole[0], whole[1].tolist(), whole[2].tolist()
+
+
+def _merge(one: Any, other: Any) -> Any:
+    """Counts, means and sums of squares of two parts together (Chan et al. 1983)."""
+    count, delta = one[0] + other[0], other[1] - one[1]
+    squares = one[2] + (other[2] + delta**2 * one[0] * other[0] / count)
+    return count, one[1] + delta * other[0] / count, squares

@@ -339,6 +339,8 @@ def train_match(
     _check_equal(trainers)
     for trainer in trainers:
         trainer.resume()
+    if trainers and trainers[0].budget.kind == "device_seconds":
+        trainers[0].store.check()  # now: the arm that reads a block first would pay for it
     for trainer in trainers:
         if not trainer.done:
             _attempt(trainer, trainer.warm_up)

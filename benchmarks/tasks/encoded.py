@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -34,12 +33,11 @@ def open_store(
     folder's name, and the store compares it whole when it is opened. batches: `batches(start,
     stop)` yields rows start to stop - 1 as dictionaries (target, source, groups, ids; mask for
     tokens), batched by their range alone; not called for what is on the disk. statistics: of the
-    training store. Under torchrun each process writes its share of the shards.
+    training store. Several processes share the work.
 
     Where the source is taken as it is (encoder "identity") it is standardised by the target's
     statistics: the flow starts from the source itself, not from an amplified one.
     """
-    from crossflow.store_locks import Share
     from crossflow.store_writer import write_store
 
     shared = problem.encoder == "identity"
@@ -56,7 +54,6 @@ def open_store(
         batches,
         statistics,
         shared_statistics=shared,
-        share=Share.of(os.environ),
         report=None if report is None else lambda done, total: report(stage, done, total),
     )
 

@@ -11,7 +11,6 @@ for the fields of `TaskConfig`).
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -309,12 +308,11 @@ class Task(Generic[AnyItems]):
         """The encoded rows of `items`, written under `work` if they are not there.
 
         Its name holds the digest of all that the content depends on, so that a stale one is never
-        opened; what is on the disk is not made again. Under torchrun each process writes its share.
+        opened; what is on the disk is not made again. Several processes share the work.
         statistics: of the training store. A source that is taken as it is (encoder "identity") is
         standardised by the target's: the flow starts from the source itself, not from an amplified
         one.
         """
-        from crossflow.store_locks import Share
         from crossflow.store_writer import write_store
 
         name, problem = self.config.task.name, self.problem
@@ -337,7 +335,6 @@ class Task(Generic[AnyItems]):
             batches,
             statistics,
             shared_statistics=shared,
-            share=Share.of(os.environ),
             report=lambda done, total: self.report(f"{short}: encoding", done, total),
         )
 

@@ -74,6 +74,19 @@ def test_lr_and_decay_of_an_arm_win_over_those_of_the_match(toy, tmp_path):
     assert arms["arm"].last["lr"] == 0.01
 
 
+def test_under_seconds_the_whole_store_is_compared_before_the_clock_runs(toy, tmp_path):
+    """Else the arm that reads a block first would pay for it."""
+    trainer = toy.make_trainer(tmp_path, budget=Budget(device_seconds=0.01))
+    trainer.store.read = lambda *_: pytest.fail("no row is asked for")
+    path = tmp_path / "store/target.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged \(target\.npy, rows from 0 on\)"):
+        train_match([trainer])
+    assert trainer.clock.seconds("train") == 0
+
+
 def test_a_checkpoint_of_other_options_is_refused(toy, tmp_path):
     trainer = toy.make_trainer(tmp_path, options={"kl_weight": 1.0})
     trainer.step()

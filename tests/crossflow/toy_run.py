@@ -49,7 +49,7 @@ def make_store(folder: Path, rows: int = ROWS) -> Store:
             }
 
         shapes = PROBLEM.source, PROBLEM.target
-        write_store(folder, *shapes, {"toy": 1}, rows, batches, shard_rows=20)
+        write_store(folder, *shapes, {"toy": 1}, rows, batches)
     return Store(folder, {"toy": 1})
 
 

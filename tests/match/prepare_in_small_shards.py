@@ -1,9 +1,9 @@
-"""`python -m benchmarks.prepare` with five rows a shard: a few photographs fill several."""
+"""`python -m benchmarks.prepare` with five rows a block: a few photographs fill several."""
 
 import runpy
 
 from crossflow import store_writer
 
 if __name__ == "__main__":
-    store_writer.SHARD_ROWS = 5
+    store_writer.BLOCK = 5
     runpy.run_module("benchmarks.prepare", run_name="__main__", alter_sys=True)

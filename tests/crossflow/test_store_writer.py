@@ -1,0 +1,254 @@
+"""A store that is interrupted, shared by processes or given bad rows: equal bytes, or an error."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from crossflow.errors import InputError
+from crossflow.problem import MapShape
+from crossflow.store_writer import write_store
+
+SHAPE, IMAGE, ROWS = MapShape(2, 3, 3), MapShape(3, 3, 3), 40
+RNG = np.random.default_rng(1)
+TARGET = RNG.normal(size=(ROWS, 2, 3, 3)).astype(np.float32)
+SOURCE = RNG.integers(0, 256, (ROWS, 3, 3, 3), dtype=np.uint8)
+BLOCKS = [(k, min(k + 6, ROWS)) for k in range(0, ROWS, 6)]
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch):
+    monkeypatch.setattr("crossflow.store_writer.BLOCK", 6)
+
+
+def rows(start, stop, step=4):
+    for first in range(start, stop, step):
+        part = slice(first, min(first + step, stop))
+        names = [f"{'x' * (row // 9)}{row}" for row in range(ROWS)[part]]
+        yield {
+            "target": TARGET[part],
+            "source": SOURCE[part],
+            "groups": range(ROWS)[part],
+            "ids": names,
+        }
+
+
+def write(folder, batches=rows, facts=None, count=ROWS, **options):
+    return write_store(folder, IMAGE, SHAPE, facts or {"data": 1}, count, batches, **options)
+
+
+def files(folder):
+    """Content of every file by its path, hidden ones too."""
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def names(folder):
+    return [path.name for path in folder.iterdir()]
+
+
+@pytest.fixture
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "store"
+    write(folder)
+    return files(folder)
+
+
+def broken_at(row, asked=None):
+    """`batches` that fail before a row, and note the ranges they were asked for."""
+
+    def batches(start, stop):
+        if asked is not None:
+            asked.append((start, stop))
+        for batch in rows(start, stop):
+            if row in batch["groups"]:
+                raise KeyboardInterrupt
+            yield batch
+
+    return batches
+
+
+@pytest.mark.parametrize("step", [1, 5, 40])
+def test_batches_do_not_change_a_byte(tmp_path, unbroken, step):
+    write(tmp_path / "store", lambda start, stop: rows(start, stop, step))
+    assert files(tmp_path / "store") == unbroken
+    assert sorted(p.name for p in unbroken) == sorted(
+        ["manifest.json", *(f"{f}.npy" for f in ("groups", "ids", "source", "target"))]
+    )
+
+
+@pytest.mark.parametrize("row", [5, 6, 17, 39])
+def test_an_interrupted_store_goes_on_with_the_blocks_that_are_whole(tmp_path, unbroken, row):
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "store", broken_at(row))
+    assert not (tmp_path / "store").exists()
+    asked, told = [], []
+    write(tmp_path / "store", broken_at(None, asked), report=lambda *done: told.append(done))
+    assert asked == BLOCKS[row // 6 :]
+    assert files(tmp_path / "store") == unbroken
+    assert names(tmp_path) == ["store"]
+    assert told == sorted(told)
+    assert (told[0], told[-1]) == ((row // 6 * 6, ROWS), (ROWS, ROWS))
+
+
+@pytest.mark.parametrize("facts", [{"data": 2}, {"data": 1, "more": 0}])
+def test_what_was_begun_from_other_data_is_not_used(tmp_path, facts):
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "store", broken_at(30))
+    asked = []
+    write(tmp_path / "store", broken_at(None, asked), facts)
+    assert asked == BLOCKS
+
+
+def in_threads(*calls):
+    """Runs calls side by side (a lock belongs to an open file, so threads keep apart as well)."""
+    errors = []
+
+    def guarded(call):
+        try:
+            call()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+@pytest.mark.parametrize("world", [2, 3, 9])
+def test_several_writers_share_the_blocks_and_give_the_bytes_of_one(tmp_path, unbroken, world):
+    asked = []
+
+    def batches(start, stop):
+        asked.append((start, stop))
+        for batch in rows(start, stop):
+            time.sleep(0.002)
+            yield batch
+
+    assert in_threads(*[lambda: write(tmp_path / "store", batches)] * world) == []
+    assert sorted(asked) == BLOCKS
+    assert files(tmp_path / "store") == unbroken
+    assert names(tmp_path) == ["store"]
+
+
+def test_others_take_over_from_one_that_fails(tmp_path, unbroken):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def fails(start, stop):
+        begun.set()
+        assert go_on.wait(10)
+        yield from broken_at(start)(start, stop)
+
+    def other():
+        assert begun.wait(10)
+        threading.Timer(0.3, go_on.set).start()
+        write(tmp_path / "store")
+
+    (error,) = in_threads(lambda: write(tmp_path / "store", fails), other)
+    assert isinstance(error, KeyboardInterrupt)
+    assert files(tmp_path / "store") == unbroken
+    assert names(tmp_path) == ["store"]
+
+
+def test_a_killed_process_loses_its_block(tmp_path, unbroken):
+    script = (
+        "import sys, time; sys.path.insert(0, sys.argv[1]); import test_store_writer as t\n"
+        "from pathlib import Path; from crossflow import store_writer; store_writer.BLOCK = 6\n"
+        "def slow(a, b):\n"
+        "    for batch in t.rows(a, b):\n"
+        "        print(a, flush=True); yield batch; time.sleep(0.05)\n"
+        "t.write(Path(sys.argv[2]), slow)"
+    )
+    here = os.path.dirname(__file__)  # noqa: PTH120
+    command = [sys.executable, "-c", script, here, tmp_path / "store"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    for line in process.stdout:
+        if int(line) >= 18:
+            break
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    asked = []
+    write(tmp_path / "store", broken_at(None, asked))
+    assert asked == BLOCKS[3:]
+    assert files(tmp_path / "store") == unbroken
+    assert names(tmp_path) == ["store"]
+
+
+def test_a_full_disk_is_one_line_and_what_is_whole_stays(tmp_path, unbroken, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(InputError, match=rf"{tmp_path}.*: no room for .* bytes \(No space"):
+            write(tmp_path / "store")
+    assert names(tmp_path) == []
+    write(tmp_path / "store")
+    assert files(tmp_path / "store") == unbroken
+
+
+BAD = {
+    "not finite": {"target": np.full((2, 2, 3, 3), np.nan, dtype=np.float32)},
+    "does not end in": {"target": TARGET[:2, :1]},
+    "does not end in ": {"source": SOURCE[:2, None, None]},
+    "dtype float64": {"target": TARGET[:2].astype(np.float64)},
+    "rows for 2 ids": {"groups": [1, 2, 3]},
+    "a batch has": {"mask": np.ones((2, 1, 4), dtype=bool)},
+    "differ in their variants": {
+        "target": np.stack([TARGET[:2]] * 2, axis=1),
+        "source": np.stack([SOURCE[:2]] * 3, axis=1),
+    },
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_batches_are_refused(tmp_path, message):
+    def batches(start, stop):
+        yield next(rows(0, 2)) | BAD[message]
+
+    with pytest.raises(InputError, match=message):
+        write(tmp_path / "s", batches, count=2)
+    assert names(tmp_path) == []
+
+
+def test_an_empty_store_is_refused(tmp_path):
+    with pytest.raises(InputError, match="there is no row"):
+        write(tmp_path / "s", count=0)
+
+
+@pytest.mark.parametrize("block", [1, 2, 4])  # in another block, in the next batch
+def test_the_dtype_cannot_change_on_the_way(tmp_path, monkeypatch, block):
+    monkeypatch.setattr("crossflow.store_writer.BLOCK", block)
+
+    def batches(start, stop):
+        for row in range(start, stop):
+            (batch,) = rows(row, row + 1)
+            yield batch | {"target": batch["target"].astype(np.float16 if row == 3 else np.float32)}
+
+    with pytest.raises(InputError, match=r"field target: float16 .* after float32"):
+        write(tmp_path / "s", batches, count=4)
+
+
+@pytest.mark.parametrize("made", [3, 5])
+def test_rows_that_are_not_those_asked_for_are_an_error(tmp_path, made):
+    with pytest.raises(ValueError, match=f"block 0: {made} rows were made of 4"):
+        write(tmp_path / "s", lambda start, stop: rows(0, made, 5), count=4)
+
+
+def test_a_constant_channel_cannot_be_standardised(tmp_path):
+    def batches(start, stop):
+        for batch in rows(start, stop):
+            yield batch | {"target": batch["target"] * np.float32([[[1]], [[0]]])}
+
+    with pytest.raises(InputError, match="channel 1 of target is constant"):
+        write(tmp_path / "s", batches)
+    assert names(tmp_path) == []
