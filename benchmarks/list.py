@@ -47,11 +47,19 @@ def _summaries(entries: dict[str, registry.Entry]) -> dict[str, str]:
 
 
 def _methods() -> Iterator[tuple[str, str]]:
-    """Each method, and below it `arm.NAME.OPTION=DEFAULT` of its options."""
+    """Each method, and below it `arm.NAME.OPTION=DEFAULT` of its options; then those of all."""
     for name, entry in registry.methods().items():
         yield name, entry.summary
-        for option, (default, text) in registry.described(entry.path, "Options").items():
-            yield f"  arm.{name}.{option}={default}", shorten(text, 60, placeholder=" ...")
+        yield from _options(name, registry.described(entry.path, "Options"))
+    yield "every arm", "null: what the method sets for itself, or the settings of training"
+    path = registry.PACKAGES / "crossflow" / "arm.py"
+    yield from _options("NAME", registry.described(path, "CommonOptions"))
+
+
+def _options(arm: str, options: dict[str, tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for option, (default, text) in options.items():
+        value = {"None": "null", "True": "true", "False": "false"}.get(default, default)
+        yield f"  arm.{arm}.{option}={value}", shorten(text, 60, placeholder=" ...")
 
 
 def checks() -> Iterator[tuple[str, bool, str]]:

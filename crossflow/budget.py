@@ -1,4 +1,4 @@
-"""How much training an arm may do, and how much of it is spent.
+"""How much training an arm may do, how much of it is spent, and how all arms train.
 
 A budget has exactly one limit. The other three quantities are counted all the same, so that a
 record says what equal FLOPs cost in seconds, or equal seconds in samples.
@@ -72,3 +72,42 @@ class Budget:
 
     def done(self, spent: Spent) -> bool:
         return self.progress(spent) >= 1.0
+
+
+@dataclass
+class Training:
+    """How all arms train; rates follow the share of the budget that is spent, not the step.
+
+    Raises InputError for numbers with which training would fail later, or quietly go uphill.
+    """
+
+    batch: int = 64  # pairs a step
+    lr: float = 1e-3  # largest learning rate
+    beta1: float = 0.9  # of Adam; betas and decay are the paper's (section 5.1)
+    beta2: float = 0.9  # of Adam
+    weight_decay: float = 0.03  # of matrices, as in AdamW
+    warmup: float = 0.05  # share of the budget, 0 to 1, in which the rate rises
+    cooldown: float = 0.3  # share of the budget, 0 to 1, in which the rate falls
+    ema_width: float = 0.10  # of the average of weights, relative to the training so far
+    clip: float | None = None  # largest norm of the gradient; none: as in the official code
+    precision: str = "fp32"  # of matrix products: fp32 or bf16
+    compile: bool = False  # torch.compile
+    checkpoint_seconds: float = 60.0  # seconds of the arm between checkpoints
+
+    def __post_init__(self) -> None:
+        for words, holds, names in (
+            ("at least 1", lambda n: n >= 1, ["batch"]),
+            ("a positive number", lambda n: 0 < n < math.inf, ["lr", "clip", "checkpoint_seconds"]),
+            ("a finite number, not negative", lambda n: 0 <= n < math.inf, ["weight_decay"]),
+            ("from 0 to 1", lambda n: 0 <= n <= 1, ["warmup", "cooldown"]),
+            ("at least 0 and below 1", lambda n: 0 <= n < 1, ["beta1", "beta2"]),
+            # No power profile is wider: see crossflow.optimizer.
+            ("above 0 and below 0.288", lambda n: 0 < n < 12**-0.5, ["ema_width"]),
+            ("fp32 or bf16", lambda word: word in ("fp32", "bf16"), ["precision"]),
+        ):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not holds(value):
+                    raise InputError(f"training.{name}={value}: must be {words}")
+        if self.warmup + self.cooldown > 1:
+            raise InputError("training.warmup and training.cooldown exceed the whole budget")

@@ -11,7 +11,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,10 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from crossflow import checkpoint, clock
 from crossflow.arm import Arm
-from crossflow.budget import Budget, Spent
+from crossflow.budget import Budget, Spent, Training
 from crossflow.checkpoint import Journal, repeatable
 from crossflow.clock import WINDOW_SECONDS, Clock
 from crossflow.draws import StepDraws
-from crossflow.errors import InputError
 from crossflow.method import Loss, training_loss
 from crossflow.optimizer import PowerEMA, Schedule, adamw
 from crossflow.order import Chain, Order, replay
@@ -39,37 +38,6 @@ def silent(trainer: Trainer) -> None:
     """Progress that shows nothing."""
 
 
-@dataclass
-class Training:
-    """Settings that all arms of a match share. Defaults: the paper's optimizer (section 5.1).
-
-    warmup, cooldown: fractions of the budget. ema_width: relative width of the weight average.
-    clip: largest gradient norm; None, as in the official code, clips nothing.
-    checkpoint_seconds: wall time of the arm between checkpoints.
-    """
-
-    batch: int = 64
-    lr: float = 1e-4
-    beta1: float = 0.9
-    beta2: float = 0.9
-    weight_decay: float = 0.03
-    warmup: float = 0.05
-    cooldown: float = 0.2
-    ema_width: float = 0.10
-    clip: float | None = None
-    precision: str = "fp32"
-    compile: bool = False
-    checkpoint_seconds: float = 60.0
-    log_every: int = 10
-
-    def __post_init__(self) -> None:
-        if self.precision not in ("fp32", "bf16"):
-            raise InputError(f"training.precision={self.precision} is not fp32 or bf16")
-        for name in ("batch", "lr", "log_every"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"training.{name}={getattr(self, name)} must be positive")
-
-
 class TrainingError(RuntimeError):
     """Training of an arm cannot go on; the message names the arm, the step and the numbers."""
 
@@ -78,7 +46,8 @@ class Trainer:
     """One arm under its budget.
 
     arm: method and network; moved to `device`. folder: of the run; holds checkpoints/, clock.json,
-    stats.jsonl and, after `finish`, weights.safetensors with the averaged weights.
+    stats.jsonl (a line every `log_every` steps) and, after `finish`, weights.safetensors with the
+    averaged weights.
     spent, chain, clock: what the record takes over. last: numbers of the last logged step.
     failure: why training stopped, or None.
     """
@@ -92,6 +61,7 @@ class Trainer:
         folder: Path,
         seed: int = 0,
         device: str | torch.device = "cpu",
+        log_every: int = 10,
     ) -> None:
         self.device = torch.device(device)
         gpu = self.device.type == "cuda"
@@ -99,7 +69,7 @@ class Trainer:
             # Deterministic cuBLAS needs a fixed workspace; read when its first handle is made.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.arm, self.store = arm.to(self.device), store
-        self.budget, self.training = budget, training
+        self.budget, self.training, self.log_every = budget, training, log_every
         self.name, self.seed, self.folder = arm.name, seed, Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         wait = partial(torch.cuda.synchronize, self.device) if gpu else lambda: None
@@ -145,7 +115,7 @@ class Trainer:
             self.ema.update(before, self.budget.progress(self.spent))
         self.spent.device_seconds = self.clock.seconds("train")
         self.throughput.update(self.spent.samples, self.spent.device_seconds)
-        if self.spent.steps % self.training.log_every == 0 or self.done:
+        if self.spent.steps % self.log_every == 0 or self.done:
             self._log(loss, norm, rate)
 
     def _update(
@@ -213,9 +183,9 @@ class Trainer:
     def _identity(self) -> dict[str, Any]:
         """All that the bits of the next step depend on, beside what the checkpoint holds."""
         settings = asdict(self.training)
-        free = {"checkpoint_seconds", "log_every"}
+        del settings["checkpoint_seconds"]
         return {
-            **{name: value for name, value in settings.items() if name not in free},
+            **settings,
             **checkpoint.machine(self.device),
             "arm": self.name,
             **{f"option {name}": value for name, value in self.arm.options.items()},

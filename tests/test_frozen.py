@@ -26,10 +26,10 @@ from benchmarks.report.command import main as report
 from benchmarks.tasks import caption_tabletop
 from crossflow import crossflow
 from crossflow.arm import build_arm
-from crossflow.budget import Budget
+from crossflow.budget import Budget, Training
 from crossflow.problem import MapShape, Pair, Problem, Source, TokenShape
 from crossflow.store import Store
-from crossflow.train import Trainer, Training
+from crossflow.train import Trainer
 
 FROZEN = Path(__file__).parent / "frozen"
 PUBLIC = Path(__file__).parents[1] / "results" / "public"
@@ -119,8 +119,8 @@ def losses(method, problem, folder):
         arm = build_arm(METHODS[method], problem, "T", batch=8)
         fill(arm)
         # Rates 0, 1/2, 1, 1, 1/2 of the peak: a rate that never reaches the optimizer shows.
-        training = Training(batch=8, lr=1e-3, warmup=0.4, cooldown=0.4, log_every=1)
-        Trainer(arm, Rows(problem), Budget(steps=STEPS), training, folder).run()
+        training = Training(batch=8, lr=1e-3, warmup=0.4, cooldown=0.4)
+        Trainer(arm, Rows(problem), Budget(steps=STEPS), training, folder, log_every=1).run()
     lines = map(json.loads, (folder / "stats.jsonl").read_text().splitlines())
     return [{name: line[name] for name in ("lr", "loss", "terms", "grad_norm")} for line in lines]
 

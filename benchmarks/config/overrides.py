@@ -11,9 +11,8 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from benchmarks.config.registry import did_you_mean
 from benchmarks.config.schema import LIMITS, Config, WeightsConfig, leaves
-from crossflow.errors import InputError
+from crossflow.errors import InputError, closest
 
 PATHS = (
     *("task.root", "task.train_root", "task.split_file", "task.prompts", "task_file"),
@@ -67,13 +66,13 @@ def split(argument: str) -> tuple[str, str, str]:
     if key == "arm" or key.startswith("arm."):
         if not ARM_KEY.fullmatch(key):
             raise InputError(
-                f"{key}: write arm.NAME.OPTION=VALUE, each part of NAME beginning with a letter"
+                f"{key}: write arm.NAME.OPTION=VALUE, each part of NAME between dots beginning "
+                "with a letter"
             )
         return "++", key, value
     known = [name for name, *_ in leaves()]
     if key not in known and not key.startswith(("hydra.", "hydra/")):
-        hint = did_you_mean(key, known)
-        raise InputError(f"unknown field {key!r}.{hint} --help lists all fields")
+        raise InputError(f"unknown field {key!r}. {closest(key, known)}--help lists all fields")
     return ("" if prefix == "+" else prefix), key, value
 
 

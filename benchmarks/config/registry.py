@@ -8,19 +8,18 @@ imported and asked: what it imports from another file counts as its own.
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from benchmarks.config.schema import Config, check_fields
-from crossflow.errors import InputError
+from crossflow.errors import InputError, right_names
 
 PACKAGES = Path(__file__).resolve().parents[2]
 BOUNDS = ("floor", "oracle")  # rows that bound every table, never an arm
@@ -137,8 +136,8 @@ def check_name(field: str, name: str) -> None:
 def check_names(config: Config) -> None:
     """Settles `config.methods`: a user's own method joins the arms where none of them has it.
 
-    Raises InputError for a wrong name, for an arm of no method, for options of an arm that is not
-    trained, and for a method file that is none, cannot be imported or is called like a shipped one.
+    Raises InputError for a wrong name, for an arm of no method, for wrong options or options of an
+    arm that is not trained, and for a method file that is none or is called like a shipped one.
     """
     if config.name is not None:
         check_name("name", config.name)
@@ -160,10 +159,11 @@ def check_names(config: Config) -> None:
         pick("method", name, known)
     for arm in config.arm:
         if arm not in config.methods:
-            hint = did_you_mean(arm, config.methods)
-            raise InputError(f"arm.{arm}: not among methods={'+'.join(config.methods)}.{hint}")
-        for option in arm_options(config, arm):
-            raise InputError(f"arm.{arm}.{option}: only arm.{arm}.method is built so far")
+            raise InputError(f"arm.{arm}: not in methods. {right_names(arm, config.methods)}")
+        if options := arm_options(config, arm):
+            from crossflow.arm import resolve_options
+
+            resolve_options(method_of(config, arm), options, arm)
 
 
 def load_file(field: str, given: str) -> ModuleType:
@@ -196,19 +196,10 @@ def load_file(field: str, given: str) -> ModuleType:
     return module
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` Did you mean ...?` with the names that have `name` as a part, or the closest one."""
-    known = list(known)
-    close = [other for other in known if name in re.split(r"[._]", other)]
-    close = close or difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {' or '.join(close)}?" if close else ""
-
-
 def pick(kind: str, name: str, known: Mapping[str, Any]) -> Any:
     """`known[name]`, or InputError that lists the right names, the closest one first."""
     if name not in known:
-        hint = did_you_mean(name, known)
-        raise InputError(f"unknown {kind} {name!r}.{hint} There are: {', '.join(known)}")
+        raise InputError(f"unknown {kind} {name!r}. {right_names(name, known)}")
     return known[name]
 
 

@@ -13,7 +13,7 @@ from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from operator import attrgetter
 from typing import Any
 
-from crossflow.budget import Budget
+from crossflow.budget import Budget, Training
 from crossflow.errors import InputError
 
 LIMITS = tuple(limit.name for limit in fields(Budget))
@@ -26,37 +26,26 @@ CHOICES = {
     "model": ("T", "S", "B", "L", "XL", "H"),
     "track": ("defaults", "tuned"),
     "tracker": ("none", "tensorboard", "wandb"),
-    "training.precision": ("fp32", "bf16"),
     "sampling.solver": ("euler", "heun", "midpoint", "dopri5"),
     "task.nonfinite": ("refuse", "bts"),
     "task.crop": ("none", "eigen", "garg", "kb_garg", "kb_eigen"),
 }
 
-Rule = tuple[str, Callable[[float], bool], tuple[str, ...]]
-# What numbers must be, so that nothing fails after its start, or quietly goes uphill.
-RULES: tuple[Rule, ...] = (
+# What numbers must be; those of `training` are crossflow's own.
+RULES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     (
         "at least 1",
         lambda number: number >= 1,
         (
             *("task.limit", "task.train_limit", "task.validation_limit", "task.size", "task.scale"),
-            *("training.batch", "sampling.steps", "sampling.batch"),
+            *("sampling.steps", "sampling.batch"),
         ),
     ),
     (
         "a finite number, not negative",
-        lambda number: math.isfinite(number) and number >= 0,
-        ("sampling.guidance", "training.weight_decay", "task.border"),
+        lambda number: 0 <= number < math.inf,
+        ("sampling.guidance", "task.border"),
     ),
-    (
-        "a positive number",
-        lambda number: math.isfinite(number) and number > 0,
-        ("training.lr", "training.clip", "training.checkpoint_seconds"),
-    ),
-    ("from 0 to 1", lambda number: 0 <= number <= 1, ("training.warmup", "training.cooldown")),
-    ("at least 0 and below 1", lambda beta: 0 <= beta < 1, ("training.beta1", "training.beta2")),
-    # No power profile is wider: see crossflow.optimizer.
-    ("above 0 and below 0.288", lambda width: 0 < width < 12**-0.5, ("training.ema_width",)),
     (f"from 0 to {LARGEST_SEED}", lambda seed: 0 <= seed <= LARGEST_SEED, ("seed",)),
 )
 
@@ -140,24 +129,6 @@ class BudgetConfig:
 
 
 @dataclass
-class TrainingConfig:
-    """How all arms train; rates follow the share of the budget that is spent, not the step."""
-
-    batch: int = 64  # pairs a step
-    lr: float = 1e-3  # largest learning rate
-    beta1: float = 0.9  # of Adam; betas and decay are the paper's (section 5.1)
-    beta2: float = 0.9  # of Adam
-    weight_decay: float = 0.03  # of AdamW
-    warmup: float = 0.05  # share of the budget in which the rate rises
-    cooldown: float = 0.3  # share of the budget in which it falls
-    ema_width: float = 0.10  # width of the average of weights, relative to the training so far
-    clip: float | None = None  # largest norm of the gradient; null clips nothing
-    precision: str = "fp32"  # of matrix products
-    compile: bool = False  # torch.compile
-    checkpoint_seconds: float = 60.0  # seconds between checkpoints
-
-
-@dataclass
 class SamplingConfig:
     """How test items are sampled."""
 
@@ -183,7 +154,7 @@ class Config:
     method_file: str | None = None
     model: str = "T"  # size of the backbone
     budget: BudgetConfig = field(default_factory=BudgetConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    training: Training = field(default_factory=Training)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     weights: WeightsConfig = field(default_factory=WeightsConfig)
     seed: int = 0  # of initial weights, order of data, noise
@@ -237,8 +208,6 @@ def check(config: Config) -> None:
             number = attrgetter(name)(config)
             if number is not None and not holds(number):
                 raise InputError(f"{name}={number}: must be {words}")
-    if config.training.warmup + config.training.cooldown > 1:
-        raise InputError("training.warmup and training.cooldown together exceed the whole budget")
     if any(steps < 1 for steps in config.sampling.curve):
         raise InputError(
             f"sampling.curve={config.sampling.curve}: every number of steps at least 1"

@@ -163,17 +163,22 @@ def _built(match: Match, names: Sequence[str]) -> list[Trainer]:
     """Arms of equal size, not yet trained. InputError where one cannot be built."""
     from crossflow.arm import build_arm
     from crossflow.budget import Budget
-    from crossflow.train import Trainer, Training
+    from crossflow.train import Trainer
 
     config, problem = match.config, match.prepared.problem
-    training, budget = Training(**asdict(config.training)), Budget(**asdict(config.budget))
+    training, budget = config.training, Budget(**asdict(config.budget))
     built = {}
     for name in names:
         module = match.modules[name]
         built[name] = build_arm(
-            module, problem, config.model, seed=config.seed, batch=config.training.batch
+            module,
+            problem,
+            config.model,
+            seed=config.seed,
+            batch=config.training.batch,
+            options=registry.arm_options(config, name),
+            name=name,
         )
-        built[name].name = name
     return [
         Trainer(
             arm,

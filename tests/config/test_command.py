@@ -33,7 +33,7 @@ def test_the_default_job(call):
     [
         (["task=depth_nu"], "unknown task 'depth_nu'. Did you mean depth_nyu? There are: caption"),
         (["-m", "task=depth_nyu,nothing"], "unknown task 'nothing'"),
-        (["training.bath=3"], "unknown field 'training.bath'. Did you mean training.batch"),
+        (["training.bath=3"], "unknown field 'training.bath'. Did you mean training.batch? --help"),
         (["batch=3"], "Did you mean training.batch or sampling.batch?"),
         (["task.rot=/x"], "task.root"),
         (["task=nyu"], "unknown task 'nyu'. Did you mean depth_nyu? There are"),
@@ -83,10 +83,18 @@ def test_the_default_job(call):
             ["name=a"],
             "name: `run` does not use it; leave it out, it is for benchmarks.evalu",
         ),
-        (["arm.crossfow.method=regression"], "arm.crossfow: not among methods=regression+flow_mat"),
-        (["arm.crossfow.method=regression"], "Did you mean crossflow?"),
+        (
+            ["arm.crossfow.method=regression"],
+            "arm.crossfow: not in methods. Did you mean crossflow?",
+        ),
         (["arm.crossflow.method=regression"], "crossflow is a method itself; rename the arm"),
         (["methods=two", "arm.two.method=crossfow"], "unknown method 'crossfow'. Did you mean cro"),
+        (
+            ["arm.crossflow.kl_weigth=1"],
+            "arm.crossflow.kl_weigth: unknown. Did you mean kl_weight?",
+        ),
+        (["arm.crossflow.kl_weight=big"], "arm.crossflow.kl_weight=big: must be float"),
+        (["arm.regression.path=cubic"], "arm.regression.path=cubic: unknown. There are: linear"),
         (["arm.lr=1"], "arm.lr: write arm.NAME.OPTION=VALUE"),
         (["name="], "name is empty"),
         (["task.root="], "task.root is empty"),
@@ -253,6 +261,11 @@ def test_a_second_arm_of_a_method(call):
     assert config.arm == {"v1.2": {"method": "crossflow"}}
 
 
+def test_an_option_may_be_swept(call):
+    done = call("arm.crossflow.kl_weight=0,1e-2", "methods=crossflow", "-m")
+    assert [config.arm["crossflow"]["kl_weight"] for config in done.configs] == [0, 1e-2]
+
+
 def test_a_method_of_ones_own_joins_the_arms(call, packages):
     folder = packages / MANY
     folder.mkdir()
@@ -340,7 +353,7 @@ def test_help_lists_the_fields_that_a_command_reads(call, command):
     for part in (
         "budget.flops=null ",
         "training.lr=0.001 ",
-        "(fp32, bf16)",
+        "(euler, heun,",
         "arm.NAME.OPTION=VALUE",
     ):
         assert (part in shown.stdout) == (command == "run")

@@ -6,13 +6,13 @@ import time
 import pytest
 import torch
 
-from crossflow.budget import Budget
+from crossflow.budget import Budget, Training
 from crossflow.checkpoint import load_weights
 from crossflow.draws import ItemDraws
 from crossflow.errors import InputError
 from crossflow.order import is_prefix
 from crossflow.solver import Grid
-from crossflow.train import Training, TrainingError, proof_of_order, train_match
+from crossflow.train import TrainingError, proof_of_order, train_match
 
 METHODS = ("crossflow", "flow_matching", "regression")
 

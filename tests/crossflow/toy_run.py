@@ -15,11 +15,11 @@ import torch
 from baselines import flow_matching, regression
 from crossflow import crossflow
 from crossflow.arm import SIZES, Arm, build_arm
-from crossflow.budget import Budget
+from crossflow.budget import Budget, Training
 from crossflow.problem import MapShape, Problem
 from crossflow.store import Store
 from crossflow.store_writer import write_store
-from crossflow.train import Trainer, Training, train_match
+from crossflow.train import Trainer, train_match
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fixtures import ot_flow_matching
@@ -64,13 +64,15 @@ def make_trainer(
     method: str = "crossflow",
     budget: Budget | None = None,
     options: dict[str, object] | None = None,
+    log_every: int = 1,
     **settings: object,
 ) -> Trainer:
     """An arm in `folder`/METHOD on the store in `folder`/store; 10 steps unless told."""
-    training = Training(**{"batch": 8, "lr": 1e-3, "log_every": 1, **settings})
+    training = Training(**{"batch": 8, "lr": 1e-3, **settings})
     arm = copy.deepcopy(build(method, training.batch, **(options or {})))
     store = make_store(folder / "store")
-    return Trainer(arm, store, budget or Budget(steps=10), training, folder / method)
+    budget, place = budget or Budget(steps=10), folder / method
+    return Trainer(arm, store, budget, training, place, log_every=log_every)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The two commands that start without torch: what they write, print and refuse."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,8 +69,12 @@ def test_an_out_that_cannot_be_written(record, written, capsys):
 def test_the_listing(packages, capsys):
     (packages / "crossflow/network.py").write_text('SIZES = {"T": Size(8, 128, 4, 512)}\n')
     (packages / "benchmarks/metrics/depth.py").write_text('"""Depth errors."""\n\nPROTOCOL = 1\n')
+    own = packages / "baselines/own.py"
+    own.write_text("class Options:\n    a: bool = True  # what\n\ndef method(): ...\n")
     assert listing.main([]) == 0
     text = capsys.readouterr().out
+    assert re.search(r"    arm\.own\.a=true +what\n", text)
+    assert re.search(r"    arm\.NAME\.lr=1\.0 +rate\n", text)
     assert "  depth_nyu         Task depth_nyu." in text
     assert "  T  8 layers, width 128, 4 heads" in text
     assert "  depth  Depth errors." in text
