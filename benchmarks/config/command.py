@@ -119,6 +119,7 @@ def _run_job(job: Callable[[Config], int], node: DictConfig, command: str) -> in
         work = Path(config.work)
         check(config)
         registry.check_names(config)
+        check_options(config)
         for field in ("out", "work"):
             require_writable(field, Path(getattr(config, field)))
         return job(config)
@@ -146,6 +147,15 @@ def refuse_unread(command: str, typed: Iterable[str]) -> None:
             raise InputError(
                 f"{field}: `{use}` does not use it; leave it out, it is for {' and '.join(others)}"
             )
+
+
+def check_options(config: Config) -> None:
+    """InputError for a wrong option of an arm."""
+    for arm in config.arm:
+        if options := registry.arm_options(config, arm):
+            from crossflow.arm import resolve_options
+
+            resolve_options(registry.method_of(config, arm), options, arm)
 
 
 def require_writable(field: str, folder: Path) -> None:

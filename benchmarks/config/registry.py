@@ -136,8 +136,8 @@ def check_name(field: str, name: str) -> None:
 def check_names(config: Config) -> None:
     """Settles `config.methods`: a user's own method joins the arms where none of them has it.
 
-    Raises InputError for a wrong name, for an arm of no method, for wrong options or options of an
-    arm that is not trained, and for a method file that is none or is called like a shipped one.
+    Raises InputError for a wrong name, for an arm of no method, for options of an arm that is not
+    trained, and for a method file that is none or is called like a shipped one.
     """
     if config.name is not None:
         check_name("name", config.name)
@@ -160,10 +160,6 @@ def check_names(config: Config) -> None:
     for arm in config.arm:
         if arm not in config.methods:
             raise InputError(f"arm.{arm}: not in methods. {right_names(arm, config.methods)}")
-        if options := arm_options(config, arm):
-            from crossflow.arm import resolve_options
-
-            resolve_options(method_of(config, arm), options, arm)
 
 
 def load_file(field: str, given: str) -> ModuleType:
