@@ -1,16 +1,17 @@
-"""Reading pictures strictly, and the two geometric steps every image task shares."""
+"""Reading pictures strictly, and the geometric steps that image tasks share."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.data.tar_member import Member
+from benchmarks.data.shards import Member
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,27 +20,45 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PHOTO_MODES = ("RGB", "L", "CMYK")  # ImageNet has some grey and some CMYK files
-HEADER = 2**16  # bytes of a file in a tar that are read for its size
 LR_FILTER = "bicubic_pil"  # names the degradation in records: antialiased, 8 bit
 _BICUBIC = Image.Resampling.BICUBIC  # Pillow widens the kernel when it shrinks: it antialiases
 
 
-def open_image(path: Path | Member) -> Image.Image:
-    """An image whose header was read; raises InputError naming the file when there is none."""
+class OnDemand(Sequence[np.ndarray]):
+    """`length` arrays, not in memory; make(i) gives the i-th, 0 <= i < length, each time anew."""
+
+    def __init__(self, make: Callable[[int], np.ndarray], length: int) -> None:
+        self.make, self.length = make, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        chosen = range(self.length)[index]  # the rules of a list, and IndexError past the end
+        return self.make(chosen) if isinstance(chosen, int) else [self.make(i) for i in chosen]
+
+
+@contextmanager
+def open_picture(path: Path | Member) -> Iterator[Image.Image]:
+    """A picture whose header is read; pixels are read where they are asked for, inside the block.
+
+    Whatever its decoder raises, here or there, becomes an InputError that names the file: a
+    damaged picture never ends in grey rows.
+    """
     try:
-        return Image.open(path if isinstance(path, Path) else io.BytesIO(path.read_bytes()))
+        file = path if isinstance(path, Path) else io.BytesIO(path.read_bytes())
+        with Image.open(file) as image:
+            yield image
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such image") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not an image that can be read ({error})") from None
-
-
-def decode(image: Image.Image, path: Path | Member) -> None:
-    """Reads all pixels; a truncated or damaged file raises InputError instead of grey rows."""
-    try:
-        image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: the image is truncated or damaged ({error})") from None
+    except Exception as error:
+        raise InputError(f"{path}: not an image, or truncated or damaged ({error})") from None
 
 
 def read_rgb(
@@ -48,28 +67,24 @@ def read_rgb(
     """An 8-bit RGB picture. EXIF orientation is ignored, as the field's loaders do.
 
     modes: Pillow modes that are accepted and converted. least: smallest short side in pixels.
-    Raises InputError naming the file when it is missing, truncated, too small or of another mode.
+    Raises InputError naming the file when it is missing, damaged, too small, or of another mode or
+    16 bits a channel, of which Pillow would keep the upper eight.
     """
-    with open_image(path) as image:
-        if image.mode not in modes:
-            raise InputError(f"{path}: image mode {image.mode}, need {' or '.join(modes)} (8 bit)")
+    with open_picture(path) as image:
+        bits = 16 if any(";16" in str(tile) for tile in image.tile) else 8
+        if image.mode not in modes or bits != 8:
+            mode = f"image mode {image.mode}" + (f" of {bits} bits" if bits != 8 else "")
+            raise InputError(f"{path}: {mode}, need {' or '.join(modes)} (8 bit)")
         if min(image.size) < least:
             raise InputError(
                 f"{path}: {image.width} x {image.height} pixels, the short side must be {least}"
             )
-        decode(image, path)
         return np.array(image.convert("RGB"))
 
 
 def image_size(path: Path | Member) -> tuple[int, int]:
     """(width, height) from the header alone."""
-    if isinstance(path, Member):
-        try:
-            with Image.open(io.BytesIO(path.head(HEADER))) as image:
-                return image.size
-        except (OSError, SyntaxError, ValueError):
-            pass  # a longer header, or no image: the whole file tells
-    with open_image(path) as image:
+    with open_picture(path) as image:
         return image.size
 
 
@@ -81,13 +96,20 @@ def bicubic(
     return np.array(Image.fromarray(image).resize((width, height), _BICUBIC))
 
 
-def centre_square(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Centre crop to the short side, then Pillow bicubic to `size` (crop first, as U-ViT does)."""
+def centre_square(
+    image: UInt8[np.ndarray, "h w 3"], size: int, resample: Image.Resampling = _BICUBIC
+) -> UInt8[np.ndarray, "size size 3"]:
+    """Centre crop to the short side, then Pillow's `resample` to `size` (crop first, as in U-ViT).
+
+    Pictures whose short side is below `size` are enlarged.
+    """
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = np.ascontiguousarray(image[top : top + side, left : left + side])
-    return square if side == size else bicubic(square, (size, size))
+    if side == size:
+        return square
+    return np.array(Image.fromarray(square).resize((size, size), resample))
 
 
 def shrink(image: UInt8[np.ndarray, "h w 3"], scale: int) -> UInt8[np.ndarray, "h/s w/s 3"]:
@@ -117,10 +139,3 @@ def spread(items: Sequence[T], limit: int | None) -> list[T]:
     if limit < 1:
         raise InputError(f"task.limit={limit}: need at least one item")
     return [items[i * len(items) // limit] for i in range(limit)]
-
-
-def first_few(names: Sequence[Any], count: int = 3) -> str:
-    """`a, b, c and 7 more`: how messages list offenders."""
-    shown = ", ".join(str(name) for name in names[:count])
-    more = len(names) - count
-    return f"{shown} and {more} more" if more > 0 else shown

@@ -10,15 +10,14 @@ codes are uint16(1000 d), truncated; pictures are black outside rows 7:474 and c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.data.depth_protocol import NYU_SCALE
-from benchmarks.data.nyu_reader import scene
+from benchmarks.data.depth_frames import NYU_SCALE, scene
+from benchmarks.data.files import optional
 from crossflow.errors import InputError
 from crossflow.files import is_file
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 DATA_FILE, SPLIT_FILE = "nyu_depth_v2_labeled.mat", "splits.mat"
 INDICES = {"train": "trainNdxs", "test": "testNdxs"}  # 795 and 654, counted from 1
-ARRAYS = ("images", "rawDepths", "sceneTypes", "scenes")
+SIZE = (480, 640)  # height and width; other tools turn the axes of what they write
 FRAMED = (slice(7, 474), slice(7, 632))  # rows and columns that are not black
 PUBLISHED = (
     "both files are published at https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html "
@@ -37,17 +36,16 @@ PUBLISHED = (
 
 @dataclass(frozen=True)
 class LabeledFrame:
-    """One frame of the .mat file: see `depth_protocol.Frame`. index: counted from 0."""
+    """One frame of the .mat file: see `depth_frames.Frame`. index: counted from 0."""
 
     id: str
     group: str
     file: Path
     index: int
-    shape: tuple[int, int]
     scale: float = NYU_SCALE
 
     def size(self) -> tuple[int, int]:
-        return self.shape
+        return SIZE
 
     def picture(self) -> UInt8[np.ndarray, "h w 3"]:
         whole = self._read("images").transpose(2, 1, 0)
@@ -69,13 +67,13 @@ class LabeledFrame:
         return f"{self.index} {stat.st_size} {stat.st_mtime_ns}"
 
     def _read(self, name: str) -> np.ndarray:
-        with _open(self.file) as file:
-            try:
+        try:
+            with _h5py().File(self.file) as file:
                 return np.asarray(file[name][self.index])
-            except (OSError, ValueError) as error:
-                raise InputError(
-                    f"{self.file}: {name} of frame {self.index} cannot be read ({error})"
-                ) from None
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.file}: {name} of frame {self.index} cannot be read ({error})"
+            ) from None
 
 
 def frames(root: Path, split: str) -> list[LabeledFrame]:
@@ -85,36 +83,33 @@ def frames(root: Path, split: str) -> list[LabeledFrame]:
     are not what they should be.
     """
     path, splits = root / DATA_FILE, root / SPLIT_FILE
-    absent = [str(p) for p in (path, splits) if not is_file(p)]
-    if absent:
+    if not (is_file(path) and is_file(splits)):
         raise InputError(
-            f"NYU Depth v2 in layout labeled needs {' and '.join(absent)}, not found; {PUBLISHED}"
+            f"NYU Depth v2 in layout labeled needs {path} and {splits}, not found; {PUBLISHED}"
         )
-    with _open(path) as file:
-        # a group of that name is no array
-        missing = [name for name in ARRAYS if not hasattr(file.get(name), "shape")]
-        if missing:
-            raise InputError(f"{path}: no {', '.join(missing)} in it; {PUBLISHED}")
-        images, depths = file["images"], file["rawDepths"]
-        count, colours, width, height = images.shape if images.ndim == 4 else (0, 0, 0, 0)
-        if colours != 3 or depths.shape != (count, width, height):
-            raise InputError(
-                f"{path}: images {images.shape} and rawDepths {depths.shape} do not belong "
-                "together, need (N, 3, W, H) and (N, W, H)"
-            )
-        if images.dtype != np.uint8 or depths.dtype.kind != "f":
-            raise InputError(
-                f"{path}: images are {images.dtype} and rawDepths {depths.dtype}, need uint8 and "
-                "floating point metres"
-            )
-        types, scenes = _texts(file, "sceneTypes"), _texts(file, "scenes")
-    if not len(types) == len(scenes) == count:
-        raise InputError(f"{path}: {count} images, {len(types)} sceneTypes, {len(scenes)} scenes")
-    found = [
-        LabeledFrame(frame_id(types[i], i), scene(scenes[i]), path, i, (height, width))
+    h5py = _h5py()
+    try:
+        with h5py.File(path) as file:
+            images, depths = file["images"], file["rawDepths"]
+            shapes, kinds = (images.shape, depths.shape), (images.dtype, depths.dtype.kind)
+            types, scenes = _texts(file, "sceneTypes"), _texts(file, "scenes")
+    except Exception as error:
+        # no such array, null references, references to what is no text, a damaged file
+        raise InputError(f"{path}: not the published MATLAB file ({error}); {PUBLISHED}") from None
+    count, (height, width) = len(types), SIZE
+    if shapes != ((count, 3, width, height), (count, width, height)) or len(scenes) != count:
+        raise InputError(
+            f"{path}: {len(types)} sceneTypes, {len(scenes)} scenes, images {shapes[0]} and "
+            f"rawDepths {shapes[1]}; need N, N, (N, 3, {width}, {height}) and (N, {width}, "
+            f"{height}), the axes in this order"
+        )
+    if kinds != (np.uint8, "f"):
+        raise InputError(f"{path}: images must be uint8 and rawDepths metres in floating point")
+    chosen = [
+        LabeledFrame(frame_id(types[i], i), scene(scenes[i]), path, i)
         for i in split_indices(splits, split, count)
     ]
-    return sorted(found, key=lambda frame: frame.id)
+    return sorted(chosen, key=lambda frame: frame.id)
 
 
 def frame_id(scene_type: str, index: int) -> str:
@@ -126,18 +121,14 @@ def split_indices(path: Path, split: str, count: int) -> list[int]:
     """Frames of a split, counted from 0. InputError where splits.mat is not of `count` frames."""
     from scipy.io import loadmat
 
-    if split not in INDICES:
-        raise InputError(f"task.split={split}: NYU Depth v2 has {' and '.join(INDICES)}")
     try:
         splits = loadmat(path, variable_names=list(INDICES.values()))
-    except Exception as error:
-        # What scipy's parser runs into: of a file cut short alone OSError, ValueError, TypeError,
-        # IndexError and MatReadError, which has no base class but this one.
-        raise InputError(f"{path}: not a MATLAB file that can be read ({error})") from None
-    missing = [name for name in INDICES.values() if name not in splits]
-    if missing:
-        raise InputError(f"{path}: no {', '.join(missing)} in it; {PUBLISHED}")
-    numbers = {name: [int(i) - 1 for i in splits[key].ravel()] for name, key in INDICES.items()}
+        numbers = {name: [int(i) - 1 for i in splits[key].ravel()] for name, key in INDICES.items()}
+    except Exception as error:  # scipy's parser raises whatever it runs into
+        raise InputError(
+            f"{path}: not a MATLAB file with {' and '.join(INDICES.values())} ({error}); "
+            f"{PUBLISHED}"
+        ) from None
     every = sorted(i for indices in numbers.values() for i in indices)
     if every != list(range(count)):
         raise InputError(
@@ -146,26 +137,11 @@ def split_indices(path: Path, split: str, count: int) -> list[int]:
     return numbers[split]
 
 
-def _texts(file: Any, name: str) -> Sequence[str]:
+def _texts(file: Any, name: str) -> list[str]:
     """A MATLAB cell array of texts: references to arrays of character codes."""
     references = np.asarray(file[name]).ravel()
-    try:
-        return ["".join(map(chr, np.asarray(file[one]).ravel())) for one in references]
-    # numbers in the references' place, null references, references to what is no text
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise InputError(f"{file.filename}: {name} are not texts ({error})") from None
+    return ["".join(map(chr, np.asarray(file[text]).ravel())) for text in references]
 
 
-def _open(path: Path) -> Any:
-    """The file, for reading. InputError where it is no HDF5 file or h5py is not installed."""
-    try:
-        import h5py
-    except ModuleNotFoundError:
-        raise InputError(
-            "task.layout=labeled reads MATLAB v7.3 files with h5py, which is not installed: "
-            "pip install 'crossflow-bench[real]'"
-        ) from None
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(f"{path}: not a MATLAB v7.3 file that can be read ({error})") from None
+def _h5py() -> Any:
+    return optional("h5py", "task.layout=labeled")

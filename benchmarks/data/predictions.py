@@ -9,7 +9,6 @@ pixels are read one item at a time.
 from __future__ import annotations
 
 import json
-import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.data.depth_protocol import read_depth_png
-from benchmarks.data.images import first_few, image_size, read_rgb
-from benchmarks.data.lazy import OnDemand
+from benchmarks.data.depth_frames import read_depth_png
+from benchmarks.data.files import first_few, list_files, one_form
+from benchmarks.data.images import OnDemand, image_size, read_rgb
 from crossflow.errors import InputError
-from crossflow.files import is_file, is_folder, read_json
+from crossflow.files import is_file, is_folder, read_json, write_atomic
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -39,31 +38,22 @@ def find_predictions(
     """
     if not is_folder(folder):
         raise InputError(f"predictions={folder}: no such folder")
-    there: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in suffixes and not path.name.startswith("."):
-            there.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
-    kinds = " or ".join(suffixes)
-    missing = [f"{name}{suffixes[0]}" for name in ids if name not in there]
+    there = list_files(folder, suffixes).files
+    names = [one_form(name) for name in ids]
+    missing = [f"{name}{suffixes[0]}" for name in names if name not in there]
     if missing:
         raise InputError(
-            f"predictions={folder}: {len(missing)} of {len(ids)} files ({kinds}) are missing: "
-            f"{first_few(missing)}"
+            f"predictions={folder}: {len(missing)} of {len(ids)} files ({' or '.join(suffixes)}) "
+            f"are missing: {first_few(missing)}"
         )
-    known = {*ids, *unscored}
+    known = {*names, *map(one_form, unscored)}
     extra = [name for name in there if name not in known]
     if extra:
         raise InputError(
             f"predictions={folder}: {len(extra)} predictions belong to no item of the split "
             f"({len(ids)} items): {first_few(extra)}"
         )
-    twice = [name for name in ids if len(there[name]) > 1]
-    if twice:
-        raise InputError(
-            f"predictions={folder}: {len(twice)} items have two files ({kinds}), keep one: "
-            f"{first_few(twice)}"
-        )
-    return [there[name][0] for name in ids]
+    return [there[name] for name in names]
 
 
 class DepthPredictions(OnDemand):
@@ -71,8 +61,8 @@ class DepthPredictions(OnDemand):
 
     shapes: (height, width) of the ground truth of each id. scale: of the uint16 coding in PNGs,
     None where the data set has none (then only .npy is taken). unscored: ids that may have a file,
-    which is not looked at. Values are judged by the scorer,
-    which knows the rule for those that are not finite.
+    which is not looked at. Values are judged by the scorer, which knows the rule for those that are
+    not finite.
     """
 
     def __init__(
@@ -83,16 +73,15 @@ class DepthPredictions(OnDemand):
         scale: float | None,
         unscored: Sequence[str] = (),
     ) -> None:
-        self.scale = scale
         suffixes = (".npy",) if scale is None else (".npy", ".png")
-        self.paths = find_predictions(folder, ids, suffixes, unscored)
-        found = [_depth_shape(path) for path in self.paths]
-        _refuse_sizes(folder, ids, found, list(shapes))
+        self.scale, self.paths = scale, find_predictions(folder, ids, suffixes, unscored)
+        has = [_depth_shape(path) for path in self.paths]
+        _refuse_sizes(folder, ids, has, shapes)
         super().__init__(self._read, len(ids))
 
     def _read(self, index: int) -> Float[np.ndarray, "h w"]:
         path = self.paths[index]
-        if path.suffix == ".png" and self.scale is not None:
+        if self.scale is not None and path.suffix.lower() == ".png":
             return read_depth_png(path, self.scale)
         return np.array(_open_npy(path))
 
@@ -112,28 +101,21 @@ class ImagePredictions(OnDemand):
         unscored: Sequence[str] = (),
     ) -> None:
         self.paths = find_predictions(folder, ids, (".png",), unscored)
-        wanted = [_pair(sizes if isinstance(sizes, tuple) else sizes[i]) for i in range(len(ids))]
-        found = [image_size(path)[::-1] for path in self.paths]
-        _refuse_sizes(folder, ids, found, wanted)
-        super().__init__(self._read, len(ids))
-
-    def _read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
-        return read_rgb(self.paths[index])
-
-
-def _pair(size: Any) -> tuple[int, int]:
-    return int(size[0]), int(size[1])
+        wanted = [sizes] * len(ids) if isinstance(sizes, tuple) else sizes
+        has = [image_size(path)[::-1] for path in self.paths]
+        _refuse_sizes(folder, ids, has, wanted)  # type: ignore[arg-type]
+        super().__init__(lambda index: read_rgb(self.paths[index]), len(ids))
 
 
 def _refuse_sizes(
     folder: Path,
     ids: Sequence[str],
-    found: Sequence[tuple[int, ...]],
+    shapes: Sequence[tuple[int, ...]],
     wanted: Sequence[tuple[int, int]],
 ) -> None:
     wrong = [
         f"{name} is {' x '.join(map(str, has))} instead of {need[0]} x {need[1]}"
-        for name, has, need in zip(ids, found, wanted, strict=True)
+        for name, has, need in zip(ids, shapes, wanted, strict=True)
         if tuple(has) != tuple(need)
     ]
     if wrong:
@@ -150,11 +132,7 @@ def _open_npy(path: Path) -> np.ndarray:
     """
     try:
         array = np.lib.format.open_memmap(path, mode="r")
-    except (
-        *(OSError, ValueError, EOFError),
-        # a header that is no dictionary, one that is nested too deep, an impossible shape
-        *(tokenize.TokenError, MemoryError, OverflowError),
-    ) as error:
+    except Exception as error:  # whatever numpy's reading of a damaged header runs into
         raise InputError(f"{path}: not a numpy file that can be read ({error})") from None
     if array.dtype != np.float32:
         raise InputError(f"{path}: {array.dtype}, a predicted depth map must be float32 metres")
@@ -162,7 +140,7 @@ def _open_npy(path: Path) -> np.ndarray:
 
 
 def _depth_shape(path: Path) -> tuple[int, ...]:
-    return image_size(path)[::-1] if path.suffix == ".png" else _open_npy(path).shape
+    return image_size(path)[::-1] if path.suffix.lower() == ".png" else _open_npy(path).shape
 
 
 def write_depth(folder: Path, name: str, depth: Float[np.ndarray, "h w"]) -> Path:
@@ -189,50 +167,46 @@ def _below(folder: Path, name: str) -> Path:
 
 def write_captions(folder: Path, captions: Mapping[int, str]) -> Path:
     """Writes `captions.json`: [{"image_id": 1, "caption": "..."}]."""
-    path = _below(folder, CAPTIONS_FILE)
     rows = [{"image_id": key, "caption": text} for key, text in captions.items()]
-    path.write_text(json.dumps(rows, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    path = folder / CAPTIONS_FILE
+    write_atomic(path, json.dumps(rows, ensure_ascii=False, indent=0) + "\n")
     return path
 
 
 def read_captions(location: Path, ids: Iterable[int]) -> dict[int, str]:
     """Captions by image id, in the order of `ids`, from a folder or a COCO results file.
 
-    Raises InputError for a file that is no such list, an empty list, an image id that is missing,
-    unknown or given twice, a caption that is no text.
+    Raises InputError for a file that is no such list, an image id that is missing, unknown or given
+    twice, a caption that is no text.
     """
     path = location / CAPTIONS_FILE if is_folder(location) else location
     if not is_file(path):
         raise InputError(f"predictions={location}: no {path}, the COCO results file of captions")
     rows = read_json(path)
-    if not isinstance(rows, list):
+    if not isinstance(rows, list) or not rows:
         raise InputError(f'{path}: need a list of {{"image_id": 1, "caption": "..."}}')
-    if not rows:
-        raise InputError(f"{path}: the list of captions is empty")
-    found: dict[int, str] = {}
+    captions: dict[int, str] = {}
     for number, row in enumerate(rows, start=1):
         key, caption = _caption_row(row, f"{path} entry {number}")
-        if key in found:
+        if key in captions:
             raise InputError(f"{path} entry {number}: image_id {key} has a caption already")
-        found[key] = caption
-    wanted = list(ids)
-    known = set(wanted)
-    missing = [key for key in wanted if key not in found]
-    extra = [key for key in found if key not in known]
+        captions[key] = caption
+    wanted = dict.fromkeys(ids)
+    missing = [key for key in wanted if key not in captions]
+    extra = [key for key in captions if key not in wanted]
     for what, keys in (("images have no caption", missing), ("captions are of no image", extra)):
         if keys:
             raise InputError(f"{path}: {len(keys)} {what} of the split: {first_few(keys)}")
-    return {key: found[key] for key in wanted}
+    return {key: captions[key] for key in wanted}
 
 
 def _caption_row(row: Any, where: str) -> tuple[int, str]:
+    """(image_id, caption) of an entry; null is an empty caption."""
     if not isinstance(row, dict) or not {"image_id", "caption"} <= row.keys():
         raise InputError(f"{where}: need the keys image_id and caption")
-    key, caption = row["image_id"], row["caption"]
+    key, caption = row["image_id"], "" if row["caption"] is None else row["caption"]
     if isinstance(key, bool) or not isinstance(key, int):
         raise InputError(f"{where}: image_id {key!r} is not a whole number")
-    if not isinstance(caption, str):
+    if not isinstance(caption, str) or any("\ud800" <= c <= "\udfff" for c in caption):
         raise InputError(f"{where}: the caption of image {key} is not text")
-    if any("\ud800" <= character <= "\udfff" for character in caption):
-        raise InputError(f"{where}: the caption of image {key} holds half a character (surrogate)")
     return key, caption

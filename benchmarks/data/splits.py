@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from benchmarks.data.images import first_few, spread
+from benchmarks.data.files import first_few
+from benchmarks.data.images import spread
 from crossflow.errors import InputError
 from crossflow.files import is_folder
 

@@ -1,6 +1,6 @@
 """Captioning on COCO's Karpathy split: picture -> text latent -> caption; CIDEr and its kin.
 
-`task.root` and `task.layout`: see `karpathy_reader` (default) and `coco_reader`. All captions of an
+`task.root` and `task.layout`: see `captions`, karpathy is the default. All captions of an
 image are its references, as they are published. Scores hold for these very images: CIDEr's document
 frequencies come from them, so that `task.limit` (evenly spaced images) makes another score.
 
@@ -31,7 +31,7 @@ import numpy as np
 from benchmarks.codecs.dataset_codec import dataset_codec
 from benchmarks.codecs.image_space import STEP, ImageSpace, checked_size, image_space
 from benchmarks.config import device
-from benchmarks.data import caption_splits as splits
+from benchmarks.data import captions as splits
 from benchmarks.data.captioned_photos import (
     SQUASHED,
     Photo,

@@ -38,8 +38,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.data import kitti_reader as reader
-from benchmarks.data.depth_protocol import KITTI_SCALE, kitti_protocol
+from benchmarks.data.depth_frames import (
+    KITTI_LISTS,
+    KITTI_PUBLISHED,
+    KITTI_SCALE,
+    kitti_frames,
+    kitti_protocol,
+)
 from benchmarks.data.images import spread
 from benchmarks.data.splits import Report, choose, require_root
 from benchmarks.metrics import depth_crops
@@ -79,28 +84,28 @@ class DepthKitti(Former):
     def truth(self, config: Config, report: Report) -> RealTruth:
         choose("task.split", config.task.split, ("test",))
         listed = None if config.task.split_file is None else Path(config.task.split_file)
-        split = reader.frames(_root(config), "test", listed)
-        scored, without = len(split.frames), len(split.without)
+        frames, unscored = kitti_frames(_root(config), "test", listed)
+        scored, without = len(frames), len(unscored)
         report(
             f"KITTI Eigen: {scored} of {scored + without} listed frames have ground truth and are "
             f"scored, {without} have none",
             1,
             1,
         )
-        frames = spread(split.frames, config.task.limit)
-        return RealTruth(DATA, frames, "test", config, split.without)
+        frames = spread(frames, config.task.limit)
+        return RealTruth(DATA, frames, "test", config, unscored)
 
     def prepared(self, config: Config, report: Report) -> Prepared:
         truth = self.truth(config, report)
-        train = reader.frames(_root(config), "train")
-        if train.without:
-            report(f"{len(train.without)} training frames without ground truth left out", 1, 1)
-        return prepare_depth(DATA, truth, train.frames, config, report)
+        train, without = kitti_frames(_root(config), "train")
+        if without:
+            report(f"{len(without)} training frames without ground truth left out", 1, 1)
+        return prepare_depth(DATA, truth, train, config, report)
 
 
 def _root(config: Config) -> Path:
-    files = " and ".join(names[0] for names in reader.LISTS.values())
-    return require_root(config, f"{files} with the folders they name", reader.PUBLISHED)
+    files = " and ".join(names[0] for names in KITTI_LISTS.values())
+    return require_root(config, f"{files} with the folders they name", KITTI_PUBLISHED)
 
 
 TASK = DepthKitti

@@ -34,8 +34,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.data import nyu_labeled
-from benchmarks.data import nyu_reader as reader
-from benchmarks.data.depth_protocol import NYU_SCALE, Frame, nyu_protocol
+from benchmarks.data.depth_frames import (
+    NYU_PUBLISHED,
+    NYU_SCALE,
+    NYU_SPLITS,
+    Frame,
+    nyu_frames,
+    nyu_protocol,
+)
 from benchmarks.data.images import spread
 from benchmarks.data.splits import Report, choose, require_root
 from benchmarks.metrics import depth_crops
@@ -95,9 +101,9 @@ def _frames(config: Config, split: str) -> Sequence[Frame]:
             )
         files = f"{nyu_labeled.DATA_FILE} and {nyu_labeled.SPLIT_FILE}"
         return nyu_labeled.frames(require_root(config, files, nyu_labeled.PUBLISHED), split)
-    files = " and ".join(f"{name} with {folder}/" for name, folder in reader.SPLITS.values())
-    root = require_root(config, files, reader.PUBLISHED)
-    return reader.frames(root, split, Path(listed) if listed and split == "test" else None)
+    files = " and ".join(f"{name} with {folder}/" for name, folder in NYU_SPLITS.values())
+    root = require_root(config, files, NYU_PUBLISHED)
+    return nyu_frames(root, split, Path(listed) if listed and split == "test" else None)
 
 
 TASK = DepthNyu

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.data.depth_frames import Frame, load, load_depth
 from benchmarks.data.depth_maps import enlarge, fill_holes, from_log, reduce_depth, to_log
-from benchmarks.data.depth_protocol import Frame, load, load_depth
-from benchmarks.data.images import bicubic
-from benchmarks.data.lazy import OnDemand
+from benchmarks.data.images import OnDemand, bicubic
 from benchmarks.data.pool import ordered_map
 from benchmarks.data.splits import Report, choose, cut, digest, refuse_shared
 from benchmarks.metrics import depth as metric

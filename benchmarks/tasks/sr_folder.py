@@ -1,7 +1,7 @@
 """Super-resolution of any folder of photographs at their own sizes: Set5, Set14, BSD100, Urban100.
 
 `task.root` holds HR/NAME.png and, if they were published, the small versions LR/NAME.png; other
-ways in which such sets are published are `task.layout` (see sr_reader: folders, basicsr, selfexsr,
+ways in which such sets are published are `task.layout` (see photos: folders, basicsr, selfexsr,
 div2k). Given small versions are used; without them they are made by Pillow's bicubic, which is not
 MATLAB's: the score_key says which. Sides are cut at the bottom and right to multiples of
 `task.scale` (4), the size that predictions `NAME.png` must have.
@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.data import sr_reader as reader
+from benchmarks.data import photos as reader
 from benchmarks.data import sr_tiles
-from benchmarks.data.images import LR_FILTER, first_few, spread
-from benchmarks.data.lazy import OnDemand
+from benchmarks.data.files import first_few
+from benchmarks.data.images import LR_FILTER, OnDemand, spread
 from benchmarks.data.pool import ordered_map
 from benchmarks.data.splits import Report, choose, cut, digest, refuse_shared, require_root
 from benchmarks.metrics import lpips
@@ -65,8 +65,8 @@ class FolderTruth:
         self.border = self.scale if given is None else given
         self.ids: Sequence[str] = [pair.id for pair in pairs]
         self.sizes = [pair.size() for pair in pairs]
-        self.pictures = OnDemand(lambda index: reader.load(self.pairs[index])[1], len(pairs))
-        self.enlarged = OnDemand(lambda index: reader.load(self.pairs[index])[0], len(pairs))
+        self.pictures = OnDemand(lambda index: reader.load_pair(self.pairs[index])[1], len(pairs))
+        self.enlarged = OnDemand(lambda index: reader.load_pair(self.pairs[index])[0], len(pairs))
 
     def key(self) -> dict[str, Any]:
         return dict(self._key)
@@ -199,7 +199,7 @@ class SuperResolutionFolder(Former):
 
 def _pairs(config: Config, part: str) -> list[reader.Pair]:
     layout = choose("task.layout", config.task.layout, list(reader.LAYOUTS))
-    root = require_root(config, f"photographs (task.layout={layout})", reader.PUBLISHED)
+    root = require_root(config, f"photographs (task.layout={layout})", reader.FOLDERS_PUBLISHED)
     return reader.pairs(root, layout, part, sr_pairs.side_and_scale(config)[1])
 
 
@@ -234,7 +234,7 @@ def _crops(photos: Sequence[reader.Pair], size: int) -> list[reader.Pair]:
 
 def _tile(pair: reader.Pair, corner: tuple[int, int], size: int) -> tuple[np.ndarray, np.ndarray]:
     """(source, target) of a tile."""
-    enlarged, target = reader.load(pair)
+    enlarged, target = reader.load_pair(pair)
     return sr_tiles.cut(enlarged, corner, size), sr_tiles.cut(target, corner, size)
 
 

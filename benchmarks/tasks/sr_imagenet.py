@@ -1,7 +1,7 @@
 """Super-resolution on ImageNet (ILSVRC folders), 64 -> 256 pixels by default.
 
 `task.root` holds {train,val}/<wnid>/*.JPEG (image-net.org), or with `task.layout=webdataset`
-{train,val}/*.tar (see `webdataset_reader`). Photographs whose short side is below
+{train,val}/*.tar (see `shards`). Photographs whose short side is below
 `task.size` are left out and counted; the rest is cropped to the centre square and reduced to
 `task.size`; the low-resolution picture is `task.scale` times smaller, bicubic with antialias. The
 source is that picture enlarged again, taken as it is.
@@ -25,10 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.config import device
-from benchmarks.data import imagenet_reader as reader
-from benchmarks.data import webdataset_reader
-from benchmarks.data.images import LR_FILTER, enlarge
-from benchmarks.data.lazy import OnDemand
+from benchmarks.data import photos as reader
+from benchmarks.data.images import LR_FILTER, OnDemand, enlarge
 from benchmarks.data.splits import Report, choose, cut, digest, require_root
 from benchmarks.metrics import distribution, inception, lpips
 from benchmarks.tasks import sr_pairs
@@ -51,7 +49,8 @@ PROTOCOLS = {**sr_pairs.PROTOCOLS, "distribution": distribution.PROTOCOL}
 class ImagenetTruth:
     """Photographs of a split, cropped and reduced to `size`.
 
-    too_small: ids of the split that are not scored; predictions for them are let be.
+    too_small: ids of the split that are not scored; predictions for them are let be. left_out:
+    files of its folder that are no pictures by their suffix.
     """
 
     def __init__(
@@ -60,9 +59,10 @@ class ImagenetTruth:
         split: str,
         config: Config,
         too_small: Sequence[str] = (),
+        left_out: int = 0,
     ) -> None:
         self.photos, self.split, self.config = list(photos), split, config
-        self.too_small = too_small
+        self.too_small, self.left_out = too_small, left_out
         self.size, self.scale = _sizes(config)
         self.border = config.task.border or 0
         self.ids: Sequence[str] = [photo.id for photo in photos]
@@ -118,6 +118,7 @@ class ImagenetTruth:
         pairs = sr_pairs.pair_scores(self.ids, predictions, self.pictures, self.border, self.config)
         scored = merge([pairs, self._distances(predictions)])
         scored.counts["photographs_too_small"] = len(self.too_small)
+        scored.counts["files_left_out"] = self.left_out
         return scored
 
     def _distances(self, predictions: Sequence[np.ndarray]) -> Scored:
@@ -143,7 +144,7 @@ class ImagenetTruth:
         return predictions[index]
 
     def pair(self, index: int) -> tuple[Cell, Cell]:
-        return reader.load(self.photos[index], self.size, self.scale)
+        return reader.load_photo(self.photos[index], self.size, self.scale)
 
 
 class SuperResolutionImagenet(Former):
@@ -168,7 +169,10 @@ class SuperResolutionImagenet(Former):
         if found.too_small:
             left = len(found.too_small)
             report(f"{left} {task.split} photographs left out, smaller than {size}", 1, 1)
-        return ImagenetTruth(found.photos, str(task.split), config, found.too_small)
+        if found.left_out:
+            report(f"{found.left_out} {task.split} files left out, no pictures by suffix", 1, 1)
+        split = str(task.split)
+        return ImagenetTruth(found.photos, split, config, found.too_small, found.left_out)
 
     def prepared(self, config: Config, report: Report) -> Prepared:
         started = time.perf_counter()
@@ -209,10 +213,8 @@ class SuperResolutionImagenet(Former):
 def _photos(config: Config, split: str, size: int, limit: int | None = None) -> reader.Photos:
     """Photographs of a split in the layout that `task.layout` names."""
     layout = choose("task.layout", config.task.layout or "folders", list(LAYOUTS))
-    root = require_root(config, f"{{train,val}}/{LAYOUTS[layout]}", reader.PUBLISHED)
-    if layout == "webdataset":
-        return webdataset_reader.photos(root, split, size, limit)
-    return reader.photos(root, split, size, limit)
+    root = require_root(config, f"{{train,val}}/{LAYOUTS[layout]}", reader.IMAGENET_PUBLISHED)
+    return reader.imagenet(root, split, size, limit, layout)
 
 
 def _sizes(config: Config) -> tuple[int, int]:
@@ -225,7 +227,7 @@ def _sizes(config: Config) -> tuple[int, int]:
 
 def _load(photo: reader.Photo, size: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """The enlarged low-resolution picture and the true one."""
-    small, target = reader.load(photo, size, scale)
+    small, target = reader.load_photo(photo, size, scale)
     return enlarge(small, scale), target
 
 

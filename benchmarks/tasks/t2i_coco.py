@@ -1,6 +1,6 @@
 """Text to image on COCO: caption -> picture, FID and KID against the photographs of the split.
 
-`task.root` and `task.layout`: see `coco_reader` (default) and `karpathy_reader`. Of the scored
+`task.root` and `task.layout`: see `captions`, coco is the default. Of the scored
 split's images, in the order of their ids, `task.limit` (default 30,000, or all where there are
 fewer) are chosen by a generator with a named seed, which also chooses one caption of each; more
 items contain fewer. The reference is every image of the split, cropped to the centre square, then
@@ -11,7 +11,7 @@ The source is a row of word ids of the training captions (`vocabulary`), with em
 alike in all arms, or with `weights.text_encoder` the features of CLIP or T5. The flow runs in
 pixels, or with `weights.autoencoder` in its latents. Five captions an image are trained on, the
 source encoder is charged with the paper's image-text contrastive loss. With `task.train_root` the
-pairs of WebDataset shards are trained on instead, one caption each (`webdataset_reader`), as the
+pairs of WebDataset shards are trained on instead, one caption each (`shards`), as the
 paper's text-to-image models are. Validation is cut from what is trained on, by image. FID, KID, IS,
 precision and recall need `weights.inception`, the CLIP score `weights.clip`. With `task.prompts`
 every arm also draws GenEval's prompts (`geneval_samples`).
@@ -30,7 +30,7 @@ import numpy as np
 
 from benchmarks.codecs.image_space import ImageSpace, checked_size, image_space
 from benchmarks.config import device
-from benchmarks.data import caption_splits as splits
+from benchmarks.data import captions as splits
 from benchmarks.data.caption_tokens import CaptionTokens, caption_tokens
 from benchmarks.data.captioned_photos import (
     CROPPED,

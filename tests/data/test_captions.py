@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.data import coco_reader, karpathy_reader
 from benchmarks.data.captioned_photos import Caption, Photo, Pictures, cropped, squashed
+from benchmarks.data.captions import coco, karpathy
 from crossflow.errors import InputError
 
 VAL = "annotations/captions_val2014.json"
@@ -16,26 +16,26 @@ DATASET = "dataset_coco.json"
 
 
 def test_coco_splits(coco_root):
-    scored = coco_reader.scored(coco_root, None, None, images=True)
+    scored = coco(coco_root, None, None, train=False)
     assert scored.name == "val2014"
     assert [photo.id for photo in scored.photos] == list(range(101, 113))
     assert [len(photo.captions) for photo in scored.photos] == [6] * 12
     assert scored.cleaned == 0
-    trained = coco_reader.training(coco_root, None, None)
+    trained = coco(coco_root, None, None, train=True)
     assert trained.name == "train2014"
     assert [photo.id for photo in trained.photos] == list(range(1, 25))
     assert trained.photos[0].captions[2] == Caption(12, "A cat stands near the bus number 1.")
 
 
 def test_karpathy_splits(coco_root):
-    trained = karpathy_reader.training(coco_root, None, None)
+    trained = karpathy(coco_root, None, None, train=True)
     assert [photo.id for photo in trained.photos] == [*range(1, 25), *range(101, 107)]
-    assert [p.id for p in karpathy_reader.scored(coco_root, None, None, True).photos] == [
+    assert [p.id for p in karpathy(coco_root, None, None, train=False).photos] == [
         110,
         111,
         112,
     ]
-    assert [p.id for p in karpathy_reader.scored(coco_root, "val", None, True).photos] == [
+    assert [p.id for p in karpathy(coco_root, "val", None, train=False).photos] == [
         107,
         108,
         109,
@@ -44,8 +44,8 @@ def test_karpathy_splits(coco_root):
 
 def test_both_readers_agree_on_ids_paths_and_captions(coco_root):
     """Karpathy's sentid and cocoid are COCO's own ids; the order of a file does not matter."""
-    official = {p.id: p for p in coco_reader.scored(coco_root, None, None, True).photos}
-    for photo in karpathy_reader.scored(coco_root, None, None, True).photos:
+    official = {p.id: p for p in coco(coco_root, None, None, train=False).photos}
+    for photo in karpathy(coco_root, None, None, train=False).photos:
         assert photo.path == official[photo.id].path
         assert photo.captions == official[photo.id].captions[:5]
 
@@ -53,7 +53,7 @@ def test_both_readers_agree_on_ids_paths_and_captions(coco_root):
 def test_captions_in_the_order_of_their_ids(coco_root, edited):
     edited(coco_root / VAL, lambda c: c["annotations"].reverse())
     edited(coco_root / VAL, lambda c: c["images"].reverse())
-    photos = coco_reader.scored(coco_root, None, None, True).photos
+    photos = coco(coco_root, None, None, train=False).photos
     assert [p.id for p in photos] == sorted(p.id for p in photos)
     assert all([c.id for c in p.captions] == sorted(c.id for c in p.captions) for p in photos)
 
@@ -76,7 +76,7 @@ def test_control_characters_become_spaces_and_are_counted(coco_root, edited, cha
         content["annotations"][3]["caption"] = f" A red{character}dog "
 
     edited(coco_root / VAL, change)
-    split = coco_reader.scored(coco_root, None, None, True)
+    split = coco(coco_root, None, None, train=False)
     assert split.cleaned == 1
     assert split.photos[0].captions[3].text == "A red dog"
 
@@ -88,10 +88,10 @@ def set_in(key, number, **values):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (set_in("annotations", 1, id=1010), "caption id 1010 is there twice"),
-        (set_in("images", 1, id=101), "image id 101 is there twice"),
-        (set_in("annotations", 1, image_id=7), "of image 7, which the file does not list"),
-        (set_in("annotations", 1, caption="  \n "), "caption 1011 of image 101 is empty"),
+        (set_in("annotations", 1, id=1010), "1 caption ids are there twice: 1010"),
+        (set_in("images", 1, id=101), "1 image ids are there twice: 101"),
+        (set_in("annotations", 1, image_id=7), "1 captions are of no listed image: 1011"),
+        (set_in("annotations", 1, caption="  \n "), "1 captions are empty: 1011"),
         (set_in("annotations", 1, caption=None), "annotations[1]: caption is None"),
         (set_in("annotations", 1, id="1"), "annotations[1]: id is '1'"),
         (
@@ -102,16 +102,19 @@ def set_in(key, number, **values):
             lambda c: c["images"].append({"id": 5, "file_name": "x.jpg"}),
             "1 images have no caption: 5",
         ),
-        (lambda c: c.pop("annotations"), "has no annotations"),
+        (lambda c: c.pop("annotations"), "needs an object with lists of images and annotations"),
         (lambda c: c.update(images=[], annotations=[]), "has no images"),
-        (lambda c: c.update(annotations={}), "annotations is not a list"),
+        (
+            set_in("annotations", 1, id=2**63),
+            "annotations[1]: id is 9223372036854775808, beyond 64",
+        ),
         (lambda c: c["images"].insert(0, "text"), "images[0]: id is None"),
     ],
 )
 def test_a_wrong_annotation_file_is_refused(coco_root, edited, change, said):
     edited(coco_root / VAL, change)
     with pytest.raises(InputError, match=r"captions_val2014|val2014 split") as found:
-        coco_reader.scored(coco_root, None, None, True)
+        coco(coco_root, None, None, train=False)
     assert said in str(found.value)
     assert "\n" not in str(found.value)
 
@@ -119,12 +122,10 @@ def test_a_wrong_annotation_file_is_refused(coco_root, edited, change, said):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (set_in("images", 0, split="dev"), "split 'dev' is unknown"),
-        (set_in("images", 0, cocoid=2), "image id 2 is there twice"),
-        (set_in("images", 35, cocoid=1), "image id 1 is there twice"),
+        (set_in("images", 0, split="dev"), "split=dev: this task takes train, restval, val, test"),
+        (set_in("images", 35, cocoid=1), "1 image ids are there twice: 1"),
         (set_in("images", 35, sentences=[]), "1 images have no caption: 112"),
         (set_in("images", 35, filename="gone.jpg"), "1 of 3 images of the test split are missing"),
-        (set_in("images", 35, filename="x" * 300), "1 of 3 images of the test split are missing"),
         (set_in("images", 35, filepath="x" * 300), "1 of 3 images of the test split are missing"),
         (
             set_in("images", 35, sentences=[{"tokens": ["a"]}]),
@@ -134,17 +135,19 @@ def test_a_wrong_annotation_file_is_refused(coco_root, edited, change, said):
         (lambda c: c["images"][35].pop("split"), "images[35]: split is None"),
         (
             lambda c: c["images"][35]["sentences"][0].update(raw=" "),
-            "caption 1120 of image 112 is empty",
+            "1 captions are empty: 1120",
         ),
-        (lambda c: c["images"][35]["sentences"][0].update(sentid=1121), "id 1121 is there twice"),
-        (lambda c: c.pop("images"), "has no images"),
-        (lambda c: c.update(annotations=[]), "use task.layout=coco"),
+        (
+            lambda c: c["images"][35]["sentences"][0].update(sentid=1121),
+            "1 caption ids are there twice: 1121",
+        ),
+        (lambda c: c.pop("images"), "needs an object with lists of images"),
     ],
 )
 def test_a_wrong_karpathy_file_is_refused(coco_root, edited, change, said):
     edited(coco_root / DATASET, change)
     with pytest.raises(InputError) as found:
-        karpathy_reader.scored(coco_root, None, None, True)
+        karpathy(coco_root, None, None, train=False)
     assert said in str(found.value)
     assert "\n" not in str(found.value)
 
@@ -160,41 +163,40 @@ def test_a_wrong_karpathy_file_is_refused(coco_root, edited, change, said):
 def test_what_is_no_json_object_is_refused(coco_root, content):
     for path in (coco_root / VAL, coco_root / DATASET):
         path.write_text(content, errors="surrogateescape")
-    for reader in (coco_reader, karpathy_reader):
+    for reader in (coco, karpathy):
         with pytest.raises(InputError, match=r"captions_val2014.json|dataset_coco.json"):
-            reader.scored(coco_root, None, None, True)
+            reader(coco_root, None, None, train=False)
 
 
 def test_a_missing_file_says_where_it_is_published(coco_root):
     (coco_root / VAL).unlink()
     with pytest.raises(InputError, match=r"captions_val2014.json: no such file; .*cocodataset.org"):
-        coco_reader.scored(coco_root, None, None, True)
+        coco(coco_root, None, None, train=False)
     (coco_root / "annotations/captions_train2014.json").unlink()
     with pytest.raises(InputError, match=r"captions_train2014.json: no such file"):
-        coco_reader.training(coco_root, None, None)
+        coco(coco_root, None, None, train=True)
     (coco_root / DATASET).rename(coco_root / "dataset_flickr8k.json")
-    with pytest.raises(InputError, match=r"dataset_coco.json: .*dataset_flickr8k.json: name it"):
-        karpathy_reader.scored(coco_root, None, None, True)
-    for reader in (coco_reader, karpathy_reader):
-        with pytest.raises(InputError, match="no such folder"):
-            reader.scored(coco_root / "nowhere", None, None, True)
+    with pytest.raises(
+        InputError, match=r"dataset_coco.json: no such file; name dataset_flickr8k.json"
+    ):
+        karpathy(coco_root, None, None, train=False)
 
 
 @pytest.mark.parametrize("split", ["train2014", "test", "all"])
 def test_what_is_trained_on_or_unknown_is_not_scored(coco_root, split):
     with pytest.raises(InputError, match=r"task.split|captions_test.json: no such file"):
-        coco_reader.scored(coco_root, split, None, True)
+        coco(coco_root, split, None, train=False)
     if split != "test":
         with pytest.raises(InputError, match=r"task\.split"):
-            karpathy_reader.scored(coco_root, split, None, True)
+            karpathy(coco_root, split, None, train=False)
 
 
 def test_images_are_not_needed_where_captions_are_scored(coco_root):
     shutil.rmtree(coco_root / "val2014")
-    assert len(karpathy_reader.scored(coco_root, None, None, images=False).photos) == 3
-    for reader in (coco_reader, karpathy_reader):
+    assert len(karpathy(coco_root, None, None, train=False, images=False).photos) == 3
+    for reader in (coco, karpathy):
         with pytest.raises(InputError, match=r"val2014|missing"):
-            reader.scored(coco_root, None, None, images=True)
+            reader(coco_root, None, None, train=False)
 
 
 def test_a_split_file_of_another_data_set(coco_root, tmp_path):
@@ -206,12 +208,14 @@ def test_a_split_file_of_another_data_set(coco_root, tmp_path):
         shutil.copytree(coco_root / old, coco_root / "images", dirs_exist_ok=True)
         shutil.rmtree(coco_root / old)
     listed = lists / "captions_test.json"
-    assert len(coco_reader.scored(coco_root, None, listed, True).photos) == 12
-    assert coco_reader.training(coco_root, None, listed).name == "train"
-    with pytest.raises(InputError, match=r"task.split=val: captions_test.json is of split test"):
-        coco_reader.scored(coco_root, "val", listed, True)
+    assert len(coco(coco_root, None, listed, train=False).photos) == 12
+    assert coco(coco_root, None, listed, train=True).name == "train"
+    with pytest.raises(
+        InputError, match=r"layout coco needs a file captions_<split>.json, of task.split"
+    ):
+        coco(coco_root, "val", listed, train=False)
     with pytest.raises(InputError, match=r"captions_<split>.json"):
-        coco_reader.scored(coco_root, None, coco_root / DATASET, True)
+        coco(coco_root, None, coco_root / DATASET, train=False)
 
 
 def test_flickr_folders_have_no_filepath(coco_root, edited):
@@ -221,14 +225,14 @@ def test_flickr_folders_have_no_filepath(coco_root, edited):
 
     edited(coco_root / DATASET, change)
     with pytest.raises(InputError, match="need one folder of images"):
-        karpathy_reader.scored(coco_root, None, None, True)
+        karpathy(coco_root, None, None, train=False)
     for name in ("train2014", "val2014"):
         shutil.copytree(coco_root / name, coco_root / "Flicker8k_Dataset", dirs_exist_ok=True)
-    scored = karpathy_reader.scored(coco_root, None, None, True)
+    scored = karpathy(coco_root, None, None, train=False)
     assert [photo.id for photo in scored.photos] == [33, 34, 35]
     (coco_root / "images").mkdir()
-    with pytest.raises(InputError, match="images, Flicker8k_Dataset are there"):
-        karpathy_reader.scored(coco_root, None, None, True)
+    with pytest.raises(InputError, match=r"need one folder of images, .*; has 2"):
+        karpathy(coco_root, None, None, train=False)
 
 
 def test_pictures_are_cropped_then_reduced(tmp_path):
@@ -244,7 +248,7 @@ def test_pictures_are_cropped_then_reduced(tmp_path):
 
 
 def test_a_truncated_jpeg_is_refused(coco_root):
-    photos = coco_reader.scored(coco_root, None, None, True).photos
+    photos = coco(coco_root, None, None, train=False).photos
     whole = photos[4].path.read_bytes()
     photos[4].path.write_bytes(whole[: len(whole) // 2])
     pictures = Pictures(photos, 32, cropped)
@@ -255,14 +259,12 @@ def test_a_truncated_jpeg_is_refused(coco_root):
 
 def test_real_files(bench_data):
     root = bench_data / "roots/coco"
-    parts = {
-        split: karpathy_reader.scored(root, split, None, True).photos for split in ("val", "test")
-    }
+    parts = {split: karpathy(root, split, None, train=False).photos for split in ("val", "test")}
     assert {split: len(photos) for split, photos in parts.items()} == {"val": 18, "test": 17}
-    assert len(karpathy_reader.training(root, None, None).photos) == 60 + 78
-    official = coco_reader.scored(root, None, None, True)
+    assert len(karpathy(root, None, None, train=True).photos) == 60 + 78
+    official = coco(root, None, None, train=False)
     assert len(official.photos) == 113
-    assert official.cleaned + coco_reader.training(root, None, None).cleaned == 1
+    assert official.cleaned + coco(root, None, None, train=True).cleaned == 1
     by_id = {photo.id: photo for photo in official.photos}
     for photo in parts["test"]:
         assert photo.captions == by_id[photo.id].captions
@@ -271,12 +273,12 @@ def test_real_files(bench_data):
 def test_real_flickr8k(bench_data):
     root = bench_data / "captions/flickr8k128"
     listed = root / "dataset_flickr8k128.json"
-    test = karpathy_reader.scored(root, None, listed, True)
-    assert (len(test.photos), len(karpathy_reader.training(root, None, listed).photos)) == (
+    test = karpathy(root, None, listed, train=False)
+    assert (len(test.photos), len(karpathy(root, None, listed, train=True).photos)) == (
         100,
         1200,
     )
-    same = coco_reader.scored(root, None, root / "captions_test.json", True)
+    same = coco(root, None, root / "captions_test.json", train=False)
     assert same.photos == test.photos
-    assert len(coco_reader.training(root, None, root / "captions_test.json").photos) == 1200
+    assert len(coco(root, None, root / "captions_test.json", train=True).photos) == 1200
     assert json.loads(listed.read_text())["dataset"] == "flickr8k128"

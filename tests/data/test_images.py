@@ -1,14 +1,18 @@
 """Reading pictures strictly; the crop and the low-resolution image."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from benchmarks.data.images import (
     PHOTO_MODES,
+    OnDemand,
     centre_square,
     enlarge,
-    first_few,
+    image_size,
     read_rgb,
     shrink,
     spread,
@@ -94,6 +98,55 @@ def test_a_limit_is_spread_over_the_data_set():
         spread(range(10), 0)
 
 
-def test_lists_in_messages_are_short():
-    assert first_few(["a", "b"]) == "a, b"
-    assert first_few(range(9)) == "0, 1, 2 and 6 more"
+def test_arrays_on_demand_are_a_sequence_and_made_anew():
+    asked = []
+
+    def make(index):
+        asked.append(index)
+        return np.full((1, 2), index)
+
+    three = OnDemand(make, 3)
+    assert len(three) == 3
+    assert three[-1].tolist() == [[2, 2]]
+    assert [part[0, 0] for part in three[::-2]] == [2, 0]
+    assert [part[0, 0] for part in three] == [0, 1, 2]
+    assert asked == [2, 2, 0, 0, 1, 2]
+    for outside in (3, -4):
+        with pytest.raises(IndexError):
+            three[outside]
+
+
+def png16(picture):
+    """An RGB PNG of 16 bits a channel, which Pillow reads but does not write."""
+
+    def chunk(kind, content):
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    height, width = picture.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in picture)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def test_sixteen_bits_a_channel_are_refused(tmp_path):
+    """Pillow calls them RGB and keeps the upper byte: values 0..255 would all be 0."""
+    path = tmp_path / "a.png"
+    path.write_bytes(png16(picture(4, 5).astype(int)))
+    assert not np.array(Image.open(path)).any()
+    with pytest.raises(InputError, match=r"a\.png: image mode RGB of 16 bits, need RGB \(8 bit\)"):
+        read_rgb(path)
+
+
+def test_whatever_a_decoder_raises_names_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.fromarray(picture(8, 8)).save(path)
+
+    def fail(self):
+        raise ZeroDivisionError("in the decoder")
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fail)
+    with pytest.raises(InputError, match=r"a\.png: .*damaged \(in the decoder\)"):
+        read_rgb(path)
+    assert image_size(path) == (8, 8)

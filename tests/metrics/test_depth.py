@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from benchmarks.data.depth_protocol import kitti_protocol, nyu_protocol
+from benchmarks.data.depth_frames import kitti_protocol, nyu_protocol
 from benchmarks.metrics.depth import DepthProtocol, depth_errors, depth_scores
 from crossflow.errors import InputError
 

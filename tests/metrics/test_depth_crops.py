@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.config.schema import CHOICES
-from benchmarks.data.depth_protocol import kitti_protocol, nyu_protocol
+from benchmarks.data.depth_frames import kitti_protocol, nyu_protocol
 from benchmarks.metrics import depth_crops
 from crossflow.errors import InputError
 

@@ -8,8 +8,7 @@ from PIL import Image
 
 from benchmarks import evaluate, prepare
 from benchmarks.config import command
-from benchmarks.data import nyu_reader
-from benchmarks.data.depth_protocol import write_depth_png
+from benchmarks.data.depth_frames import NYU_SPLITS, write_depth_png
 from benchmarks.data.images import image_size
 from benchmarks.data.predictions import write_depth
 
@@ -18,7 +17,7 @@ def make_nyu(root):
     """A root in BTS's layout: four training scenes, two test frames of 48 x 64."""
     random = np.random.default_rng(0)
     for split, names in (("train", "abcd"), ("test", "xy")):
-        list_name, folder = nyu_reader.SPLITS[split]
+        list_name, folder = NYU_SPLITS[split]
         lines = []
         for name in names:
             image, depth = f"{name}/rgb_1.jpg", f"{name}/sync_depth_1.png"

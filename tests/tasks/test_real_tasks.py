@@ -150,10 +150,10 @@ def test_latents_keep_at_least_sixteen_patches_a_side(size, patch):
 
 def test_validation_shares_no_scene_with_training(bench_data):
     """It is cut by scene, and the cut does not depend on the order of the list."""
-    from benchmarks.data import nyu_reader
+    from benchmarks.data.depth_frames import nyu_frames
     from benchmarks.data.splits import cut
 
-    frames = nyu_reader.frames(bench_data / "roots" / "nyu", "train")
+    frames = nyu_frames(bench_data / "roots" / "nyu", "train")
     train, held_out = cut(frames, lambda frame: frame.group, None, None)
     assert len(train) + len(held_out) == len(frames)
     assert len(held_out) >= 2

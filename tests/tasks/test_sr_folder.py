@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks import evaluate, prepare, run
 from benchmarks.config import command
 from benchmarks.config.schema import Config
-from benchmarks.data import sr_reader as reader
+from benchmarks.data import photos as reader
 from benchmarks.data import sr_tiles
 from benchmarks.data.images import centre_square, enlarge, read_rgb
 from benchmarks.records import record as records
@@ -54,10 +54,10 @@ def test_layouts(tmp_path, layout, high, low):
     found = reader.pairs(tmp_path, layout, part, 4)
     assert [(pair.id, pair.low) for pair in found] == [("a", tmp_path / low)]
     # cut at the bottom and right to multiples of the scale
-    enlarged, target = reader.load(found[0])
+    enlarged, target = reader.load_pair(found[0])
     np.testing.assert_array_equal(target, read_rgb(tmp_path / high)[:40, :44])
     np.testing.assert_array_equal(enlarged, enlarge(read_rgb(tmp_path / low), 4))
-    assert reader.load(without[0])[0].shape == (40, 44, 3)
+    assert reader.load_pair(without[0])[0].shape == (40, 44, 3)
     assert found[0].size() == (40, 44)
 
 
@@ -109,7 +109,7 @@ def test_bad_folders(tmp_path):
     # a truncated file is found before anything is scored
     path = tmp_path / "HR/b.png"
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(InputError, match=r"b\.png: the image is truncated"):
+    with pytest.raises(InputError, match=r"b\.png: .*truncated"):
         truth(tmp_path).key()
 
 
@@ -121,12 +121,12 @@ def test_crops_are_drawn_from_the_name(tmp_path):
     assert squares == reader.crops(a, 32)
     assert 10 <= len(squares) <= 12  # 100 x 128 pixels hold 12.5; two may fall together
     assert [s.box for s in squares] != [s.box for s in reader.crops(b, 32)]
-    enlarged, target = reader.load(a)
+    enlarged, target = reader.load_pair(a)
     for square in squares:
         top, left, side = square.box
         assert top % 4 == left % 4 == 0
         assert square.id == f"a@{top},{left}"
-        for found, whole in zip(reader.load(square), (enlarged, target), strict=True):
+        for found, whole in zip(reader.load_pair(square), (enlarged, target), strict=True):
             np.testing.assert_array_equal(found, whole[top : top + side, left : left + side])
 
 

@@ -13,7 +13,7 @@ from benchmarks import evaluate, run
 from benchmarks.codecs import text_codec
 from benchmarks.config import command, registry
 from benchmarks.config.schema import Config, TaskConfig, WeightsConfig
-from benchmarks.data import coco_reader
+from benchmarks.data import captions
 from benchmarks.data.captioned_photos import VARIANTS
 from benchmarks.data.images import read_rgb
 from benchmarks.data.predictions import write_image
@@ -85,7 +85,7 @@ def test_words():
 
 
 def test_items_are_nested_and_each_has_one_of_its_captions(coco_root):
-    photos = coco_reader.scored(coco_root, None, None, True).photos
+    photos = captions.coco(coco_root, None, None, train=False).photos
     rows, picks = t2i_coco.choose_captions(photos, 12)
     assert rows == list(range(12))
     fewer, same = t2i_coco.choose_captions(photos, 5)

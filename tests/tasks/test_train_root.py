@@ -12,7 +12,7 @@ from benchmarks import run
 from benchmarks.codecs import dataset_codec
 from benchmarks.config import command, registry
 from benchmarks.config.schema import Config, TaskConfig
-from benchmarks.data import webdataset_reader
+from benchmarks.data import captions as reader
 from benchmarks.records import keys
 from benchmarks.records import record as records
 from benchmarks.report import references
@@ -132,7 +132,7 @@ def test_all_pairs_are_scored_ones(coco_root, tmp_path):
     shard(tmp_path / "web" / "0.tar", [("a.jpg", path.read_bytes()), ("a.txt", b"a dog")])
     scored = t2i_coco.TASK(configured("t2i_coco", coco_root, tmp_path), silent).test
     with pytest.raises(InputError, match="no pair is left to train on"):
-        webdataset_reader.captioned(tmp_path / "web", scored.photos)
+        reader.crawled(tmp_path / "web", scored.photos)
 
 
 @pytest.mark.parametrize("kind", ["folder", "link"])
@@ -141,13 +141,13 @@ def test_an_archive_that_is_no_file(kind, web):
         (web / "2.tar").mkdir()
     else:
         (web / "2.tar").symlink_to(web / "nowhere")
-    with pytest.raises(InputError, match=r"2\.tar: not a file, or a link to nothing"):
-        webdataset_reader.captioned(web, [])
+    with pytest.raises(InputError, match=r"2\.tar: truncated, or not an uncompressed tar"):
+        reader.crawled(web, [])
 
 
 def test_a_byte_order_mark_is_no_part_of_a_caption(web):
     shard(web / "2.tar", [("a.jpg", jpeg(1)), ("a.txt", b"\xef\xbb\xbfa dog")])
-    assert webdataset_reader.captioned(web, []).photos[-1].captions[0].text == "a dog"
+    assert reader.crawled(web, []).photos[-1].captions[0].text == "a dog"
 
 
 def test_runs_tell_what_they_were_trained_on(coco_root, web, tmp_path, capsys):

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.data import imagenet_reader, webdataset_reader
 from benchmarks.data.images import image_size, read_rgb
+from benchmarks.data.photos import imagenet, load_photo
+from benchmarks.data.shards import samples
 from crossflow.errors import InputError
+
+
+def listed(folder):
+    return list(samples(folder, "needed"))
+
 
 RNG = np.random.default_rng(0)
 
@@ -45,10 +51,10 @@ def test_images_and_captions_of_several_archives(tmp_path):
     second = [*sample("x/y", "png", cls=b"3"), *sample(f"x/{long}", "webp", txt=b"b", json=card)]
     tar(tmp_path / "train" / "00000.tar", first)
     tar(tmp_path / "train" / "00001.tar", second)
-    found = webdataset_reader.samples(tmp_path, "train")
+    found = listed(tmp_path / "train")
     assert [s.key for s in found] == ["00001", "00000", "x/y", f"x/{long}"]
-    assert [webdataset_reader.caption(s) for s in found[:2]] == ["ein Hund, größer", "a cat"]
-    assert webdataset_reader.caption(found[3]) == "b"  # .txt before .json
+    assert [s.caption() for s in found[:2]] == ["ein Hund, größer", "a cat"]
+    assert found[3].caption() == "b"  # .txt before .json
     contents = dict(first + second)
     for one in found:
         assert one.image.read_bytes() == contents[one.image.name]
@@ -56,7 +62,7 @@ def test_images_and_captions_of_several_archives(tmp_path):
     expected = np.array(Image.open(io.BytesIO(contents["x/y.png"])))
     assert (read_rgb(found[2].image) == expected).all()
     with pytest.raises(InputError, match=r"x/y\.png: the sample has neither"):
-        webdataset_reader.caption(found[2])
+        found[2].caption()
 
 
 def test_photos_are_those_of_folders(tmp_path):
@@ -69,12 +75,12 @@ def test_photos_are_those_of_folders(tmp_path):
     tar(tmp_path / "tars" / "val" / "a.tar", files[:5])
     tar(tmp_path / "tars" / "val" / "b.tar", files[5:])
     for limit in (None, 4):
-        one = imagenet_reader.photos(tmp_path / "folders", "val", 40, limit)
-        other = webdataset_reader.photos(tmp_path / "tars", "val", 40, limit)
+        one = imagenet(tmp_path / "folders", "val", 40, limit)
+        other = imagenet(tmp_path / "tars", "val", 40, limit, "webdataset")
         assert one.too_small == other.too_small != []
         for a, b in zip(one.photos, other.photos, strict=True):
             assert a.id == b.id
-            pictures = (imagenet_reader.load(photo, 32, 4)[1] for photo in (a, b))
+            pictures = (load_photo(photo, 32, 4)[1] for photo in (a, b))
             assert (next(pictures) == next(pictures)).all()
             assert a.path.stat().st_size == b.path.stat().st_size
 
@@ -82,7 +88,7 @@ def test_photos_are_those_of_folders(tmp_path):
 def test_a_header_longer_than_what_is_read_for_the_size(tmp_path):
     content = encoded("jpg", exif=b"Exif\0\0" + bytes(60_000), comment=bytes(50_000))
     tar(tmp_path / "val" / "a.tar", [("a.jpg", content)])
-    (found,) = webdataset_reader.samples(tmp_path, "val")
+    (found,) = listed(tmp_path / "val")
     assert image_size(found.image) == (48, 40)
 
 
@@ -91,7 +97,7 @@ def test_a_missing_split_is_never_replaced(tmp_path, split):
     other = {"train": "val", "val": "train"}[split]
     tar(tmp_path / other / "a.tar", sample("a"))
     with pytest.raises(InputError, match=rf"{split} split needs .*{split}/\*\.tar, none was found"):
-        webdataset_reader.samples(tmp_path, split)
+        imagenet(tmp_path, split, 8, layout="webdataset")
 
 
 BAD = {
@@ -99,12 +105,12 @@ BAD = {
     "share one key: keys name": [
         [*sample("a"), *sample("b"), ("a.txt", b"x"), *sample("a", "png")]
     ],
-    "a.JPG and a.jpg share one key and suffix": [[*sample("a", "jpg"), ("a.JPG", b"")]],
+    "a.JPG: duplicate file name": [[*sample("a", "jpg"), ("a.JPG", b"")]],
     r"sample a has 0 images \(a\.v2\.jpg\)": [[("a.v2.jpg", b"the key ends at the first dot")]],
     "sample b has 0 images": [[*sample("a"), ("b.txt", b"no image"), *sample("c")]],
     "sample a has 2 images": [[*sample("a"), *sample("a", "png")]],
     "leads out of its folder": [[*sample("../../a")]],
-    "no sample in them": [[]],
+    "no picture was found": [[]],
 }
 
 
@@ -114,7 +120,7 @@ def test_bad_samples_are_refused(tmp_path, message):
     for name, files in zip(names, BAD[message], strict=False):
         tar(tmp_path / "train" / name, files)
     with pytest.raises(InputError, match=message):
-        webdataset_reader.samples(tmp_path, "train")
+        imagenet(tmp_path, "train", 8, layout="webdataset")
 
 
 def test_links_are_refused(tmp_path):
@@ -124,7 +130,7 @@ def test_links_are_refused(tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
     with pytest.raises(InputError, match=r"a\.tar:b\.jpg: not a plain file"):
-        webdataset_reader.samples(tmp_path, "val")
+        listed(tmp_path / "val")
 
 
 def test_a_truncated_archive_is_refused_wherever_it_ends(tmp_path):
@@ -137,9 +143,9 @@ def test_a_truncated_archive_is_refused_wherever_it_ends(tmp_path):
     for cut in cuts:
         path.write_bytes(whole[:cut])
         with pytest.raises(InputError, match=r"a\.tar: truncated"):
-            webdataset_reader.samples(tmp_path, "val")
+            listed(tmp_path / "val")
     path.write_bytes(whole[: end + 512])
-    assert len(webdataset_reader.samples(tmp_path, "val")) == 2
+    assert len(listed(tmp_path / "val")) == 2
 
 
 def test_a_damaged_header_does_not_end_the_archive_in_silence(tmp_path):
@@ -150,7 +156,7 @@ def test_a_damaged_header_does_not_end_the_archive_in_silence(tmp_path):
     content[second.offset + 10] ^= 255
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"truncated or damaged, no end of archive"):
-        webdataset_reader.samples(tmp_path, "val")
+        listed(tmp_path / "val")
 
 
 def test_a_compressed_archive_is_refused(tmp_path):
@@ -159,12 +165,12 @@ def test_a_compressed_archive_is_refused(tmp_path):
     with tarfile.open(path, "w:gz"):
         pass
     with pytest.raises(InputError, match="not an uncompressed tar"):
-        webdataset_reader.samples(tmp_path, "val")
+        listed(tmp_path / "val")
 
 
 def test_an_archive_that_shrank_is_noticed(tmp_path):
     path = tar(tmp_path / "val" / "a.tar", sample("a"))
-    (found,) = webdataset_reader.samples(tmp_path, "val")
+    (found,) = listed(tmp_path / "val")
     path.write_bytes(path.read_bytes()[:600])
     with pytest.raises(InputError, match="shorter than when it was opened"):
         found.image.read_bytes()
@@ -176,7 +182,19 @@ def test_an_archive_that_shrank_is_noticed(tmp_path):
 def test_an_image_that_is_none_is_named(tmp_path):
     tar(tmp_path / "val" / "a.tar", [("a.jpg", b"hello")])
     with pytest.raises(InputError, match=r"a\.tar:a\.jpg: not an image"):
-        webdataset_reader.photos(tmp_path, "val", 8)
+        imagenet(tmp_path, "val", 8, layout="webdataset")
+
+
+def test_a_card_without_a_caption(tmp_path):
+    tar(tmp_path / "a.tar", sample("a", json=b'{"caption": null}'))
+    (found,) = listed(tmp_path)
+    assert found.caption() == ""
+
+
+def test_files_that_begin_with_a_dot_are_skipped(tmp_path):
+    files = [("._a.jpg", b"fork"), ("./b/._a.jpg", b"fork"), (".c/a.jpg", b"x"), *sample("./b/a")]
+    tar(tmp_path / "a.tar", [*files, ("README", b"no sample")])
+    assert [found.key for found in listed(tmp_path)] == ["b/a"]
 
 
 @pytest.mark.parametrize(
@@ -185,6 +203,6 @@ def test_an_image_that_is_none_is_named(tmp_path):
 )
 def test_a_caption_that_is_none_is_refused(tmp_path, text):
     tar(tmp_path / "train" / "a.tar", sample("a", **text))
-    (found,) = webdataset_reader.samples(tmp_path, "train")
+    (found,) = listed(tmp_path / "train")
     with pytest.raises(InputError, match=r"a\.tar:a\.(txt|json): "):
-        webdataset_reader.caption(found)
+        found.caption()

@@ -1,0 +1,91 @@
+"""What lies in folders, under which names; what lists name; folders of weights."""
+
+import hashlib
+import unicodedata
+
+import pytest
+
+from benchmarks.data.files import (
+    find_listed,
+    first_few,
+    list_files,
+    optional,
+    weights_digest,
+    weights_folder,
+)
+from crossflow.errors import InputError
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(path.name.encode())
+    return path
+
+
+def test_links_are_followed_and_loops_are_not(tmp_path):
+    touch(tmp_path / "elsewhere/x.jpg")
+    root = tmp_path / "root"
+    for name in ("a/1.jpg", "a/2.JPEG", "b.jpg"):
+        touch(root / name)
+    (root / "c").symlink_to(tmp_path / "elsewhere")
+    (root / "d.jpg").symlink_to(tmp_path / "elsewhere/x.jpg")
+    (root / "a/loop").symlink_to(root)
+    (root / "self").symlink_to(root / "self")
+    listing = list_files(root, (".jpg", ".jpeg"))
+    assert list(listing.files) == ["a/1", "a/2", "b", "c/x", "d"]
+    assert listing.left_out == 1  # the link to itself
+
+
+def test_what_begins_with_a_dot_is_skipped_and_other_suffixes_are_counted(tmp_path):
+    for name in ("a.jpg", "._a.jpg", ".cache/b.jpg", "notes.txt", "c/d.gif", "c/.DS_Store"):
+        touch(tmp_path / name)
+    listing = list_files(tmp_path, (".jpg",))
+    assert list(listing.files) == ["a"]
+    assert listing.left_out == 2
+
+
+def test_two_files_of_one_name(tmp_path):
+    touch(tmp_path / "a.jpg")
+    touch(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.jpg and .*a\.png would share one prediction name"):
+        list_files(tmp_path, (".jpg", ".png"))
+
+
+def test_names_compare_in_one_unicode_form(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "café/é.jpg") for form in ("NFC", "NFD"))
+    assert composed != decomposed
+    real = touch(tmp_path / decomposed)
+    assert list(list_files(tmp_path, (".jpg",)).files) == [composed.removesuffix(".jpg")]
+    assert find_listed([tmp_path / composed], "files", "") == [real]
+    assert find_listed([real], "files", "") == [real]
+
+
+def test_missing_files_are_counted(tmp_path):
+    touch(tmp_path / "a/1.jpg")
+    paths = [tmp_path / name for name in ("a/1.jpg", "a/2.jpg", "b/1.jpg", "x" * 300)]
+    with pytest.raises(InputError, match=r"3 of 4 files are missing: .*a/2\.jpg, .*; published"):
+        find_listed(paths, "files", "published")
+
+
+def test_lists_in_messages_are_short():
+    assert first_few(["a", "b"]) == "a, b"
+    assert first_few(range(9)) == "0, 1, 2 and 6 more"
+
+
+def test_weights_are_named_by_names_and_contents(tmp_path):
+    files = [touch(tmp_path / name) for name in ("b", "a")]
+    rows = "".join(f"{name} {hashlib.sha256(name.encode()).hexdigest()}\n" for name in "ab")
+    assert weights_digest(files) == hashlib.sha256(rows.encode()).hexdigest()
+
+
+def test_a_folder_of_weights_that_no_file_system_holds(tmp_path):
+    assert weights_folder("weights.x", str(tmp_path), False, ["*"]) == tmp_path
+    for name in ("/" + "x" * 5000, str(tmp_path / "absent")):
+        with pytest.raises(InputError, match=r"weights\.x=.*: no such folder"):
+            weights_folder("weights.x", name, True, ["*"])
+
+
+def test_a_module_that_is_not_installed_is_named_with_its_option():
+    assert optional("json.decoder", "task.x").JSONDecoder
+    with pytest.raises(InputError, match=r"task\.x needs no_such, .*crossflow-bench\[real\]"):
+        optional("no_such.part", "task.x")
