@@ -117,7 +117,9 @@ def inception_scores(
         weights_digest=digest,
         **options,
     )
-    made = extract_features(_Tensors(generated), metrics=metrics, batch_size=BATCH, **options)
+    made = extract_features(
+        _Tensors(generated), INCEPTION, metrics=metrics, batch_size=BATCH, **options
+    )
     return distribution_scores(made, real)
 
 
@@ -141,7 +143,7 @@ def reference_features(
 
     def compute() -> dict[str, Tensor]:
         options: dict[str, Any] = {"metrics": metrics, "device": device, "weights": weights}
-        return extract_features(_Tensors(pictures), batch_size=BATCH, **options)
+        return extract_features(_Tensors(pictures), INCEPTION, batch_size=BATCH, **options)
 
     if not metrics:
         return {}

@@ -19,7 +19,7 @@ def extracted(monkeypatch):
     """Counts extractions; four features of the mean colours stand in for a network."""
     calls = []
 
-    def extract(images, *, metrics, **_):
+    def extract(images, extractor, *, metrics, **_):
         calls.append(len(images))
         rows = torch.stack([images[i].float().mean((1, 2)) for i in range(len(images))])
         return dict.fromkeys(metrics, rows)
