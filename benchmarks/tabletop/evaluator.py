@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -22,9 +23,16 @@ from torch import Tensor
 from benchmarks.tabletop import detector
 from benchmarks.tabletop.captions import Caption, statement_of, verdict
 from benchmarks.tabletop.cards import read_weights
-from benchmarks.tabletop.facts import Detection
+from benchmarks.tabletop.facts import (
+    VERIFY_SIZE,
+    Description,
+    Detection,
+    Fact,
+    Statement,
+    related,
+    size_words,
+)
 from benchmarks.tabletop.scenes import COLORS, MATERIALS, MAX_SOLIDS, SHAPES
-from benchmarks.tabletop.soft_match import Sighting, statement_probability
 
 EXTRACTOR = "tabletop"
 SIZES = (64, 32)
@@ -32,6 +40,16 @@ THRESHOLD = 0.35  # of the confidence, for a detection to count; chosen on the s
 FAINTEST = 0.05  # of the confidence, for a sighting to enter the soft score
 APART = 0.07  # share of the picture: centres of two solids are never nearer
 BATCH = 128
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A possible solid: its most probable reading, and the probabilities of each attribute."""
+
+    best: Detection
+    shape: Float[np.ndarray, " shapes"]
+    color: Float[np.ndarray, " colors"]
+    material: Float[np.ndarray, " materials"]
 
 
 class Evaluator:
@@ -53,10 +71,7 @@ class Evaluator:
 
     def sightings(self, images: UInt8[Tensor, "n 3 s s"]) -> list[list[Sighting]]:
         """Every peak of the heat map with the probabilities of its attributes."""
-        found: list[list[Sighting]] = []
-        for batch in _batches(images):
-            found += _read(self._output(batch).grid)
-        return found
+        return [seen for batch in _batches(images) for seen in _read(self._output(batch).grid)]
 
     def features(self, images: UInt8[Tensor, "n 3 s s"]) -> Float[Tensor, "n 64"]:
         """Features for FID and KID, on the CPU."""
@@ -75,9 +90,9 @@ class Evaluator:
     ) -> list[float]:
         """The image-text score: mean probability of the stated facts, 0..1.
 
-        Each fact is taken for itself with the detector's probabilities (see soft_match.py), so
-        a picture that shows two of three facts scores near 2/3 where its verdict is False. A text
-        that cannot be read scores 0.
+        Each fact is taken for itself with the detector's probabilities, so a picture that shows two
+        of three facts scores near 2/3 where its verdict is False: made for comparing pictures that
+        all fail. A text that cannot be read scores 0.
         """
         scores = []
         for caption, seen in zip(captions, self.sightings(images), strict=True):
@@ -172,7 +187,7 @@ def _read(grid: dict[str, Float[Tensor, "b c 16 16"]]) -> list[list[Sighting]]:
     }
     chances = {name: pick[name].softmax(-1).numpy() for name in ("shape", "color", "material")}
     offset, size, depth = (pick[name].numpy() for name in ("offset", "log_size", "log_depth"))
-    found: list[list[Sighting]] = []
+    sightings: list[list[Sighting]] = []
     for b in range(len(heat)):
         seen: list[Sighting] = []
         for k in np.flatnonzero(values[b].numpy() >= FAINTEST):
@@ -190,5 +205,61 @@ def _read(grid: dict[str, Float[Tensor, "b c 16 16"]]) -> list[list[Sighting]]:
             )
             if all(math.hypot(best.u - s.best.u, best.v - s.best.v) > APART for s in seen):
                 seen.append(Sighting(best, shape, color, material))
-        found.append(seen)
-    return found
+        sightings.append(seen)
+    return sightings
+
+
+def statement_probability(statement: Statement, seen: Sequence[Sighting]) -> float:
+    """Mean probability, 0..1, of the facts of a statement.
+
+    Sightings are taken as independent; sizes, places and depths are taken as read.
+    """
+    # fsum: the facts are a set, whose order is another in each process
+    chances = [fact_probability(fact, seen) for fact in statement.facts]
+    return math.fsum(chances) / len(chances)
+
+
+def fact_probability(fact: Fact, seen: Sequence[Sighting]) -> float:
+    """Probability that one fact holds: existence, an exact number, or a relation."""
+    chances = fit_probabilities(fact.what, seen)
+    if fact.kind == "object":
+        return float(1 - np.prod(1 - chances))
+    if fact.kind == "count":
+        assert isinstance(fact.value, int)
+        return _exactly(fact.value, chances)
+    assert isinstance(fact.value, str)
+    assert fact.other is not None
+    others = fit_probabilities(fact.other, seen)
+    pairs = [
+        chances[i] * others[j]
+        for i, first in enumerate(seen)
+        for j, second in enumerate(seen)
+        if i != j and related(first.best, second.best, fact.value)
+    ]
+    return float(max(pairs, default=0.0))
+
+
+def fit_probabilities(what: Description, seen: Sequence[Sighting]) -> Float[np.ndarray, " k"]:
+    """Of every sighting, the probability that it is there and fits the description."""
+    sizes = size_words([s.best.size for s in seen], VERIFY_SIZE)
+    chances = np.array([s.best.confidence for s in seen], np.float64)
+    for k, sighting in enumerate(seen):
+        if what.shape is not None:
+            chances[k] *= sighting.shape[SHAPES.index(what.shape)]
+        if what.color is not None:
+            chances[k] *= sighting.color[COLORS.index(what.color)]
+        if what.material is not None:
+            chances[k] *= sighting.material[MATERIALS.index(what.material)]
+        if what.size is not None and what.size != sizes[k]:
+            chances[k] = 0.0
+    return chances
+
+
+def _exactly(count: int, chances: Float[np.ndarray, " k"]) -> float:
+    """Probability that exactly `count` of independent events happen (Poisson binomial)."""
+    of = np.zeros(len(chances) + 2)
+    of[0] = 1.0
+    for chance in chances:
+        of[1:] = of[1:] * (1 - chance) + of[:-1] * chance
+        of[0] *= 1 - chance
+    return float(of[count]) if count < len(of) else 0.0

@@ -1,4 +1,4 @@
-"""Analytic intersection of rays with the four solids, the table and the room.
+"""Scenes as tensors, and the analytic intersection of rays with solids, table and room.
 
 Rays are origin + t * direction with directions that are not normalised: with a camera ray whose
 forward component is 1, t is the depth along the optical axis. Tensors are [scene, 3, ray] so that
@@ -7,15 +7,111 @@ one coordinate of all rays is contiguous.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 
 from benchmarks.tabletop.layout import HEIGHT, TABLE_HALF, WIDTH
-from benchmarks.tabletop.packing import FAR, Pack
-from benchmarks.tabletop.scenes import CEILING_Z, FLOOR_Z
+from benchmarks.tabletop.scenes import CEILING_Z, COLOR_RGB, FLOOR_Z, SHAPES, Scene, Surface
 
 Rays = Float[torch.Tensor, "m 3 p"]
 Hits = Float[torch.Tensor, "m p"]
+FAR = 1e6
+
+
+@dataclass(frozen=True)
+class SurfacePack:
+    """Surface of every scene: colours [n, 3], the rest [n]."""
+
+    base: Float[torch.Tensor, "n 3"]
+    other: Float[torch.Tensor, "n 3"]
+    checker: Float[torch.Tensor, " n"]
+    tile: Float[torch.Tensor, " n"]
+    stripe: Float[torch.Tensor, " n"]
+    along: Float[torch.Tensor, "n 2"]
+    contrast: Float[torch.Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """n scenes with k places for solids."""
+
+    shape: Int[torch.Tensor, "n k"]  # -1 where there is no solid
+    size: Float[torch.Tensor, "n k"]
+    place: Float[torch.Tensor, "n k 2"]
+    turn: Float[torch.Tensor, "n k 2"]
+    stripe: Float[torch.Tensor, "n k"]
+    gloss: Float[torch.Tensor, "n k"]
+    rgb: Float[torch.Tensor, "n k 3"]
+    # (scene, place) of all solids of each shape, so that one call intersects them all.
+    by_shape: tuple[tuple[Int[torch.Tensor, " m"], Int[torch.Tensor, " m"]], ...]
+    camera: Float[torch.Tensor, "n 3"]
+    axes: Float[torch.Tensor, "n 3 3"]
+    focal: Float[torch.Tensor, " n"]
+    light: Float[torch.Tensor, "n 3"]
+    direct: Float[torch.Tensor, " n"]
+    ambient: Float[torch.Tensor, " n"]
+    table: SurfacePack
+    wall: SurfacePack
+    floor: Float[torch.Tensor, "n 3"]
+    room: Float[torch.Tensor, "n 2"]
+
+
+def pack(scenes: Sequence[Scene], device: str | torch.device = "cpu") -> Pack:
+    """Packs scenes for the renderer; float32 on `device`."""
+    n, k = len(scenes), max(len(s.solids) for s in scenes)
+    shape = np.full((n, k), -1)
+    table = np.zeros((n, k, 10), np.float32)
+    for i, scene in enumerate(scenes):
+        for j, solid in enumerate(scene.solids):
+            shape[i, j] = SHAPES.index(solid.shape)
+            table[i, j] = (
+                solid.size, solid.x, solid.y, np.cos(solid.yaw), np.sin(solid.yaw), solid.stripe,
+                float(solid.material == "shiny"), *COLOR_RGB[solid.color],
+            )  # fmt: skip
+    solids = _real(table, device)
+    places = [np.nonzero(shape == s) for s in range(len(SHAPES))]
+    return Pack(
+        shape=torch.from_numpy(shape).to(device),
+        size=solids[..., 0],
+        place=solids[..., 1:3],
+        turn=solids[..., 3:5],
+        stripe=solids[..., 5],
+        gloss=solids[..., 6],
+        rgb=solids[..., 7:],
+        by_shape=tuple(
+            (torch.from_numpy(i).to(device), torch.from_numpy(j).to(device)) for i, j in places
+        ),
+        camera=_real([s.camera.position for s in scenes], device),
+        axes=_real([(s.camera.right, s.camera.down, s.camera.forward) for s in scenes], device),
+        focal=_real([s.camera.focal for s in scenes], device),
+        light=_real([s.light.direction for s in scenes], device),
+        direct=_real([s.light.direct for s in scenes], device),
+        ambient=_real([s.light.ambient for s in scenes], device),
+        table=_surfaces([s.table for s in scenes], device),
+        wall=_surfaces([s.wall for s in scenes], device),
+        floor=_real([s.floor for s in scenes], device),
+        room=_real([s.room for s in scenes], device),
+    )
+
+
+def _surfaces(surfaces: Sequence[Surface], device: str | torch.device) -> SurfacePack:
+    columns = {
+        name: [getattr(surface, name) for surface in surfaces]
+        for name in ("base", "other", "checker", "tile", "stripe", "contrast")
+    }
+    along = [(np.cos(surface.angle), np.sin(surface.angle)) for surface in surfaces]
+    return SurfacePack(
+        **{name: _real(column, device) for name, column in columns.items()},
+        along=_real(along, device),
+    )
+
+
+def _real(values: object, device: str | torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(device)
 
 
 def dot(a: Rays, b: Rays) -> Hits:
@@ -28,16 +124,16 @@ def unit(v: Rays) -> Rays:
     return v * dot(v, v).clamp_min(1e-12).rsqrt()[:, None]
 
 
-def camera_rays(pack: Pack, size: int) -> Float[torch.Tensor, "n 3 p"]:
+def camera_rays(batch: Pack, size: int) -> Float[torch.Tensor, "n 3 p"]:
     """Directions of the rays through the pixel centres, forward component 1, row by row."""
-    steps = (torch.arange(size, device=pack.focal.device) + 0.5) * (2 / size) - 1
+    steps = (torch.arange(size, device=batch.focal.device) + 0.5) * (2 / size) - 1
     down, right = torch.meshgrid(steps, steps, indexing="ij")
-    plane = torch.stack([right.flatten(), down.flatten()])[None] / pack.focal[:, None, None]
-    return pack.axes[:, :2].transpose(1, 2) @ plane + pack.axes[:, 2][:, :, None]
+    plane = torch.stack([right.flatten(), down.flatten()])[None] / batch.focal[:, None, None]
+    return batch.axes[:, :2].transpose(1, 2) @ plane + batch.axes[:, 2][:, :, None]
 
 
 def solid_depths(
-    pack: Pack, origin: Float[torch.Tensor, "n 3 p"], direction: Float[torch.Tensor, "n 3 p"]
+    batch: Pack, origin: Float[torch.Tensor, "n 3 p"], direction: Float[torch.Tensor, "n 3 p"]
 ) -> Float[torch.Tensor, "n k p"]:
     """Ray parameter of the first hit of every solid, FAR where it is missed or behind the ray.
 
@@ -45,17 +141,17 @@ def solid_depths(
     direction may have one ray (a directional light).
     """
     rays = max(origin.shape[2], direction.shape[2])
-    depths = torch.full((*pack.shape.shape, rays), FAR, device=origin.device)
-    for shape, (scene, place) in enumerate(pack.by_shape):
+    depths = torch.full((*batch.shape.shape, rays), FAR, device=origin.device)
+    for shape, (scene, place) in enumerate(batch.by_shape):
         if len(scene):
-            inverse = 1 / pack.size[scene, place]
+            inverse = 1 / batch.size[scene, place]
             o = origin[scene].clone()
-            o[:, :2] -= pack.place[scene, place][:, :, None]
+            o[:, :2] -= batch.place[scene, place][:, :, None]
             # Scaled to unit size: the ray parameter does not change.
             o = o * inverse[:, None, None]
             d = direction[scene] * inverse[:, None, None]
             if shape == 1:
-                turn = pack.turn[scene, place]
+                turn = batch.turn[scene, place]
                 o, d = turned(o, turn), turned(d, turn)
             depths[scene, place] = INTERSECT[shape](o, d)
     return depths
@@ -138,15 +234,15 @@ INTERSECT = (_sphere, _cube, _cylinder, _cone)
 
 
 def background(
-    pack: Pack, direction: Float[torch.Tensor, "n 3 p"]
+    batch: Pack, direction: Float[torch.Tensor, "n 3 p"]
 ) -> tuple[Float[torch.Tensor, "n p"], Int[torch.Tensor, "n p"]]:
     """Depth of the empty scene from the camera and what is hit: 0 table, 1 floor or ceiling, 2, 3
     walls across x and across y."""
-    x, y, z = pack.camera[:, :, None].unbind(1)
+    x, y, z = batch.camera[:, :, None].unbind(1)
     dx, dy, dz = _safe(direction).unbind(1)
     table = -z / dz
     on_x, on_y = (x + table * dx).abs() < TABLE_HALF, (y + table * dy).abs() < TABLE_HALF
-    half_x, half_y = pack.room[:, 0, None], pack.room[:, 1, None]
+    half_x, half_y = batch.room[:, 0, None], batch.room[:, 1, None]
     # The camera is inside the room: the exit of each slab is the far side.
     exits = torch.stack(
         [

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.tabletop import autoencoder, cards, evaluator
-from benchmarks.tabletop.making import measure_cards
+from benchmarks.tabletop.making import measure
 from benchmarks.tabletop.render import render
 
 
@@ -17,7 +17,7 @@ def codec():
 
 @pytest.fixture(scope="module")
 def pictures():
-    return {s: render(measure_cards.scenes_of("iid", 60), s) for s in (64, 32)}
+    return {s: render(measure.scenes_of("iid", 60), s) for s in (64, 32)}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_bytes_round_trip():
 
 @pytest.mark.parametrize("size", [64, 32])
 def test_unseen_pictures_come_back(codec, pictures, size):
-    copies = measure_cards.rebuilt(codec, pictures[size])
+    copies = measure.rebuilt(codec, pictures[size])
     stated = cards.read_card("autoencoder")["scores"][f"iid@{size}"]["psnr"]
     each = [psnr(a, b) for a, b in zip(copies, pictures[size], strict=True)]
     assert sum(each) / len(each) == pytest.approx(stated, abs=1.5)
@@ -94,8 +94,8 @@ def test_small_errors_in_latents_stay_small_in_pictures(codec, pictures, latents
 @pytest.mark.parametrize("size", [64, 32])
 def test_the_card_is_what_is_measured(codec, size):
     card = cards.read_card("autoencoder")["scores"][f"iid@{size}"]
-    scenes = measure_cards.scenes_of("iid", 500)
-    scores = measure_cards.autoencoder_scores(codec, evaluator.load(), scenes, size)
+    scenes = measure.scenes_of("iid", 500)
+    scores = measure.autoencoder_scores(codec, evaluator.load(), scenes, size)
     assert scores.pop("psnr") == pytest.approx(card["psnr"], abs=0.3)
     for name, value in scores.items():
         spread = 3 * (max(card[name] * (1 - card[name]), 0.01) / 500) ** 0.5

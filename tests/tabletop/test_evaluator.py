@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,12 +14,12 @@ import torch
 
 from benchmarks.tabletop import cards, detector, evaluator
 from benchmarks.tabletop.captions import captions
+from benchmarks.tabletop.evaluator import Sighting, fact_probability, statement_probability
 from benchmarks.tabletop.facts import Description, Detection, Fact, detections_of
-from benchmarks.tabletop.making import measure_cards
+from benchmarks.tabletop.making import measure
 from benchmarks.tabletop.making.minimal_pairs import minimal_pairs
 from benchmarks.tabletop.render import render
 from benchmarks.tabletop.scenes import COLORS, MATERIALS, SHAPES
-from benchmarks.tabletop.soft_match import Sighting, fact_probability, statement_probability
 from crossflow.errors import InputError
 
 LEVELS = ("L1", "L2", "L3", "L4")
@@ -30,7 +33,7 @@ def judge():
 
 @pytest.fixture(scope="module")
 def scenes():
-    return measure_cards.scenes_of("iid", 120)
+    return measure.scenes_of("iid", 120)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +106,7 @@ def test_loading_is_cached_and_leaves_the_random_state_alone(judge):
 
 
 def test_detections_name_the_solids_of_a_picture(judge, scenes, pictures):
-    scores = measure_cards.solid_scores(scenes, judge.detect(pictures[64]))
+    scores = measure.solid_scores(scenes, judge.detect(pictures[64]))
     assert scores["solids_found"] > 0.95
     assert scores["solids_surplus"] < 0.05
     assert min(scores[f"{name}_right"] for name in ("shape", "color", "material")) > 0.9
@@ -112,15 +115,15 @@ def test_detections_name_the_solids_of_a_picture(judge, scenes, pictures):
 @pytest.mark.parametrize("size", [64, 32])
 def test_true_pictures_hold_what_their_captions_state(judge, scenes, pictures, size):
     seen = judge.detect(pictures[size])
-    scores = measure_cards.level_scores(scenes, seen)
+    scores = measure.level_scores(scenes, seen)
     # 120 scenes: a binomial's two standard errors below the bar.
     assert scores["all"] > BARS[size] - 0.04
-    assert measure_cards.flipped_pairs(scenes, seen) > 0.92
+    assert measure.flipped_pairs(scenes, seen) > 0.92
 
 
 def test_the_pictures_of_other_scenes_do_not(judge, scenes, pictures):
     others = judge.detect(pictures[64].roll(1, 0))
-    assert measure_cards.level_scores(scenes, others)["all"] < 0.15
+    assert measure.level_scores(scenes, others)["all"] < 0.15
 
 
 def test_score_is_the_verdict_on_the_picture(judge, scenes, pictures):
@@ -187,6 +190,35 @@ def test_soft_score_of_certain_sightings_is_one_for_true_captions(scenes):
         seen = [certain(d) for d in detections_of(one)]
         for caption in captions(one):
             assert statement_probability(caption.statement, seen) == pytest.approx(1)
+
+
+ORDER = """
+import numpy as np
+from benchmarks.tabletop.captions import captions
+from benchmarks.tabletop.evaluator import Sighting, statement_probability
+from benchmarks.tabletop.facts import detections_of
+from benchmarks.tabletop.scenes import scene
+draw = np.random.RandomState(0)
+for index in range(60):
+    rows = [[draw.dirichlet(np.ones(n)) for n in (4, 8, 2)] for _ in scene(index).solids]
+    seen = [Sighting(d, *row) for d, row in zip(detections_of(scene(index)), rows)]
+    print([statement_probability(c.statement, seen).hex() for c in captions(scene(index))])
+"""
+
+
+def test_the_soft_score_does_not_depend_on_the_order_of_a_set():
+    """Facts are a set, and Python's sets have another order for each hash seed."""
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", ORDER],
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in (0, 1)
+    }
+    assert len(printed) == 1
 
 
 def test_soft_score_of_doubtful_sightings():
@@ -263,7 +295,7 @@ def test_features_tell_blurred_pictures_from_sharp_ones(pictures):
 def test_the_card_is_what_is_measured(judge, size):
     """500 scenes against the card's share: three standard errors of their difference."""
     card = cards.read_card("evaluator")
-    scores = measure_cards.evaluator_scores(judge, measure_cards.scenes_of("iid", 500), size)
+    scores = measure.evaluator_scores(judge, measure.scenes_of("iid", 500), size)
     for name, stated in card["scores"][f"iid@{size}"].items():
         spread = 3 * (max(stated * (1 - stated), 0.01) / 500) ** 0.5
         assert scores[name] == pytest.approx(stated, abs=spread), name

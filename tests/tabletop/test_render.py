@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.tabletop.geometry import camera_rays
-from benchmarks.tabletop.packing import pack
+from benchmarks.tabletop.geometry import camera_rays, pack
 from benchmarks.tabletop.render import depth_map, empty_depth, render, sensor_depth
 from benchmarks.tabletop.scenes import COLOR_RGB, Camera, Scene, Solid, View, indices, scene
 

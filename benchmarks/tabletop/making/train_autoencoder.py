@@ -10,9 +10,7 @@ source of super-resolution is.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,8 +18,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from benchmarks.tabletop import autoencoder
-from benchmarks.tabletop.cards import write_weights
-from benchmarks.tabletop.making.training_scenes import batches, half_size, rendered, train
+from benchmarks.tabletop.making.training import (
+    batches,
+    half_size,
+    keep,
+    options_of,
+    rendered,
+    train,
+)
 
 BATCH = 24  # pictures or pieces of 32 px in a step
 WHOLE = 6  # pictures of 64 px in a step: the same number of pixels
@@ -29,7 +33,6 @@ SMALL, PIECES = 0.3, 0.5  # shares of steps on pictures of 32 px, and on 32 px p
 BLURRED = 6  # one picture in so many is upsampled from 16 px
 NOISE = 0.1  # largest standard deviation of the noise on latents of unit variance
 EDGES = 0.5  # weight of the differences between neighbouring pixels
-OPTIONS = ("scenes", "minutes", "rate", "seed", "threads")  # those that decide the weights
 SPREAD = 0.05  # weight of the penalty on a channel's departure from zero mean, unit variance
 
 
@@ -73,16 +76,7 @@ def augmented(images: Tensor, rng: np.random.Generator) -> Float[Tensor, "b 3 s 
 
 def main(arguments: list[str]) -> None:
     """Parse the options, train, write weights and an unmeasured card into the store."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=12_000, help="training scenes")
-    parser.add_argument("--minutes", type=float, default=50, help="of training, wall time")
-    parser.add_argument("--rate", type=float, default=1.5e-3, help="largest learning rate")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--store", type=Path, default=Path("runs/tabletop_codecs"))
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = options_of(__doc__, arguments, scenes=12_000, minutes=50, rate=1.5e-3)
     pictures = rendered("codec", options.scenes, options.store).pictures
     rng = np.random.default_rng(options.seed)
     generator = torch.Generator().manual_seed(options.seed)
@@ -94,18 +88,7 @@ def main(arguments: list[str]) -> None:
         return loss_of(network, images.to(memory_format=torch.channels_last), generator)
 
     def save(averaged: nn.Module, steps: int) -> None:
-        kept = [f"--{name} {getattr(options, name)}" for name in OPTIONS]
-        facts = {
-            "version": autoencoder.VERSION,
-            "command": " ".join(["python -m benchmarks.tabletop.making.train_autoencoder", *kept]),
-            "seed": options.seed,
-            "scenes": options.scenes,
-            "steps": steps,
-            "minutes": options.minutes,
-            "torch": torch.__version__,
-            "parameters": sum(p.numel() for p in averaged.parameters()),
-        }
-        write_weights(autoencoder.NAME, averaged.state_dict(), facts, options.store)
+        keep(averaged, autoencoder, options, steps=steps)
 
     train(network, step_loss, options.minutes, options.rate, save)
 

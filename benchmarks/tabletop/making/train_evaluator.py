@@ -9,9 +9,7 @@ picture was spoilt, so that the distances built on it (FID, KID) do see quality.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,11 +17,16 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 
 from benchmarks.tabletop import detector
-from benchmarks.tabletop.cards import write_weights
-from benchmarks.tabletop.making.training_scenes import batches, half_size, rendered, train
+from benchmarks.tabletop.making.training import (
+    batches,
+    half_size,
+    keep,
+    options_of,
+    rendered,
+    train,
+)
 
 BATCH = 32
-OPTIONS = ("scenes", "minutes", "rate", "seed", "threads")  # those that decide the weights
 CALIBRATION = 2000  # pictures, at both sizes, that the features are whitened on
 SHIFT = 4  # pixels by which a batch is moved at most
 RADIUS = 0.7  # of a centre's peak on the heat map, in cells
@@ -158,16 +161,7 @@ def _per_image(values: Tensor) -> Tensor:
 
 def main(arguments: list[str]) -> None:
     """Parse the options, train, write weights and an unmeasured card into the store."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=20_000, help="training scenes")
-    parser.add_argument("--minutes", type=float, default=40, help="of training, wall time")
-    parser.add_argument("--rate", type=float, default=2e-3, help="largest learning rate")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--store", type=Path, default=Path("runs/tabletop_codecs"))
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = options_of(__doc__, arguments, scenes=20_000, minutes=40, rate=2e-3)
     scenes = rendered("codec", options.scenes, options.store)
     generator = torch.Generator().manual_seed(options.seed)
     rows = batches(options.scenes, BATCH, np.random.default_rng(options.seed))
@@ -186,18 +180,7 @@ def main(arguments: list[str]) -> None:
     def save(averaged: nn.Module, steps: int) -> None:
         assert isinstance(averaged, detector.Detector)
         detector.whiten(averaged, calibration(scenes.pictures))
-        kept = [f"--{name} {getattr(options, name)}" for name in OPTIONS]
-        facts = {
-            "version": detector.VERSION,
-            "command": " ".join(["python -m benchmarks.tabletop.making.train_evaluator", *kept]),
-            "seed": options.seed,
-            "scenes": options.scenes,
-            "pictures_seen": steps * BATCH,
-            "minutes": options.minutes,
-            "torch": torch.__version__,
-            "parameters": sum(p.numel() for p in averaged.parameters()),
-        }
-        write_weights(detector.NAME, averaged.state_dict(), facts, options.store)
+        keep(averaged, detector, options, pictures_seen=steps * BATCH)
 
     train(network, step_loss, options.minutes, options.rate, save)
 

@@ -1,7 +1,8 @@
-"""Rendered scenes and the training routine that both frozen codecs share."""
+"""What the trainings of both frozen codecs share: options, rendered scenes, loop, card."""
 
 from __future__ import annotations
 
+import argparse
 import copy
 import math
 import sys
@@ -9,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 
+from benchmarks.tabletop.cards import write_weights
 from benchmarks.tabletop.render import render
 from benchmarks.tabletop.scenes import (
     COLORS,
@@ -33,15 +36,48 @@ DECAY = 0.999  # of the average of weights, per step
 SAVED_EVERY = 240  # seconds
 
 
+OPTIONS = ("scenes", "minutes", "rate", "seed", "threads")  # those that decide the weights
+
+
+def options_of(
+    text: str | None, arguments: list[str], *, scenes: int, minutes: float, rate: float
+) -> argparse.Namespace:
+    """The options of a training, with its defaults; seeds torch and sets its threads."""
+    parser = argparse.ArgumentParser(description=text)
+    parser.add_argument("--scenes", type=int, default=scenes, help="training scenes")
+    parser.add_argument("--minutes", type=float, default=minutes, help="of training, wall time")
+    parser.add_argument("--rate", type=float, default=rate, help="largest learning rate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--store", type=Path, default=Path("runs/tabletop_codecs"))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    return options
+
+
+def keep(network: nn.Module, codec: ModuleType, options: argparse.Namespace, **facts: int) -> None:
+    """Writes weights and an unmeasured card into the store. facts: how much was seen."""
+    given = " ".join(f"--{name} {getattr(options, name)}" for name in OPTIONS)
+    card = {
+        "version": codec.VERSION,
+        "command": f"python -m benchmarks.tabletop.making.train_{codec.NAME} {given}",
+        "seed": options.seed,
+        "scenes": options.scenes,
+        "minutes": options.minutes,
+        "torch": torch.__version__,
+        "parameters": sum(p.numel() for p in network.parameters()),
+    }
+    write_weights(codec.NAME, network.state_dict(), card | facts, options.store)
+
+
 @dataclass(frozen=True)
 class Scenes:
-    """Pictures at 64 px and what they show, row by row; both are read-only memory maps.
-
-    truth: per solid (rows of absent solids are 0) presence, shape, colour, material, centre x and y
-    in the picture (0..1), log of size and of depth (metres), share of the picture.
-    """
+    """Pictures at 64 px and what they show, row by row; both are read-only memory maps."""
 
     pictures: UInt8[np.ndarray, "n 3 64 64"]
+    # Per solid (rows of absent solids are 0) presence, shape, colour, material, centre x and y in
+    # the picture (0..1), log of size and of depth (metres), share of the picture.
     truth: Float32[np.ndarray, "n 5 9"]
 
 
