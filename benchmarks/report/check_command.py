@@ -219,13 +219,13 @@ def _refuse_two_of_one(checks: Sequence[Check]) -> None:
     for arm in (check.arm for check in checks):
         other = first.setdefault((arm.task, arm.method, canonical(arm.protocol)), arm)
         if other is not arm:
-            both = [
+            this, that = (
                 arm_config((one.done or one.failed)[0]) | {"predictions": one.predictions}
                 for one in (other, arm)
-            ]
+            )
             raise InputError(
                 f"--accept: {arm.task} {arm.method} ran in two configurations, which differ in "
-                f"{'; '.join(differing(*both))}; keep the records of one under --out"
+                f"{'; '.join(differing(this, that))}; keep the records of one under --out"
             )
 
 
@@ -240,28 +240,29 @@ def _row_of(arm: Measured, metric: str, person: str, command: str) -> Reference:
         )
     ((n, better),) = kinds
     volatile = [record.volatile for record in arm.done]
-    return Reference(
-        task=arm.task,
-        method=arm.method,
-        metric=metric,
-        kind=arm.kind,
-        better=better,
-        seeds=tuple(values),
-        values=tuple(values.values()),
-        stderr=arm.mean(metric).stderr,
-        n=n,
-        floor=default_floor(metric),
-        score_key=first.score_key,
-        fair_key=first.fair_key,
-        accepted=datetime.now(UTC).date().isoformat(),
-        accepted_by=person,
-        accepted_with=command,
-        previous="",
-        run_ids=tuple(record.run_id for record in arm.done),
-        commits=tuple(sorted({one.commit or "unknown" for one in volatile})),
-        created=max(one.created for one in volatile),
-        commands=sorted({one.command or "unknown" for one in volatile}),
-        predictions=arm.predictions,
-        machine=arm.machine,
-        protocol=arm.protocol,
-    )
+    cells = {
+        "task": arm.task,
+        "method": arm.method,
+        "metric": metric,
+        "class": arm.kind,
+        "better": better,
+        "seeds": tuple(values),
+        "values": tuple(values.values()),
+        "stderr": arm.mean(metric).stderr,
+        "n": n,
+        "floor": default_floor(metric),
+        "score_key": first.score_key,
+        "fair_key": first.fair_key,
+        "accepted": datetime.now(UTC).date().isoformat(),
+        "accepted_by": person,
+        "accepted_with": command,
+        "previous": "",
+        "run_ids": tuple(record.run_id for record in arm.done),
+        "commits": tuple(sorted({one.commit or "unknown" for one in volatile})),
+        "created": max(one.created for one in volatile),
+        "commands": sorted({one.command or "unknown" for one in volatile}),
+        "predictions": arm.predictions,
+        "machine": arm.machine,
+        "protocol": arm.protocol,
+    }
+    return Reference.model_validate(cells)

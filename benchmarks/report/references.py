@@ -54,9 +54,7 @@ Filled = Annotated[str, Field(min_length=1)]
 class Reference(BaseModel):
     """One row; the fields are the columns, in the order of the file."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     task: Filled
     method: Filled
