@@ -30,7 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 from benchmarks.config import overrides, registry
 from benchmarks.config.help import experiments, help_text
 from benchmarks.config.schema import UNREAD, Config, TaskConfig, check, reads
-from crossflow.errors import InputError
+from crossflow.errors import InputError, right_names
 
 MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -190,12 +190,9 @@ def _register(task_file: str | None) -> None:
 def _explained(error: Exception) -> str:
     """Hydra's message as one line that says what to do."""
     group, _, name = (getattr(error, "missing_cfg_file", None) or "").partition("/")
-    known = {"task": registry.tasks, "experiment": experiments}
+    known: dict[str, Iterable[str]] = {"task": registry.tasks(), "experiment": experiments()}
     if group in known:
-        try:
-            registry.pick(group, name, known[group]())
-        except InputError as better:
-            return str(better)
+        return f"unknown {group} {name!r}. {right_names(name, known[group])}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if lines and lines[0].startswith("Ambiguous value for argument"):
         argument = lines[0].split("'")[1]

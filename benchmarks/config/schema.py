@@ -57,18 +57,19 @@ COMMON = (
 # Where results lie, what they ran on, who looks on: the same run elsewhere is the same run.
 PLACES = ("out", "work", "device", "resume", "tracker")
 
-_TRAINING_DATA = ("task.train_root", "task.train_limit", "task.validation_limit")
 _TRAINING = (
     *("methods", "arm", "method_file", "model", "budget", "training", "sampling", "seed", "track"),
     *("quick", "tracker", "check"),
 )
+_TRAINING_DATA = ("task.train_root", "task.train_limit", "task.validation_limit")
+_RECORDS = ("out", "resume", "predictions", "name")
 # Fields and sections that a command does not read. Typed, they are refused: their user would
 # believe that they had worked. A preset's own are let be: it is written for `run`.
 UNREAD = {
     "run": ("predictions", "name", "export"),
-    "prepare": (*_TRAINING, "out", "resume", "predictions", "name"),
+    "prepare": (*_TRAINING, *_RECORDS),
+    "prepare export=DIR": (*_TRAINING, *_TRAINING_DATA, *_RECORDS),
     "evaluate": (*_TRAINING, *_TRAINING_DATA, "export"),
-    "prepare export=DIR": (*_TRAINING, *_TRAINING_DATA, "out", "resume", "predictions", "name"),
 }
 
 
@@ -175,15 +176,11 @@ class Config:
 def leaves(of: type = Config, prefix: str = "") -> Iterator[tuple[str, type, Field[Any]]]:
     """(name as it is typed, dataclass, field) of every field, sections walked through."""
     for item in fields(of):
-        if is_dataclass(item.default_factory):
-            assert isinstance(item.default_factory, type)
-            yield from leaves(item.default_factory, prefix=f"{item.name}.")
+        name, section = prefix + item.name, item.default_factory
+        if isinstance(section, type) and is_dataclass(section):
+            yield from leaves(section, f"{name}.")
         else:
-            yield (
-                "task" if (prefix, item.name) == ("task.", "name") else prefix + item.name,
-                of,
-                item,
-            )
+            yield "task" if name == "task.name" else name, of, item
 
 
 def reads(command: str, name: str) -> bool:
