@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from crossflow.budget import Budget, Training
 from crossflow.errors import InputError
@@ -177,8 +177,8 @@ def leaves(of: type = Config, prefix: str = "") -> Iterator[tuple[str, type, Fie
     """(name as it is typed, dataclass, field) of every field, sections walked through."""
     for item in fields(of):
         name, section = prefix + item.name, item.default_factory
-        if isinstance(section, type) and is_dataclass(section):
-            yield from leaves(section, f"{name}.")
+        if is_dataclass(section):
+            yield from leaves(cast(type, section), f"{name}.")
         else:
             yield "task" if name == "task.name" else name, of, item
 
