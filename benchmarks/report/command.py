@@ -15,6 +15,7 @@ from typing import NoReturn
 from benchmarks.config.schema import Config
 from benchmarks.records.record import Record, read_all
 from benchmarks.report import (
+    answer,
     check_command,
     latex,
     leaderboard,
@@ -24,7 +25,7 @@ from benchmarks.report import (
     rows,
     tables,
 )
-from benchmarks.report.figures.files import files as figure_files
+from benchmarks.report.figures import files as figure_files
 from benchmarks.report.files import Files, path, say, write
 from crossflow.errors import InputError
 
@@ -80,6 +81,12 @@ def table_files(records: Sequence[Record], out: Path) -> Files:
     return files | {"tables/all.tex": latex.all_file(tex)}
 
 
+def result_files(records: Sequence[Record], out: Path) -> Files:
+    """results.md and the table of it alone, which README shows."""
+    summary = answer.summary_table(records)
+    return {"results.md": answer.results_page(records), "summary.md": summary}
+
+
 def published_files() -> Files:
     """published.md: every published number, no record needed."""
     return {"published.md": published.markdown(published.rows())}
@@ -88,6 +95,10 @@ def published_files() -> Files:
 DERIVED = {
     "leaderboard": Derived(
         "runs.csv and leaderboard.csv: all scores; ranked arms", leaderboard_files
+    ),
+    "results": Derived(
+        "results.md: who is ahead, in sentences and a table; summary.md: the table",
+        result_files,
     ),
     "tables": Derived(
         "tables/: Markdown, LaTeX and CSV for each task; overview.md; all.tex", table_files

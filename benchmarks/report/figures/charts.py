@@ -1,313 +1,308 @@
-"""Charts: primary score against budget, size, evaluations and guidance; ablations; losses.
+"""Charts: the answer; primary score against what was spent, size, evaluations, guidance; losses.
 
-Each function takes one frame (see `points`) and gives one figure. NothingToShowError says why
-there is none. Floor and oracle are lines across, where they were scored on the same items.
+Every training seed is a mark and a line joins the means. Floor and oracle are lines across.
 """
 
 from __future__ import annotations
 
+import math
+import statistics
+import textwrap
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from benchmarks.records.keys import exact
+from benchmarks.records.keys import canonical
+from benchmarks.records.record import Record
+from benchmarks.report import gates
+from benchmarks.report.answer import Question, Standing, budget_of, score_of, seeds_of
+from benchmarks.report.columns import heading
 from benchmarks.report.figures import style
-from benchmarks.report.figures.points import SPENT
-from benchmarks.report.figures.style import NothingToShowError
+from benchmarks.report.rows import Board, Row, arm_config
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-AXES = {
-    "samples": "training samples",
-    "flops": "training FLOPs",
-    "device_hours": "device hours of training",
-}
-ARROWS = {"higher": " ↑", "lower": " ↓"}
+X = Callable[[Row], float | None]
+DODGE = 1.09  # between the arms of one budget, on the logarithmic axis
 
 
-def budget(frame: pd.DataFrame, spent: str) -> Figure:
-    """Primary score against what was spent, one line an arm. frame: arms of one budget_family.
+def answer(questions: Sequence[Question]) -> Figure:
+    """A panel a task: primary score against budget, scaled so that 0 is the floor and 1 the oracle.
 
-    spent: samples, flops or device_hours. Hours are shown only of one kind of device and where no
-    clock was judged invalid: else they are not worth the same.
+    Lines join budgets that differ in nothing else.
     """
-    ours, across = _split(frame)
-    column = SPENT[spent]
-    if ours["budget_limit"].nunique() < 2:
-        raise NothingToShowError("there is one budget only")
-    if ours[column].isna().any():
-        raise NothingToShowError(f"{column} is not in all records")
-    if spent == "device_hours":
-        invalid = sorted(set(ours["clock"]) - {""})
-        if invalid:
-            raise NothingToShowError(f"a clock is not valid ({invalid[0]})")
-        devices = sorted({name for names in ours["devices"] for name in names})
-        if len(devices) > 1:
-            raise NothingToShowError(f"several devices: {', '.join(devices)}")
-    figure, axes = style.chart()
-    for arm, points in ours.groupby("arm", sort=True):
-        _line(axes, str(arm), points.sort_values(column), column, "mean", _intervals)
-    style.log_axis(axes, ours[column])
-    _finish(figure, axes, ours, across, AXES[spent])
-    first = ours.iloc[0]
-    title = f"{first['task']}, model {first['model']}, equal {_unit(first)}"
-    _head(figure, axes, frame, title, _seeds(ours))
+    columns = len(questions) if len(questions) < 3 else 2 if len(questions) == 4 else 3
+    figure, panels = style.panels(len(questions), 2.7, 2.15, columns)
+    limits: dict[str, list[float]] = defaultdict(list)
+    scaled = [0.0, 1.0]
+    for question in questions:
+        limits[_unit(question)] += [standing.limit for standing in question.standings]
+        scaled += [y for one in question.standings for ys in _scaled(one).values() for y in ys]
+    low, high = min(scaled), max(scaled)
+    room = 0.06 * (high - low)
+    for axes, question in zip(panels, questions, strict=True):
+        _panel(axes, question)
+        budgets = limits[_unit(question)]
+        axes.set_xlim(min(budgets) / 1.8, max(budgets) * 1.8)
+        if all(standing.scale() for standing in question.standings):
+            axes.set_ylim(low - room, high + room)
+            axes.set_yticks([0, 0.5, 1], ["floor", "0.5", "oracle"])
+            for place in (0, 1):
+                axes.axhline(place, color="#666666", linewidth=0.9, linestyle=(0, (4, 2)))
+    what = "Every mark is one training seed. Lines join means where only the budget differs."
+    style.legend(figure, panels, 2 * columns, what)
     return figure
 
 
-def size(frame: pd.DataFrame) -> Figure:
-    """Primary score against parameters at inference. frame: arms of one size_family."""
-    ours, across = _split(frame)
-    if ours["model"].nunique() < 2:
-        raise NothingToShowError("there is one model size only")
-    figure, axes = style.chart()
-    for arm, points in ours.groupby("arm", sort=True):
-        _line(axes, str(arm), points.sort_values("params"), "params", "mean", _intervals)
-    style.log_axis(axes, ours["params"])
-    _finish(figure, axes, ours, across, "parameters at inference, encoder included")
-    first = ours.iloc[0]
-    _head(figure, axes, frame, f"{first['task']}, {limit(first)}", _seeds(ours))
-    return figure
+def _unit(question: Question) -> str:
+    return question.standings[0].budget.rpartition(" ")[2]
 
 
-def ablation(frame: pd.DataFrame) -> Figure:
-    """Bars of all arms of one fair_key, where a method ran in several variants."""
-    ours, across = _split(frame)
-    if not ours["arm"].str.contains("#").any():
-        raise NothingToShowError("no method ran in several variants")
-    ours = ours.sort_values(["method", "label"], ascending=False)
-    labels = [_wrapped(label) for label in ours["label"]]
-    lines = max(label.count("\n") + 1 for label in labels)
-    figure, axes = style.chart(1.2 + max(0.28, 0.13 * lines + 0.08) * len(ours))
-    for place, (_, row) in enumerate(ours.iterrows()):
-        colour = style.look(str(row["arm"])).colour
-        axes.barh(place, row["mean"], height=0.65, color=colour, alpha=0.85)
-        if np.isfinite(row["ci_low"]):
-            error = [[row["mean"] - row["ci_low"]], [row["ci_high"] - row["mean"]]]
-            axes.errorbar(row["mean"], place, xerr=error, color="black", linewidth=0.9)
-        end = np.nanmax([row["mean"], row["ci_high"], 0.0])
-        axes.annotate(f" {row['mean']:.3g}", (end, place), va="center", fontsize=6.5)
-    axes.set_yticks(range(len(ours)), labels)
-    axes.grid(False, axis="y")
-    _limits(axes, ours, across, "x", bars=True)
-    for _, row in across.iterrows():
-        seen = style.look(row["arm"])
-        axes.axvline(row["mean"], color=seen.colour, linestyle=seen.dashes, label=row["arm"])
-    first = ours.iloc[0]
-    axes.set_xlabel(_score_name(first))
-    if len(across):
-        style.legend(figure, axes)
-    title = f"{first['task']}, model {first['model']}, {limit(first)}"
-    _head(figure, axes, frame, title, _seeds(ours), letters=36)
-    return figure
+def _panel(axes: Axes, question: Question) -> None:
+    arms = {arm.name: arm for one in question.standings for arm in one.board.arms}
+    places = {name: number - (len(arms) - 1) / 2 for number, name in enumerate(arms)}
+    families: dict[tuple[str, str], dict[float, list[float]]] = defaultdict(dict)
+    for standing in question.standings:
+        for name, values in _scaled(standing).items():
+            families[name, standing.family][standing.limit * DODGE ** places[name]] = values
+    for (name, _), values in families.items():
+        style.series(axes, _look(arms[name]), name, values)
+    ticks = [
+        (one.limit, f"{one.budget.replace(' ', chr(10))}\n{one.seeds}")
+        for one in question.standings
+    ]
+    style.log_axis(axes, [one.limit for one in question.standings])
+    axes.set_xticks([limit for limit, _ in ticks], [text for _, text in ticks])
+    axes.set_title(f"{question.title} ({heading(question.first.primary)[0]})", loc="left")
 
 
-def evaluations(frame: pd.DataFrame) -> Figure:
-    """Score on validation against network evaluations. frame: curves of one fair_key."""
-    ours = _sweep(frame, "steps")
-    if ours["steps"].nunique() < 2:
-        raise NothingToShowError("one number of steps only")
-    return _curve(ours, _over_seeds(ours, "nfe"), "network evaluations a sample, both branches")
+def _scaled(standing: Standing) -> dict[str, list[float]]:
+    """Values of each arm, by seed, from 0 at the floor to 1 at the oracle; as they are without."""
+    low, high = standing.scale() or (0.0, 1.0)
+    values = {arm.name: standing.board.values(arm, standing.metric) for arm in standing.board.arms}
+    return {
+        name: [(value - low) / (high - low) for value in of_seed.values()]
+        for name, of_seed in values.items()
+        if of_seed
+    }
 
 
-def guidance(frame: pd.DataFrame) -> Figure:
-    """Score on validation against the weight of guidance. frame: curves of one fair_key."""
-    ours = _sweep(frame, "guidance")
-    return _curve(ours, _over_seeds(ours, "guidance"), "guidance weight (1: none)")
+def budget(boards: Sequence[Board]) -> Figure:
+    """Primary score against samples, FLOPs and device hours. boards: of one family of budgets.
 
-
-def losses(frame: pd.DataFrame) -> Figure:
-    """Training loss and its terms of one arm, a line a seed. frame: rows of `frames.losses`.
-
-    ValueError for two arms: their losses have different targets, and the lower one says nothing.
+    Hours only of one kind of device and where no clock was judged invalid: else they are not worth
+    the same.
     """
-    if frame["arm"].nunique() != 1 or frame["fair_key"].nunique() != 1:
-        raise ValueError("losses are drawn of one arm only: those of two have different targets")
-    first = frame.iloc[0]
-    seen = style.look(first["arm"])
-    figure, axes = style.chart()
-    terms = sorted(set(frame["term"]) - {"loss"})
-    dashes = dict(zip(terms, ["--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))] * 3, strict=False))
-    for (term, _), own in frame.groupby(["term", "run_id"], sort=True):
-        whole = term == "loss"
-        axes.plot(
-            own["samples"],
-            own["value"],
-            color=seen.colour if whole else "#777777",
-            linestyle="-" if whole else dashes[term],
-            linewidth=1.0 if whole else 0.8,
-            label="all weighted terms" if whole else str(term),
+    runs = [run for board in boards for arm in board.arms for run in arm.completed]
+    spent: dict[str, X] = {
+        "training samples": _mean_of(lambda run: run.budget and run.budget.samples),
+        "training FLOPs": _mean_of(lambda run: run.budget and run.budget.train_flops),
+    }
+    devices = {run.volatile.device for run in runs}
+    clocks = [str(run.volatile.host.get("clock", "")) for run in runs]
+    timed = all(run.volatile.device_seconds is not None for run in runs)
+    if timed and len(devices) == 1 and not any(clock.startswith("invalid") for clock in clocks):
+        spent["device hours of training"] = _mean_of(
+            lambda run: (run.volatile.device_seconds or 0) / 3600
         )
-    if (frame["value"] > 0).all():
-        style.log_axis(axes, frame["value"], "y")
-    _thousands(axes)
-    axes.set_xlabel(AXES["samples"])
-    axes.set_ylabel("training loss")
-    style.legend(figure, axes)
-    seeds = frame["seed"].nunique()
-    note = f"{_count(seeds, 'seed')}; not to be compared with another arm's: targets differ"
-    _head(figure, axes, frame, f"{first['task']}, {first['label']}, {limit(first)}", note)
+    figure, panels = style.panels(len(spent))
+    for axes, (label, x) in zip(panels, spent.items(), strict=True):
+        _scores(axes, boards, x, label)
+    unit = budget_of(boards[0]).partition(" ")[2]
+    title = f"{boards[0].first.task}, model {_model(boards[0])}, equal {unit}"
+    _finish(figure, panels, boards, title, _note(boards))
     return figure
 
 
-def _split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Arms, and floor and oracle."""
-    if frame.empty or not frame["fair_key"].notna().any():
-        raise NothingToShowError("no arm has the primary score")
-    ours = frame[frame["fair_key"].notna()]
-    invalid = ours[(ours["budget_kind"] == "device_seconds") & (ours["clock"] != "")]
-    if len(invalid):
-        first = invalid.iloc[0]
-        raise NothingToShowError(f"{first['arm']}: budget of seconds, and {first['clock']}")
-    return ours, frame[frame["fair_key"].isna()]
+def size(boards: Sequence[Board]) -> Figure:
+    """Primary score against parameters. boards: that differ in the model alone."""
+    figure, (axes,) = style.panels(1)
+    params = _mean_of(lambda run: run.model and run.model.params)
+    _scores(axes, boards, params, "parameters at inference, encoder included")
+    title = f"{boards[0].first.task}, {budget_of(boards[0])}"
+    _finish(figure, [axes], boards, title, _note(boards))
+    return figure
 
 
-def _sweep(frame: pd.DataFrame, sweep: str) -> pd.DataFrame:
-    own = frame[(frame["sweep"] == sweep) & frame["value"].notna()]
-    if own.empty:
-        raise NothingToShowError(f"no arm has a sweep over {sweep}")
-    if own["metric"].nunique() > 1:
-        raise NothingToShowError(f"several scores: {', '.join(sorted(set(own['metric'])))}")
-    return own
+def variants(board: Board) -> dict[str, str]:
+    """A label for each arm with the settings in which variants of its method differ.
 
-
-def _over_seeds(frame: pd.DataFrame, x: str) -> pd.DataFrame:
-    """Mean over the seeds that were measured at each x, and half the width of what is drawn around.
-
-    Columns arm, x, value, seeds, half: the standard error over seeds; where no point has several,
-    that over items. Seeds with other guidance make other evaluations from equal steps, and no run
-    used the mean of both.
+    Empty where no method ran in several variants.
     """
-    import pandas as pd
-
-    rows = []
-    for (arm, place), own in frame.groupby(["arm", x], sort=True):
-        by_seed = own.groupby("seed")["value"].mean()
-        row = {"arm": arm, "x": place, "value": by_seed.mean(), "seeds": len(by_seed)}
-        half = by_seed.std(ddof=1) / len(by_seed) ** 0.5  # NaN of one seed: no bar
-        rows.append(row | {"half": half, "items": own["stderr"].mean()})
-    points = pd.DataFrame(rows)
-    return points if (points["seeds"] > 1).any() else points.assign(half=points["items"])
-
-
-def _line(axes: Axes, arm: str, points: pd.DataFrame, x: str, y: str, errors: Any) -> None:
-    seen = style.look(arm)
-    axes.errorbar(
-        points[x],
-        points[y],
-        yerr=errors(points),
-        color=seen.colour,
-        marker=seen.marker,
-        linestyle=seen.dashes,
-        elinewidth=0.8,
-        label=arm,
-    )
+    flat = {arm.name: dict(_flat(arm_config(arm.records[0]))) for arm in board.arms}
+    methods = {arm.name: _method(arm) for arm in board.arms}
+    labels = {}
+    for name, method in methods.items():
+        same = [flat[other] for other in methods if methods[other] == method]
+        fields = sorted({field for settings in same for field in settings})
+        differ = [f for f in fields if len({canonical(s.get(f)) for s in same}) > 1]
+        settings = ", ".join(f"{f.split('.')[-1]}={flat[name].get(f)}"[:40] for f in differ)
+        label = f"{name.partition('#')[0]}: {settings}" if settings else name
+        labels[name] = "\n".join(textwrap.wrap(label, 22))
+    return labels if len(set(methods.values())) < len(methods) else {}
 
 
-def _intervals(points: pd.DataFrame) -> np.ndarray:
-    """(2, points): below and above the mean; 0 where one seed has no interval."""
-    sides = [points["mean"] - points["ci_low"], points["ci_high"] - points["mean"]]
-    return np.nan_to_num(np.array(sides, dtype=float))
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
-def _half(points: pd.DataFrame) -> np.ndarray:
-    return np.nan_to_num(points["half"].to_numpy(dtype=float))
+def ablation(board: Board, labels: Mapping[str, str]) -> Figure:
+    """A bar an arm with its seeds as marks. labels: of `variants`."""
+    arms = [arm for arm in reversed(board.arms) if board.values(arm, board.first.primary)]
+    figure, (axes,) = style.panels(1, height=1.2 + 0.32 * len(arms))
+    for place, arm in enumerate(arms):
+        values = list((board.values(arm, board.first.primary) or {}).values())
+        look = _look(arm)
+        axes.barh(place, statistics.fmean(values), height=0.6, color=look.colour, alpha=0.3)
+        shape: dict[str, Any] = {"color": look.colour, "marker": look.marker}
+        axes.plot(
+            values, [place] * len(values), linestyle="", alpha=0.7, markeredgewidth=0, **shape
+        )
+    axes.set_yticks(range(len(arms)), [labels[arm.name] for arm in arms])
+    axes.grid(False, axis="y")
+    axes.set_xlabel(score_of(board))
+    _bounds([board], axes.axvline)
+    _finish(figure, [axes], [board], _title(board), _note([board]))
+    return figure
+
+
+def sampling(board: Board, curves: pd.DataFrame) -> Figure:
+    """Score on validation against network evaluations, and against the weight of guidance.
+
+    curves: rows of `curves.curves` of the board's runs, at least one.
+    """
+    sweeps = {
+        "steps": ("nfe", "network evaluations a sample"),
+        "guidance": ("guidance", "guidance weight (1: none)"),
+    }
+    there = [sweep for sweep in sweeps if (curves["sweep"] == sweep).any()]
+    figure, panels = style.panels(len(there))
+    names = {run.run_id: arm for arm in board.arms for run in arm.records}
+    for axes, sweep in zip(panels, there, strict=True):
+        x, label = sweeps[sweep]
+        rows = curves[curves["sweep"] == sweep]
+        for arm in board.arms:
+            own = rows[[names[run] is arm for run in rows["run_id"]]]
+            if len(own):
+                values = {x: list(of["value"]) for x, of in own.groupby(x)}
+                alone = own["seed"].nunique() == 1
+                errors = dict(own.groupby(x)["stderr"].mean()) if alone else None
+                style.series(axes, _look(arm), arm.name, values, errors)
+        style.log_axis(axes, rows[x])
+        axes.set_xlabel(label)
+        axes.set_ylabel(f"{score_of(board)}, validation")
+    alone = seeds_of([board]) == "one seed"
+    note = "one seed; bars: ± 1 standard error over items" if alone else _note([board])
+    _finish(figure, panels, [board], _title(board), note)
+    return figure
+
+
+def losses(board: Board, frame: pd.DataFrame) -> Figure:
+    """Training loss and its terms, a panel an arm: the losses of two have different targets.
+
+    frame: rows of `curves.losses` of the board's runs, at least one.
+    """
+    names = {run.run_id: arm for arm in board.arms for run in arm.records}
+    there = [arm for arm in board.arms if any(names[run] is arm for run in set(frame["run_id"]))]
+    figure, panels = style.panels(len(there), height=2.3)
+    terms = sorted(set(frame["term"]) - {"loss"})
+    dashes = dict(zip(terms, style.VARIANTS * len(terms), strict=False))
+    for axes, arm in zip(panels, there, strict=True):
+        own = frame[[names[run] is arm for run in frame["run_id"]]]
+        for (term, _), line in own.groupby(["term", "run_id"], sort=True):
+            whole = term == "loss"
+            axes.plot(
+                line["samples"],
+                line["value"],
+                color=_look(arm).colour if whole else "#777777",
+                linestyle="-" if whole else dashes[str(term)],
+                linewidth=1.0 if whole else 0.8,
+                label=arm.name if whole else str(term),
+            )
+        if (own["value"] > 0).all():
+            style.log_axis(axes, own["value"], "y")
+        axes.set_xlabel("training samples")
+        axes.set_ylabel("training loss, terms weighted")
+        axes.xaxis.set_major_formatter(style.quantity)
+    note = "a line a seed; losses of two arms are not to be compared: their targets differ"
+    _finish(figure, panels, [board], _title(board), note)
+    return figure
+
+
+def _scores(axes: Axes, boards: Sequence[Board], x: X, label: str) -> None:
+    """Primary scores of all arms of some boards, over x of an arm."""
+    found: dict[str, dict[float, list[float]]] = defaultdict(dict)
+    looks = {}
+    for board in boards:
+        for arm in board.arms:
+            place, values = x(arm), board.values(arm, board.first.primary)
+            if place and values and not any(map(gates.clock_is_invalid, arm.records)):
+                found[arm.name][place] = list(values.values())
+                looks[arm.name] = _look(arm)
+    for name, of_arm in found.items():
+        style.series(axes, looks[name], name, of_arm)
+    _bounds(boards, axes.axhline)
+    style.log_axis(axes, {place for of_arm in found.values() for place in of_arm})
+    axes.set_xlabel(label)
+    axes.set_ylabel(score_of(boards[0]))
+
+
+def _bounds(boards: Sequence[Board], line: Any) -> None:
+    """Floor and oracle as lines across, each value once."""
+    found = {}
+    for board in boards:
+        for row in board.rows:
+            if row.kind == "bound":
+                for value in (row.values(board.first.primary) or {}).values():
+                    found[row.method, value] = style.look(row.method)
+    for (name, value), look in found.items():
+        line(value, color=look.colour, linestyle=look.dashes, label=name)
 
 
 def _finish(
-    figure: Figure, axes: Axes, ours: pd.DataFrame, across: pd.DataFrame, xlabel: str
+    figure: Figure, panels: Sequence[Axes], boards: Sequence[Board], title: str, note: str
 ) -> None:
-    for _, row in across.iterrows():
-        seen = style.look(row["arm"])
-        axes.axhline(row["mean"], color=seen.colour, linestyle=seen.dashes, label=row["arm"])
-    _limits(axes, ours, across, "y")
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(_score_name(ours.iloc[0]))
-    style.legend(figure, axes)
+    quick = any(board.quick for board in boards)
+    style.head(figure, panels[0], title, note, quick)
+    style.legend(figure, panels, 3 * len(panels))
 
 
-def _limits(
-    axes: Axes, ours: pd.DataFrame, across: pd.DataFrame, which: str, *, bars: bool = False
-) -> None:
-    """Limits by the means: the interval of two seeds may be longer than all else together."""
-    means = [*ours["mean"], *across["mean"], *([0.0] if bars else [])]
-    low, high = min(means), max(means)
-    span = high - low or abs(high) or 1.0
-    ends = ours[["ci_low", "ci_high"]].to_numpy(dtype=float)
-    reach = [e for e in ends.ravel() if np.isfinite(e) and low - span / 2 < e < high + span / 2]
-    low, high = min([low, *reach]), max([high, *reach])
-    margin = 0.07 * (high - low or 1.0)
-    right = high + margin * (3 if bars else 1)
-    left = low if bars and low == 0 else low - margin
-    (axes.set_xlim if which == "x" else axes.set_ylim)(left, right)
+def _method(arm: Row) -> str:
+    """The method of an arm: `arm.NAME.method`, else the arm's name."""
+    options = arm.records[0].config.get("arm")
+    own = options.get(arm.method) if isinstance(options, dict) else None
+    return str(own.get("method", arm.method)) if isinstance(own, dict) else arm.method
 
 
-def _curve(ours: pd.DataFrame, points: pd.DataFrame, xlabel: str) -> Figure:
-    """A line an arm through `points` of `_over_seeds`, over a logarithmic axis."""
-    figure, axes = style.chart()
-    for arm, own in points.groupby("arm", sort=True):
-        _line(axes, str(arm), own.sort_values("x"), "x", "value", _half)
-    style.log_axis(axes, points["x"])
-    first = ours.iloc[0]
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(f"{_score_name(first)}, validation")
-    style.legend(figure, axes)
-    counts = sorted(set(points["seeds"]))
-    if counts[-1] > 1:
-        note = f"bars: ± 1 standard error over seeds ({_range(counts)})"
-    else:
-        note = f"one seed; bars: ± 1 standard error over {int(ours['n'].max())} items"
-    title = f"{first['task']}, model {first['model']}, {limit(first)}"
-    _head(figure, axes, ours, title, note)
-    return figure
+def _look(arm: Row) -> style.Look:
+    return style.look(arm.name, _method(arm))
 
 
-def _head(
-    figure: Figure, axes: Axes, frame: pd.DataFrame, title: str, note: str, letters: int = 54
-) -> None:
-    style.head(figure, axes, title, note, bool(frame["quick"].any()), letters)
+def _mean_of(fact: Callable[[Record], float | None]) -> X:
+    """The mean of a fact over an arm's completed runs; None where one does not have it."""
+
+    def mean(arm: Row) -> float | None:
+        values = [fact(run) for run in arm.completed]
+        known = [value for value in values if value is not None and math.isfinite(value)]
+        return statistics.fmean(known) if known and len(known) == len(values) else None
+
+    return mean
 
 
-def _seeds(ours: pd.DataFrame) -> str:
-    counts = sorted({int(count) for count in ours["seeds"]})
-    if counts == [1]:
-        return "one seed: no interval"
-    return f"bars: 95 % interval of the mean over seeds ({_range(counts)})"
+def _title(board: Board) -> str:
+    return f"{board.first.task}, model {_model(board)}, {budget_of(board)}"
 
 
-def _range(counts: list[int]) -> str:
-    return str(counts[0]) if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+def _model(board: Board) -> str:
+    return str((board.first.fair.fair or {}).get("model"))
 
 
-def _count(number: int, noun: str) -> str:
-    return f"one {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def limit(row: Any) -> str:
-    """The budget in words: `2×10¹⁴ FLOPs`."""
-    return f"{style.powers(exact(row['budget_limit']))} {_unit(row)}"
-
-
-def _unit(row: Any) -> str:
-    kind = str(row["budget_kind"])
-    return {"flops": "FLOPs", "device_seconds": "device seconds"}.get(kind, kind)
-
-
-def _score_name(row: Any) -> str:
-    return f"{row['metric']}{ARROWS.get(row['better'], '')}"
-
-
-def _wrapped(label: str) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(label, 22))
-
-
-def _thousands(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(style.quantity))
+def _note(boards: Sequence[Board]) -> str:
+    return f"{seeds_of(boards)} an arm; every mark is one seed, lines go through the means"

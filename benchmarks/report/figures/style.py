@@ -1,4 +1,4 @@
-"""How all figures look: one colour and marker per method wherever it appears, and equal bytes.
+"""How all figures look: one colour and marker a method wherever it appears, and equal bytes.
 
 Colours are those of Okabe and Ito (Color Universal Design, 2008), which people with any common
 colour blindness tell apart; markers repeat the distinction for print without colour. Sizes are for
@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
+import statistics
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.report.answer import powers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +28,7 @@ if TYPE_CHECKING:
 WIDTH = 3.3  # inches
 DPI = 200
 QUICK = "quick: not for comparison"
-WARNING = "#B22222"
-NOTE = "#555555"
+WARNING, NOTE = "#B22222", "#555555"
 
 # Fixed: a method keeps its look whichever others are in a figure.
 COLOURS = {
@@ -46,6 +50,7 @@ STYLE: dict[str, Any] = {
     "axes.titlesize": 7,
     "axes.labelsize": 8,
     "figure.titlesize": 8,
+    "figure.labelsize": 8,
     "legend.fontsize": 7,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
@@ -61,33 +66,31 @@ STYLE: dict[str, Any] = {
     "lines.markersize": 4.5,
     "errorbar.capsize": 2,
     "pdf.fonttype": 42,  # TrueType, embedded: journals refuse Type 3
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "crossflow-bench",  # equal figures have equal ids
     "text.usetex": False,
     "text.parse_math": False,  # a method or caption with a dollar sign is no formula
 }
 
 
-class NothingToShowError(ValueError):
-    """Why a figure is not drawn; its name and this reason are told to the user."""
-
-
 @dataclass(frozen=True)
 class Look:
-    """How a method is drawn: the same colour for its variants, which differ by dashes."""
+    """How an arm is drawn: in the colour of its method, its variants by dashes."""
 
     colour: str
     marker: str
     dashes: Any
 
 
-def look(arm: str) -> Look:
-    """The look of `method` or `method#variant`, from the name alone.
+def look(arm: str, method: str | None = None) -> Look:
+    """The look of an arm by its name and its method's, else the part of its name before `#`.
 
-    Methods that the table does not know get one of 28 looks by the digest of their name.
+    Methods that the table does not know get one of 32 looks by the digest of their name.
     """
-    method, _, variant = arm.partition("#")
+    method = method or arm.partition("#")[0]
     colour, marker = COLOURS.get(method) or OTHERS[_number(method) % len(OTHERS)]
-    dashes = DASHES.get(method, "-")
-    return Look(colour, marker, VARIANTS[_number(variant) % len(VARIANTS)] if variant else dashes)
+    own = DASHES.get(method, "-")
+    return Look(colour, marker, own if arm == method else VARIANTS[_number(arm) % len(VARIANTS)])
 
 
 def _number(name: str) -> int:
@@ -105,49 +108,110 @@ def styled() -> Iterator[None]:
         yield
 
 
-def chart(height: float = 2.5) -> tuple[Figure, Axes]:
-    """An empty figure of column width with one pair of axes; inches."""
+def panels(
+    count: int, width: float = WIDTH, height: float = 2.5, columns: int = 3
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` pairs of axes, each of this width and height in inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    return figure, figure.subplots()
+    across = min(count, columns)
+    down = -(-count // across)
+    figure = Figure(figsize=(width * across, height * down), layout="constrained")
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for empty in axes[count:]:
+        empty.remove()
+    return figure, axes[:count]
 
 
-def head(figure: Figure, axes: Axes, title: str, note: str, quick: bool, letters: int = 54) -> None:
-    """Title; below it what the marks mean, and the warning where nothing may be concluded.
+def series(
+    axes: Axes,
+    look: Look,
+    label: str,
+    values: Mapping[float, Sequence[float]],
+    errors: Mapping[float, float] | None = None,
+    joined: bool = True,
+) -> None:
+    """Every seed a mark, a line through the means. values: by x; errors: around the means."""
+    xs = [x for x, of_seeds in sorted(values.items()) for _ in of_seeds]
+    ys = [y for _, of_seeds in sorted(values.items()) for y in of_seeds]
+    alpha = 0.9 if len(xs) == len(values) else 0.5
+    shape: dict[str, Any] = {"color": look.colour, "marker": look.marker}
+    axes.plot(xs, ys, linestyle="", alpha=alpha, markeredgewidth=0, **shape)
+    means = {x: statistics.fmean(of_seeds) for x, of_seeds in sorted(values.items())}
+    if joined:
+        axes.plot(list(means), list(means.values()), color=look.colour, linestyle=look.dashes)
+    for x, half in (errors or {}).items():
+        axes.errorbar(x, means[x], yerr=half, color=look.colour, elinewidth=0.8)
+    axes.plot([], [], linestyle=look.dashes, label=label, **shape)  # for the legend
 
-    letters: how many fit in a line above the axes.
-    """
+
+def head(figure: Figure, axes: Axes, title: str, note: str, quick: bool) -> None:
+    """Title; below it what the marks mean, and the warning where nothing may be concluded."""
+    letters = int(figure.get_size_inches()[0] / WIDTH * 54)
     figure.suptitle(title, x=0.02, ha="left")
     note = "\n".join(textwrap.wrap(note, letters))
     text = f"{QUICK}\n{note}" if quick else note
     axes.set_title(text, loc="left", color=WARNING if quick else NOTE)
 
 
-def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
-    """One entry per label, below the axes; floor and oracle last."""
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    unique = {
-        name: unique[name]
-        for name in sorted(unique, key=lambda name: name.partition("#")[0] in DASHES)
-    }
-    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=columns)
+def legend(figure: Figure, axes: Iterable[Axes], columns: int = 3, title: str = "") -> None:
+    """One entry per label, below the axes, with a line above them; floor and oracle last."""
+    found: dict[str, Any] = {}
+    for one in axes:
+        handles, labels = one.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
+    names = sorted(found, key=lambda name: name in DASHES)
+    where = {"loc": "outside lower center", "title": title, "title_fontsize": 7}
+    figure.legend([found[name] for name in names], names, ncols=columns, **where)
 
 
-def files(draw: Callable[[], Figure]) -> tuple[bytes, bytes]:
-    """(PDF, PNG) of the figure that `draw` makes, in our style, without dates or versions."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def pdf(figure: Figure) -> bytes:
+    """The figure as PDF, without dates or versions."""
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
-    pdf, png = io.BytesIO(), io.BytesIO()
-    with styled():
-        figure = draw()
-        FigureCanvasAgg(figure).print_figure(png, dpi=DPI, metadata={"Software": None})
-        figure.set_layout_engine("none")  # where things are is known by now
-        dateless = {"CreationDate": None, "Creator": None, "Producer": None}
-        FigureCanvasPdf(figure).print_figure(pdf, dpi=DPI, metadata=dateless)
-    return pdf.getvalue(), png.getvalue()
+    file = io.BytesIO()
+    dateless = {"CreationDate": None, "Creator": None, "Producer": None}
+    FigureCanvasPdf(figure).print_figure(file, dpi=DPI, metadata=dateless)
+    return file.getvalue()
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG, without dates or versions."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(file, dpi=DPI, metadata={"Software": None})
+    return file.getvalue()
+
+
+def svg(label: str, figure: Figure) -> str:
+    """The figure as SVG that may stand in a page: no style attribute, no id but of what is used.
+
+    A page's Content-Security-Policy forbids style attributes; the same names are attributes of SVG.
+    """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    FigureCanvasSVG(figure).print_svg(file, metadata=nothing)
+    text = file.getvalue()
+    text = re.sub(r"\s*<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    # A figure's own background and the axes' are the page's.
+    text = re.sub(r'<path d="[^"]*" style="fill: #ffffff"/>', "", text)
+    text = re.sub(r"\s*<[^>]+>", _plain_tag, text)
+    named = f'<svg role="img" aria-label="{escape(label)}" stroke-linejoin="round" '
+    return text.replace("<svg ", named + 'font-family="DejaVu Sans, Verdana, sans-serif" ', 1)
+
+
+def _plain_tag(found: re.Match[str]) -> str:
+    tag = re.sub(r' style="([^"]*)"', _attributes, " ".join(found[0].split()))
+    tag = re.sub(r'(?<=<g) id="[^"]*"', "", tag)
+    return re.sub(r"(\.\d\d)\d+", r"\1", tag)
+
+
+def _attributes(found: re.Match[str]) -> str:
+    pairs = [pair.split(": ", 1) for pair in found[1].split("; ")]
+    return "".join(f' {name}="{value}"' for name, value in pairs if name != "font-family")
 
 
 def drawable(text: str) -> str:
@@ -160,36 +224,21 @@ def drawable(text: str) -> str:
 
 def quantity(value: float, _: object = None) -> str:
     """An axis number without mathtext: 0.25, 640, 200k, 1.5M, then 2×10¹⁴."""
-    if value == 0:
-        return "0"
     size = abs(value)
-    if size >= 1e9 or size < 1e-3:
+    if size and (size >= 1e9 or size < 1e-3):
         return powers(f"{value:.1e}")
-    for unit, letter in ((1e6, "M"), (1e3, "k")):
-        if size >= unit:
-            return f"{value / unit:.3g}{letter}"
-    return f"{value:.3g}"
+    unit, letter = (1e6, "M") if size >= 1e6 else (1e3, "k") if size >= 1e3 else (1.0, "")
+    return f"{value / unit:.3g}{letter}"
 
 
-def powers(text: str) -> str:
-    """A number's text with its power of ten, if it has one, as people write it: 2e+14 as 2×10¹⁴."""
-    mantissa, _, exponent = text.partition("e")
-    if not exponent:
-        return text
-    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    mantissa = mantissa.removesuffix(".0")
-    return f"10{power}" if mantissa == "1" else f"{mantissa}×10{power}"
-
-
-def log_axis(axes: Axes, values: Any, which: str = "x") -> None:
+def log_axis(axes: Axes, values: Iterable[float], which: str = "x") -> None:
     """A log scale that names the values that were measured, where they are few and apart."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     axis = axes.xaxis if which == "x" else axes.yaxis
     shown = sorted({float(f"{value:.2g}") for value in values})
-    apart = all(b / a > 1.3 for a, b in pairwise(shown))
-    if len(shown) <= 6 and apart and which == "x":
+    if len(shown) <= 6 and all(b / a > 1.3 for a, b in pairwise(shown)):
         axis.set_ticks(shown)
         axis.set_minor_locator(NullLocator())
     else:
