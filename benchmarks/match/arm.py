@@ -14,7 +14,7 @@ from benchmarks.match import arm_record
 from benchmarks.match.sampling import Sampler, Trial, choose_guidance, try_out
 from benchmarks.records import keys, samples
 from benchmarks.records.record import write_items
-from benchmarks.tasks.sums import Blender
+from benchmarks.tasks.task import Trained
 
 if TYPE_CHECKING:
     from benchmarks.match.match import Match
@@ -75,7 +75,7 @@ def evaluate(
     _keep(match, trainer.name, found.values, scored)
     with trainer.clock("other"):
         _sample_extra(match, trainer, guidance)
-        _sample_blends(match, trainer, guidance)
+        match.task.draw_more(prepared, _trained(match, trainer, guidance))
     trainer.save()
     record = arm_record.completed(match, trainer, scored, guidance, found.nfe, trials, proofs)
     return record, grid_cells(match, found.values)
@@ -187,18 +187,19 @@ def _sample_extra(match: Match, trainer: Trainer, guidance: float) -> None:
     print(f"{extra.name}: {folder}", file=sys.stderr)
 
 
-def _sample_blends(match: Match, trainer: Trainer, guidance: float) -> None:
-    """Samples of strips and sums, for the figures, where the arm has an x0 to blend."""
-    prepared, row = match.prepared, match.ids[trainer.name]
-    blender = Blender(arm_record.averaged(trainer), _sampler(match), prepared, guidance)
-    if not blender.applies:
-        return
-    made = {"interpolation": blender.interpolation()}
-    if prepared.arithmetic is not None:
-        made["arithmetic"] = blender.arithmetic(prepared.arithmetic)
-    for kind, (ids, values) in made.items():
-        if ids:
-            _sample(match, f"{row}-{kind}", ids, values)
+def _trained(match: Match, trainer: Trainer, guidance: float) -> Trained:
+    """The arm, as its task may draw more of it."""
+    arm, run_id = arm_record.averaged(trainer), match.ids[trainer.name]
+    label = f"{match.config.task.name} {trainer.name}"
+
+    def keep(kind: str, ids: Sequence[str], cells: Sequence[samples.Cell]) -> None:
+        _sample(match, f"{run_id}-{kind}", ids, cells)
+
+    def report(stage: str, done: int, total: int) -> None:
+        match.progress(f"{label}: {stage}", done, total)
+
+    folder = match.folder(trainer.name)
+    return Trained(arm, _sampler(match), guidance, folder, keep, report)
 
 
 def _write_losses(match: Match, trainer: Trainer) -> None:

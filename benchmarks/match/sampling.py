@@ -69,7 +69,6 @@ class Sampler:
         prediction for the mirrored source, each limited to its range by `decode`; both with the
         same draws. The network calls of both count.
         """
-        from crossflow.draws import ItemDraws
         from crossflow.problem import Source
 
         values: list[Any] = []
@@ -77,7 +76,7 @@ class Sampler:
         for start in range(0, len(store), self.batch):
             rows = range(start, min(start + self.batch, len(store)))
             source = store.pairs(list(rows)).source.to(self.device)
-            draws = ItemDraws(self.seed, [item_number(names[row]) for row in rows], self.draw)
+            draws = self.draws([names[row] for row in rows])
             target, calls = self._sample(arm, store, source, draws, guidance)
             decoded = decode(target)
             if mirror is not None:
@@ -91,6 +90,12 @@ class Sampler:
             nfe = max(nfe, calls)
             report(rows.stop, len(store))
         return Predictions(values, nfe)
+
+    def draws(self, names: Sequence[str]) -> ItemDraws:
+        """The random numbers of items, by their names: their places in a list may change."""
+        from crossflow.draws import ItemDraws
+
+        return ItemDraws(self.seed, [item_number(name) for name in names], self.draw)
 
     def _sample(
         self, arm: Arm, store: Store, source: Source, draws: ItemDraws, guidance: float
@@ -111,7 +116,7 @@ class Sampler:
 
 
 def item_number(name: str) -> int:
-    """A number for the draws of an item, from its id: the item's place in a list may change."""
+    """A number for the draws of an item, from its id."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "little")
 
 

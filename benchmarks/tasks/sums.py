@@ -15,38 +15,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.match.sampling import item_number
 from benchmarks.records.samples import COLUMNS, ITEMS, ROLES
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
-    from benchmarks.match.sampling import Sampler
-    from benchmarks.tasks.task import Arithmetic, Prepared
-    from crossflow.arm import Arm
+    from benchmarks.tasks.task import Prepared, Trained
     from crossflow.problem import Source
 
-Blended = tuple[list[str], list[Any]]
-"""Ids of cells, and what was decoded from them."""
+Cells = tuple[list[str], list[Any]]  # ids, and what was decoded
 
 
 @dataclass(frozen=True)
 class Blender:
     """A trained arm, asked for x0 of its own choice."""
 
-    arm: Arm
-    sampler: Sampler
     prepared: Prepared
-    guidance: float
+    trained: Trained
 
     @property
     def applies(self) -> bool:
-        from crossflow.problem import TokenShape
+        return self.trained.arm.method.condition == "none"
 
-        tokens = isinstance(self.prepared.problem.source, TokenShape)
-        return tokens and self.arm.method.condition == "none"
+    def draw_strips(self) -> None:
+        """Keeps strips between the first test items, where the arm has an x0 to blend."""
+        ids, cells = self.strips() if self.applies else ([], [])
+        if ids:
+            self.trained.keep("interpolation", ids, cells)
 
-    def interpolation(self) -> Blended:
+    def draw_sums(
+        self, texts: Sequence[Sequence[str]], values: np.ndarray, mask: np.ndarray
+    ) -> None:
+        """Keeps sums of captions: see `sums`."""
+        if self.applies:
+            self.trained.keep("arithmetic", *self.sums(texts, values, mask))
+
+    def strips(self) -> Cells:
         """Strips between the first test items, two by two: x0 = (1 - w) a + w b, w = 0, 1/7 ... 1.
 
         Ids are `<a>~<b>@<w>`. Empty where there are fewer than two items.
@@ -69,19 +74,22 @@ class Blender:
         ]
         return ids, self._follow(torch.cat(lines))
 
-    def arithmetic(self, sums: Arithmetic) -> Blended:
-        """start, minus, plus and start - minus + plus. Ids are `<number> <role>: <text>`."""
+    def sums(self, texts: Sequence[Sequence[str]], values: np.ndarray, mask: np.ndarray) -> Cells:
+        """start, minus, plus and start - minus + plus. Ids are `<number> <role>: <text>`.
+
+        texts: start, minus, plus and what their sum should show. values, mask: tokens of start,
+        minus and plus of the first sum, then of the second.
+        """
         import torch
 
         from crossflow.problem import Source
 
-        texts = sums.texts[: ITEMS // len(ROLES)]
-        used = len(texts) * (len(ROLES) - 1)
-        names = [f"sum {row // (len(ROLES) - 1)}" for row in range(used)]
-        mask = sums.source.mask
-        source = Source(sums.source.values[:used], None if mask is None else mask[:used])
-        x0 = self._starts(source, names)
-        start, minus, plus = (x0[place :: len(ROLES) - 1] for place in range(len(ROLES) - 1))
+        terms = len(ROLES) - 1
+        texts = texts[: ITEMS // len(ROLES)]
+        used = terms * len(texts)
+        source = Source(torch.from_numpy(values[:used]), torch.from_numpy(mask[:used]))
+        x0 = self._starts(source, [f"sum {row // terms}" for row in range(used)])
+        start, minus, plus = (x0[place::terms] for place in range(terms))
         cells = torch.stack([start, minus, plus, start - minus + plus], dim=1).flatten(0, 1)
         ids = [
             f"{number} {role}: {text}"
@@ -94,11 +102,9 @@ class Blender:
         """x0 of sources; equal names have equal draws."""
         import torch
 
-        from crossflow.draws import ItemDraws
-
-        draws = ItemDraws(self.sampler.seed, [item_number(name) for name in names])
+        sampler, method = self.trained.sampler, self.trained.arm.method
         with torch.no_grad():
-            return self.arm.method.sample_ends(source.to(self.sampler.device), draws).x0
+            return method.sample_ends(source.to(sampler.device), sampler.draws(names)).x0
 
     def _follow(self, x0: Tensor) -> list[Any]:
         """Predictions for any x0 (b, c, h, w) of this arm."""
@@ -106,11 +112,12 @@ class Blender:
 
         from crossflow.method import Ends
 
+        trained, test = self.trained, self.prepared.test
         guided = self.prepared.problem.null_rate > 0
         values: list[Any] = []
-        for part in x0.split(self.sampler.batch):
+        for part in x0.split(trained.sampler.batch):
             null = torch.zeros(len(part), dtype=torch.bool, device=part.device) if guided else None
             ends = Ends(part, None, null=null)
-            target, _ = self.sampler.follow(self.arm, self.prepared.test, ends, self.guidance)
+            target, _ = trained.sampler.follow(trained.arm, test, ends, trained.guidance)
             values += self.prepared.decode(target)
         return values

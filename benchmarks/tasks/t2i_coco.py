@@ -50,7 +50,8 @@ from benchmarks.tasks import bounds
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.geneval_samples import geneval_extra
 from benchmarks.tasks.prediction_files import PictureFiles
-from benchmarks.tasks.task import Former, Prepared
+from benchmarks.tasks.sums import Blender
+from benchmarks.tasks.task import Former, Prepared, Trained
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config
@@ -189,6 +190,9 @@ class TextToImageCoco(Former):
             charge="contrastive",
             null_rate=0.1,
         )
+
+    def draw_more(self, prepared: Prepared, trained: Trained) -> None:
+        Blender(prepared, trained).draw_strips()
 
     def truth(self, config: Config, report: Report) -> TextToImageTruth:
         return _truth(splits.scored(config, LAYOUT, report, images=True), config)

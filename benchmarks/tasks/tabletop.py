@@ -1,20 +1,157 @@
-"""What the tasks of the embedded world share: items are scenes of a split."""
+"""What the tasks of the embedded world share: items are scenes, each split is rendered once.
+
+A split of `count` scenes becomes folders of memory-mapped arrays under `work`: pictures at 64
+pixels, depth with the owner of each pixel, latents. A folder appears under its final name only
+when it is whole, so a killed rendering leaves nothing that opens.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import numpy as np
+
 from benchmarks.config import device
-from benchmarks.data.splits import choose, digest
+from benchmarks.data.splits import Report, choose, digest
 from benchmarks.tabletop import scenes
-from benchmarks.tasks.tabletop_world import TEST, TEST_SPLITS, TRAIN, VALIDATION, RenderedSplit
-from benchmarks.tasks.task import Items, Task
+from benchmarks.tasks.task import Items, PictureItems, Task
+from crossflow.files import published
 
 if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import UInt8
+    from jaxtyping import Float, Int8, Int16, UInt8
+    from torch import Tensor
+
+    from benchmarks.metrics.score import Scored
+    from benchmarks.tabletop.captions import Caption
+
+RENDER_BATCH = 100
+TEST_SPLITS = ("iid", "pairs", "crowd")
+# Scenes of the finite subset that a CPU trains on; task.train_limit, task.validation_limit and
+# task.limit take fewer.
+TRAIN, VALIDATION, TEST = 20_000, 500, 1_000
+REFERENCE = 64  # pixels at which scenes are rendered; 32 is the 2 x 2 mean
+EXTRACTOR = "tabletop"  # of the features that FID and KID compare
+
+
+@dataclass(frozen=True)
+class RenderedSplit:
+    """`count` scenes of one split, rendered on first use and kept under `folder`."""
+
+    name: str
+    count: int
+    folder: Path
+    device: str
+    report: Report
+
+    @cached_property
+    def indices(self) -> np.ndarray:
+        """Global scene indices, int64 (count,): they name items, predictions and draws."""
+        return scenes.indices(self.name, self.count)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return [str(index) for index in self.indices]
+
+    @cached_property
+    def scenes(self) -> list[scenes.Scene]:
+        return [scenes.scene(int(i)) for i in self.indices]
+
+    @cached_property
+    def captions(self) -> list[tuple[Caption, ...]]:
+        """Five captions a scene."""
+        from benchmarks.tabletop.captions import captions
+
+        return [captions(scene) for scene in self.scenes]
+
+    @cached_property
+    def tokens(self) -> Int16[np.ndarray, "n 5 length"]:
+        """Word ids of all captions; 0 is padding."""
+        from benchmarks.tabletop.captions import encode
+
+        texts = [[encode(caption.text) for caption in five] for five in self.captions]
+        return np.array(texts, dtype=np.int16)
+
+    @cached_property
+    def images(self) -> UInt8[np.ndarray, "n 3 64 64"]:
+        """Pictures at 64 pixels, read only."""
+        from benchmarks.tabletop.render import render
+
+        def make(rows: slice) -> dict[str, np.ndarray]:
+            return {"images": render(self.scenes[rows], REFERENCE, self.device).cpu().numpy()}
+
+        return self._arrays("images", make, images=((3, REFERENCE, REFERENCE), np.uint8))["images"]
+
+    def pictures(self, size: int) -> UInt8[np.ndarray, "n 3 size size"]:
+        """Pictures at 64 pixels, or smaller by the mean of square blocks, rounded as in `render`.
+
+        The frozen codecs and the evaluator were trained on pictures rounded so (half to even).
+        """
+        if size == REFERENCE:
+            return self.images
+        block = REFERENCE // size
+        smaller = []
+        for start in range(0, self.count, 1000):  # a whole split at once would fill the memory
+            part = np.array(self.images[start : start + 1000])
+            cells = part.reshape(len(part), 3, size, block, size, block)
+            smaller.append(np.rint(cells.mean((3, 5), dtype=np.float32)).astype(np.uint8))
+        return np.concatenate(smaller)
+
+    def depth(
+        self, size: int
+    ) -> tuple[Float[np.ndarray, "n size size"], Int8[np.ndarray, "n size size"]]:
+        """Clean depth in metres and the owner of each pixel (0: no solid, k + 1: solid k)."""
+        from benchmarks.tabletop.render import depth_map
+
+        def make(rows: slice) -> dict[str, np.ndarray]:
+            depth, owner = depth_map(self.scenes[rows], size, self.device)
+            return {"depth": depth.cpu().numpy(), "owner": owner.cpu().numpy()}
+
+        shape = (size, size)
+        arrays = self._arrays(
+            f"depth{size}", make, depth=(shape, np.float32), owner=(shape, np.int8)
+        )
+        return arrays["depth"], arrays["owner"]
+
+    def latents(
+        self, name: str, size: int, pictures: Sequence[UInt8[np.ndarray, "3 size size"]]
+    ) -> Float[np.ndarray, "n 16 size/8 size/8"]:
+        """Latents of `pictures` under the frozen autoencoder, kept under `name` and its digest."""
+
+        def make(rows: slice) -> dict[str, np.ndarray]:
+            return {"latents": _encode(np.stack(pictures[rows]), self.device)}
+
+        shape = (16, size // 8, size // 8)
+        what = f"latents-{name}-{frozen_autoencoder()['sha256'][:12]}"
+        return self._arrays(what, make, latents=(shape, np.float32))["latents"]
+
+    def _arrays(
+        self,
+        what: str,
+        make: Callable[[slice], dict[str, np.ndarray]],
+        **arrays: tuple[tuple[int, ...], Any],
+    ) -> Mapping[str, np.ndarray]:
+        """Opens arrays by name, of (shape of a row, type), made first if they are not there."""
+        folder = self.folder / f"v{scenes.VERSION}" / f"{self.name}-{self.count}" / what
+        if not folder.is_dir():
+            with published(folder) as partial:
+                files = {
+                    name: np.lib.format.open_memmap(
+                        partial / f"{name}.npy", "w+", dtype=dtype, shape=(self.count, *shape)
+                    )
+                    for name, (shape, dtype) in arrays.items()
+                }
+                for start in range(0, self.count, RENDER_BATCH):
+                    stop = min(start + RENDER_BATCH, self.count)
+                    for name, rows in make(slice(start, stop)).items():
+                        files[name][start:stop] = rows
+                    self.report(f"{self.name} scenes: {what.split('-')[0]}", stop, self.count)
+                for file in files.values():
+                    file.flush()
+        return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in arrays}
 
 
 class SceneItems(Items):
@@ -28,6 +165,13 @@ class SceneItems(Items):
     @cached_property
     def pictures(self) -> UInt8[np.ndarray, "n 3 s s"]:
         return self.split.pictures(self.size)
+
+    @cached_property
+    def latents(self) -> Float[np.ndarray, "n 16 s/8 s/8"]:
+        return self.split.latents(f"hr{self.size}", self.size, self.pictures)
+
+    def picture(self, index: int) -> UInt8[np.ndarray, "s s 3"]:
+        return self.pictures[index].transpose(1, 2, 0)
 
     def facts(self) -> dict[str, Any]:
         """The number of training scenes is every split's: statistics come from the training set."""
@@ -58,6 +202,36 @@ class SceneItems(Items):
         }
 
 
+class PictureScenes(SceneItems, PictureItems):
+    """Scenes whose pictures are predicted, and judged by the world's evaluator."""
+
+    def facts(self) -> dict[str, Any]:
+        return super().facts() | frozen_autoencoder()
+
+    def evaluated_key(self, protocols: dict[str, int], texts: str = "", **options: object) -> Any:
+        """`world_key`, with distances between sets and the evaluator that sees them."""
+        from benchmarks.metrics import distribution
+        from benchmarks.tabletop import cards
+
+        evaluator = cards.read_card("evaluator")["sha256"]
+        protocols = protocols | {"distribution": distribution.PROTOCOL}
+        return self.world_key(protocols, texts, size=self.size, evaluator=evaluator, **options)
+
+    def distances(self, predictions: Sequence[UInt8[np.ndarray, "s s 3"]]) -> Scored:
+        """`fid_tabletop@n` and `kid_tabletop@n` of predicted against true pictures."""
+        from benchmarks.metrics import distribution
+        from benchmarks.tabletop import evaluator
+
+        evaluator.register()
+        generated, real = (
+            distribution.extract_features(
+                images, EXTRACTOR, metrics=("fid", "kid"), device=self.split.device
+            )
+            for images in (to_tensor(predictions), to_tensor(self.pictures.transpose(0, 2, 3, 1)))
+        )
+        return distribution.distribution_scores(generated, real, EXTRACTOR)
+
+
 Scenes = TypeVar("Scenes", bound=SceneItems)
 
 
@@ -86,3 +260,48 @@ class TabletopTask(Task[Scenes]):
     def items(self, part: str) -> Scenes:
         items: Scenes = self.kind(self, self.split(part))
         return items
+
+
+class PictureTask(TabletopTask[Scenes]):
+    """A task whose targets are latents of pictures."""
+
+    @cached_property
+    def frozen(self) -> dict[str, Any]:
+        return {"autoencoder": frozen_autoencoder()}
+
+    def decode(self, target: Tensor) -> list[UInt8[np.ndarray, "s s 3"]]:
+        """Pictures, rounded to 8 bits."""
+        import torch
+
+        from benchmarks.tabletop import autoencoder
+
+        codec = autoencoder.load(self.test.split.device)
+        with torch.no_grad():
+            images = autoencoder.to_bytes(codec.decode(target.to(self.test.split.device)))
+        return list(np.ascontiguousarray(images.permute(0, 2, 3, 1).cpu().numpy()))
+
+
+def frozen_autoencoder() -> dict[str, Any]:
+    """What a record says of the autoencoder: digest and size; its cost is charged to no arm."""
+    from benchmarks.tabletop import cards
+
+    card = cards.read_card("autoencoder")
+    return {"sha256": card["sha256"], "bytes": card["bytes"]}
+
+
+def to_tensor(pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Tensor:
+    """uint8 (n, 3, h, w) of pictures as they are predicted."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2)))
+
+
+def _encode(images: UInt8[np.ndarray, "n 3 s s"], where: str) -> Float[np.ndarray, "n 16 h w"]:
+    """Latents of pictures under the frozen autoencoder."""
+    import torch
+
+    from benchmarks.tabletop import autoencoder
+
+    codec = autoencoder.load(where)
+    with torch.no_grad():
+        return codec.encode(autoencoder.to_unit(torch.from_numpy(images).to(where))).cpu().numpy()

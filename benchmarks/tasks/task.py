@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from benchmarks.metrics.score import Scored
     from benchmarks.records.samples import Cell
     from crossflow.arm import Arm
-    from crossflow.problem import Problem, Source
+    from crossflow.problem import Problem
     from crossflow.store import Store
 
 
@@ -157,18 +157,6 @@ class Extra:
     write: Callable[[Path, Sequence[Sequence[Any]]], None]
 
 
-@dataclass(frozen=True)
-class Arithmetic:
-    """Sums of sources: start - minus + plus should show what `expected` says.
-
-    texts: (start, minus, plus, expected) of each sum. source: its rows are start, minus and plus of
-    the first sum, then of the second.
-    """
-
-    texts: Sequence[tuple[str, str, str, str]]
-    source: Source
-
-
 @dataclass
 class Prepared:
     """A task made ready to train on. Rows of validation and test are the items of their truths."""
@@ -186,7 +174,6 @@ class Prepared:
     mirror: Any = None
     unscored: str | None = None
     extra: Any = None
-    arithmetic: Any = None
     training: dict[str, int] = field(default_factory=dict)
 
 

@@ -1,7 +1,6 @@
 """Strips and sums: their ends are the arm's own samples, and only codes of captions are blended."""
 
 import importlib
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,31 +14,41 @@ from benchmarks.tabletop import captions as words
 from benchmarks.tabletop.scenes import HELD_OUT_PAIRS, indices, scene
 from benchmarks.tasks.sums import Blender
 from benchmarks.tasks.t2i_tabletop import SUMS
-from benchmarks.tasks.task import Arithmetic
+from benchmarks.tasks.task import Trained
 from crossflow.arm import build_arm
-from crossflow.problem import Source
 from crossflow.solver import Grid
 
 GUIDANCE = 1.5
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
+def task(tmp_path_factory):
     defaults = registry.task_defaults(registry.tasks()["t2i_tabletop"])
     fields = {"size": 32, "train_limit": 8, "validation_limit": 2, "limit": 5}
-    task = TaskConfig(name="t2i_tabletop", **(defaults | fields))
-    config = Config(task=task, work=str(tmp_path_factory.mktemp("work")))
-    return registry.load_task("t2i_tabletop")(config, lambda *_: None).prepare()
+    fields = TaskConfig(name="t2i_tabletop", **(defaults | fields))
+    config = Config(task=fields, work=str(tmp_path_factory.mktemp("work")))
+    return registry.load_task("t2i_tabletop")(config)
 
 
-def blender(prepared, module="crossflow.crossflow", batch=3):
+@pytest.fixture(scope="module")
+def prepared(task):
+    return task.prepare()
+
+
+def trained(prepared, module="crossflow.crossflow", batch=3, keep=None):
     arm = build_arm(importlib.import_module(module), prepared.problem, "T", seed=0, batch=8)
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in arm.parameters():  # layers that begin at 0 would hide what they are given
             parameter.add_(0.02 * torch.randn_like(parameter))
     arm.eval()
-    return Blender(arm, Sampler(Grid(2, "euler"), batch, 0, "cpu"), prepared, GUIDANCE)
+    sampler = Sampler(Grid(2, "euler"), batch, 0, "cpu")
+    return Trained(arm, sampler, GUIDANCE, None, keep, lambda *_: None)
+
+
+def tokens(*texts):
+    ids = np.array([words.encode(text) for text in texts])
+    return ids, ids != 0
 
 
 def close(one, other):
@@ -47,9 +56,9 @@ def close(one, other):
 
 
 def test_a_strip_begins_at_the_arms_own_sample(prepared):
-    asked = blender(prepared)
+    asked = trained(prepared)
     own = asked.sampler.predict(asked.arm, prepared.test, prepared.decode, GUIDANCE).values
-    ids, cells = asked.interpolation()
+    ids, cells = Blender(prepared, asked).strips()
     names = prepared.test.ids
     assert len(ids) == len(cells) == 2 * 8, "two pairs of five items"
     assert ids[0] == f"{names[0]}~{names[1]}@0.000" and ids[15] == f"{names[2]}~{names[3]}@1.000"
@@ -59,15 +68,14 @@ def test_a_strip_begins_at_the_arms_own_sample(prepared):
 
 
 def test_what_is_taken_away_and_added_again_changes_nothing(prepared):
-    ids = np.array([words.encode(text) for text in ("a red cube", "a sphere", "a sphere")])
-    values = torch.from_numpy(ids)
-    same = Arithmetic([("a red cube", "a sphere", "a sphere", "?")], Source(values, values != 0))
-    names, (start, minus, plus, result) = blender(prepared).arithmetic(same)
+    texts = ("a red cube", "a sphere", "a sphere")
+    blender = Blender(prepared, trained(prepared))
+    names, (start, minus, plus, result) = blender.sums([(*texts, "?")], *tokens(*texts))
     assert [name.partition(":")[0] for name in names] == [f"0 {role}" for role in samples.ROLES]
     assert close(start, result) and close(minus, plus) and not close(start, minus)
 
 
-def test_the_worlds_sums_are_true_and_seen_in_training(prepared):
+def test_the_worlds_sums_are_true_and_seen_in_training():
     for start, minus, plus, expected in SUMS:
         first, without, added, last = map(words.parse, (start, minus, plus, expected))
         assert all(s is not None for s in (first, without, added, last))
@@ -79,7 +87,6 @@ def test_the_worlds_sums_are_true_and_seen_in_training(prepared):
         (field,) = changed
         assert getattr(whats[1], field) == getattr(whats[0], field)
         assert getattr(whats[2], field) == getattr(whats[3], field)
-    assert len(prepared.arithmetic.source) == 3 * len(SUMS)
     wanted = {text for four in SUMS for text in four}
     for index in indices("train", 20_000):
         wanted -= {caption.text for caption in words.captions(scene(int(index)))}
@@ -89,14 +96,18 @@ def test_the_worlds_sums_are_true_and_seen_in_training(prepared):
 
 
 def test_batches_change_nothing(prepared):
-    one, many = (blender(prepared, batch=b).arithmetic(prepared.arithmetic)[1] for b in (3, 32))
+    given = tokens(*(text for four in SUMS for text in four[:3]))
+    one, many = (
+        Blender(prepared, trained(prepared, batch=b)).sums(SUMS, *given)[1] for b in (3, 32)
+    )
     assert len(one) == 4 * len(SUMS)
     assert all(close(a, b) for a, b in zip(one, many, strict=True))
 
 
-def test_noise_holds_no_caption_to_blend(prepared):
-    assert blender(prepared).applies
-    assert not blender(prepared, "baselines.flow_matching").applies
-    maps = replace(prepared.problem, source=prepared.problem.target, charge=None)
-    asked = blender(prepared)
-    assert not replace(asked, prepared=replace(prepared, problem=maps)).applies
+@pytest.mark.parametrize("module", ["crossflow.crossflow", "baselines.flow_matching"])
+def test_noise_holds_no_caption_to_blend(task, prepared, module):
+    kept = {}
+    asked = trained(prepared, module, 32, lambda kind, ids, cells: kept.update({kind: len(cells)}))
+    task.draw_more(prepared, asked)
+    both = {"interpolation": 2 * 8, "arithmetic": 4 * len(SUMS)}
+    assert kept == (both if module == "crossflow.crossflow" else {})

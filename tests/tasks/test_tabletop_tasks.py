@@ -109,16 +109,16 @@ def test_a_source_taken_as_it_is_decodes_to_itself(prepared):
 
 
 def rendered(work, count=8):
-    from benchmarks.tasks.tabletop_world import RenderedSplit
+    from benchmarks.tasks.tabletop import RenderedSplit
 
     return RenderedSplit("iid", count, work, "cpu", silent)
 
 
 def test_two_processes_that_render_the_same_publish_whole_arrays(tmp_path, monkeypatch):
     """The second starts while the first has filled half, and is the first to finish."""
-    from benchmarks.tasks import tabletop_world
+    from benchmarks.tasks import tabletop
 
-    monkeypatch.setattr(tabletop_world, "RENDER_BATCH", 4)
+    monkeypatch.setattr(tabletop, "RENDER_BATCH", 4)
     first, second, seen = rendered(tmp_path), rendered(tmp_path), []
 
     def half_way(stage, done, total):
@@ -145,13 +145,12 @@ def test_a_killed_codec_training_is_started_again(tmp_path, monkeypatch):
     """Whatever validation_limit is, the codec, its card and its file are the same."""
     from benchmarks.codecs import caption_codec
     from benchmarks.tasks import caption_tabletop
-    from benchmarks.tasks.tabletop_world import world
 
     monkeypatch.setattr(caption_tabletop, "CODEC_STEPS", 2)
 
     def codec(**changed):
         config = configured("caption_tabletop", tmp_path, **changed)
-        return caption_tabletop._codec(config, world(config, silent), 64, silent)[1]
+        return caption_tabletop.TASK(config, silent).frozen["caption_codec"]
 
     def killed(codec, path):
         path.write_bytes(b"half")
@@ -211,7 +210,7 @@ def test_training_depth_is_a_sensors_scoring_depth_is_clean(prepared):
     clean = ready.truth.split.depth(32)[0][0]
     assert np.allclose(np.exp(test[0, 0].numpy()), clean, rtol=1e-4)
     train = unstandardise(ready.train.pairs([0]).target, ready.train.statistics["target"])
-    from benchmarks.tasks.tabletop_world import RenderedSplit
+    from benchmarks.tasks.tabletop import RenderedSplit
 
     split = ready.truth.split
     scenes = RenderedSplit("train", TRAIN, split.folder, "cpu", silent)
