@@ -176,7 +176,7 @@ class Config:
 def leaves(of: type = Config, prefix: str = "") -> Iterator[tuple[str, type, Field[Any]]]:
     """(name as it is typed, dataclass, field) of every field, sections walked through."""
     for item in fields(of):
-        name, section = prefix + item.name, item.default_factory
+        name, section = prefix + item.name, cast(Any, item.default_factory)
         if is_dataclass(section):
             yield from leaves(cast(type, section), f"{name}.")
         else:
