@@ -91,7 +91,7 @@ def _of_records(table: tables.Table, board: Board) -> str:
     return _float(
         table.title,
         [*table.notes, *([tables.MARKED] if marks else [])],
-        [escape(row.name) for row in board.rows],
+        [escape(row.label) for row in board.rows],
         columns,
         [*(["NFE and parameters: " + "; ".join(costs)] if costs else []), *table.footnotes],
         f"{board.first.task}-{board.fair_key or board.first.score_key}",

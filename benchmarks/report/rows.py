@@ -60,6 +60,11 @@ class Row:
         return self.records[0].method
 
     @property
+    def label(self) -> str:
+        """The name as tables show it: who trains and how is known of arms alone."""
+        return f"{self.name} (predictions only)" if self.kind == "evaluation" else self.name
+
+    @property
     def seeds(self) -> list[int]:
         return sorted({record.seed for record in self.records})
 

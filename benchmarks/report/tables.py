@@ -96,7 +96,7 @@ def of_board(board: Board) -> Table:
     for row in board.rows:
         cells = [_cell(board.values(row, name)) for name in table.metrics]
         # The run whose network and cost the row shows: a failed one spent a part of the budget.
-        table.rows.append([row.name, *cells, *_effort(row.completed[-1])])
+        table.rows.append([row.label, *cells, *_effort(row.completed[-1])])
         table.footnotes += [*_failures(row), *([row.note] if row.note else [])]
     found = marks(board, table.metrics, lambda _, mean: float(f"{mean:.4g}"))
     table.marks = {(row, 1 + column): place for (row, column), place in found.items()}

@@ -73,7 +73,7 @@ def test_best_and_second_by_direction(record):
     assert rows["b"][:2] == [r"\textbf{0.100}", r"\textbf{0.900}"]
     assert rows["c"][:2] == [r"\underline{0.200}", "0.700"]
     assert rows["floor"][:2] == ["0.010", "0.990"]
-    assert rows["mine"][:2] == ["0.000", "1.000"]
+    assert rows["mine (predictions only)"][:2] == ["0.000", "1.000"]
     marks = tables.build(records)[0].marks
     assert marks == {(2, 1): 1, (3, 1): 2, (2, 2): 1, (1, 2): 2}
     shown = tables.markdown(tables.build(records))
@@ -178,6 +178,21 @@ def test_one_float_for_each_budget(record):
     labels = re.findall(r"\\label\{(.*)\}", text)
     assert len(set(labels)) == 2
     assert "differs in batch" in text
+
+
+def test_braces_balance_and_rows_have_as_many_cells(record):
+    """What can be checked of LaTeX without LaTeX."""
+    arms = [record(seed=seed, task="t2i_coco") for seed in range(2)]
+    arms.append(record("floor", task="t2i_coco", unavailable={"lpips_alex": HOSTILE}))
+    text = latex.task_file(tables.build(arms), published.rows("t2i_coco"))
+    plain = re.sub(r"\\[{}\\&%$#_]", "", text)
+    assert plain.count("{") == plain.count("}")
+    assert plain.count("$") % 2 == 0
+    for layout, body in re.findall(r"begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.S):
+        for line in body.splitlines():
+            if line.endswith("\\\\"):
+                merged = sum(int(n) - 1 for n in re.findall(r"multicolumn\{(\d)\}", line))
+                assert len(re.split(r"(?<!\\)&", line)) + merged == len(layout), line
 
 
 def test_published_rows_stand_apart(record):

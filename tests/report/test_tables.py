@@ -23,7 +23,8 @@ def test_the_order_of_rows(record):
     (table,) = tables.build(records)
     names = [row[0] for row in table.rows]
     assert names == [
-        "floor", "oracle", "regression", "flow_matching", "crossflow", "zebra", "mymodel",
+        "floor", "oracle", "regression", "flow_matching", "crossflow", "zebra",
+        "mymodel (predictions only)",
     ]  # fmt: skip
 
 
@@ -54,9 +55,14 @@ def test_one_table_per_fair_key_within_the_same_framing(record):
     assert any("differs in batch: " in note for note in both[1].notes)
 
 
+def test_predictions_called_like_a_method_are_marked(record):
+    (table,) = tables.build([record(), record(kind="evaluation")])
+    assert [row[0] for row in table.rows] == ["crossflow", "crossflow (predictions only)"]
+
+
 def test_evaluations_alone_make_a_table(record):
     (table,) = tables.build([record("mymodel", kind="evaluation", value=0.25)])
-    assert table.rows == [["mymodel", "0.25", *["–"] * 5]]
+    assert table.rows == [["mymodel (predictions only)", "0.25", *["–"] * 5]]
 
 
 def test_seeds_become_mean_and_deviation(record):
@@ -116,10 +122,13 @@ def test_evaluations_of_different_predictions_are_different_rows(record):
 
     both = [scored(0.1, "aaaa1", 0), scored(0.9, "bbbb1", 1), scored(0.9, "bbbb1", 2)]
     (table,) = tables.build(both)
-    assert [row[:2] for row in table.rows] == [["mymodel#aaaa", "0.1"], ["mymodel#bbbb", "0.9"]]
+    assert [row[:2] for row in table.rows] == [
+        ["mymodel#aaaa (predictions only)", "0.1"],
+        ["mymodel#bbbb (predictions only)", "0.9"],
+    ]
     assert "mymodel#bbbb: of records r1, r2; other predictions are another row" in table.footnotes
     (table,) = tables.build(both[1:])
-    assert [row[:2] for row in table.rows] == [["mymodel", "0.9"]]
+    assert [row[:2] for row in table.rows] == [["mymodel (predictions only)", "0.9"]]
 
 
 def test_means_over_other_seeds_are_not_marked(record):
