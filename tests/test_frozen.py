@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from baselines import flow_matching, regression
-from benchmarks.codecs import dataset_codec
+from benchmarks.codecs import caption as codecs
 from benchmarks.config import command, registry
 from benchmarks.match import arm_record
 from benchmarks.records import keys
@@ -89,8 +89,8 @@ def prepared(config):
     """The task made ready; its caption codec, if any, is trained for a moment only."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(caption_tabletop, "CODEC_STEPS", 4)
-        patch.setattr(dataset_codec, "LEAST_STEPS", 2)
-        patch.setattr(dataset_codec, "MOST_STEPS", 2)
+        patch.setattr(codecs, "LEAST_STEPS", 2)
+        patch.setattr(codecs, "MOST_STEPS", 2)
         return registry.task_of(config)(config).prepare()
 
 

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.codecs.dataset_codec import dataset_codec
-from benchmarks.codecs.image_space import STEP, ImageSpace, checked_size, image_space
+from benchmarks.codecs.caption import dataset_codec
+from benchmarks.codecs.image import STEP, ImageSpace, checked_size, image_space
 from benchmarks.config import device
 from benchmarks.data import captions as splits
 from benchmarks.data.captioned_photos import (
@@ -54,7 +54,7 @@ from benchmarks.tasks.task import Former, Prepared
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmarks.codecs.caption_codec import CaptionCodec
+    from benchmarks.codecs.caption import CaptionCodec
     from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
     from benchmarks.records.samples import Cell
@@ -212,14 +212,9 @@ class _Rows:
     space: ImageSpace
 
     def batch(self, rows: slice) -> dict[str, Any]:
-        import torch
-
         photos = self.photos[rows]
         texts = [text for photo in photos for text in photo.trained[: self.captions]]
-        ids = torch.from_numpy(self.words.encode(texts).astype(np.int64))
-        with torch.no_grad():
-            means = self.codec.encode(ids.to(next(self.codec.parameters()).device))[0]
-        target = means.cpu().numpy().astype(np.float16)
+        target = self.codec.means(self.words.encode(texts))
         pictures = self.space.batch(Pictures(photos, self.space.size, squashed)[:])
         return {
             "target": target.reshape(len(photos), -1, *target.shape[1:]),
@@ -238,8 +233,7 @@ def fold(maps: np.ndarray, grid: int) -> np.ndarray:
 
 
 def _speak(codec: CaptionCodec, words: Vocabulary, target: Tensor) -> list[str]:
-    found = codec.words(target.to(next(codec.parameters()).device)).cpu().numpy()
-    return [words.decode(row) for row in found]
+    return [words.decode(row) for row in codec.words(target)]
 
 
 def _most_frequent(train: Sequence[Photo]) -> str:

@@ -29,12 +29,11 @@ from benchmarks.tabletop import captions as words
 from benchmarks.tasks import bounds
 from benchmarks.tasks.tabletop import SceneItems, TabletopTask, frozen_autoencoder
 from benchmarks.tasks.task import CaptionItems
-from crossflow.files import published, sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmarks.codecs.caption_codec import CaptionCodec
+    from benchmarks.codecs.caption import CaptionCodec
     from benchmarks.metrics.score import Scored
     from benchmarks.records.samples import Cell
     from crossflow.problem import Problem
@@ -69,14 +68,9 @@ class CaptionedPictures(SceneItems, CaptionItems):
 
         Validation and test keep one, the caption that names every solid: decoded, it is the oracle.
         """
-        import torch
-
-        codec = self.task.codec
         kept = slice(None) if self.name == "train" else slice(words.FULL, words.FULL + 1)
-        ids = self.split.tokens[part, kept].astype(np.int64).reshape(-1, words.MAX_TOKENS)
-        with torch.no_grad():
-            means = codec.encode(torch.from_numpy(ids).to(next(codec.parameters()).device))[0]
-        target = means.cpu().numpy().astype(np.float16)
+        ids = self.split.tokens[part, kept].reshape(-1, words.MAX_TOKENS)
+        target = self.task.codec.means(ids)
         return {
             "target": target.reshape(part.stop - part.start, -1, *target.shape[1:]),
             "source": np.array(self.latents[part]),
@@ -122,54 +116,43 @@ class CaptionTabletop(TabletopTask[CaptionedPictures]):
         )
         return Problem(source, target, 1, "variational", "reconstruction", null_rate=0.0)
 
-    @cached_property
+    @property
     def codec(self) -> CaptionCodec:
-        from benchmarks.codecs.caption_codec import load_codec
-
-        return load_codec(self._codec_folder / "codec.safetensors", self.train.split.device)
+        return self._kept_codec[0]
 
     @cached_property
     def frozen(self) -> dict[str, Any]:
-        card = json.loads((self._codec_folder / "card.json").read_text())
-        self.seconds["caption codec"] = card.pop("seconds")
-        card["sha256"] = sha256(self._codec_folder / "codec.safetensors")
-        return {"autoencoder": frozen_autoencoder(), "caption_codec": card}
+        _, facts, self.seconds["caption codec"] = self._kept_codec
+        return {"autoencoder": frozen_autoencoder(), "caption_codec": facts}
 
     @cached_property
-    def _codec_folder(self) -> Path:
-        """The codec of this training set, trained once; its seed is its own: seeds share it."""
-        from benchmarks.codecs import caption_codec as codecs
+    def _kept_codec(self) -> tuple[CaptionCodec, dict[str, Any], float]:
+        """The codec of this training set, its facts, the seconds it took."""
+        from benchmarks.codecs import caption as codecs
 
         train = self.train.split
+        unseen = replace(self.split("validation"), count=CODEC_MEASURED)
         shape = codecs.CodecShape(
             len(words.VOCABULARY), words.MAX_TOKENS, TEXT_CHANNELS, self.size // 8, self.size // 8
         )
-        made = {"steps": CODEC_STEPS, "batch": CODEC_BATCH, "seed": CODEC_SEED, **asdict(shape)}
+        settings = {"steps": CODEC_STEPS, "batch": CODEC_BATCH, "seed": CODEC_SEED}
+        made = {**settings, **asdict(shape)}
         made |= {"kl_weight": codecs.KL_WEIGHT, "latent_noise": codecs.LATENT_NOISE}
         made |= {"measured_on_scenes": CODEC_MEASURED, "vocabulary": list(words.VOCABULARY)}
         made |= {"version": self.version, **SceneItems.facts(self.train)}
-        folder = Path(self.config.work) / "codecs" / f"caption_tabletop-{digest(json.dumps(made))}"
-        if not folder.is_dir():
-            unseen = replace(self.split("validation"), count=CODEC_MEASURED)
-            codec, cost = codecs.train_codec(
-                shape,
-                train.tokens.reshape(-1, words.MAX_TOKENS),
-                unseen.tokens.reshape(-1, words.MAX_TOKENS),
-                steps=CODEC_STEPS,
-                batch=CODEC_BATCH,
-                seed=CODEC_SEED,
-                device=train.device,
-                report=lambda done, total, _: self.report("caption codec: training", done, total),
-            )
-            with published(folder) as partial:
-                codecs.save_codec(codec, partial / "codec.safetensors")
-                card = {**asdict(cost), "measured_on_scenes": CODEC_MEASURED}
-                (partial / "card.json").write_text(json.dumps(card))
-        return folder
+        return codecs.kept_codec(
+            Path(self.config.work) / "codecs" / f"caption_tabletop-{digest(json.dumps(made))}",
+            shape,
+            lambda: train.tokens.reshape(-1, words.MAX_TOKENS),
+            unseen.tokens.reshape(-1, words.MAX_TOKENS),
+            {"measured_on_scenes": CODEC_MEASURED},
+            self.report,
+            **settings,
+            device=train.device,
+        )
 
     def decode(self, target: Tensor) -> list[str]:
-        ids = self.codec.words(target.to(next(self.codec.parameters()).device)).cpu().numpy()
-        return [words.decode(row) for row in ids]
+        return [words.decode(row) for row in self.codec.words(target)]
 
     def floor(self) -> list[str]:
         """The caption seen most often in training, the first of equals by the alphabet."""

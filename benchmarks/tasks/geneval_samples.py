@@ -19,7 +19,7 @@ from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.task import Extra
 
 if TYPE_CHECKING:
-    from benchmarks.data.caption_tokens import CaptionTokens
+    from benchmarks.codecs.text import CaptionTokens
     from crossflow.problem import Problem
 
 BATCH = 64

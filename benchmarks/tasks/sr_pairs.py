@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8
     from torch import Tensor
 
-    from benchmarks.codecs.image_codec import ImageCodec
+    from benchmarks.codecs.image import ImageCodec
     from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
     from benchmarks.tasks.encoded import Batches
@@ -121,7 +121,7 @@ def space(config: Config) -> Space:
     weights = config.weights.autoencoder
     if weights is None:
         return Space(None)
-    from benchmarks.codecs.image_codec import load_image_codec
+    from benchmarks.codecs.image import load_image_codec
 
     return Space(load_image_codec(weights, device.resolve(config.device), config.download))
 

@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.codecs.image_space import ImageSpace, checked_size, image_space
+from benchmarks.codecs.image import ImageSpace, checked_size, image_space
+from benchmarks.codecs.text import CaptionTokens, caption_tokens
 from benchmarks.config import device
 from benchmarks.data import captions as splits
-from benchmarks.data.caption_tokens import CaptionTokens, caption_tokens
 from benchmarks.data.captioned_photos import (
     CROPPED,
     Photo,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import evaluate, run
-from benchmarks.codecs import text_codec
+from benchmarks.codecs import text as codecs
 from benchmarks.config import command, registry
 from benchmarks.config.schema import Config, TaskConfig, WeightsConfig
 from benchmarks.data import captions
@@ -206,7 +206,7 @@ class Encoder:
 
 
 def test_features_of_a_text_encoder(coco_root, tmp_path, monkeypatch):
-    monkeypatch.setattr(text_codec, "load_text_encoder", lambda *_: Encoder())
+    monkeypatch.setattr(codecs, "load_text_encoder", lambda *_: Encoder())
     config = configured(coco_root, tmp_path, limit=4, weights={"text_encoder": "clip"})
     ready = t2i_coco.TASK(config, silent).prepare()
     assert ready.problem.source.width == 3

@@ -143,7 +143,7 @@ def test_an_interrupted_rendering_leaves_nothing_that_opens(tmp_path):
 
 def test_a_killed_codec_training_is_started_again(tmp_path, monkeypatch):
     """Whatever validation_limit is, the codec, its card and its file are the same."""
-    from benchmarks.codecs import caption_codec
+    from benchmarks.codecs import caption as caption_codec
     from benchmarks.tasks import caption_tabletop
 
     monkeypatch.setattr(caption_tabletop, "CODEC_STEPS", 2)

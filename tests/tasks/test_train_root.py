@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import run
-from benchmarks.codecs import dataset_codec
+from benchmarks.codecs import caption as codecs
 from benchmarks.config import command, registry
 from benchmarks.config.schema import Config, TaskConfig
 from benchmarks.data import captions as reader
@@ -61,9 +61,9 @@ def configured(task, folder, work, **changed):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_pairs_are_trained_on_in_place_of_the_split(task, coco_root, web, tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset_codec, "LEAST_STEPS", 4)
-    monkeypatch.setattr(dataset_codec, "PASSES", 1)
-    monkeypatch.setattr(dataset_codec, "HIDDEN", 32)
+    monkeypatch.setattr(codecs, "LEAST_STEPS", 4)
+    monkeypatch.setattr(codecs, "PASSES", 1)
+    monkeypatch.setattr(codecs, "HIDDEN", 32)
 
     def ready(**changed):
         return TASKS[task](configured(task, coco_root, tmp_path, **changed), silent).prepare()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.codecs.text_codec import load_text_encoder
+from benchmarks.codecs.text import load_text_encoder
 from crossflow.errors import InputError
 
 TEXTS = ["a photo of a cat", "two dogs run on the beach , one barks", ""]
@@ -145,14 +145,14 @@ def test_wrong_folders_are_one_line(clip_folder, tmp_path):
     refused("openai/clip", "download=true")
     refused("openai/clip", "could not be downloaded", download=True)  # HF_HUB_OFFLINE is set
     refused(tmp_path / "nothing", "no such folder")
-    refused(tmp_path, r"no config\.json")
-    refused(copy(clip_folder, tmp_path / "a", ["model.safetensors"]), "must be safetensors")
+    refused(tmp_path, r"config\.json: not a text file that can be read")
+    refused(copy(clip_folder, tmp_path / "a", ["model.safetensors"]), "must be such files")
     refused(copy(clip_folder, tmp_path / "b", ["merges.txt"]), "no vocabulary of its tokenizer")
     other = copy(clip_folder, tmp_path / "c")
     (other / "config.json").write_text('{"model_type": "bert"}')
     refused(other, "is of bert; can use clip")
     (other / "config.json").write_text("[]")
-    refused(other, "no configuration of transformers")
+    refused(other, "is of None")
 
 
 def test_lost_parameters_are_not_replaced_by_random_ones(clip_folder, tmp_path):
@@ -173,3 +173,17 @@ def test_another_vocabulary_is_refused(clip_folder, tmp_path):
     (folder / "vocab.json").write_text(json.dumps(words))
     with pytest.raises(InputError, match="has 49409 words, the network 49408"):
         load_text_encoder(str(folder), "cpu", False)
+
+
+def test_features_that_are_not_finite_name_the_encoder(clip_folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = copy(clip_folder, tmp_path / "a")
+    state = load_file(folder / "model.safetensors")
+    name = next(key for key in state if key.endswith("final_layer_norm.bias"))
+    for value in (torch.nan, 1e6):  # the second is beyond float16
+        state[name] = torch.full_like(state[name], value)
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        encoder = load_text_encoder(str(folder), "cpu", False)
+        with pytest.raises(InputError, match=r"weights\.text_encoder gives numbers that are not"):
+            encoder.encode(TEXTS)

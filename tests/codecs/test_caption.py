@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.codecs.caption_codec import (
+from benchmarks.codecs.caption import (
     CaptionCodec,
     CodecShape,
     accuracy,
@@ -12,6 +12,7 @@ from benchmarks.codecs.caption_codec import (
     save_codec,
     train_codec,
 )
+from crossflow.errors import InputError
 
 SHAPE = CodecShape(vocabulary=20, length=8, channels=4, height=4, width=4, hidden=32, heads=2)
 
@@ -35,12 +36,12 @@ def test_unseen_captions_come_back(trained):
     codec, cost = trained
     assert cost.token_accuracy > 0.95
     assert cost.samples == 400 * 64
-    assert cost.token_accuracy == accuracy(codec, captions(200, 1), "cpu")[0]
+    assert cost.token_accuracy == accuracy(codec, captions(200, 1))[0]
 
 
 def test_an_untrained_codec_fails_the_same_measure():
     torch.manual_seed(0)
-    assert accuracy(CaptionCodec(SHAPE).eval(), captions(200, 1), "cpu")[0] < 0.3
+    assert accuracy(CaptionCodec(SHAPE).eval(), captions(200, 1))[0] < 0.3
 
 
 def test_the_same_seed_gives_the_same_codec_and_leaves_the_generator_alone():
@@ -75,3 +76,19 @@ def test_to_disk_and_back(trained, tmp_path):
     ids = torch.from_numpy(captions(16, 2).astype("int64"))
     assert torch.equal(codec.encode(ids)[0], again.encode(ids)[0])
     assert again.shape == SHAPE
+
+
+def test_numbers_that_are_not_finite_name_the_codec(trained, tmp_path):
+    """Not those of a flow that diverged: those fail its arm alone."""
+    save_codec(trained[0], tmp_path / "codec.safetensors")
+    codec = load_codec(tmp_path / "codec.safetensors")
+    latent = torch.from_numpy(codec.means(captions(4, 2))).float()
+    assert codec.words(latent).shape == (4, SHAPE.length)
+    with pytest.raises(ArithmeticError, match="sampled for the caption codec is not finite"):
+        codec.words(latent * torch.nan)
+    codec.logits[1].bias[3] = torch.nan
+    with pytest.raises(InputError, match="the caption codec gives numbers that are not finite"):
+        codec.words(latent)
+    codec.moments.bias[0] = torch.inf
+    with pytest.raises(InputError, match="the caption codec gives numbers that are not finite"):
+        codec.means(captions(4, 2))

@@ -1,12 +1,13 @@
 """Frozen autoencoders that a user gives: layouts, factors, round trip, and what is refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.codecs.image_codec import load_image_codec
+from benchmarks.codecs.image import ImageSpace, load_image_codec
 from benchmarks.data.images import centre_square, read_rgb
 from benchmarks.metrics.images import psnr
 from crossflow.errors import InputError
@@ -149,14 +150,14 @@ def test_wrong_folders_are_one_line(folder_kl, tmp_path):
     refused("owner/model", "download=true")
     refused("owner/model", "could not be downloaded", download=True)  # HF_HUB_OFFLINE is set
     refused(tmp_path, r"need config\.json with diffusion_pytorch_model\.safetensors")
-    refused(folder_kl / "config.json", "a file; give the folder")
+    refused(folder_kl / "config.json", "no such folder")
     refused(change(folder_kl, tmp_path / "a", _class_name="VQModel"), "is of VQModel")
     broken = change(folder_kl, tmp_path / "b")
     (broken / "config.json").write_text("{")
-    refused(broken, "no configuration of diffusers")
+    refused(broken, r"config\.json: not JSON")
     empty = change(folder_kl, tmp_path / "c")
     (empty / "diffusion_pytorch_model.safetensors").rename(empty / "diffusion_pytorch_model.bin")
-    refused(empty, r"no diffusion_pytorch_model\.safetensors; weights must be safetensors")
+    refused(empty, r"no diffusion_pytorch_model\.safetensors; weights must be such files")
     cut = change(folder_kl, tmp_path / "d")
     file = cut / "diffusion_pytorch_model.safetensors"
     file.write_bytes(file.read_bytes()[:-1000])
@@ -189,16 +190,68 @@ def test_taef2_on_photographs(bench_data):
     np.testing.assert_array_equal(codec.encode(squares.transpose(0, 3, 1, 2)[2:3])[0], latents[2])
 
 
-def test_another_taesd_is_refused(bench_data, tmp_path):
-    source = bench_data / "weights/taef2"
-    for name in ("encoder", "decoder"):
-        state = torch.load(source / f"taef2_{name}.pth", weights_only=True)
-        torch.save(
-            {key: value for key, value in state.items() if "pool" not in key},
-            tmp_path / f"tae_{name}.pth",
-        )
-    with pytest.raises(InputError, match="does not hold the weights of TAEF2"):
-        load_image_codec(str(tmp_path), "cpu", False)
-    (tmp_path / "tae_encoder.pth").write_bytes(b"no weights")
-    with pytest.raises(InputError, match="no file of weights"):
-        load_image_codec(str(tmp_path), "cpu", False)
+@pytest.fixture
+def taesd(bench_data, tmp_path):
+    """taesd(change) -> a folder with TAEF2's files; change(state, part) edits the weights."""
+
+    def make(change):
+        for part in ("encoder", "decoder"):
+            state = torch.load(bench_data / f"weights/taef2/taef2_{part}.pth", weights_only=True)
+            change(state, part)
+            torch.save(state, tmp_path / f"tae_{part}.pth")
+        return str(tmp_path)
+
+    return make
+
+
+def test_other_files_of_taesd(taesd):
+    """Without the branch it is the published TAESD; what lacks another layer is neither."""
+
+    def plain(state, part):
+        for name in [name for name in state if ".pool." in name]:
+            del state[name]
+
+    codec = load_image_codec(taesd(plain), "cpu", False)
+    assert (codec.channels, codec.factor) == (32, 8)
+    for lacking in ("0.weight", "3.conv.0.bias"):
+        folder = taesd(lambda state, part: state.pop(lacking, None))  # noqa: B023
+        with pytest.raises(InputError, match="does not hold the weights of a tiny autoencoder"):
+            load_image_codec(folder, "cpu", False)
+    Path(folder, "tae_encoder.pth").write_bytes(b"no weights")
+    with pytest.raises(InputError, match="holds no plain tensors"):
+        load_image_codec(folder, "cpu", False)
+
+
+def test_an_autoencoder_that_gives_nan_stops_the_run(taesd):
+    """Its encoder may be sound: decoding painted black, and oracle and arm were scored alike."""
+
+    def damage(state, part):
+        if part == "decoder":
+            state["19.bias"] = state["19.bias"] * torch.nan
+
+    codec = load_image_codec(taesd(damage), "cpu", False)
+    latents = torch.from_numpy(codec.encode(PICTURES))
+    with pytest.raises(InputError, match=r"weights\.autoencoder gives numbers that are not finite"):
+        codec.decode(latents)
+
+
+def test_samples_that_are_not_finite_are_not_the_networks_fault(folder_tiny):
+    codec = load_image_codec(str(folder_tiny), "cpu", download=False)
+    latents = torch.from_numpy(codec.encode(PICTURES)) * torch.nan
+    for space in (ImageSpace(32, codec), ImageSpace(32, None)):
+        with pytest.raises(ArithmeticError, match=r"what was sampled for .* is not finite"):
+            space.decode(latents)
+
+
+def test_the_space_of_a_task(folder_tiny):
+    pictures = list(PICTURES.transpose(0, 2, 3, 1))
+    pixels = ImageSpace(32, None)
+    assert (pixels.channels, pixels.side, pixels.frozen) == (3, 32, {})
+    assert np.array_equal(pixels.batch(pictures), PICTURES)
+    sampled = torch.from_numpy(PICTURES).float() + 0.4
+    assert np.array_equal(np.stack(pixels.decode(sampled)), np.stack(pictures))
+    codec = load_image_codec(str(folder_tiny), "cpu", download=False)
+    latents = ImageSpace(32, codec)
+    assert (latents.channels, latents.side) == (5, 16)
+    assert latents.frozen == {"autoencoder": codec.facts}
+    assert np.array_equal(latents.batch(pictures), codec.encode(PICTURES).astype(np.float16))

@@ -10,25 +10,35 @@ accuracy stand in every record. The flow's target is the mean, standardised per 
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.codecs.image import finite
+from benchmarks.data.splits import Report, digest
+from benchmarks.data.vocabulary import LENGTH, UNKNOWN, Vocabulary
+from crossflow.files import published, sha256
+
 if TYPE_CHECKING:
-    import numpy as np
+    from crossflow.problem import MapShape
 
 # A flow leaves errors in a latent that are no smaller than the latent's own spread. Trained with
 # noise of that size, and with a KL that keeps the latent from outgrowing it, the decoder still
 # reads 79 % of captions whole when noise of 1.5 deviations is added; with 0.1 and 1e-3 it was 25 %.
 KL_WEIGHT = 1e-2  # a mean per dimension
 LATENT_NOISE = 1.0
+# Codecs of real data sets. Steps: so many passes over the training captions, within limits.
+HIDDEN, BATCH, SEED = 128, 64, 0
+PASSES, LEAST_STEPS, MOST_STEPS = 20, 2000, 30_000
 
 
 @dataclass(frozen=True)
@@ -155,9 +165,17 @@ class CaptionCodec(nn.Module):
         return self.logits(x)
 
     @torch.no_grad()
-    def words(self, latent: Tensor) -> Tensor:
+    def means(self, ids: np.ndarray) -> np.ndarray:
+        """Text latents (b, c, h, w), float16, of captions (b, length): the targets of a flow."""
+        rows = torch.from_numpy(ids.astype(np.int64)).to(self.embed.weight.device)
+        mean = self.encode(rows)[0].half()
+        return finite("the caption codec", mean).cpu().numpy()
+
+    @torch.no_grad()
+    def words(self, latent: Tensor) -> np.ndarray:
         """Word ids (b, length): the most likely token of each position."""
-        return self.decode(latent).argmax(-1)
+        latent = latent.to(self.embed.weight.device)
+        return finite("the caption codec", self.decode(latent), latent).argmax(-1).cpu().numpy()
 
 
 def train_codec(
@@ -169,7 +187,7 @@ def train_codec(
     batch: int,
     seed: int,
     device: str = "cpu",
-    report: Callable[[int, int, float], None] | None = None,
+    report: Report = lambda *_: None,
 ) -> tuple[CaptionCodec, CodecCost]:
     """Trains a codec on captions (n, length) of word ids; accuracy is measured on `held_out`.
 
@@ -197,10 +215,9 @@ def train_codec(
         loss.backward()
         nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
         optimizer.step()
-        if report is not None:
-            report(step + 1, steps, float(loss.detach()))
+        report("caption codec: training", step + 1, steps)
     codec.eval().requires_grad_(False)
-    token, caption = accuracy(codec, held_out, device)
+    token, caption = accuracy(codec, held_out)
     cost = CodecCost(
         steps=steps,
         samples=steps * batch,
@@ -219,18 +236,13 @@ def _one_cycle(progress: float) -> float:
     return 0.02 + 0.49 * (1 + math.cos(math.pi * (progress - 0.05) / 0.95))
 
 
-def accuracy(codec: CaptionCodec, captions: np.ndarray, device: str) -> tuple[float, float]:
+def accuracy(codec: CaptionCodec, captions: np.ndarray) -> tuple[float, float]:
     """Share of real tokens, and of whole captions, that survive encode (mean) and decode."""
-    right_tokens = tokens = right_captions = 0
-    for start in range(0, len(captions), 256):
-        ids = torch.from_numpy(captions[start : start + 256].astype("int64")).to(device)
-        with torch.no_grad():
-            found = codec.words(codec.encode(ids)[0])
-        real = ids != 0
-        right_tokens += int((found == ids)[real].sum())
-        tokens += int(real.sum())
-        right_captions += int((found == ids).all(1).sum())
-    return right_tokens / tokens, right_captions / len(captions)
+    ids = torch.from_numpy(captions.astype(np.int64)).to(codec.embed.weight.device)
+    with torch.no_grad():
+        read = np.concatenate([codec.words(codec.encode(part)[0]) for part in ids.split(256)])
+    right, real = read == captions, captions != 0
+    return float(right[real].mean()), float(right.all(1).mean())
 
 
 def save_codec(codec: CaptionCodec, path: Path) -> None:
@@ -246,7 +258,71 @@ def load_codec(path: Path, device: str = "cpu") -> CaptionCodec:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        shape = CodecShape(**{k: int(v) for k, v in file.metadata().items()})
-        codec = CaptionCodec(shape)
+        codec = CaptionCodec(CodecShape(**{k: int(v) for k, v in file.metadata().items()}))
         codec.load_state_dict({k: file.get_tensor(k) for k in file.keys()})  # noqa: SIM118
     return codec.to(device).eval().requires_grad_(False)
+
+
+def kept_codec(
+    where: Path,
+    shape: CodecShape,
+    train: Callable[[], np.ndarray],
+    held_out: np.ndarray,
+    measured: dict[str, Any],
+    report: Report,
+    **settings: Any,
+) -> tuple[CaptionCodec, dict[str, Any], float]:
+    """The codec in the folder `where`, trained where there is none; its facts; seconds it took.
+
+    train, held_out, settings: see `train_codec`. measured: what `facts` tell beside cost, accuracy
+    and digest of the weights. The seed is its own, so that all seeds of a match share the codec.
+    """
+    weights, card = where / "codec.safetensors", where / "card.json"
+    if not where.is_dir():
+        codec, cost = train_codec(shape, train(), held_out, report=report, **settings)
+        with published(where) as partial:
+            save_codec(codec, partial / weights.name)
+            (partial / card.name).write_text(json.dumps(asdict(cost)))
+    facts = json.loads(card.read_text())
+    seconds = facts.pop("seconds")
+    facts |= {**measured, "sha256": sha256(weights)}
+    return load_codec(weights, settings["device"]), facts, seconds
+
+
+def codec_steps(captions: int) -> int:
+    """Training steps for so many captions of a real data set."""
+    return min(MOST_STEPS, max(LEAST_STEPS, PASSES * captions // BATCH))
+
+
+def dataset_codec(
+    folder: Path,
+    shape: MapShape,
+    words: Vocabulary,
+    train: Sequence[str],
+    held_out: Sequence[str],
+    device: str,
+    report: Report,
+) -> tuple[CaptionCodec, dict[str, Any], float]:
+    """`kept_codec` of a real data set's training captions, below `folder`.
+
+    shape: of the text latent. held_out: captions on which its accuracy is measured; `facts` tell
+    the share of their words that have no id (unknown_tokens).
+    """
+    sizes = CodecShape(len(words), LENGTH, shape.channels, shape.height, shape.width, hidden=HIDDEN)
+    steps = codec_steps(len(train))
+    made = {"steps": steps, "batch": BATCH, "seed": SEED, "vocabulary": words.facts()}
+    made |= {"shape": asdict(sizes), "device": device.partition(":")[0]}
+    made |= {"kl_weight": KL_WEIGHT, "latent_noise": LATENT_NOISE}
+    made |= {"train": digest("\n".join(train)), "held_out": digest("\n".join(held_out))}
+
+    unseen = words.encode(held_out)
+    unknown = float((unseen == UNKNOWN).sum() / (unseen != 0).sum())
+    return kept_codec(
+        folder / f"captions-{digest(json.dumps(made, sort_keys=True))}",
+        sizes,
+        lambda: words.encode(train),
+        unseen,
+        {"unknown_tokens": unknown, "measured_on": len(held_out)},
+        report,
+        **{"steps": steps, "batch": BATCH, "seed": SEED, "device": device},
+    )

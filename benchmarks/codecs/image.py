@@ -1,0 +1,297 @@
+"""Where pictures live in a flow: in pixels, or in the latents of a frozen image autoencoder.
+
+`weights.autoencoder` is one of
+  - a folder of diffusers (config.json and diffusion_pytorch_model.safetensors) of an AutoencoderKL
+    or AutoencoderTiny; in a pipeline's folder that is `vae/`;
+  - with download=true, the name of such a folder on the model hub, `owner/model[/vae]`;
+  - a folder with NAME_encoder.pth and NAME_decoder.pth of madebyollin/taesd, as `taef2`.
+
+Latents are the posterior's mean, never a draw, so that a stored latent is a function of its picture
+alone; they are (mean - shift) * scale with the model's own numbers, which every record holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.data.files import (
+    from_pretrained,
+    optional,
+    safetensors_files,
+    weights_digest,
+    weights_folder,
+)
+from benchmarks.metrics.weights import read_tensors
+from crossflow.errors import InputError
+from crossflow.files import read_json
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Shaped, UInt8
+    from torch import Tensor
+
+    from benchmarks.config.schema import Config
+
+FIELD = "weights.autoencoder"
+CLASSES = ("AutoencoderKL", "AutoencoderTiny")
+STEM = "diffusion_pytorch_model"
+# Pictures computed at once. The last batch is filled up with empty pictures: a kernel is chosen by
+# the shape, so that a latent would otherwise depend, in its last bits, on how many came with it.
+BATCH = {"cpu": 1, "cuda": 16}
+PROBE = 64  # side of the picture that tells channels and factor
+STEP = 16  # task.size is a multiple of it
+
+Step = Callable[["Tensor"], "Tensor"]
+
+
+def finite(network: str, made: Tensor, given: Tensor | None = None) -> Tensor:
+    """`made`, what a frozen network made of `given`; InputError where that is not finite.
+
+    NaN would become black pictures or empty captions, and be scored. Where `given` is not finite
+    either, it is not the network's fault: ArithmeticError.
+    """
+    if not bool(made.isfinite().all()):
+        if given is not None and not bool(given.isfinite().all()):
+            raise ArithmeticError(f"what was sampled for {network} is not finite")
+        raise InputError(f"{network} gives numbers that are not finite; its weights are damaged")
+    return made
+
+
+@dataclass(frozen=True)
+class ImageCodec:
+    """A frozen autoencoder."""
+
+    channels: int  # of a latent
+    factor: int  # pixels per latent position each way
+    facts: dict[str, object]  # what latents depend on, for stores and records; no path
+    device: str
+    to_latent: Step
+    to_picture: Step
+
+    def encode(self, images: UInt8[np.ndarray, "n 3 h w"]) -> Float32[np.ndarray, "n c h/f w/f"]:
+        """Latents of 8-bit RGB pictures.
+
+        The same picture gives the same bits whatever comes with it. Raises InputError when a side
+        is no multiple of `factor`, ValueError for anything but uint8 (n, 3, h, w).
+        """
+        import torch
+
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"pictures are {images.dtype} {images.shape}, not uint8 (n, 3, h, w)")
+        height, width = images.shape[2:]
+        if height % self.factor or width % self.factor:
+            raise InputError(
+                f"{FIELD}: pictures of {width} x {height} pixels cannot be encoded, sides must be "
+                f"multiples of {self.factor}: change task.size"
+            )
+        # A copy: rows of a read-only memory map make from_numpy warn.
+        unit = torch.from_numpy(np.array(images)).float() / 127.5 - 1
+        shape = (self.channels, height // self.factor, width // self.factor)
+        return self._batched(self.to_latent, unit, shape).numpy()
+
+    def decode(self, latents: Float32[Tensor, "n c h w"]) -> list[UInt8[np.ndarray, "H W 3"]]:
+        """8-bit RGB pictures of latents, rounded to the nearest level."""
+        height, width = latents.shape[2] * self.factor, latents.shape[3] * self.factor
+        unit = self._batched(self.to_picture, latents.float().cpu(), (3, height, width))
+        return _levels((unit.clamp(-1, 1) + 1) * 127.5)
+
+    def _batched(self, step: Step, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """`step` of all rows, in batches of one fixed size."""
+        import torch
+
+        size = BATCH[torch.device(self.device).type]
+        out = torch.empty(len(rows), *shape)
+        with torch.inference_mode():
+            for start in range(0, len(rows), size):
+                batch = rows[start : start + size]
+                fill = batch.new_zeros(size - len(batch), *batch.shape[1:])
+                made = step(torch.cat([batch, fill]).to(self.device))
+                out[start : start + size] = made[: len(batch)].float().cpu()
+        return finite(FIELD, out, rows)
+
+
+@dataclass(frozen=True)
+class ImageSpace:
+    """Square pictures of `size` pixels as a flow sees them: pixels, or latents of `codec`."""
+
+    size: int
+    codec: ImageCodec | None
+
+    @property
+    def channels(self) -> int:
+        return 3 if self.codec is None else self.codec.channels
+
+    @property
+    def side(self) -> int:
+        """Of a picture in this space."""
+        return self.size if self.codec is None else self.size // self.codec.factor
+
+    @property
+    def frozen(self) -> dict[str, dict[str, Any]]:
+        """The autoencoder's facts under its name, empty in pixels."""
+        return {} if self.codec is None else {"autoencoder": dict(self.codec.facts)}
+
+    def encode(self, pictures: UInt8[np.ndarray, "n 3 h w"]) -> Shaped[np.ndarray, "n c s s"]:
+        """Pictures as a store holds them: 8-bit pixels, or latents in float16."""
+        return pictures if self.codec is None else self.codec.encode(pictures).astype(np.float16)
+
+    def batch(self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> np.ndarray:
+        """`encode` of pictures as they are read."""
+        stacked = np.stack([picture.transpose(2, 0, 1) for picture in pictures])
+        return self.encode(np.ascontiguousarray(stacked))
+
+    def decode(self, sampled: Tensor) -> list[UInt8[np.ndarray, "h w 3"]]:
+        """8-bit RGB pictures of what was sampled (n, channels, side, side)."""
+        return _levels(sampled) if self.codec is None else self.codec.decode(sampled)
+
+
+def _levels(pixels: Tensor) -> list[np.ndarray]:
+    """Pictures (h, w, 3) of pixels (n, 3, h, w), rounded and limited to 0..255."""
+    finite("the task's pictures", pixels, pixels)
+    rounded = pixels.clamp(0, 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return list(np.ascontiguousarray(rounded))
+
+
+def image_space(config: Config, device: str) -> ImageSpace:
+    """Pixels, or the latent space of `weights.autoencoder`, at `task.size`."""
+    size, weights = checked_size(config), config.weights.autoencoder
+    codec = None if weights is None else load_image_codec(weights, device, config.download)
+    if codec is not None and STEP % codec.factor:
+        raise InputError(
+            f"{FIELD}={weights}: makes pictures {codec.factor} times smaller, which does not "
+            f"divide {STEP}"
+        )
+    return ImageSpace(size, codec)
+
+
+def checked_size(config: Config) -> int:
+    """`task.size`, a multiple of STEP; InputError otherwise."""
+    size = config.task.size
+    if size is None or size % STEP or size < 2 * STEP:
+        raise InputError(f"task.size={size}: must be a multiple of {STEP}, at least {2 * STEP}")
+    return size
+
+
+def load_image_codec(weights: str, device: str, download: bool) -> ImageCodec:
+    """The autoencoder that `weights` names (see the file's docstring), frozen, in float32.
+
+    The global random state stays as it was. Raises InputError, one line, for a folder that is
+    missing or holds something else, and for a hub's name without `download`.
+    """
+    import torch
+
+    from benchmarks.metrics.distribution import preserved_random_state
+
+    folder = weights_folder(FIELD, weights, download, ["config.json", "*.safetensors*"])
+    tiny = [sorted(folder.glob(f"*_{part}.pth")) for part in ("encoder", "decoder")]
+    with preserved_random_state():
+        if (folder / "config.json").is_file():
+            kind, network, files = _diffusers(folder)
+        elif [len(files) for files in tiny] == [1, 1]:
+            files = [files[0] for files in tiny]
+            kind, network = "TAESD", _taesd(*files)
+        else:
+            raise InputError(
+                f"{FIELD}={weights}: need config.json with {STEM}.safetensors (diffusers), or one "
+                "NAME_encoder.pth with one NAME_decoder.pth (taesd)"
+            )
+    network.float().to(device).eval().requires_grad_(False)
+    scale, shift = _affine(network.config)
+    rows = [
+        torch.as_tensor(numbers, dtype=torch.float32, device=device).reshape(1, -1, 1, 1)
+        for numbers in (scale, shift)
+    ]
+
+    def to_latent(pictures: Tensor) -> Tensor:
+        coded = network.encode(pictures)
+        mean = coded.latent_dist.mode() if kind == "AutoencoderKL" else coded.latents
+        return (mean - rows[1]) * rows[0]
+
+    def to_picture(latents: Tensor) -> Tensor:
+        return network.decode(latents / rows[0] + rows[1]).sample
+
+    with torch.inference_mode():
+        latent = to_latent(torch.zeros(1, 3, PROBE, PROBE, device=device))
+        back = to_picture(latent)
+    channels, height, width = latent.shape[1:]
+    if tuple(back.shape) != (1, 3, PROBE, PROBE) or height != width or PROBE % height:
+        raise InputError(
+            f"{FIELD}: a picture of 3 x {PROBE} x {PROBE} comes back as {tuple(back.shape[1:])} "
+            f"through {tuple(latent.shape[1:])}; the weights do not fit RGB pictures"
+        )
+    facts = {"class": kind, "scale": scale, "shift": shift, "channels": channels}
+    facts |= {"factor": PROBE // height, "precision": "fp32", "sha256": weights_digest(files)}
+    return ImageCodec(channels, PROBE // height, facts, device, to_latent, to_picture)
+
+
+def _diffusers(folder: Path) -> tuple[str, Any, list[Path]]:
+    """Class, network and files of a folder of diffusers."""
+    config_file = folder / "config.json"
+    config = read_json(config_file)
+    kind = config.get("_class_name") if isinstance(config, dict) else None
+    if kind not in CLASSES:
+        raise InputError(f"{FIELD}: {config_file} is of {kind}; can use {' and '.join(CLASSES)}")
+    files = [config_file, *safetensors_files(FIELD, folder, STEM)]
+    network = from_pretrained(FIELD, getattr(optional("diffusers", FIELD), kind), folder)
+    return kind, network, files
+
+
+def _affine(config: Any) -> tuple[Any, Any]:
+    """(scale, shift): numbers, or one per channel where the configuration has `latents_mean`."""
+    scale, shift = float(config.get("scaling_factor") or 1), float(config.get("shift_factor") or 0)
+    mean, std = config.get("latents_mean"), config.get("latents_std")
+    if mean is None and std is None:
+        return scale, shift
+    if mean is None or std is None or config.get("shift_factor"):
+        raise InputError(f"{FIELD}: latents_mean, latents_std and shift_factor do not fit together")
+    return [scale / float(deviation) for deviation in std], [float(number) for number in mean]
+
+
+def _taesd(encoder_file: Path, decoder_file: Path) -> Any:
+    """diffusers' AutoencoderTiny with the weights of taesd's own files.
+
+    TAEF2 (FLUX.2's latents) has a branch in its middle blocks that diffusers lacks: a block first
+    adds a normalised 1 x 1 branch of its input. taesd's decoder begins with a layer for the soft
+    limit of latents, which diffusers' has in its forward: its numbers are one higher.
+    """
+    states = [read_tensors(FIELD, path) for path in (encoder_file, decoder_file)]
+    channels = len(states[0].get("14.bias", (1,)))
+    network = optional("diffusers", FIELD).AutoencoderTiny(latent_channels=channels)
+    for path, part, state, first in zip(
+        (encoder_file, decoder_file),
+        (network.encoder, network.decoder),
+        states,
+        (0, 1),
+        strict=True,
+    ):
+        try:
+            layers = {name: name.partition(".") for name in state}
+            renamed = {
+                f"{int(number) - first}.{rest}": state[name]
+                for name, (number, _, rest) in layers.items()
+            }
+            for number in {int(n) for n, _, rest in layers.values() if rest.startswith("pool.")}:
+                _add_branch(part.layers[number - first])
+            part.layers.load_state_dict(renamed)
+        except (RuntimeError, ValueError, IndexError):
+            raise InputError(
+                f"{FIELD}: {path} does not hold the weights of a tiny autoencoder of taesd"
+            ) from None
+    return network
+
+
+def _add_branch(block: Any) -> None:
+    from torch import nn
+
+    width, wide = 64, 256
+    block.pool = nn.Sequential(
+        nn.Conv2d(width, wide, 1, bias=False),
+        nn.GroupNorm(4, wide),
+        nn.ReLU(),
+        nn.Conv2d(wide, width, 1, bias=False),
+    )
+    block.register_forward_pre_hook(lambda block, given: (given[0] + block.pool(given[0]),))
