@@ -107,20 +107,12 @@ def _disk(field: str, folder: Path) -> tuple[str, bool, str]:
 
 def _device() -> str:
     """GPUs by nvidia-smi; asking torch would mean importing it."""
-    cores = f"{os.cpu_count()} CPU cores"
     program = shutil.which("nvidia-smi")
     if program is None:
-        return f"{cores}, no NVIDIA driver"
-    query = subprocess.run(
-        [program, "--query-gpu=name,memory.total", "--format=csv,noheader"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    if query.returncode:
-        return f"{cores}, nvidia-smi fails: {' '.join(query.stdout.split())}"
-    return f"{cores}, GPU {'; '.join(query.stdout.strip().splitlines())}"
+        return f"{os.cpu_count()} CPU cores, no NVIDIA driver"
+    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+    return f"{os.cpu_count()} CPU cores, GPU {'; '.join(answer.stdout.strip().splitlines())}"
 
 
 def main(arguments: list[str] | None = None) -> int:

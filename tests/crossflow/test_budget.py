@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from crossflow.budget import Budget, Spent
+from crossflow.budget import Budget, Spent, Training
 from crossflow.errors import InputError
 
 KINDS = ("device_seconds", "flops", "samples", "steps")
@@ -37,3 +37,24 @@ def test_no_limit_and_two_limits_are_refused_by_name():
 def test_a_limit_must_be_a_positive_finite_number(value):
     with pytest.raises(InputError, match=r"budget\.samples=.* not a positive finite number"):
         Budget(samples=value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"precision": "fp8"}, {"batch": 0}, {"lr": 0}, {"lr": -1.0}, {"lr": math.nan}),
+        *({"clip": -1}, {"clip": 0}, {"checkpoint_seconds": 0}, {"weight_decay": -1}),
+        *({"ema_width": 0}, {"ema_width": 0.3}, {"beta1": 1}, {"beta2": -0.1}),
+        *({"warmup": -0.1}, {"cooldown": 1.1}),
+    ],
+)
+def test_settings_that_would_fail_later_are_refused(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(InputError, match=rf"training\.{name}={value}: must be "):
+        Training(**wrong)
+
+
+def test_rates_rise_and_fall_within_the_budget():
+    assert Training(warmup=0.5, cooldown=0.5, clip=None).clip is None
+    with pytest.raises(InputError, match="exceed the whole budget"):
+        Training(warmup=0.9, cooldown=0.9)
