@@ -11,7 +11,7 @@ from benchmarks.config.schema import Config
 
 def job(config: Config) -> int:
     """One set of predictions; writes a record of kind `evaluation`."""
-    from benchmarks.match.evaluation import evaluate
+    from benchmarks.match.outside import evaluate
 
     return evaluate(config)
 

@@ -22,7 +22,7 @@ from crossflow.errors import InputError
 def job(config: Config) -> int:
     """Prepares one task, or exports its scored split, and says what is there."""
     from benchmarks.config import registry
-    from benchmarks.match.export import export
+    from benchmarks.match.outside import export
     from benchmarks.match.progress import Progress
 
     if config.export is not None and os.environ.get("WORLD_SIZE", "1") != "1":

@@ -1,8 +1,12 @@
-"""The one exception a user's mistake raises."""
+"""What can go wrong: a user's mistake stops the job, an arm's own failure stops that arm alone."""
+
+from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -25,3 +29,28 @@ def right_names(wrong: str, known: Iterable[str]) -> str:
     """The end of a message about a wrong name: the closest right one, and all there are."""
     names = list(known)
     return f"{closest(wrong, names)}There are: {', '.join(names) or 'none'}"
+
+
+class ArmError(RuntimeError):
+    """An arm cannot go on, the others can; the message names the arm and the reason."""
+
+
+@contextmanager
+def guard(arm: str, file: str | None = None) -> Iterator[None]:
+    """The one place in which a method's own code runs: whatever it does becomes an ArmError.
+
+    An exception, a wrong shape, memory, sys.exit. The message names the line of `file`, the
+    method's own, or the last line that is of no installed package. Mistakes of the user and Ctrl-C
+    pass.
+    """
+    try:
+        yield
+    except (InputError, ArmError):
+        raise
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if frame.filename == file]
+        ours = ours or [frame for frame in frames if "site-packages" not in frame.filename]
+        last = (ours or frames)[-1]
+        where = f"{last.filename}, line {last.lineno}"
+        raise ArmError(f"{arm}: {type(error).__name__}: {error} ({where})") from error

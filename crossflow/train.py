@@ -7,6 +7,7 @@ weights, average, counters and hash chain on by one step. `crossflow.train` runs
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import math
 import os
@@ -25,6 +26,7 @@ from crossflow.budget import Budget, Spent, Training
 from crossflow.checkpoint import Journal, repeatable
 from crossflow.clock import WINDOW_SECONDS, Clock
 from crossflow.draws import StepDraws
+from crossflow.errors import ArmError, InputError, guard
 from crossflow.method import Loss, training_loss
 from crossflow.optimizer import PowerEMA, Schedule, adamw
 from crossflow.order import Chain, Order, replay
@@ -38,7 +40,7 @@ def silent(trainer: Trainer) -> None:
     """Progress that shows nothing."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ArmError):
     """Training of an arm cannot go on; the message names the arm, the step and the numbers."""
 
 
@@ -82,7 +84,7 @@ class Trainer:
         self.optimizer = self._optimizer(self.arm)
         self.spent, self.chain, self.throughput = Spent(), Chain(), clock.Throughput()
         self.last: dict[str, Any] = {}
-        self.failure: TrainingError | None = None
+        self.failure: Exception | None = None
         self._ids, self._saved = store.ids, 0.0
         if training.compile:
             self.arm.net.compile()
@@ -325,21 +327,19 @@ def train_match(
         for trainer in trainers:
             _attempt(trainer, partial(trainer.run, progress=progress))
     for trainer in trainers:
-        if trainer.failure is None:
-            trainer.finish()
+        _attempt(trainer, trainer.finish)
 
 
 def _attempt(trainer: Trainer, work: Callable[[], None]) -> None:
     """Runs `work` unless the arm has failed; keeps the reason if it fails now."""
     if trainer.failure is None:
         try:
-            work()
+            with guard(trainer.name, inspect.getfile(type(trainer.arm.method))):
+                work()
         except TrainingError as error:
             trainer.abandon(error)
-        except Exception as error:  # a method's own mistake, memory, disk: not the others' fault
-            failure = TrainingError(f"{trainer.name}: {type(error).__name__}: {error}")
-            failure.__cause__ = error
-            trainer.abandon(failure)
+        except (ArmError, InputError) as error:
+            trainer.failure = error  # its checkpoint stays: the same command goes on from there
 
 
 def _check_equal(trainers: Sequence[Trainer]) -> None:

@@ -19,7 +19,7 @@ import torch
 from baselines import flow_matching, regression
 from benchmarks.codecs import caption as codecs
 from benchmarks.config import command, registry
-from benchmarks.match import arm_record
+from benchmarks.match import recording
 from benchmarks.records import keys
 from benchmarks.records import record as records
 from benchmarks.report.command import main as report
@@ -95,8 +95,8 @@ def prepared(config):
 
 
 def fair_fields(config, ready, score):
-    match = SimpleNamespace(config=config, prepared=ready, score_fields=score, device="cpu")
-    return arm_record.fair_fields(match)
+    match = SimpleNamespace(config=config, prepared=ready, score=score, device="cpu")
+    return recording.fair_fields(match)
 
 
 def floor_scores(ready):

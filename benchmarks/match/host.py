@@ -1,38 +1,44 @@
-"""What a record says of the machine and the code that made it; all of it is volatile."""
+"""What a record says of the machine, the process and the code that made it."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
+import shlex
 import socket
 import subprocess
+import sys
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+# Libraries that decide numbers.
 LIBRARIES = ("torch", "numpy", "torch-fidelity", "pycocoevalcap", "scikit-image", "scipy")
 
 
-def commit() -> str | None:
+def about_this_process(command: str, paths: dict[str, str]) -> dict[str, Any]:
+    """When, by which command and from what code a record was made."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "command": shlex.join(["python", "-m", f"benchmarks.{command}", *sys.argv[1:]]),
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in LIBRARIES},
+        "paths": paths,
+    }
+
+
+def _commit() -> str | None:
     """The commit of the checkout this package lies in, `-dirty` with changes; None outside one."""
-    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(Path(__file__).resolve().parent)]
+    command += ["describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None
-
-
-def versions() -> dict[str, str]:
-    """Versions of python and of the libraries that decide numbers."""
-    return {"python": platform.python_version()} | {n: metadata.version(n) for n in LIBRARIES}
 
 
 def description() -> dict[str, Any]:
@@ -40,15 +46,19 @@ def description() -> dict[str, Any]:
     return {"name": socket.gethostname(), "platform": platform.platform(), "cores": os.cpu_count()}
 
 
-def threads() -> int:
-    """Threads of a torch operation: bits repeat only under the same number."""
+def machine(device: str) -> dict[str, Any]:
+    """What a second buys; bits repeat only under the same number of threads."""
     import torch
 
-    return torch.get_num_threads()
+    return {
+        "device": _device_name(device),
+        "devices": 1,
+        "threads": torch.get_num_threads(),
+    }
 
 
-def device_name(device: str) -> str:
-    """The GPU's name, or the processor's model: what a second buys."""
+def _device_name(device: str) -> str:
+    """The GPU's name, or the processor's model."""
     import torch
 
     if torch.device(device).type == "cuda":

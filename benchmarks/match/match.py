@@ -1,254 +1,280 @@
 """A match: every arm of a job trained under one budget, sampled, scored and recorded.
 
-The order is: refuse what is wrong, prepare the data once, build arms of equal size, train them on
-the same rows, choose what is chosen on validation, score the test split once, write one record an
-arm. Nothing here knows which method runs; what happens to one arm stands in `arms`.
+The order is: refuse what is wrong, prepare the data once, build arms of equal size, score floor and
+oracle, train the arms on the same rows, choose what is chosen on validation, score the test split
+once, write one record an arm. Nothing here knows which method runs; what happens to one arm after
+training stands in `arm`.
 """
 
 from __future__ import annotations
 
-import fcntl
+import inspect
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.config import registry
 from benchmarks.config.device import resolve
-from benchmarks.match import arm as arms
-from benchmarks.match import arm_record, match_check, refusals
-from benchmarks.match.finished import Found, all_completed, finished_rows, run_ids
+from benchmarks.match import arm, bounds, recording, refusals
+from benchmarks.match.job import Match
 from benchmarks.match.progress import Progress, Tracker
-from benchmarks.records import keys
+from benchmarks.records import keys, samples
 from benchmarks.records import record as records
-from benchmarks.records.samples import save_grid
+from benchmarks.report import check_command, references
+from benchmarks.report.check import compare
+from benchmarks.report.files import say
 from benchmarks.report.references import Reference
 from benchmarks.report.tables import comparison_table
-from crossflow.errors import InputError
-from crossflow.files import write_atomic
+from crossflow.errors import ArmError, InputError, guard
+from crossflow.files import lock, write_atomic
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config
-    from benchmarks.records.samples import Cell
-    from benchmarks.tasks.task import Prepared, Task
+    from benchmarks.tasks.task import Task
     from crossflow.train import Trainer
 
-
-@dataclass
-class Match:
-    """One job: its configuration, its task made ready, and the names its files go by.
-
-    ids: run_id of each row, by method. absent: methods that do not apply, with the reason.
-    score_fields: what makes scores comparable; its digest is the score key.
-    """
-
-    config: Config
-    task: Task[Any]
-    prepared: Prepared
-    modules: dict[str, Any]
-    absent: dict[str, str]
-    ids: dict[str, str]
-    score_fields: dict[str, Any]
-    device: str
-    progress: Progress
-    tracker: Tracker
-
-    @property
-    def name(self) -> str:
-        """<task>-s<seed>-<8 hex of the configuration>: what all arms share goes by it."""
-        plain = records.recorded_config(self.config)
-        return f"{self.config.task.name}-s{self.config.seed}-{keys.digest(plain, 8)}"
-
-    @property
-    def out(self) -> Path:
-        return Path(self.config.out)
-
-    @property
-    def shared(self) -> Path:
-        """The folder of what all arms share: lock, grid.png, logs of failures."""
-        return Path(self.config.work) / self.config.task.name / self.name
-
-    @property
-    def primary_on_validation(self) -> str:
-        return self.task.primary(len(self.prepared.validation_truth.ids))
-
-    def folder(self, method: str) -> Path:
-        return Path(self.config.work) / self.config.task.name / self.ids[method]
+Rows = dict[str, records.Record]  # by the arm's name, or floor and oracle
+GRID_ITEMS = 8  # columns of grid.png
 
 
 def run_match(config: Config) -> int:
     """Runs one job; 0 when every arm is completed, 1 when one failed. Prints the table."""
     refusals.refuse_what_is_not_built(config)
-    references = match_check.expected(config)
+    expected = refusals.expected(config)
     progress, tracker = Progress(), Tracker(config.tracker)
-    task: Task[Any] = registry.task_of(config)(config, progress)
     device, ids = resolve(config.device), run_ids(config)
+    task: Task[Any] = registry.task_of(config)(config, progress)
     try:
         score = task.score_fields()
-        # What can be refused before the data are prepared, which may take hours, is.
-        match_check.require(references, config.task.name, {m: {"score": score} for m in ids})
-        finished = finished_rows(config, ids, score)
-        if all_completed(finished, ids):
+        rows = finished_rows(config, ids, score)
+        if _all_completed(rows, ids):
             print(f"{config.task.name}: all arms are completed, nothing to do", file=sys.stderr)
-            return _conclude(list(finished.values()), references)
-        prepared = task.prepare()
-        modules, absent = refusals.applicable(config, prepared)
-        match = Match(
-            config, task, prepared, modules, absent, ids, score, device, progress, tracker
-        )
-        refusals.refuse_sampling_without_effect(config, task, prepared)
-        match_check.require(references, config.task.name, match_check.protocols(match))
-        with _alone(match.shared), closing(tracker):
-            return _conclude(_run(match, finished), references)
+        else:
+            prepared = task.prepare()
+            match = Match(config, task, prepared, ids, score, device, progress, tracker)
+            refusals.find_arms(match)
+            refusals.refuse_sampling_without_effect(match)
+            refusals.require_references(match, expected)
+            with lock(match.shared / "lock", wait=False), closing(tracker):
+                _run(match, rows)
     finally:
         progress.close()
+    return _conclude(config, [rows[name] for name in ids if name in rows], expected)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Holds the match's lock: two processes would write one checkpoint in turns.
+def run_ids(config: Config) -> dict[str, str]:
+    """The run_id of every row, floor and oracle included.
 
-    InputError where another process holds it. The lock goes with the process, killed or not.
+    With resume=false all rows get the first suffix (none, -2, -3 ...) that neither a record nor a
+    run folder has: an unfinished run has no record yet, and must not be continued either.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    plain, task = records.recorded_config(config), config.task.name
+    first = {row: keys.run_id(task, row, plain) for row in (*registry.BOUNDS, *config.methods)}
+    out, runs = Path(config.out), Path(config.work) / task
+
+    def is_used(run_id: str) -> bool:
+        return (runs / run_id).exists() or records.record_path(out, task, run_id).exists()
+
+    ids, number = first, 1
+    while not config.resume and any(map(is_used, ids.values())):
+        number += 1
+        ids = {row: f"{run_id}-{number}" for row, run_id in first.items()}
+    return ids
+
+
+def finished_rows(config: Config, ids: dict[str, str], score: dict[str, Any]) -> Rows:
+    """The completed records among `ids`; failed ones are made again.
+
+    InputError for one whose scores mean something else by now (another task version, metric
+    protocol or codec): old and new numbers must not share a table.
+    """
+    rows = {}
+    for name, run_id in ids.items():
+        path = records.record_path(Path(config.out), config.task.name, run_id)
+        record = records.read(path) if path.exists() else None
+        if record is None or record.status == "failed":
+            continue
+        if record.score_key != keys.digest(score):
+            differ = "; ".join(keys.differing(record.fair.score, score))
             raise InputError(
-                f"{folder} is in use by another process: wait for it, or choose another work"
-            ) from None
-        yield
+                f"{path} was scored under other rules ({differ}): keep it and run anew with "
+                "resume=false, or choose another out"
+            )
+        rows[name] = record
+    return rows
 
 
-def _run(match: Match, finished: dict[str, Found]) -> list[Found]:
-    """Frames, trains what is not finished, scores and records it; all rows of the match.
+def _all_completed(rows: Rows, ids: dict[str, str]) -> bool:
+    """Whether every row that applies has its record; the floor's says which do not apply."""
+    absent = rows["floor"].fair.proof.get("absent") if "floor" in rows else None
+    return isinstance(absent, dict) and set(ids) - set(absent) <= set(rows)
 
-    Floor and oracle are scored before anything is trained: what is wrong with the weights or the
-    options of a score is told then, while it costs nothing, and nothing is written.
-    """
-    trainers = _built(match, [name for name in match.modules if name not in finished])
-    grid = _framed(match, finished)
-    _train(match, trainers)
-    proofs = arm_record.proofs(trainers, {name: r for name, (_, r) in finished.items()})
+
+def _run(match: Match, rows: Rows) -> None:
+    """Scores the bounds, trains what is not finished, scores and records it; completes `rows`."""
+    trainers = _built(match, [name for name in match.modules if name not in rows])
+    bounds.score(match, rows)
+    _train(match, list(trainers.values()))
+    proofs = recording.proofs(list(trainers.values()), rows)
     for name in match.modules:
-        folder = match.folder(name) / "predictions"
-        if name in finished and folder.is_dir():
-            grid[name] = arms.grid_cells(match, match.prepared.truth.read(folder))
-    for trainer in trainers:
-        record, cells = _scored(match, trainer, proofs)
-        finished[trainer.name] = (records.write(record, match.out), record)
-        match.tracker.record(record)
-        if cells is not None:
-            grid[trainer.name] = cells
-    _draw_grid(match, grid)
-    return [finished[name] for name in match.ids if name in finished]
+        if name not in rows:
+            rows[name] = _scored(match, name, trainers.get(name), proofs)
+            records.write(rows[name], match.out)
+            match.tracker.record(rows[name])
+    _draw_grid(match)
 
 
-def _framed(match: Match, finished: dict[str, Found]) -> dict[str, list[Cell]]:
-    """Scores and records floor and oracle, into `finished`; their cells of the grid."""
-    scored = {name: arms.frame(match, name) for name in registry.BOUNDS}
-    arms.keep_ends(match)
-    grid = {}
-    for name, (values, scores) in scored.items():
-        record, grid[name] = arms.keep_frame(match, name, values, scores)
-        finished[name] = (records.write(record, match.out), record)
-    return grid
-
-
-def _built(match: Match, names: Sequence[str]) -> list[Trainer]:
-    """Arms of equal size, not yet trained. InputError where one cannot be built."""
+def _built(match: Match, names: Sequence[str]) -> dict[str, Trainer]:
+    """Arms of equal size, not yet trained. InputError where a user asked for what cannot be."""
     from crossflow.arm import build_arm
     from crossflow.budget import Budget
     from crossflow.train import Trainer
 
-    config, problem = match.config, match.prepared.problem
+    config, prepared = match.config, match.prepared
     training, budget = config.training, Budget(**asdict(config.budget))
-    built = {}
+    trainers = {}
     for name in names:
+        if name in match.failures:
+            continue
         module = match.modules[name]
-        built[name] = build_arm(
-            module,
-            problem,
-            config.model,
-            seed=config.seed,
-            batch=config.training.batch,
-            options=registry.arm_options(config, name),
-            name=name,
-        )
-    return [
-        Trainer(
-            arm,
-            match.prepared.train,
-            budget,
-            training,
-            match.folder(name),
-            config.seed,
-            match.device,
-        )
-        for name, arm in built.items()
-    ]
+        try:
+            with guard(name, inspect.getfile(module)):
+                built = build_arm(
+                    module,
+                    prepared.problem,
+                    config.model,
+                    seed=config.seed,
+                    batch=config.training.batch,
+                    options=registry.arm_options(config, name),
+                    name=name,
+                )
+                trainers[name] = Trainer(
+                    built,
+                    prepared.train,
+                    budget,
+                    training,
+                    match.folder(name),
+                    config.seed,
+                    match.device,
+                )
+        except ArmError as error:
+            match.failures[name] = error
+    return trainers
 
 
 def _train(match: Match, trainers: Sequence[Trainer]) -> None:
-    """Trains to the end of the budgets on the same rows, and tells how far it is."""
+    """Trains to the end of the budgets on the same rows, and tells how far it is.
+
+    Ctrl-C and SIGTERM write checkpoints when the step is done, then end the program.
+    """
     from crossflow.train import train_match
 
     config = match.config
+    about = records.recorded_config(config)
     for trainer in trainers:
-        about = records.recorded_config(config)
         match.tracker.open(trainer, match.ids[trainer.name], match.name, about)
+    with _signals_that_wait() as received:
 
-    def report(trainer: Trainer) -> None:
-        match.tracker.line(trainer)
-        loss = trainer.last.get("loss")
-        rate = trainer.last.get("samples_per_second")
-        note = f"of {config.budget.limit:.3g} {config.budget.kind}"
-        if loss is not None and rate is not None:
-            note += f", loss {loss:.3f}, {rate:.0f} samples/s"
-        match.progress(f"{config.task.name} {trainer.name}: training", trainer.fraction, 1, note)
+        def report(trainer: Trainer) -> None:
+            match.tracker.line(trainer)
+            loss, rate = trainer.last.get("loss"), trainer.last.get("samples_per_second")
+            note = f"of {config.budget.limit:.3g} {config.budget.kind}"
+            if loss is not None and rate is not None:
+                note += f", loss {loss:.3f}, {rate:.0f} samples/s"
+            stage = f"{config.task.name} {trainer.name}: training"
+            match.progress(stage, trainer.fraction, 1, note)
+            if received:
+                for begun in (t for t in trainers if t.spent.steps and t.failure is None):
+                    begun.save()
+                raise KeyboardInterrupt
 
-    train_match(trainers, report)
+        train_match(trainers, report)
+
+
+@contextmanager
+def _signals_that_wait() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM, for a loop that ends by KeyboardInterrupt when it has saved.
+
+    A second signal does not wait. SIGTERM then ends with status 143, whatever called us.
+    """
+    received: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+
+    main = threading.current_thread() is threading.main_thread()
+    numbers = [signal.SIGINT, signal.SIGTERM] if main else []  # others cannot set handlers
+    before = {n: signal.getsignal(n) for n in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, note)
+    try:
+        yield received
+    except KeyboardInterrupt:
+        if signal.SIGTERM in received:
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _scored(
-    match: Match, trainer: Trainer, proofs: dict[str, Any]
-) -> tuple[records.Record, list[Cell] | None]:
-    """The record of an arm and its cells of the grid; a failure is recorded, the others go on."""
-    failure: Exception | None = trainer.failure
-    if failure is None:
-        try:
-            return arms.evaluate(match, trainer, proofs)
-        except Exception as error:
-            failure = error
-    log = match.shared / f"{trainer.name}.log"
+    match: Match, name: str, trainer: Trainer | None, proofs: dict[str, Any]
+) -> records.Record:
+    """The record of an arm; a failure is recorded, the others go on."""
+    failure: Exception | None = match.failures.get(name)
+    if trainer is not None:
+        failure = trainer.failure
+        if failure is None:
+            try:
+                with guard(name, inspect.getfile(match.modules[name])):
+                    return arm.evaluate(match, trainer, proofs)
+            except (ArmError, InputError) as error:
+                failure = error
+    assert failure is not None
+    log = match.shared / f"{name}.log"
     write_atomic(log, "".join(traceback.format_exception(failure)))
-    print(f"{trainer.name} failed: {failure} (traceback: {log})", file=sys.stderr)
-    return arm_record.failed(match, trainer, proofs, failure), None
+    print(f"{name} failed: {failure} (traceback: {log})", file=sys.stderr)
+    return recording.failed(match, name, trainer, proofs, failure)
 
 
-def _draw_grid(match: Match, rows: dict[str, list[Cell]]) -> None:
+def _draw_grid(match: Match) -> None:
     """Source, truth and one row an arm of the first items, for a person to look at."""
-    cells = arms.end_cells(match, arms.GRID_ITEMS)
-    grid = {"source": [source for source, _ in cells], "truth": [true for _, true in cells]}
-    grid |= {name: rows[name] for name in (*registry.BOUNDS, *match.config.methods) if name in rows}
-    path = match.shared / "grid.png"
-    save_grid(path, grid)
-    print(f"picture grid: {path}", file=sys.stderr)
+    score_key, task = keys.digest(match.score), match.config.task.name
+    names = {end: f"{end}-{score_key}" for end in samples.FRAMES} | match.ids
+    paths = {name: samples.path_of(match.out, task, row) for name, row in names.items()}
+    kept = {name: samples.read(path) for name, path in paths.items() if path is not None}
+    if kept:
+        count = min(len(samples.common(kept)), GRID_ITEMS)
+        path = match.shared / "grid.png"
+        samples.save_grid(path, {name: row.cells[:count] for name, row in kept.items()})
+        print(f"picture grid: {path}", file=sys.stderr)
 
 
-def _conclude(found: Sequence[Found], references: list[Reference] | None) -> int:
+def _conclude(
+    config: Config, rows: Sequence[records.Record], expected: list[Reference] | None
+) -> int:
     """Prints where the records are, the table and, with check=true, the checks; the job's status.
 
     InputError where a record must not be compared with the references.
     """
-    for path, _ in found:
-        print(f"record: {path}")
-    print()
-    rows = [record for _, record in found]
-    print(comparison_table(rows), end="", flush=True)
-    failed = int(any(record.status == "failed" for record in rows))
-    return max(failed, match_check.conclude(references, rows))
+    paths = [records.record_path(Path(config.out), row.task, row.run_id) for row in rows]
+    say([*(f"record: {path}" for path in paths), "", comparison_table(rows).rstrip()])
+    status = int(any(row.status == "failed" for row in rows))
+    file = references.default_file()
+    if expected is None or file is None:
+        return status
+    checks = compare(rows, expected)
+    say([""])
+    stored = [row for row in expected if row.task == config.task.name]
+    check_command.print_checks(checks, stored, file)
+    return max(status, check_command.status(checks, file))

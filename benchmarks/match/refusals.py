@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.config import registry
-from crossflow.errors import InputError
+from benchmarks.match import recording
+from benchmarks.report import references
+from benchmarks.report.check import nearest
+from crossflow.errors import ArmError, InputError, guard
 
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config
-    from benchmarks.tasks.task import Prepared, Task
+    from benchmarks.match.job import Match
+    from benchmarks.report.references import Reference
 
 
 def refuse_what_is_not_built(config: Config) -> None:
@@ -22,26 +28,30 @@ def refuse_what_is_not_built(config: Config) -> None:
         raise InputError(f"track={config.track}: only track=defaults is built so far")
 
 
-def applicable(config: Config, prepared: Prepared) -> tuple[dict[str, Any], dict[str, str]]:
-    """Modules of the methods that apply to the problem, and why the others do not."""
-    modules, absent = {}, {}
+def find_arms(match: Match) -> None:
+    """Fills modules, absent and failures of the match. InputError where no arm applies."""
+    config = match.config
     for name in config.methods:
-        module = registry.method_of(config, name)
-        reason = module.applies(prepared.problem)
+        module, reason = registry.method_of(config, name), None
+        try:
+            with guard(name, inspect.getfile(module)):
+                reason = module.applies(match.prepared.problem)
+        except ArmError as error:
+            match.failures[name] = error
         if reason is None:
-            modules[name] = module
+            match.modules[name] = module
         else:
-            absent[name] = reason
+            match.absent[name] = reason
             print(f"{config.task.name}: no arm {name}: {reason}", file=sys.stderr)
-    if not modules:
-        raise InputError(f"methods: none of them applies to {config.task.name}: {absent}")
-    return modules, absent
+    if not match.modules:
+        raise InputError(f"methods: none of them applies to {config.task.name}: {match.absent}")
 
 
-def refuse_sampling_without_effect(config: Config, task: Task[Any], prepared: Prepared) -> None:
+def refuse_sampling_without_effect(match: Match) -> None:
     """Guidance of arms that have no null branch, and a tuning whose score cannot be computed."""
+    config, prepared = match.config, match.prepared
     sampling, items = config.sampling, len(prepared.validation_truth.ids)
-    primary, guided = task.primary(items), prepared.problem.null_rate > 0
+    primary, guided = match.primary_on_validation, prepared.problem.null_rate > 0
     if sampling.guidance is not None and not (guided or config.quick):
         # The quick preset gives one weight for all its tasks; it is not for comparison.
         raise InputError(
@@ -59,3 +69,49 @@ def refuse_sampling_without_effect(config: Config, task: Task[Any], prepared: Pr
             f"task.validation_limit={items}: guidance or a curve by KID needs 100 validation "
             "items; raise it, or give sampling.guidance and no sampling.curve"
         )
+
+
+def expected(config: Config) -> list[Reference] | None:
+    """The references of `check=true`, None without it. InputError where there are none."""
+    if not config.check:
+        return None
+    file = references.default_file()
+    if file is None:
+        raise InputError(
+            "check=true: this package lies in no checkout with results/public; after the run, "
+            "python -m benchmarks.report check --against FILE compares its records"
+        )
+    return references.read(file)
+
+
+def require_references(match: Match, rows: Sequence[Reference] | None) -> None:
+    """InputError unless every row of the match has a reference of its protocol; None: no check."""
+    if rows is None:
+        return
+    prepared, task = match.prepared, match.config.task
+    crawled = prepared.train.digest if prepared.training else None
+    known: dict[str, dict[str, Any]] = {
+        name: {
+            "fair": None,
+            "frame": references.bound_fields(name, task.train_limit, prepared.frozen, crawled),
+        }
+        for name in registry.BOUNDS
+    }
+    fair = recording.fair_fields(match)
+    known |= {name: {"fair": fair, "frame": {}} for name in match.modules}
+    file = references.default_file()
+    for name, fields in known.items():
+        trained = fields["fair"] is not None
+        stored, differences = nearest(
+            rows, task.name, name, trained, {"score": match.score, **fields}
+        )
+        if not stored:
+            raise InputError(
+                f"check=true: {file} has no reference of {task.name} {name}; run without check, "
+                "then python -m benchmarks.report check --accept makes one"
+            )
+        if differences:
+            raise InputError(
+                f"check=true: {task.name} {name} cannot be compared with {file}: another protocol "
+                f"(this run / reference): {'; '.join(differences)}"
+            )

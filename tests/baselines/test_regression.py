@@ -10,7 +10,6 @@ from crossflow.method import training_loss
 from crossflow.network import SIZES, DiT, Size
 from crossflow.problem import MapShape, Pair, Problem, Source, TokenShape
 from crossflow.solver import Grid
-from crossflow.statistics import source_statistics
 
 MAP = MapShape(1, 4, 4)
 PROBLEM = Problem(MAP, MAP, 1, "identity", None, 0.1)
@@ -73,9 +72,3 @@ def test_learns_the_map_and_samples_it_in_one_evaluation() -> None:
     assert (sampled.x - pair.target).square().mean() < 0.2  # of 2: the target's mean square
     with pytest.raises(ValueError, match="guidance must be 1"):
         method.sample(net, ends, Grid(50), 2.0)
-
-
-def test_source_statistics() -> None:
-    result = source_statistics(regression.method(PROBLEM, SMALL), [batch(0)])
-    assert (result.mean_sigma, result.std_mean, result.kl) == (0, 0, None)
-    assert result.distance == pytest.approx(batch(0).target.square().mean().item(), rel=1e-5)

@@ -1,6 +1,5 @@
 """The method crossflow: ends, null rows, charges, gradients, and what its source is."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,6 @@ from crossflow.draws import ItemDraws, StepDraws
 from crossflow.method import training_loss
 from crossflow.network import DiT, Size
 from crossflow.problem import MapShape, Pair, Problem, Source, TokenShape
-from crossflow.statistics import source_statistics
 
 BACKBONE = Size(depth=4, width=64, heads=2, hidden=256)
 MAP = MapShape(2, 8, 8)
@@ -139,35 +137,6 @@ def test_loss_is_the_flow_and_the_weighted_charges() -> None:
     assert terms["flow"].item() == pytest.approx(
         ((ends.x1 - (1 - 1e-5) * ends.x0) ** 2).mean().item(), rel=1e-4
     )
-
-
-def test_source_statistics_of_known_sources() -> None:
-    class Known(crossflow.CrossFlow):
-        def source_moments(self, source: Source) -> tuple[torch.Tensor, torch.Tensor]:
-            mean = source.values[:, :2]
-            return mean, torch.full_like(mean, math.log(0.25))
-
-    torch.manual_seed(0)
-    method = Known(DEPTH, BACKBONE)
-    pairs = [pair(DEPTH, 200, seed) for seed in (1, 2)]
-    result = source_statistics(method, pairs)
-    assert result.mean_sigma == pytest.approx(0.5)
-    assert result.std_mean == pytest.approx(1, abs=0.02)
-    assert result.kl == pytest.approx(0.5 * (1 + 0.25 - 1 + math.log(4)), abs=0.02)
-    assert result.distance == pytest.approx(1 + 1 + 0.25, abs=0.03)  # independent ends
-    assert source_statistics(method, [*pairs[:1], *pairs[1:]]) == result
-
-
-def test_source_statistics_of_noise_and_of_the_identity() -> None:
-    pairs = [pair(PLAIN, 400)]
-    noise = source_statistics(flow_matching.method(PLAIN, BACKBONE), pairs)
-    assert (noise.mean_sigma, noise.std_mean, noise.kl) == (1, 0, 0)
-    assert noise.distance == pytest.approx(2, abs=0.05)
-    identity = source_statistics(build(PLAIN), pairs)
-    assert identity.mean_sigma == 0
-    assert identity.kl is None
-    with pytest.raises(ValueError, match="two items"):
-        source_statistics(build(PLAIN), [])
 
 
 def test_flow_between_two_gaussians_is_learned() -> None:

@@ -14,8 +14,11 @@ import pytest
 
 from benchmarks import run
 from benchmarks.config import command
+from benchmarks.config.schema import Config
+from benchmarks.match.match import finished_rows
 from benchmarks.records import record as records
 from benchmarks.records import samples
+from crossflow.errors import InputError
 from crossflow.order import is_prefix
 
 TINY = [
@@ -377,3 +380,27 @@ def packages_method(tmp_path) -> Path:
         "def method(problem, size, **options):\n    return Explodes(problem, size)\n"
     )
     return path
+
+
+@pytest.fixture
+def look(written):
+    """look(record, **score): what is found of a record, once the score fields say `score`."""
+
+    def found(one, **score):
+        config = Config(out=str(written([one])))
+        return finished_rows(config, {one.method: one.run_id}, {**one.fair.score, **score})
+
+    return found
+
+
+def test_a_completed_row_is_taken_and_one_of_older_rules_refused(record, look):
+    one = record()
+    assert look(one)["crossflow"] == one
+    with pytest.raises(InputError, match="version: 1 / 2"):
+        look(one, version=2)
+
+
+def test_a_failed_row_starts_again_whatever_its_rules_were(record, look):
+    one = record(status="failed")
+    assert look(one) == {}
+    assert look(one, version=2) == {}

@@ -11,7 +11,8 @@ import pytest
 from benchmarks import run
 from benchmarks.config import command
 from benchmarks.config.schema import CHOICES, Config, check
-from benchmarks.match import finished, progress
+from benchmarks.match import progress
+from benchmarks.match.match import run_ids
 from benchmarks.match.progress import Progress, Tracker, WandB, stats_numbers
 from benchmarks.records import keys
 from benchmarks.records import record as records
@@ -105,7 +106,7 @@ def test_a_tracker_changes_no_name_and_no_record():
     assert "tracker" not in recorded[1]
     names = {keys.run_id("t", "m", {**recorded[0], "tracker": name}) for name in TRACKERS}
     assert names == {keys.run_id("t", "m", recorded[0])}
-    assert finished.run_ids(plain) == finished.run_ids(tracked)
+    assert run_ids(plain) == run_ids(tracked)
 
 
 def test_an_unknown_tracker_is_refused():

@@ -8,7 +8,7 @@ from PIL import Image
 
 from benchmarks.config import registry
 from benchmarks.config.schema import Config, TaskConfig
-from benchmarks.match.evaluation import evaluate
+from benchmarks.match.outside import evaluate
 from benchmarks.metrics import geneval
 from benchmarks.records import record as records
 from crossflow.errors import InputError

@@ -55,7 +55,9 @@ def no_inception(tmp_path, monkeypatch):
 @pytest.mark.parametrize("folder", ["roots/imagenet", "imagenet/tiny64"])
 def test_imagenet(bench_data, tmp_path, folder):
     data = ["task=sr_imagenet", f"task.root={bench_data / folder}", "task.size=64", "task.limit=5"]
-    found = match(tmp_path, *data, "task.train_limit=16", "methods=crossflow+flow_matching")
+    found = match(
+        tmp_path, *data, "task.train_limit=16", "methods=crossflow+flow_matching", "quick=true"
+    )
     assert found["oracle"].scores["psnr_rgb"].value == 80
     assert 15 < found["floor"].scores["psnr_y"].value < 40
     for name, reason in (("kid@5", "weights.inception"), ("lpips_alex", "weights.lpips")):
@@ -108,6 +110,7 @@ def test_imagenet_in_latents(bench_data, tmp_path):
     weights += [f"weights.lpips={bench_data / 'weights/lpips'}"]
     data = ["task=sr_imagenet", f"task.root={bench_data / 'roots/imagenet'}", "task.size=64"]
     data += ["task.limit=3", "task.train_limit=8", "methods=crossflow"]
+    data += ["quick=true"]  # without Inception nothing ranks
     pixels = match(tmp_path / "pixels", *data)
     found = match(tmp_path / "latents", *data, *weights)
     floor, oracle, ours = (found[name] for name in ("floor", "oracle", "crossflow"))

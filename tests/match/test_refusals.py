@@ -8,12 +8,9 @@ import pytest
 
 from benchmarks import run
 from benchmarks.config import command
-from benchmarks.config.schema import Config
-from benchmarks.match import match_check
 from benchmarks.records import record as records
 from benchmarks.report import command as report
 from benchmarks.report import references
-from crossflow.errors import InputError
 
 TINY = [
     *("task=depth_tabletop", "task.train_limit=48", "task.validation_limit=8", "task.limit=6"),
@@ -80,7 +77,7 @@ def test_a_fresh_run_is_compared(checkout, tmp_path, edited, capsys):
     assert found["crossflow"] == "completed", "a regression is no failure of the run"
     edited(lambda row: row | {"floor": "x"})
     assert call(out, checkout / "work", "check=true") == 2
-    assert "line 2, column floor 'x'" in capsys.readouterr().err
+    assert "line 2: column floor 'x'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -113,16 +110,6 @@ def test_an_arm_without_a_reference_is_refused_before_the_first_step(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_match_that_lost_a_row_fails(checkout, capsys):
-    rows = references.read(references.default_file())
-    whole = records.read_all(checkout / "out")
-    assert match_check.conclude(rows, whole) == 0
-    for method in ("floor", "oracle"):
-        kept = [record for record in whole if record.method != method]
-        assert match_check.conclude(rows, kept) == 1
-        assert f"depth_tabletop {method} run" in capsys.readouterr().out
-
-
 def test_no_file_of_references(checkout, tmp_path, capsys, monkeypatch):
     (tmp_path / "results" / "public").mkdir(parents=True)
     monkeypatch.setattr(references, "REPOSITORY", tmp_path)
@@ -132,18 +119,3 @@ def test_no_file_of_references(checkout, tmp_path, capsys, monkeypatch):
     assert call(tmp_path / "out", checkout / "work", "check=true") == 2
     assert "report check --against FILE" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_a_method_that_may_not_apply_is_not_missed_too_early(checkout):
-    rows = references.read(references.default_file())
-    score = rows[0].protocol["score"]
-    early = {name: {"score": score} for name in ("floor", "oracle", "crossflow", "regression")}
-    match_check.require(rows, "depth_tabletop", early)
-    with pytest.raises(InputError, match="no reference of depth_tabletop regression"):
-        match_check.require(
-            rows, "depth_tabletop", {"regression": {"score": score, "fair": {}, "frame": {}}}
-        )
-    with pytest.raises(InputError, match="no reference of other floor"):
-        match_check.require(rows, "other", early)
-    assert match_check.expected(Config()) is None
-    match_check.require(None, "depth_tabletop", early)

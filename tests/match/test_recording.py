@@ -1,0 +1,53 @@
+"""What records say of x0: statistics of sources whose answers are known."""
+
+import math
+
+import pytest
+import torch
+
+from baselines import flow_matching, regression
+from benchmarks.match.recording import source_statistics
+from crossflow import crossflow
+from crossflow.network import Size
+from crossflow.problem import MapShape, Pair, Problem, Source
+
+SIZE = Size(depth=4, width=64, heads=2, hidden=256)
+MAP = MapShape(2, 8, 8)
+DEPTH = Problem(MapShape(3, 8, 8), MAP, 2, "variational", "reconstruction", 0.25)
+PLAIN = Problem(MAP, MAP, 2, "identity", None, 0.25)
+
+
+def pair(problem: Problem, rows: int, seed: int = 0) -> Pair:
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randn(rows, *problem.target.sizes, generator=generator)
+    source = Source(torch.randn(rows, *problem.source.sizes, generator=generator))
+    return Pair(source, target, torch.arange(rows))
+
+
+def test_a_known_source():
+    class Known(crossflow.CrossFlow):
+        def source_moments(self, source):
+            mean = source.values[:, :2]
+            return mean, torch.full_like(mean, math.log(0.25))
+
+    torch.manual_seed(0)
+    method = Known(DEPTH, SIZE)
+    result = source_statistics(method, [pair(DEPTH, 200, seed) for seed in (1, 2)])
+    assert result.sigma_mean == pytest.approx(0.5)
+    assert result.mu_std == pytest.approx(1, abs=0.02)
+    assert result.kl_per_dimension == pytest.approx(0.5 * (1 + 0.25 - 1 + math.log(4)), abs=0.02)
+    assert result.transport == pytest.approx(1 + 1 + 0.25, abs=0.03)  # independent ends
+
+
+def test_noise_the_source_itself_and_none():
+    pairs = [pair(PLAIN, 400)]
+    noise = source_statistics(flow_matching.method(PLAIN, SIZE), pairs)
+    assert (noise.sigma_mean, noise.mu_std, noise.kl_per_dimension) == (1, 0, 0)
+    assert noise.transport == pytest.approx(2, abs=0.05)
+    identity = source_statistics(crossflow.method(PLAIN, SIZE), pairs)
+    assert (identity.sigma_mean, identity.kl_per_dimension) == (0, None)
+    nothing = source_statistics(regression.method(PLAIN, SIZE), pairs)
+    assert (nothing.sigma_mean, nothing.mu_std, nothing.kl_per_dimension) == (0, 0, None)
+    assert nothing.transport == pytest.approx(pairs[0].target.square().mean().item(), rel=1e-5)
+    with pytest.raises(ValueError, match="two items"):
+        source_statistics(regression.method(PLAIN, SIZE), [])
