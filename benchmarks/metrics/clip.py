@@ -54,25 +54,21 @@ def find_clip(weights: str | None, download: bool) -> tuple[Path | None, str]:
     before anything is trained, and put the digest into `Truth.key` options: it decides the score.
     Raises InputError for a path that is no file, or a download that fails.
     """
+    if weights is None and not download:
+        return None, REASON
     if weights is not None:
         path = find_file(FIELD, weights, FILE, f"{HUB} publishes one")
-    elif download:
-        path = _downloaded()
-    else:
-        return None, REASON
-    return path, sha256(path)
-
-
-def _downloaded() -> Path:
+        return path, sha256(path)
     import open_clip
 
     try:
         tag = open_clip.get_pretrained_cfg(ARCHITECTURE, "openai")
-        return Path(open_clip.download_pretrained(tag))
+        path = Path(open_clip.download_pretrained(tag))
     except Exception as error:  # the hub's client has a dozen of its own
         raise InputError(
             f"download=true: {HUB} cannot be fetched ({type(error).__name__}); give {FIELD}"
         ) from error
+    return path, sha256(path)
 
 
 def clip_scores(
@@ -101,9 +97,9 @@ def clip_scores(
     with preserved_random_state(device):
         network = load_clip(path).to(device)
     shown = image_features(network, pictures, batch_size)
-    plain = text_features(network, captions, batch_size)
-    prefixed = text_features(network, [PREFIX + caption for caption in captions], batch_size)
-    scored = scores_of(cosines(shown, plain), cosines(shown, prefixed))
+    plain = cosines(shown, text_features(network, captions, batch_size))
+    texts = [PREFIX + caption for caption in captions]
+    scored = scores_of(plain, cosines(shown, text_features(network, texts, batch_size)))
     scored.items = {"id": list(ids), **scored.items}
     # What CLIP reads of a text includes a token for its start and one for its end.
     lengths = [len(tokenizer._tokenizer.encode(caption)) + 2 for caption in captions]

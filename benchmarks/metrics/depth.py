@@ -7,7 +7,6 @@ Names with _affine, _affine_disp and _median are of aligned depth: see `depth_al
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -142,19 +141,18 @@ def depth_scores(
     if not len(predictions) == len(truths) == count == len(ids if objects is None else objects):
         raise ValueError(f"{count} ids, {len(predictions)} predictions, {len(truths)} truths")
 
-    def image(index: int) -> _Image:
+    def image(index: int) -> tuple[dict[str, float], Counter[str]]:
         truth, prediction = truths[index], predictions[index]
         bad = check_depth(ids[index], prediction, truth.shape, protocol)
         mask = None if objects is None else objects[index]
-        scored = _one_image(truth, prediction, mask, protocol)
-        scored.met["clamped_nonfinite_pixels"] += bad
-        return scored
+        row, met = _one_image(truth, prediction, mask, protocol)
+        return row, met + Counter(clamped_nonfinite_pixels=bad)
 
     small = bool(count) and truths[0].size < SMALL
     images = per_item(image, count, 1 if workers is None and small else workers)
+    rows, met = [row for row, _ in images], sum((met for _, met in images), Counter[str]())
     names = [n for n in BETTER if objects is not None or n != "absrel_object"]
-    columns = {n: [one.errors.get(n) for one in images] for n in [*names, "valid_pixels"]}
-    met = sum((one.met for one in images), Counter[str]())
+    columns = {n: [row.get(n) for row in rows] for n in [*names, "valid_pixels"]}
     kinds = COUNTS if objects is None else (*COUNTS, NO_OBJECT)
     scored = Scored({}, {"id": list(ids), **columns}, counts={kind: met[kind] for kind in kinds})
     for name in names:
@@ -162,18 +160,8 @@ def depth_scores(
             scored.scores[name] = mean_score(columns[name], BETTER[name])
         else:
             scored.unavailable[name] = f"none of {count} images has a pixel to score"
-    scored.hints = _hints(images, protocol, met["negative_affine_scales"])
+    scored.hints = _hints(rows, met, protocol)
     return scored
-
-
-@dataclass
-class _Image:
-    """What one image adds to the scores."""
-
-    errors: dict[str, float]  # and `valid_pixels`
-    met: Counter[str]  # special cases
-    clamped: int = 0  # valid pixels whose prediction lies outside the range
-    ratio: float | None = None  # median of the truth over median of the prediction
 
 
 def _one_image(
@@ -181,14 +169,14 @@ def _one_image(
     prediction: np.ndarray,
     object_mask: np.ndarray | None,
     protocol: DepthProtocol,
-) -> _Image:
-    """Errors of an image, and which special cases it is."""
+) -> tuple[dict[str, float], Counter[str]]:
+    """Errors of an image (and what `_hints` wants), and which special cases it is."""
     valid, met = protocol.valid(truth), Counter[str]()
     pixels = int(valid.sum())
     if not pixels:
         met["images_without_valid_pixels"] += 1
         met[NO_OBJECT] += object_mask is not None
-        return _Image({"valid_pixels": 0}, met)
+        return {"valid_pixels": 0}, met
     d = truth[valid]
     raw = np.where(np.isnan(prediction[valid]), protocol.low, prediction[valid])
     p = protocol.clamp(raw)
@@ -197,37 +185,37 @@ def _one_image(
     finite = np.where(np.isinf(raw), p, raw)
     aligned, cases, ratio = aligned_errors(d, finite, protocol.low, protocol.high)
     met.update(cases)
+    met["clamped"] += int(np.count_nonzero(p != raw))
     if object_mask is not None:
         on_object = object_mask[valid]
         if on_object.any():
             errors["absrel_object"] = depth_errors(d[on_object], p[on_object])[0]["absrel"]
         else:
             met[NO_OBJECT] += 1
-    clamped = int(np.count_nonzero(p != raw))
-    return _Image(errors | aligned | {"valid_pixels": pixels}, met, clamped, ratio)
+    return errors | aligned | {"valid_pixels": pixels, "times_truth": 1 / (ratio or np.inf)}, met
 
 
-def _hints(images: Sequence[_Image], protocol: DepthProtocol, upside_down: int) -> list[str]:
+def _hints(
+    rows: Sequence[dict[str, float]], met: Counter[str], protocol: DepthProtocol
+) -> list[str]:
     """A sentence where predictions look as if they were in another unit, or none."""
-    seen = [one for one in images if one.errors["valid_pixels"]]
-    ratios = [1 / one.ratio for one in seen if one.ratio]
-    if not seen or not ratios:
+    seen = [row for row in rows if row["valid_pixels"]]
+    pixels = int(sum(row["valid_pixels"] for row in seen))
+    times = float(np.median([row["times_truth"] for row in seen])) if seen else 1.0
+    inverted = met["negative_affine_scales"] > len(seen) / 2
+    if met["clamped"] <= pixels / 2 and 0.5 < times < 2 and not inverted:
         return []
-    pixels = sum(int(one.errors["valid_pixels"]) for one in seen)
-    clamped, ratio = sum(one.clamped for one in seen), float(np.median(ratios))
-    inverted = upside_down > len(seen) / 2
-    if clamped < pixels / 2 and 0.5 < ratio < 2 and not inverted:
-        return []
-    hint = (
-        f"depth: {clamped} of {pixels} pixels lie outside {protocol.low:g} to {protocol.high:g} m "
-        f"and were clamped; in the median a prediction is {ratio:.3g} times the truth"
-    )
-    unit = min(UNITS, key=lambda name: abs(math.log(ratio / UNITS[name])))
+    guess = "is it metric depth in metres?"
+    for unit, size in UNITS.items():
+        if size / 1.5 < times < size * 1.5:
+            guess = f"are these {unit}? Metres are needed"
     if inverted:
-        return [f"{hint}, and falls where the truth rises: is it disparity, 1 / depth?"]
-    if abs(math.log(ratio / UNITS[unit])) < math.log(1.5):
-        return [f"{hint}: are these {unit}? Metres are needed"]
-    return [f"{hint}: is it metric depth in metres?"]
+        guess = "it falls where the truth rises: is it disparity, 1 / depth?"
+    return [
+        f"depth: {met['clamped']} of {pixels} pixels lie outside {protocol.low:g} to "
+        f"{protocol.high:g} m and were clamped; in the median a prediction is {times:.3g} times "
+        f"the truth: {guess}"
+    ]
 
 
 def check_depth(

@@ -30,7 +30,6 @@ KID_LEAST = 100  # items; subsets of fewer than 50 say little about a distributi
 IS_SPLITS = 10
 PRC_NEIGHBOURS = 3
 SEED = 2020  # torch-fidelity's default: KID's subsets and the shuffle of the Inception score
-_LAYER_OF = {"fid": "fid", "kid": "kid", "is": "isc", "prc": "prc"}
 
 
 def metric_name(metric: str, n: int, extractor: str = INCEPTION) -> str:
@@ -39,9 +38,9 @@ def metric_name(metric: str, n: int, extractor: str = INCEPTION) -> str:
     Precision and recall always say whose features they are, `precision_inception@30000`: the usual
     network for them is VGG16 (Kynkaanniemi et al. 2019), and theirs are other numbers.
     """
-    if metric in ("precision", "recall") and extractor == INCEPTION:
-        return f"{metric}_inception@{n}"
-    return f"{metric}@{n}" if extractor == INCEPTION else f"{metric}_{extractor}@{n}"
+    if extractor == INCEPTION:
+        extractor = "inception" if metric in ("precision", "recall") else ""
+    return f"{metric}_{extractor}@{n}" if extractor else f"{metric}@{n}"
 
 
 def score_names(metric: str, n: int, extractor: str = INCEPTION) -> list[str]:
@@ -85,50 +84,40 @@ def extract_features(
     import torch
     from torch_fidelity.utils import create_feature_extractor, get_featuresdict_from_dataset
 
-    if not len(images):
-        raise ValueError("no images: features of an empty set do not exist")
-    layers = layers_of(metrics, extractor)
-    cuda = torch.device(device).type == "cuda"
-    with preserved_random_state(device):
-        network = create_feature_extractor(
-            extractor,
-            sorted(set(layers.values())),
-            cuda=cuda,
-            verbose=False,
-            feature_extractor_weights_path=None if weights is None else str(weights),
-        )
-        features = get_featuresdict_from_dataset(
-            _uint8_dataset(images), network, batch_size, cuda, save_cpu_ram=True, verbose=False
-        )
-    return {metric: features[layer].float() for metric, layer in layers.items()}
-
-
-def layers_of(metrics: Sequence[str], extractor: str = INCEPTION) -> dict[str, str]:
-    """The layer of an extractor that each metric reads; most read the same one."""
-    from torch_fidelity.utils import resolve_feature_layer_for_metric
-
-    return {
-        metric: resolve_feature_layer_for_metric(_LAYER_OF[metric], feature_extractor=extractor)
-        for metric in metrics
-    }
-
-
-def _uint8_dataset(images: Sequence[Tensor] | Tensor) -> torch.utils.data.Dataset:
-    """The library refuses anything but a Dataset of uint8 CHW tensors; check before it guesses."""
-    import torch
-
     class Images(torch.utils.data.Dataset):
+        """The library refuses anything but a Dataset, and guesses what its tensors are."""
+
         def __len__(self) -> int:
             return len(images)
 
         def __getitem__(self, index: int) -> Tensor:
             image = images[index]
             if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-                found = f"{image.dtype} {tuple(image.shape)}"
-                raise ValueError(f"image {index} is {found}, not uint8 (3, h, w)")
+                kind = f"{image.dtype} {tuple(image.shape)}"
+                raise ValueError(f"image {index} is {kind}, not uint8 (3, h, w)")
             return image
 
-    return Images()
+    if not len(images):
+        raise ValueError("no images: features of an empty set do not exist")
+    layers, cuda = layers_of(metrics, extractor), torch.device(device).type == "cuda"
+    path = None if weights is None else str(weights)
+    options: dict[str, Any] = {"cuda": cuda, "verbose": False}
+    with preserved_random_state(device):
+        network = create_feature_extractor(
+            extractor, sorted({*layers.values()}), feature_extractor_weights_path=path, **options
+        )
+        features = get_featuresdict_from_dataset(
+            Images(), network, batch_size, save_cpu_ram=True, **options
+        )
+    return {metric: features[layer].float() for metric, layer in layers.items()}
+
+
+def layers_of(metrics: Sequence[str], extractor: str = INCEPTION) -> dict[str, str]:
+    """The layer of an extractor that each metric reads; most read the same one."""
+    from torch_fidelity.utils import resolve_feature_layer_for_metric as resolve
+
+    names = {metric: "isc" if metric == "is" else metric for metric in metrics}
+    return {m: resolve(name, feature_extractor=extractor) for m, name in names.items()}
 
 
 def fid_statistics(features: Float[Tensor, "n d"]) -> dict[str, Any]:
@@ -227,16 +216,14 @@ def distribution_scores(
     return scored
 
 
-def unavailable_scores(
-    n: int, reason: str, extractor: str = INCEPTION, metrics: Sequence[str] = METRICS
-) -> Scored:
+def unavailable_scores(n: int, reason: str, metrics: Sequence[str] = METRICS) -> Scored:
     """The same names with the reason why there are no numbers (weights missing, for one)."""
-    names = [name for metric in metrics for name in score_names(metric, n, extractor)]
+    names = [name for metric in metrics for name in score_names(metric, n)]
     return Scored({}, unavailable=dict.fromkeys(names, reason))
 
 
 def _too_few(metric: str, n: int, dimension: int) -> str | None:
-    """Why n images (of the smaller set) are too few for a metric, None where they are not."""
+    """Why n images (of the smaller set) are too few, None where they are not."""
     if metric == "fid" and n <= dimension:
         return f"FID needs more images than feature dimensions: {n} images, {dimension} dimensions"
     if metric == "kid" and n < KID_LEAST:

@@ -27,12 +27,8 @@ if TYPE_CHECKING:
 PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
 # Prompts of each task: 553 in all. Another set of prompts is not GenEval.
 PROMPTS = {
-    "single_object": 80,
-    "two_object": 99,
-    "counting": 80,
-    "colors": 94,
-    "position": 100,
-    "color_attr": 100,
+    **{"single_object": 80, "two_object": 99, "counting": 80},
+    **{"colors": 94, "position": 100, "color_attr": 100},
 }
 IMAGES = 4  # of every prompt
 PUBLISHED = "github.com/djghosh13/geneval, prompts/evaluation_metadata.jsonl"
@@ -106,25 +102,19 @@ def read_results(path: Path, prompts: Sequence[Prompt]) -> list[list[bool]]:
     """
     results: list[dict[str, bool]] = [{} for _ in prompts]
     for where, row in _lines(path):
-        place = PLACE.search(str(row.get("filename")))
-        if place is None or int(place[1]) >= len(prompts):
+        place, correct = PLACE.search(str(row.get("filename"))), row.get("correct")
+        index = int(place[1]) if place else len(prompts)
+        known = [(prompt.tag, prompt.text) for prompt in prompts[index : index + 1]]
+        if place is None or [(row.get("tag"), row.get("prompt"))] != known:
             raise InputError(
                 f"{where}: `filename` {row.get('filename')!r} is not .../00000/samples/00000.png "
-                f"with one of {len(prompts)} prompts"
+                f"of {row.get('prompt')!r} ({row.get('tag')}) in the list of prompts"
             )
-        prompt, images = prompts[int(place[1])], results[int(place[1])]
-        if (row.get("tag"), row.get("prompt")) != (prompt.tag, prompt.text):
-            raise InputError(
-                f"{where}: folder {place[1]} is {prompt.text!r} ({prompt.tag}) in the list of "
-                f"prompts, not {row.get('prompt')!r} ({row.get('tag')})"
-            )
-        if not isinstance(row.get("correct"), bool) or place[2] in images:
+        if not isinstance(correct, bool) or place[2] in results[index]:
             raise InputError(f"{where}: `correct` is not true or false, or {place[0]} stands twice")
-        images[place[2]] = row["correct"]
+        results[index][place[2]] = correct
     wrong = [
-        f"{folder_name(i)} has {len(images)}"
-        for i, images in enumerate(results)
-        if len(images) != IMAGES
+        f"{i:05d} has {len(images)}" for i, images in enumerate(results) if len(images) != IMAGES
     ]
     if wrong:
         raise InputError(
@@ -150,11 +140,8 @@ def geneval_scores(prompts: Sequence[Prompt], correct: Sequence[Sequence[bool]])
     mean = math.fsum(task.value for task in tasks) / len(tasks)
     error = math.hypot(*(task.stderr or 0.0 for task in tasks)) / len(tasks)
     scored.scores["geneval_overall"] = Score(mean, error, len(shares), "higher")
-    scored.items = {
-        "id": [folder_name(index) for index in range(len(prompts))],
-        "tag": [prompt.tag for prompt in prompts],
-        "geneval": shares,
-    }
+    names = [folder_name(index) for index in range(len(prompts))]
+    scored.items = {"id": names, "tag": [prompt.tag for prompt in prompts], "geneval": shares}
     return scored
 
 

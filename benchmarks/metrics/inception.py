@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.metrics.distribution import (
     ALL_METRICS,
@@ -45,7 +45,6 @@ INCEPTION_URL = (
 )
 FIELD = "weights.inception"
 BATCH = 64
-SPOTS = 16  # pictures whose pixels stand in the key of a cache, whatever the caller's key says
 
 
 def find_inception(weights: str | None, download: bool) -> tuple[Path | None, str]:
@@ -100,125 +99,86 @@ def inception_scores(
 
     Both are 8-bit RGB pictures of one size each, read batch by batch; `reference` may be larger.
     weights, download: as in `find_inception`, whose reason stands for every score where there is
-    no file. cache: folder for the features of `reference` (below `work`), None keeps nothing.
-    cache_key: a digest of whatever decides the reference pixels (files and preparation), where the
-    caller has one; without it all pixels are read and hashed. Random states are left as they were.
+    no file. cache, cache_key: folder for the features of `reference` (below `work`) and a digest of
+    whatever decides its pixels (files and preparation); without them nothing is kept. Random states
+    are left as they were.
     """
     path, digest = find_inception(weights, download)
     if path is None:
-        return unavailable_scores(len(generated), digest, metrics=metrics)
-    options: dict[str, Any] = {"device": device, "weights": path}
-    real = reference_features(
-        reference,
-        # the Inception score looks at the generated pictures alone
-        metrics=[metric for metric in metrics if metric != "is"],
-        cache=cache,
-        cache_key=cache_key,
-        weights_digest=digest,
-        **options,
-    )
-    made = extract_features(
-        _Tensors(generated), INCEPTION, metrics=metrics, batch_size=BATCH, **options
-    )
-    return distribution_scores(made, real)
+        return unavailable_scores(len(generated), digest, metrics)
+    # the Inception score looks at the generated pictures alone
+    shared = [metric for metric in metrics if metric != "is"]
+    key = None if cache is None or cache_key is None else [cache_key, digest]
+    real = reference_features(reference, shared, device, path, cache, key)
+    return distribution_scores(_features(generated, metrics, device, path), real)
 
 
 def reference_features(
     pictures: Sequence[UInt8[np.ndarray, "h w 3"]],
-    *,
     metrics: Sequence[str],
     device: str | torch.device,
+    weights: Path,
     cache: Path | None,
-    cache_key: str | None,
-    weights_digest: str,
-    weights: Path | None = None,
+    key: Sequence[str] | None,
 ) -> dict[str, Float[Tensor, "n d"]]:
     """Inception's features of a reference set, from `cache` if they are those of these pictures.
 
-    The file's name is the digest of: the caller's key or all pixels, the pixels of some pictures,
-    their number, the weights, the metrics, the versions of torch-fidelity and torch and what else
-    moves the last bits (device, threads, batch). A damaged file is named on stderr and made again.
+    The file's name is the digest of: the key, some of the pictures, their number, the metrics,
+    the versions of torch-fidelity and torch and what else moves the last bits (device, threads,
+    batch). A damaged file is named on stderr and made again.
     """
     import numpy as np
+    import torch
 
-    def compute() -> dict[str, Tensor]:
-        options: dict[str, Any] = {"metrics": metrics, "device": device, "weights": weights}
-        return extract_features(_Tensors(pictures), INCEPTION, batch_size=BATCH, **options)
-
-    if not metrics:
-        return {}
-    if cache is None:
-        return compute()
-    identity = {
-        "content": cache_key or _pixels_digest(pictures, range(len(pictures))),
-        "spots": _pixels_digest(pictures, _spread(len(pictures))),
-        "count": len(pictures),
-        "extractor": INCEPTION,
-        "weights": weights_digest,
-        "metrics": sorted(metrics),
-        **_circumstances(device),
-    }
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    path, layers = cache / f"{digest[:32]}.npz", layers_of(metrics)
+    if not metrics or cache is None or key is None:
+        return _features(pictures, metrics, device, weights) if metrics else {}
+    # A caller's key may forget what differs: pixels of the first, the middle and the last are in.
+    count, kind = len(pictures), torch.device(device).type
+    where = torch.cuda.get_device_name(device) if kind == "cuda" else torch.get_num_threads()
+    versions = [version(name) for name in ("torch-fidelity", "torch")]
+    whole = hashlib.sha256(
+        json.dumps([*key, count, sorted(metrics), kind, where, BATCH, versions]).encode()
+    )
+    for position in sorted({0, count // 2, count - 1}):
+        whole.update(pictures[position].tobytes())
+    path, layers = cache / f"{whole.hexdigest()[:32]}.npz", layers_of(metrics)
     if path.exists():
         try:
-            return _load(path, digest, layers)
+            # The format checks the CRC of what it reads. Numpy leaves a damaged file open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+                return {metric: torch.from_numpy(kept[layer]) for metric, layer in layers.items()}
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             print(f"{path}: damaged ({error}); the features are computed again", file=sys.stderr)
-    features = compute()
-    kept = {layer: features[metric].numpy() for metric, layer in layers.items()}
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.savez(file, digest=np.array(digest), **kept)
+    features = _features(pictures, metrics, device, weights)
+    arrays: dict[str, Any] = {layer: features[m].numpy() for m, layer in layers.items()}
+    with replacing(path) as partial, partial.open("wb") as target:
+        np.savez(target, **arrays)
     return features
 
 
-def _load(path: Path, digest: str, layers: dict[str, str]) -> dict[str, Tensor]:
-    """Features by metric; the file's format checks the CRC of what it reads."""
+def _features(
+    pictures: Sequence[UInt8[np.ndarray, "h w 3"]],
+    metrics: Sequence[str],
+    device: str | torch.device,
+    weights: Path,
+) -> dict[str, Float[Tensor, "n d"]]:
     import numpy as np
     import torch
 
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-        if str(kept["digest"]) != digest:
-            raise ValueError("of other pictures than its name says")
-        return {metric: torch.from_numpy(kept[layer]) for metric, layer in layers.items()}
+    class Tensors:
+        """Pictures (h, w, 3) as tensors (3, h, w), each made when it is asked for."""
 
+        def __len__(self) -> int:
+            return len(pictures)
 
-def _circumstances(device: str | torch.device) -> dict[str, Any]:
-    """What changes features in the last bits: a cached run must equal one that computes."""
-    import torch
+        def __getitem__(self, index: int) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(pictures[index].transpose(2, 0, 1)))
 
-    kind = torch.device(device).type
-    where = torch.cuda.get_device_name(device) if kind == "cuda" else torch.get_num_threads()
-    versions = {name: version(name) for name in ("torch-fidelity", "torch")}
-    return {"device": kind, "where": where, "batch": BATCH, "versions": versions}
-
-
-def _spread(count: int) -> list[int]:
-    """Up to SPOTS positions from the first to the last."""
-    last, parts = count - 1, max(1, min(SPOTS, count) - 1)
-    return sorted({last * i // parts for i in range(parts + 1)})
-
-
-def _pixels_digest(pictures: Sequence[np.ndarray], positions: Sequence[int]) -> str:
-    whole = hashlib.sha256()
-    for position in positions:
-        picture = pictures[position]
-        whole.update(f"{picture.dtype}{picture.shape}".encode())
-        whole.update(picture.tobytes())
-    return whole.hexdigest()
-
-
-class _Tensors(Sequence["Tensor"]):
-    """Pictures (h, w, 3) as uint8 tensors (3, h, w)."""
-
-    def __init__(self, pictures: Sequence[np.ndarray]) -> None:
-        self.pictures = pictures
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __getitem__(self, index: Any) -> Any:
-        import numpy as np
-        import torch
-
-        return torch.from_numpy(np.ascontiguousarray(self.pictures[index].transpose(2, 0, 1)))
+    return extract_features(
+        cast("Sequence[Tensor]", Tensors()),
+        INCEPTION,
+        metrics=metrics,
+        device=device,
+        batch_size=BATCH,
+        weights=weights,
+    )

