@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -167,7 +167,12 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    names = _arm_names(records)
+    names = {
+        (record.fair_key, record.run_id): arm.name
+        for group in by(records, "fair_key").values()
+        for arm in arms(group)
+        for record in arm.records
+    }
     lines: list[dict[str, Any]] = []
     for record in records:
         shared = shared_cells(record)
@@ -256,7 +261,12 @@ def untrained(records: Iterable[Record]) -> list[Row]:
     for (method, kind), members in by(without, "method", "kind").items():
         members = sorted(members, key=lambda record: record.run_id)
         evaluation = kind == "evaluation"
-        groups = _by_predictions(members) if evaluation else _reading_alike(members)
+        if evaluation:
+            scored = [str(one.fair.proof.get("predictions", "unknown")) for one in members]
+            pairs = list(zip(scored, members, strict=True))
+            groups = {key: [one for of, one in pairs if of == key] for key in scored}
+        else:
+            groups = _reading_alike(members)
         digits = digits_of(groups)
         for key, group in sorted(groups.items()):
             name, note = str(method), ""
@@ -279,16 +289,6 @@ def by(records: Iterable[Record], *names: str) -> dict[tuple[Any, ...], list[Rec
     for record in records:
         groups[tuple(getattr(record, name) for name in names)].append(record)
     return dict(sorted(groups.items(), key=lambda group: tuple(map(str, group[0]))))
-
-
-def _arm_names(records: Iterable[Record]) -> dict[tuple[str | None, str], str]:
-    """(fair_key, run_id) -> name of the arm in the leaderboard, of records with a fair_key."""
-    return {
-        (record.fair_key, record.run_id): arm.name
-        for group in by(records, "fair_key").values()
-        for arm in arms(group)
-        for record in arm.records
-    }
 
 
 def beside(same_items: Sequence[Record], field: Sequence[Record]) -> list[Record]:
@@ -314,15 +314,7 @@ def _place(row: Row) -> tuple[int, int, str]:
     return int(row.kind == "evaluation"), known, row.name
 
 
-def _by_predictions(members: Iterable[Record]) -> dict[str, list[Record]]:
-    """Evaluations by the digest of what was scored."""
-    found: dict[str, list[Record]] = defaultdict(list)
-    for record in members:
-        found[str(record.fair.proof.get("predictions", "unknown"))].append(record)
-    return found
-
-
-def _reading_alike(members: Iterable[Record]) -> Mapping[str, list[Record]]:
+def _reading_alike(members: Iterable[Record]) -> dict[str, list[Record]]:
     """Bounds by a digest of their scores at a table's four digits: machines differ in the last.
 
     A score that only some of them have tells none apart; a failed one has no score at all.
