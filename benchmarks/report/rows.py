@@ -40,7 +40,15 @@ ORDER = ("floor", "oracle", "regression", "flow_matching", "crossflow")
 AROUND = (
     *("seed", "methods", "check", "download", "name", "predictions", "export"),
     *("training.checkpoint_seconds", "sampling.curve"),
-    *("method_file", "weights", "task.root", "task.split_file", "task.prompts", "task.train_root"),
+    *(
+        "method_file",
+        "task_file",
+        "weights",
+        "task.root",
+        "task.split_file",
+        "task.prompts",
+        "task.train_root",
+    ),
     "train_root_files",
 )
 
@@ -243,9 +251,12 @@ def arms(records: Iterable[Record]) -> list[Row]:
 
 
 def arm_config(record: Record) -> dict[str, Any]:
-    """What an arm's configuration says about the arm itself: all but AROUND."""
+    """What an arm's configuration says about the arm itself: all but AROUND and others' options."""
     found: dict[str, Any] = {}
     for name, value in record.config.items():
+        if name == "arm" and isinstance(value, dict):
+            found |= {name: value[record.method]} if value.get(record.method) else {}
+            continue
         if isinstance(value, dict):
             value = {key: item for key, item in value.items() if f"{name}.{key}" not in AROUND}
         if name not in AROUND:

@@ -89,6 +89,16 @@ def test_settings_without_effect_and_places_make_no_arm(record, changed):
     assert (row.name, row.seeds) == ("crossflow", [0, 1])
 
 
+def test_options_of_other_arms_of_a_match_make_no_arm(record):
+    """A baseline beside an ablation is the baseline that ran without it."""
+    options = {"crossflow": {"kl_weight": 1.0}}
+    several = [record("flow_matching"), record("crossflow")]
+    several += [record(name, 1, config={"arm": options}) for name in ("flow_matching", "crossflow")]
+    found = names(several)
+    assert found[0] == "flow_matching"
+    assert len(found) == 3 and all(name.startswith("crossflow#") for name in found[1:])
+
+
 def test_settings_with_effect_make_another_arm(record):
     """validation_limit chooses the guidance, and an edited method is another method."""
     task = record().config["task"] | {"validation_limit": 7}
