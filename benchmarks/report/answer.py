@@ -263,7 +263,7 @@ def matrix(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
     for question, one in told:
         header.append(f"{question.title}: {question.score}, {one.budget}, {one.seeds}")
     rows = []
-    for name in methods_of([one for _, one in told]):
+    for name in methods_of([one for _, one in told]) if told else []:
         cells = []
         for _, one in told:
             arm = next((arm for arm in one.arms if arm["method"] == name), {})

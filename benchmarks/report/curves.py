@@ -1,4 +1,4 @@
-"""Data frames of what lies beside the records: curves on validation, losses, scores of items.
+"""Data frames of what lies beside the records: curves on validation, losses.
 
 Rows carry the fields of their record that plots and tables group by (JOINED), and stand in the
 order of task and run_id, then in that of the file. InputError names a file that is no such table.
@@ -24,8 +24,6 @@ JOINED = (
 CURVE_COLUMNS = "sweep guidance steps nfe metric value stderr n".split()
 LOSS_COLUMNS = "steps samples loss".split()  # then the terms
 SWEEPS = ("guidance", "steps")
-# Columns of items that are text; all others are numbers.
-TEXTS = ("id", "image_id", "caption", "level", "tag", "prompt")
 
 
 def curves(records: Sequence[Record], out: Path) -> pd.DataFrame:
@@ -46,7 +44,7 @@ def curves(records: Sequence[Record], out: Path) -> pd.DataFrame:
             raise ValueError("nfe must be above 0 and finite: it stands on a logarithmic axis")
         return table
 
-    return _gather(records, out, "curves", "", CURVE_COLUMNS, read)
+    return _gather(records, out, "", CURVE_COLUMNS, read)
 
 
 def losses(records: Sequence[Record], out: Path) -> pd.DataFrame:
@@ -63,44 +61,12 @@ def losses(records: Sequence[Record], out: Path) -> pd.DataFrame:
         return long.dropna(subset=["value"]).reset_index(drop=True)
 
     columns = [*LOSS_COLUMNS[:2], "term", "value"]
-    return _gather(records, out, "curves", "-losses", columns, read)
-
-
-def items(records: Sequence[Record], out: Path) -> pd.DataFrame:
-    """items/<task>/<run_id>.csv, a row per item. Columns: JOINED, id, then those of all files.
-
-    What a file lacks is missing in its rows, as is the value of an item without one.
-    """
-
-    def read(table: pd.DataFrame) -> pd.DataFrame:
-        if "id" not in table.columns or table["id"].duplicated().any():
-            raise ValueError("no column id, or an id twice")
-        clashes = sorted(set(table.columns) & set(JOINED))
-        if clashes:
-            raise ValueError(f"the column {clashes[0]} is no score of an item")
-        return _numbers(table, TEXTS)
-
-    return _gather(records, out, "items", "", ["id"], read)
-
-
-def without(records: Sequence[Record], out: Path, kind: str) -> list[str]:
-    """`task/run_id` of the completed records without a file in `kind` (items or curves)."""
-    done = [record for record in _ordered(records) if record.status == "completed"]
-    return [f"{r.task}/{r.run_id}" for r in done if not _path(r, out, kind).is_file()]
-
-
-def _ordered(records: Sequence[Record]) -> list[Record]:
-    return sorted(records, key=lambda record: (record.task, record.run_id))
-
-
-def _path(record: Record, out: Path, kind: str, ending: str = "") -> Path:
-    return out / kind / record.task / f"{record.run_id}{ending}.csv"
+    return _gather(records, out, "-losses", columns, read)
 
 
 def _gather(
     records: Sequence[Record],
     out: Path,
-    kind: str,
     ending: str,
     columns: Sequence[str],
     read: Callable[[pd.DataFrame], pd.DataFrame],
@@ -109,15 +75,15 @@ def _gather(
     import pandas as pd
 
     parts = []
-    for record in _ordered(records):
-        path = _path(record, out, kind, ending)
+    for record in sorted(records, key=lambda record: (record.task, record.run_id)):
+        path = out / "curves" / record.task / f"{record.run_id}{ending}.csv"
         if not path.is_file():
             continue
-        try:  # as texts: a caption of the letters NA is not a missing value
+        try:
             texts = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
             table = read(texts)
         except (ValueError, TypeError, OSError) as error:  # pandas' parser errors are ValueErrors
-            raise InputError(f"{path}: not a table of {kind} ({error})") from error
+            raise InputError(f"{path}: not a table of curves ({error})") from error
         cells = shared_cells(record)
         for place, name in enumerate(JOINED):
             table.insert(place, name, [cells[name]] * len(table))

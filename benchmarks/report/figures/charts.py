@@ -229,7 +229,7 @@ def losses(board: Board, frame: pd.DataFrame) -> Figure:
         if (own["value"] > 0).all():
             style.log_axis(axes, own["value"], "y")
         axes.set_xlabel("training samples")
-        axes.set_ylabel("training loss, terms weighted")
+        axes.set_ylabel("weighted loss")
         axes.xaxis.set_major_formatter(style.quantity)
     note = "a line a seed; losses of two arms are not to be compared: their targets differ"
     _finish(figure, panels, [board], _title(board), note)

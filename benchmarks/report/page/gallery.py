@@ -1,145 +1,73 @@
-"""Samples of the same items for every row of a comparison, as one picture a row.
-
-A mosaic of pictures goes onto the page as the bytes of its file. Depth is 16-bit grey millimetres,
-which no browser shows readably: it is coloured, all rows of a comparison in the truth's range.
-"""
+"""Samples of the first items of rows that were scored alike: an item a row, an arm a column."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.records import samples
-from benchmarks.records.samples import depth_colours, depth_range
-from benchmarks.report.page.extremes import Items
-from benchmarks.report.page.shown import Comparison
+from benchmarks.records.samples import FRAMES, Cell, depth_colours, depth_range
+from benchmarks.report import figures
+from benchmarks.report.answer import budget_of, current
+from benchmarks.report.rows import Board
 
-LARGEST = 6_000_000  # characters of pictures on one page; later comparisons are left out
+ITEMS = 6
 
 
-def of(comparison: Comparison, out: Path, items: Mapping[str, Items]) -> dict[str, Any]:
-    """The rows that have samples, the ids they share, scores of single items; what is missing.
+def of(every: Sequence[Board], task: str, out: Path) -> list[dict[str, Any]]:
+    """A gallery for each score_key of a task, of the run with the lowest seed of each row.
 
-    items: by run_id, for the scores beside the pictures.
+    Older versions have none, nor quick rows beside others.
     """
-    rows: dict[str, samples.Samples] = {}
-    labels, scores, without = {}, {}, []
-    wanted = [(f"{end}-{comparison.score_key}", end) for end in samples.FRAMES]
-    for record in comparison.lowest_seed():
-        wanted.append((record.run_id, comparison.label(record)))
-        if record.run_id in items:
-            scores[record.run_id] = items[record.run_id]
-    for row, label in wanted:
-        path = samples.path_of(out, comparison.task, row)
-        if path is None:
-            without.append(label)
-        else:
-            rows[row], labels[row] = samples.read(path), label
-    ids = samples.common(rows) if rows else []
-    metres = depth_range(rows[wanted[1][0]].cells) if wanted[1][0] in rows else None
-    metres = metres or depth_range(cell for row in rows.values() for cell in row.cells)
+    boards = [board for board in current(every) if board.first.task == task]
+    keys = dict.fromkeys(board.first.score_key for board in boards)
+    found = [_gallery([b for b in boards if b.first.score_key == key], out) for key in keys]
+    return [one for one in found if one["rows"]]
+
+
+def _gallery(boards: Sequence[Board], out: Path) -> dict[str, Any]:
+    """header: names of the columns. rows: (id, cells); a cell is a text or a picture."""
+    first = boards[0].first
+    files = {end: f"{end}-{first.score_key}" for end in FRAMES}
+    for board in boards:
+        for row in board.rows:
+            limit = f", {budget_of(board)}" if row.kind == "arm" and len(boards) > 1 else ""
+            for run in figures.lowest_seeds([row]).values():
+                files.setdefault(f"{row.name}{limit}", run.run_id)
+    kept = figures.kept_samples(out, first.task, files)
+    metres = depth_range(kept["truth"].cells) if "truth" in kept else None
+    cells = {name: dict(zip(row.ids, row.cells, strict=True)) for name, row in kept.items()}
+    ids = [name for row in kept.values() for name in row.ids]
+    rows = [
+        (item, [_cell(of_row.get(item), metres) for of_row in cells.values()])
+        for item in list(dict.fromkeys(ids))[:ITEMS]
+    ]
+    missing = [name for name in files if name not in kept]
     return {
-        "anchor": f"g{comparison.number}",
-        "title": comparison.title,
-        "quick": comparison.quick,
-        "without": ", ".join(without),
-        "metres": None if metres is None else f"{metres[0]:.3g} m to {metres[1]:.3g} m",
-        "ids": ids,
-        "rows": [
-            {
-                "row": row,
-                "label": labels[row],
-                "end": row in (wanted[0][0], wanted[1][0]),
-                "metric": scores[row].metric if row in scores else "",
-                "better": scores[row].better if row in scores else "",
-                "scores": _pick(scores.get(row), ids),
-                **_shown(path_bytes(out, comparison.task, row), found, ids, metres),
-            }
-            for row, found in rows.items()
-        ],
+        "header": list(kept),
+        "rows": rows,
+        "metres": metres,
+        "missing": missing,
+        "quick": boards[0].quick,
     }
 
 
-def path_bytes(out: Path, task: str, row: str) -> bytes:
-    path = samples.path_of(out, task, row)
-    assert path is not None
-    return path.read_bytes()
-
-
-def _pick(items: Items | None, ids: Sequence[str]) -> list[str]:
-    if items is None:
-        return []
-    known = items.scores()
-    return [known.get(name, "") for name in ids]
-
-
-def _shown(
-    content: bytes, found: samples.Samples, ids: Sequence[str], metres: tuple[float, float] | None
-) -> dict[str, Any]:
-    """Texts in the order of `ids`; or a picture as data URI, its size, and each item's place.
-
-    boxes: left, top, width and height in pixels, per id.
-    """
-    index = {name: place for place, name in enumerate(found.ids)}
-    if found.kind == "text":
-        return {"texts": [found.cells[index[name]] for name in ids]}
-    arrays = [np.asarray(cell) for cell in found.cells]
-    sizes = [(array.shape[0], array.shape[1]) for array in arrays]
-    high, wide = (max(lengths) for lengths in zip(*sizes, strict=True))
-    places = [(k % samples.COLUMNS * wide, k // samples.COLUMNS * high) for k in range(len(arrays))]
-    boxes = []
-    for name in ids:
-        (left, top), (h, w) = places[index[name]], sizes[index[name]]
-        boxes.append([left, top, w, h])
-    columns = min(samples.COLUMNS, len(arrays))
-    width, height = columns * wide, (max(top for _, top in places) + high)
-    if found.kind == "depth":
-        content = _coloured(arrays, places, (height, width), metres or (0.1, 10.0))
-    return {
-        "image": "data:image/png;base64," + base64.b64encode(content).decode(),
-        "width": width,
-        "height": height,
-        "boxes": boxes,
-    }
-
-
-def _coloured(
-    maps: Sequence[np.ndarray],
-    places: Sequence[tuple[int, int]],
-    size: tuple[int, int],
-    metres: tuple[float, float],
-) -> bytes:
-    """A mosaic of depth maps (h, w) in metres, laid out as in its file, in colours, as a PNG."""
+def _cell(cell: Cell | None, metres: tuple[float, float] | None) -> str | dict[str, Any]:
+    """A text as it is; a picture at native pixels as lossless WebP, depth in the truth's range."""
     from PIL import Image
 
-    whole = np.zeros((*size, 3), np.uint8)
-    for depth, (left, top) in zip(maps, places, strict=True):
-        high, wide = depth.shape
-        whole[top : top + high, left : left + wide] = depth_colours(depth, *metres)
+    if cell is None or isinstance(cell, str):
+        return cell or ""
+    colours = cell if cell.ndim == 3 else depth_colours(cell, *(metres or (0.1, 10.0)))
     file = io.BytesIO()
-    Image.fromarray(whole).save(file, "PNG", compress_level=9)
-    return file.getvalue()
-
-
-def within(galleries: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The first galleries that fit on one page, and a note on those that do not."""
-    kept, notes, total = [], [], 0
-    for one in galleries:
-        size = sum(len(row.get("image", "")) for row in one["rows"])
-        if total + size > LARGEST:
-            notes.append(f"{one['title']}: samples left out, the page would be too large")
-            continue
-        total += size
-        kept.append(one)
-    return kept, notes
-
-
-def data(gallery: Mapping[str, Any]) -> dict[str, Any]:
-    """What the script needs of a gallery; pictures it takes from the page."""
-    rows = [{k: v for k, v in row.items() if k not in ("image", "row")} for row in gallery["rows"]]
-    return {**{name: gallery[name] for name in ("anchor", "title", "quick", "ids")}, "rows": rows}
+    Image.fromarray(np.ascontiguousarray(colours)).save(file, "WEBP", lossless=True, method=6)
+    content = base64.b64encode(file.getvalue()).decode()
+    return {
+        "uri": f"data:image/webp;base64,{content}",
+        "width": colours.shape[1],
+        "height": colours.shape[0],
+    }
