@@ -41,7 +41,6 @@ def evaluate(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> Record:
             prepared.decode,
             guidance,
             lambda done, total: match.progress(f"{label}: sampling", done, total),
-            prepared.mirror,
         )
         match.progress(f"{label}: scoring", 0, 1)
         scored = prepared.truth.score(predicted.values)
@@ -77,7 +76,8 @@ def _sampler(match: Match, steps: int | None = None) -> Sampler:
 
     sampling = match.config.sampling
     grid = Grid(steps or sampling.steps, sampling.solver)
-    return Sampler(grid, sampling.batch, match.config.seed, match.device)
+    flip = match.config.task.flip_test
+    return Sampler(grid, sampling.batch, match.config.seed, match.device, flip=flip)
 
 
 def _measure(match: Match, trainer: Trainer, what: str) -> Callable[[Sampler, float], Trial]:

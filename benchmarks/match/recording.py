@@ -219,7 +219,7 @@ def fair_fields(match: Match) -> dict[str, Any]:
 
 def _passes(match: Match) -> int:
     """How often a source is sampled for one prediction: twice with the flip test."""
-    return 1 if match.prepared.mirror is None else 2
+    return 2 if match.config.task.flip_test else 1
 
 
 def _common_proof(match: Match) -> dict[str, Any]:

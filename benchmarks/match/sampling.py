@@ -45,7 +45,10 @@ class Predictions:
 class Sampler:
     """How an arm is sampled: the same settings for every arm of a match, but for guidance.
 
-    draw: which of the independent samples of an item is made; scores are of the first.
+    draw: which of the independent samples of an item is made; scores are of the first. flip: the
+    flip test of AdaBins and ZoeDepth (`task.flip_test`): the mean of the prediction and the
+    mirrored prediction for the mirrored source, each limited to its range by `decode`; both with
+    the same draws. The network calls of both count.
     """
 
     grid: Grid
@@ -53,6 +56,7 @@ class Sampler:
     seed: int
     device: str
     draw: int = 0
+    flip: bool = False
 
     def predict(
         self,
@@ -61,14 +65,8 @@ class Sampler:
         decode: Callable[[Any], Sequence[Any]],
         guidance: float,
         report: Callable[[int, int], None] = lambda done, total: None,
-        mirror: Callable[[Tensor], Tensor] | None = None,
     ) -> Predictions:
-        """One prediction for each row of `store`, in its order.
-
-        mirror: the flip test of AdaBins and ZoeDepth: the mean of the prediction and the mirrored
-        prediction for the mirrored source, each limited to its range by `decode`; both with the
-        same draws. The network calls of both count.
-        """
+        """One prediction for each row of `store`, in its order."""
         from crossflow.problem import Source
 
         values: list[Any] = []
@@ -79,11 +77,11 @@ class Sampler:
             draws = self.draws([names[row] for row in rows])
             target, calls = self._sample(arm, store, source, draws, guidance)
             decoded = decode(target)
-            if mirror is not None:
-                mirrored = Source(mirror(source.values), source.mask)
+            if self.flip:
+                mirrored = Source(source.values.flip(-1), source.mask)
                 target, more = self._sample(arm, store, mirrored, draws, guidance)
                 decoded = [
-                    (a + b) / 2 for a, b in zip(decoded, decode(mirror(target)), strict=True)
+                    (a + b) / 2 for a, b in zip(decoded, decode(target.flip(-1)), strict=True)
                 ]
                 calls += more
             values.extend(decoded)
@@ -133,9 +131,7 @@ class Trial:
 def try_out(arm: Arm, sampler: Sampler, prepared: Prepared, primary: str, guidance: float) -> Trial:
     """The primary score of validation items. InputError where it cannot be computed there."""
     truth: Items = prepared.validation_truth
-    found = sampler.predict(
-        arm, prepared.validation, prepared.decode, guidance, mirror=prepared.mirror
-    )
+    found = sampler.predict(arm, prepared.validation, prepared.decode, guidance)
     scored = truth.score(found.values)
     if primary not in scored.scores:
         reason = scored.unavailable.get(primary, "unknown score")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from benchmarks.metrics.score import Scored
     from benchmarks.records.samples import Cell
     from crossflow.problem import Problem
+    from crossflow.store import Store
 
 DEFAULTS = {"split": "iid", "size": 64}
 CODEC_STEPS, CODEC_BATCH, CODEC_SEED = 600, 64, 0
@@ -154,7 +155,7 @@ class CaptionTabletop(TabletopTask[CaptionedPictures]):
     def decode(self, target: Tensor) -> list[str]:
         return [words.decode(row) for row in self.codec.words(target)]
 
-    def floor(self) -> list[str]:
+    def floor(self, train: Store) -> list[str]:
         """The caption seen most often in training, the first of equals by the alphabet."""
         texts = sorted(c.text for five in self.train.split.captions for c in five)
         return [bounds.most_frequent(texts)] * len(self.test.ids)

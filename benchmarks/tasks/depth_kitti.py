@@ -35,77 +35,46 @@ of the ground truth (375 x 1242 and the like); files for the 45 frames without t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.data.depth_frames import (
     KITTI_LISTS,
     KITTI_PUBLISHED,
     KITTI_SCALE,
+    Frame,
     kitti_frames,
     kitti_protocol,
 )
-from benchmarks.data.images import spread
-from benchmarks.data.splits import Report, choose, require_root
+from benchmarks.data.splits import require_root
 from benchmarks.metrics import depth_crops
-from benchmarks.tasks.depth_real import USES, DepthData, RealTruth, prepare_depth
-from benchmarks.tasks.task import Former, Prepared
-
-if TYPE_CHECKING:
-    from benchmarks.config.schema import Config
-    from crossflow.problem import Problem
+from benchmarks.tasks.depth_real import RealDepth
 
 DEFAULTS = {"split": "test", "size": 88, "crop": "kb_garg"}
-DATA = DepthData(
-    name="depth_kitti",
-    version=1,
-    protocol=kitti_protocol,
-    crops=tuple(depth_crops.KITTI),
-    scale=KITTI_SCALE,
-    window=depth_crops.kb,
-    sizes={44: 4, 88: 8, 176: 8, 352: 8},
-    columns=(1216, 352),
-)
 
 
-class DepthKitti(Former):
+class DepthKitti(RealDepth):
     """See the file's docstring."""
 
-    version = DATA.version
-    uses: tuple[str, ...] = USES
+    version = 1
+    protocol, window = staticmethod(kitti_protocol), staticmethod(depth_crops.kb)
+    crops, scale = tuple(depth_crops.KITTI), KITTI_SCALE
+    sizes, columns = {44: 4, 88: 8, 176: 8, 352: 8}, (1216, 352)
 
-    def primary(self, items: int) -> str:
-        return "absrel"
-
-    def problem(self, size: int) -> Problem:
-        """3 x size x 38/11 size RGB to log depth of the same size."""
-        return DATA.problem(size)
-
-    def truth(self, config: Config, report: Report) -> RealTruth:
-        choose("task.split", config.task.split, ("test",))
-        listed = None if config.task.split_file is None else Path(config.task.split_file)
-        frames, unscored = kitti_frames(_root(config), "test", listed)
-        scored, without = len(frames), len(unscored)
-        report(
-            f"KITTI Eigen: {scored} of {scored + without} listed frames have ground truth and are "
-            f"scored, {without} have none",
+    def frames(self, part: str) -> tuple[Sequence[Frame], Sequence[str]]:
+        files = " and ".join(names[0] for names in KITTI_LISTS.values())
+        root = require_root(self.config, f"{files} with the folders they name", KITTI_PUBLISHED)
+        listed = self.config.task.split_file if part == "test" else None
+        frames, without = kitti_frames(root, part, None if listed is None else Path(listed))
+        whole = len(frames) + len(without)
+        used = "scored" if part == "test" else "trained on"
+        self.report(
+            f"KITTI Eigen: {len(frames)} of {whole} listed frames have ground truth and are "
+            f"{used}, {len(without)} have none",
             1,
             1,
         )
-        frames = spread(frames, config.task.limit)
-        return RealTruth(DATA, frames, "test", config, unscored)
-
-    def prepared(self, config: Config, report: Report) -> Prepared:
-        truth = self.truth(config, report)
-        train, without = kitti_frames(_root(config), "train")
-        if without:
-            report(f"{len(without)} training frames without ground truth left out", 1, 1)
-        return prepare_depth(DATA, truth, train, config, report)
-
-
-def _root(config: Config) -> Path:
-    files = " and ".join(names[0] for names in KITTI_LISTS.values())
-    return require_root(config, f"{files} with the folders they name", KITTI_PUBLISHED)
+        return frames, without
 
 
 TASK = DepthKitti

@@ -31,7 +31,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.data import nyu_labeled
 from benchmarks.data.depth_frames import (
@@ -42,68 +41,38 @@ from benchmarks.data.depth_frames import (
     nyu_frames,
     nyu_protocol,
 )
-from benchmarks.data.images import spread
-from benchmarks.data.splits import Report, choose, require_root
+from benchmarks.data.splits import choose, require_root
 from benchmarks.metrics import depth_crops
-from benchmarks.tasks.depth_real import USES, DepthData, RealTruth, prepare_depth
-from benchmarks.tasks.task import Former, Prepared
+from benchmarks.tasks.depth_real import RealDepth
 from crossflow.errors import InputError
 
-if TYPE_CHECKING:
-    from benchmarks.config.schema import Config
-    from crossflow.problem import Problem
-
 DEFAULTS = {"split": "test", "size": 96, "layout": "bts", "crop": "eigen"}
-DATA = DepthData(
-    name="depth_nyu",
-    version=2,
-    protocol=nyu_protocol,
-    crops=tuple(depth_crops.NYU),
-    scale=NYU_SCALE,
-    window=depth_crops.whole,
-    sizes={24: 4, 48: 4, 96: 8, 120: 8, 240: 8, 480: 8},
-    columns=(4, 3),
-)
 
 
-class DepthNyu(Former):
+class DepthNyu(RealDepth):
     """See the file's docstring."""
 
-    version = DATA.version
-    uses: tuple[str, ...] = (*USES, "task.layout")
+    version, uses = 2, (*RealDepth.uses, "task.layout")
+    protocol, window = staticmethod(nyu_protocol), staticmethod(depth_crops.whole)
+    crops, scale = tuple(depth_crops.NYU), NYU_SCALE
+    sizes, columns = {24: 4, 48: 4, 96: 8, 120: 8, 240: 8, 480: 8}, (4, 3)
 
-    def primary(self, items: int) -> str:
-        return "absrel"
-
-    def problem(self, size: int) -> Problem:
-        """3 x size x 4/3 size RGB to log depth of the same size."""
-        return DATA.problem(size)
-
-    def truth(self, config: Config, report: Report) -> RealTruth:
-        choose("task.split", config.task.split, ("test",))
-        frames = _frames(config, "test")
-        return RealTruth(DATA, spread(frames, config.task.limit), "test", config)
-
-    def prepared(self, config: Config, report: Report) -> Prepared:
-        truth = self.truth(config, report)
-        return prepare_depth(DATA, truth, _frames(config, "train"), config, report)
-
-
-def _frames(config: Config, split: str) -> Sequence[Frame]:
-    """Frames of a split in the layout of `task.layout`; `task.split_file` is of the test split."""
-    layout = choose("task.layout", config.task.layout, ("bts", "labeled"))
-    listed = config.task.split_file
-    if layout == "labeled":
-        if listed is not None:
-            raise InputError(
-                f"task.split_file={listed}: layout labeled has its splits in splits.mat, leave it "
-                "out"
-            )
-        files = f"{nyu_labeled.DATA_FILE} and {nyu_labeled.SPLIT_FILE}"
-        return nyu_labeled.frames(require_root(config, files, nyu_labeled.PUBLISHED), split)
-    files = " and ".join(f"{name} with {folder}/" for name, folder in NYU_SPLITS.values())
-    root = require_root(config, files, NYU_PUBLISHED)
-    return nyu_frames(root, split, Path(listed) if listed and split == "test" else None)
+    def frames(self, part: str) -> tuple[Sequence[Frame], Sequence[str]]:
+        config = self.config
+        layout = choose("task.layout", config.task.layout, ("bts", "labeled"))
+        listed = config.task.split_file
+        if layout == "labeled":
+            if listed is not None:
+                raise InputError(
+                    f"task.split_file={listed}: layout labeled has its splits in splits.mat, leave "
+                    "it out"
+                )
+            files = f"{nyu_labeled.DATA_FILE} and {nyu_labeled.SPLIT_FILE}"
+            root = require_root(config, files, nyu_labeled.PUBLISHED)
+            return nyu_labeled.frames(root, part), []
+        files = " and ".join(f"{name} with {folder}/" for name, folder in NYU_SPLITS.values())
+        root = require_root(config, files, NYU_PUBLISHED)
+        return nyu_frames(root, part, Path(listed) if listed and part == "test" else None), []
 
 
 TASK = DepthNyu

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.metrics.score import Scored
     from benchmarks.records.samples import Cell
     from crossflow.problem import Problem
+    from crossflow.store import Store
 
 DEFAULTS = {"split": "iid", "size": 32}
 PATCH = 4
@@ -88,7 +89,7 @@ class DepthTabletop(TabletopTask[DepthScenes]):
     def decode(self, target: Tensor) -> Sequence[np.ndarray]:
         return list(from_log(target[:, 0].cpu().numpy(), PROTOCOL))
 
-    def floor(self) -> Sequence[np.ndarray]:
+    def floor(self, train: Store) -> Sequence[np.ndarray]:
         return [bounds.mean_map(self.train.depth)] * len(self.test.ids)
 
 

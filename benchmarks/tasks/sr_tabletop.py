@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from benchmarks.metrics.score import Scored
     from benchmarks.records.samples import Cell
     from crossflow.problem import Problem
+    from crossflow.store import Store
 
 DEFAULTS = {"split": "iid", "size": 64, "scale": 4}
 
@@ -90,7 +91,7 @@ class SuperResolutionTabletop(PictureTask[SuperResolutionScenes]):
         shape = MapShape(16, self.size // 8, self.size // 8)
         return Problem(shape, shape, 1, encoder="identity", charge=None, null_rate=0.0)
 
-    def floor(self) -> Sequence[np.ndarray]:
+    def floor(self, train: Store) -> Sequence[np.ndarray]:
         return self.test.enlarged
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.records.samples import Cell
     from benchmarks.tasks.task import Prepared, Trained
     from crossflow.problem import Problem
+    from crossflow.store import Store
 
 DEFAULTS = {"split": "iid", "size": 64}
 CAPTIONS = 5  # of a scene; a caption's id is 10 x scene + its number
@@ -111,7 +112,7 @@ class TextToImageTabletop(PictureTask[CaptionedScenes]):
         target = MapShape(16, self.size // 8, self.size // 8)
         return Problem(source, target, 1, "variational", "contrastive", null_rate=0.1)
 
-    def floor(self) -> Sequence[np.ndarray]:
+    def floor(self, train: Store) -> Sequence[np.ndarray]:
         """A random training picture for every item: what needs no caption."""
         picks = bounds.random_rows(len(self.train.ids), len(self.test.ids))
         return list(self.train.pictures[picks].transpose(0, 2, 3, 1))

@@ -171,7 +171,6 @@ class Prepared:
     floor: Callable[[], Any]  # see `Task.floor`
     frozen: dict[str, Any]  # see `Task.frozen`
     seconds: dict[str, float]  # what preparing took, by stage (volatile)
-    mirror: Any = None
     unscored: str | None = None
     extra: Any = None
     training: dict[str, int] = field(default_factory=dict)
@@ -242,8 +241,11 @@ class Task(Generic[AnyItems]):
         """Targets (b, C, H, W) in the units of the store's rows to predictions."""
         raise NotImplementedError
 
-    def floor(self) -> Sequence[Any]:
-        """Predictions for the test items by what has seen no source: see `bounds`."""
+    def floor(self, train: Store) -> Sequence[Any]:
+        """Predictions for the test items by what has seen no source: see `bounds`.
+
+        train: the training store, for what is cheaper to read from it than to make again.
+        """
         raise NotImplementedError
 
     # Hooks: what one task alone wants.
@@ -286,7 +288,7 @@ class Task(Generic[AnyItems]):
             truth=test,
             validation_truth=self.validation,
             decode=self.decode,
-            floor=self.floor,
+            floor=lambda: self.floor(store),
             frozen=frozen,
             seconds=self.seconds,
         )

@@ -44,20 +44,16 @@ class LeftSide:
         return SimpleNamespace(x=ends + torch.tensor([1.0, 0, 0]), nfe=5)
 
 
-def predict(mirror, batch=2):
+def predict(flip, batch=2):
     method = LeftSide()
     arm = SimpleNamespace(method=method, net=None)
-    sampler = Sampler(grid=None, batch=batch, seed=0, device="cpu")
-    return sampler.predict(arm, Rows(), lambda x: list(x.numpy()), 1.0, mirror=mirror), method
-
-
-def mirrored(maps):
-    return maps.flip(-1)
+    sampler = Sampler(grid=None, batch=batch, seed=0, device="cpu", flip=flip)
+    return sampler.predict(arm, Rows(), lambda x: list(x.numpy()), 1.0), method
 
 
 def test_the_mean_of_two_and_the_calls_of_both():
-    plain, _ = predict(None)
-    flipped, method = predict(mirrored)
+    plain, _ = predict(False)
+    flipped, method = predict(True)
     source = Rows().values.numpy() * 2 + 10
     assert np.allclose(np.stack(plain.values), source + np.array([2, 0, 0]))
     assert np.allclose(np.stack(flipped.values), source + np.array([1, 0, 1]))
@@ -66,7 +62,7 @@ def test_the_mean_of_two_and_the_calls_of_both():
 
 
 def test_the_batch_size_changes_nothing():
-    one, three = (np.stack(predict(mirrored, batch)[0].values) for batch in (1, 3))
+    one, three = (np.stack(predict(True, batch)[0].values) for batch in (1, 3))
     assert np.array_equal(one, three)
 
 

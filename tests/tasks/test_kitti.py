@@ -158,7 +158,7 @@ def test_a_map_of_the_flow_is_pasted_into_the_window(make_kitti):
     """Bottom 352 rows, middle 1216 columns; the nearest edge outside."""
     truth = truth_of(make_kitti(test=2), size=44)
     small = np.random.default_rng(0).uniform(5, 50, (44, 152)).astype(np.float32)
-    first, second = truth.full([small, small])
+    first, second = truth.whole([small, small])
     assert (first.shape, second.shape) == ((375, 1242), (376, 1241))
     inside = enlarge(small, (352, 1216))
     assert np.array_equal(first[23:, 13:1229], inside)
@@ -166,7 +166,7 @@ def test_a_map_of_the_flow_is_pasted_into_the_window(make_kitti):
     assert np.all(first[:23, 13:1229] == inside[0])
     assert np.all(first[23:, 1229:] == inside[:, -1:])
     full = np.ones((375, 1242), np.float32)
-    assert truth.full([full])[0] is full
+    assert truth.whole([full])[0] is full
 
 
 def test_training_to_record(make_kitti, tmp_path):
@@ -197,7 +197,6 @@ def test_training_pairs(make_kitti, tmp_path):
     config = config_of(make_kitti(train=4, test=1), size=44)
     config.work = str(tmp_path / "work")
     prepared = registry.load_task("depth_kitti")(config, lambda *_: None).prepare()
-    assert prepared.mirror is None
     assert prepared.problem.source.sizes == (3, 44, 152)
     assert (len(prepared.train), len(prepared.validation)) == (2, 2)
     drives = [{name.split("/")[1] for name in s.ids} for s in (prepared.train, prepared.validation)]
