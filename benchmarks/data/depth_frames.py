@@ -6,15 +6,16 @@ A list has a line a frame, `image depth [focal]`. Depth PNGs are 16 bits, 0 = no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.data.files import find_listed, one_form
+from benchmarks.data.files import find_listed, first_few, one_form, stamp_of
 from benchmarks.data.images import image_size, open_picture, read_rgb
 from benchmarks.metrics import depth_crops
 from benchmarks.metrics.depth import DepthProtocol
@@ -67,51 +68,43 @@ def kitti_protocol(nonfinite: str = "refuse", crop: str = "kb_garg") -> DepthPro
     return DepthProtocol(1e-3, 80.0, depth_crops.KITTI[crop], nonfinite, float32=True)
 
 
-class Frame(Protocol):
+@dataclass(frozen=True)
+class Frame(ABC):
     """A picture with its depth map, wherever they lie."""
 
-    @property
-    def id(self) -> str:
-        """Names the prediction."""
+    id: str  # names the prediction
+    group: str  # the scene: its frames must not be both in training and validation
+    scale: float  # depth codes a metre
 
-    @property
-    def group(self) -> str:
-        """The scene: its frames must not be both in training and validation."""
-
-    @property
-    def scale(self) -> float:
-        """Depth codes a metre."""
-
+    @abstractmethod
     def size(self) -> tuple[int, int]:
         """(height, width) of picture and depth. InputError where they differ."""
 
+    @abstractmethod
     def picture(self) -> UInt8[np.ndarray, "h w 3"]:
         """The picture, RGB."""
 
+    @abstractmethod
     def codes(self) -> UInt16[np.ndarray, "h w"]:
         """Depth times scale, 0 = no measurement."""
 
+    @abstractmethod
     def stamp(self) -> str:
         """Changes when the files do, without reading them."""
 
 
 @dataclass(frozen=True)
-class DepthFrame:
-    """One line of a list file: see `Frame`."""
+class DepthFrame(Frame):
+    """One line of a list file. id: its first field without leading slash and suffix."""
 
-    id: str  # the first field without leading slash and suffix
     image: Path
-    depth: Path | None  # None where the list says None (45 of KITTI's 697)
-    group: str  # the first folder or folders of the id
-    focal: float | None = None  # pixels
-    scale: float = NYU_SCALE
+    depth: Path
 
     def size(self) -> tuple[int, int]:
-        depth = self._depth()
-        size, other = image_size(depth), image_size(self.image)
+        size, other = image_size(self.depth), image_size(self.image)
         if size != other:
             raise InputError(
-                f"{self.image} and {depth} differ in size: {other[0]} x {other[1]} and "
+                f"{self.image} and {self.depth} differ in size: {other[0]} x {other[1]} and "
                 f"{size[0]} x {size[1]} pixels"
             )
         return size[1], size[0]
@@ -120,16 +113,10 @@ class DepthFrame:
         return read_rgb(self.image)
 
     def codes(self) -> UInt16[np.ndarray, "h w"]:
-        return read_depth_codes(self._depth())
+        return read_depth_codes(self.depth)
 
     def stamp(self) -> str:
-        stats = (path.stat() for path in (self.image, self._depth()))
-        return " ".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats)
-
-    def _depth(self) -> Path:
-        if self.depth is None:
-            raise InputError(f"{self.id}: the list gives no depth map for this frame")
-        return self.depth
+        return stamp_of(self.image, self.depth)
 
 
 def load_depth(frame: Frame) -> Float[np.ndarray, "h w"]:
@@ -156,7 +143,11 @@ def nyu_frames(root: Path, split: str, list_file: Path | None = None) -> list[De
             f"the {split} split of NYU Depth v2 needs {path} and {folder}/, not found; "
             f"{NYU_PUBLISHED}"
         )
-    frames = _present(read_list(path, folder), NYU_PUBLISHED)
+    listed, without = read_list(path)
+    if without:
+        raise InputError(f"{path}: {len(without)} frames have no depth map: {first_few(without)}")
+    files = [folder / file for pair in listed.values() for file in pair]
+    frames = _frames(listed, files, 1, NYU_SCALE, NYU_PUBLISHED)
     return [replace(frame, group=scene(frame.group)) for frame in frames]
 
 
@@ -183,78 +174,68 @@ def kitti_frames(
             f"the {split} split of KITTI Eigen needs {' or '.join(map(str, places))}, not found; "
             f"{KITTI_PUBLISHED}"
         )
-    below: dict[str, Path] = {}
+    listed, without = read_list(path)
+    if not listed:
+        raise InputError(f"{path}: none of its {len(without)} frames has a depth map")
+    below: dict[str, Path] = {}  # the first folder that has a drive, else the root
 
-    def depth_folder(depth: PurePosixPath) -> Path:
-        """The first folder that has the drive; the root where none has, to be named as missing."""
+    def depth_file(depth: PurePosixPath) -> Path:
         drive = depth.parts[0]
         if drive not in below:
             folders = (root / name for name in KITTI_DEPTH_FOLDERS)
             having = (folder for folder in folders if is_folder(folder / drive / "proj_depth"))
             below[drive] = next(having, root)
-        return below[drive]
+        return below[drive] / depth
 
-    listed = read_list(path, root, scale=KITTI_SCALE, group_parts=2, depth_folder=depth_folder)
-    scored = [frame for frame in listed if frame.depth is not None]
-    if not scored:
-        raise InputError(f"{path}: none of its {len(listed)} frames has a depth map")
-    without = [frame.id for frame in listed if frame.depth is None]
-    return _present(scored, KITTI_PUBLISHED), without
+    files = [file for image, depth in listed.values() for file in (root / image, depth_file(depth))]
+    return _frames(listed, files, 2, KITTI_SCALE, KITTI_PUBLISHED), without
 
 
-def _present(frames: Sequence[DepthFrame], published: str) -> list[DepthFrame]:
-    """The frames, their files as they are called on the disk. InputError: files are missing."""
-    paths = [path for frame in frames for path in (frame.image, frame.depth) if path is not None]
-    real = dict(zip(paths, find_listed(paths, "listed files", published), strict=True))
+Listed = dict[str, tuple[PurePosixPath, PurePosixPath]]  # picture and depth map of an id
+
+
+def _frames(
+    listed: Listed, files: Sequence[Path], parts: int, scale: float, published: str
+) -> list[DepthFrame]:
+    """files: where picture and depth map of each frame should be; InputError: they are not there.
+
+    parts: how many folders of the id name its scene.
+    """
+    there = iter(find_listed(files, "listed files", published))
     return [
-        replace(frame, image=real[frame.image], depth=frame.depth and real[frame.depth])
-        for frame in frames
+        DepthFrame(name, "/".join(name.split("/")[:-1][:parts]), scale, next(there), next(there))
+        for name in listed
     ]
 
 
-def read_list(
-    list_file: Path,
-    folder: Path,
-    *,
-    scale: float = NYU_SCALE,
-    group_parts: int = 1,
-    depth_folder: Callable[[PurePosixPath], Path] | None = None,
-) -> list[DepthFrame]:
-    """Frames of a BTS list: `image depth [focal]` a line, paths below `folder`.
+def read_list(path: Path) -> tuple[Listed, list[str]]:
+    """Files of a BTS list, and the ids whose depth map is None; in the order of the list.
 
-    group_parts: how many folders of the id name its scene. depth_folder: from a listed depth map to
-    the folder it lies below, where that is another one. The training list's paths begin with a
-    slash, which is no root. InputError names the line that has another form.
+    The training list's paths begin with a slash, which is no root. InputError names the line that
+    has another form.
     """
-    frames: dict[str, DepthFrame] = {}
-    for number, line in enumerate(read_text(list_file).splitlines(), start=1):
+    listed: Listed = {}
+    without: list[str] = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not (fields := line.split()):
             continue
-        where = f"{list_file} line {number}"
         if len(fields) not in (2, 3):
-            raise InputError(f"{where}: {len(fields)} fields, need `image depth [focal]`")
+            raise InputError(
+                f"{path} line {number}: {len(fields)} fields, need `image depth [focal]`"
+            )
         image, depth = (PurePosixPath(field.lstrip("/")) for field in fields[:2])
-        if not (image.name and depth.name) or ".." in (*image.parts, *depth.parts):
-            raise InputError(f"{where}: {line.strip()} are no two files in the data folder")
-        try:
-            focal = float(fields[2]) if len(fields) == 3 else None
-        except ValueError:
-            raise InputError(f"{where}: the focal length {fields[2]} is not a number") from None
-        name = one_form(str(image.with_suffix("")))
-        if name in frames:
-            raise InputError(f"{where}: {name} occurs twice")
-        below = folder if depth_folder is None else depth_folder(depth)
-        frames[name] = DepthFrame(
-            id=name,
-            image=folder / image,
-            depth=None if fields[1] == "None" else below / depth,
-            group="/".join(image.parts[:-1][:group_parts]),
-            focal=focal,
-            scale=scale,
-        )
-    if not frames:
-        raise InputError(f"{list_file}: the list is empty")
-    return list(frames.values())
+        name = one_form(str(image.with_suffix(""))) if image.name else ""
+        if not (name and depth.name) or ".." in (*image.parts, *depth.parts):
+            raise InputError(f"{path} line {number}: {line.strip()} are no two files in the folder")
+        if name in listed or name in without:
+            raise InputError(f"{path} line {number}: {name} occurs twice")
+        if fields[1] == "None":
+            without.append(name)
+        else:
+            listed[name] = image, depth
+    if not listed and not without:
+        raise InputError(f"{path}: the list is empty")
+    return listed, without
 
 
 def read_depth_codes(path: Path) -> UInt16[np.ndarray, "h w"]:

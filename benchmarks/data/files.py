@@ -18,6 +18,12 @@ from crossflow.files import is_folder, sha256
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+)?")  # owner/model, or owner/model/subfolder
 
 
+def stamp_of(*paths: Path) -> str:
+    """Sizes and times of files: changes when they do, without reading them."""
+    stats = (path.stat() for path in paths)
+    return " ".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats)
+
+
 def first_few(names: Sequence[Any], count: int = 3) -> str:
     """`a, b, c and 7 more`: how messages list offenders."""
     shown = ", ".join(str(name) for name in names[:count])

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.data.depth_frames import NYU_SCALE, scene
-from benchmarks.data.files import optional
+from benchmarks.data.depth_frames import NYU_SCALE, Frame, scene
+from benchmarks.data.files import optional, stamp_of
 from crossflow.errors import InputError
 from crossflow.files import is_file
 
@@ -35,14 +35,11 @@ PUBLISHED = (
 
 
 @dataclass(frozen=True)
-class LabeledFrame:
-    """One frame of the .mat file: see `depth_frames.Frame`. index: counted from 0."""
+class LabeledFrame(Frame):
+    """One frame of the .mat file. index: counted from 0."""
 
-    id: str
-    group: str
     file: Path
     index: int
-    scale: float = NYU_SCALE
 
     def size(self) -> tuple[int, int]:
         return SIZE
@@ -63,8 +60,7 @@ class LabeledFrame:
         return np.ascontiguousarray(codes.astype(np.uint16))
 
     def stamp(self) -> str:
-        stat = self.file.stat()
-        return f"{self.index} {stat.st_size} {stat.st_mtime_ns}"
+        return f"{self.index} {stamp_of(self.file)}"
 
     def _read(self, name: str) -> np.ndarray:
         try:
@@ -106,7 +102,7 @@ def frames(root: Path, split: str) -> list[LabeledFrame]:
     if kinds != (np.uint8, "f"):
         raise InputError(f"{path}: images must be uint8 and rawDepths metres in floating point")
     chosen = [
-        LabeledFrame(frame_id(types[i], i), scene(scenes[i]), path, i)
+        LabeledFrame(frame_id(types[i], i), scene(scenes[i]), NYU_SCALE, path, i)
         for i in split_indices(splits, split, count)
     ]
     return sorted(chosen, key=lambda frame: frame.id)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
 CAPTIONS_FILE = "captions.json"
+Size = tuple[int, int]  # (height, width)
 
 
 def find_predictions(
@@ -33,85 +34,75 @@ def find_predictions(
 ) -> list[Path]:
     """The prediction file of each id, in their order. Files for `unscored` ids are let be.
 
-    Raises InputError when the folder is missing, when ids have no file or two, and when there are
-    files of these suffixes for unknown ids (a wrong split or layout). Other files are let be.
+    InputError: no such folder, ids without a file or with two, files of these suffixes for unknown
+    ids (a wrong split or layout). Other files are let be.
     """
     if not is_folder(folder):
         raise InputError(f"predictions={folder}: no such folder")
     there = list_files(folder, suffixes).files
     names = [one_form(name) for name in ids]
-    missing = [f"{name}{suffixes[0]}" for name in names if name not in there]
-    if missing:
-        raise InputError(
-            f"predictions={folder}: {len(missing)} of {len(ids)} files ({' or '.join(suffixes)}) "
-            f"are missing: {first_few(missing)}"
-        )
     known = {*names, *map(one_form, unscored)}
+    missing = [f"{name}{suffixes[0]}" for name in names if name not in there]
     extra = [name for name in there if name not in known]
-    if extra:
-        raise InputError(
-            f"predictions={folder}: {len(extra)} predictions belong to no item of the split "
-            f"({len(ids)} items): {first_few(extra)}"
-        )
+    kinds = " or ".join(suffixes)
+    for offenders, what in (
+        (missing, f"of {len(ids)} files ({kinds}) are missing"),
+        (extra, f"predictions belong to no item of the split ({len(ids)} items)"),
+    ):
+        if offenders:
+            raise InputError(
+                f"predictions={folder}: {len(offenders)} {what}: {first_few(offenders)}"
+            )
     return [there[name] for name in names]
 
 
 class DepthPredictions(OnDemand):
     """Depth maps of a folder, read when asked for: float32 metres, sizes checked beforehand.
 
-    shapes: (height, width) of the ground truth of each id. scale: of the uint16 coding in PNGs,
-    None where the data set has none (then only .npy is taken). unscored: ids that may have a file,
-    which is not looked at. Values are judged by the scorer, which knows the rule for those that are
-    not finite.
+    shapes: of the ground truth of each id. scale: of the uint16 coding in PNGs, None where the data
+    set has none (then only .npy is taken). Values are judged by the scorer, which knows the rule
+    for those that are not finite.
     """
 
     def __init__(
         self,
         folder: Path,
         ids: Sequence[str],
-        shapes: Sequence[tuple[int, int]],
+        shapes: Sequence[Size],
         scale: float | None,
         unscored: Sequence[str] = (),
     ) -> None:
         suffixes = (".npy",) if scale is None else (".npy", ".png")
         self.scale, self.paths = scale, find_predictions(folder, ids, suffixes, unscored)
-        has = [_depth_shape(path) for path in self.paths]
+        has = [image_size(p)[::-1] if _is_png(p) else _open_npy(p).shape for p in self.paths]
         _refuse_sizes(folder, ids, has, shapes)
         super().__init__(self._read, len(ids))
 
     def _read(self, index: int) -> Float[np.ndarray, "h w"]:
         path = self.paths[index]
-        if self.scale is not None and path.suffix.lower() == ".png":
+        if self.scale is not None and _is_png(path):
             return read_depth_png(path, self.scale)
         return np.array(_open_npy(path))
 
 
 class ImagePredictions(OnDemand):
-    """8-bit RGB PNGs of a folder, read when asked for; sizes checked beforehand.
-
-    sizes: (height, width) of the ground truth of each id, or one size for all. unscored: as in
-    `DepthPredictions`.
-    """
+    """8-bit RGB PNGs of a folder, read when asked for; sizes (each id's, or one) checked before."""
 
     def __init__(
         self,
         folder: Path,
         ids: Sequence[str],
-        sizes: Sequence[tuple[int, int]] | tuple[int, int],
+        sizes: Sequence[Size] | Size,
         unscored: Sequence[str] = (),
     ) -> None:
-        self.paths = find_predictions(folder, ids, (".png",), unscored)
-        wanted = [sizes] * len(ids) if isinstance(sizes, tuple) else sizes
-        has = [image_size(path)[::-1] for path in self.paths]
-        _refuse_sizes(folder, ids, has, wanted)  # type: ignore[arg-type]
-        super().__init__(lambda index: read_rgb(self.paths[index]), len(ids))
+        paths = find_predictions(folder, ids, (".png",), unscored)
+        wanted: Any = [sizes] * len(ids) if isinstance(sizes, tuple) else sizes
+        _refuse_sizes(folder, ids, [image_size(path)[::-1] for path in paths], wanted)
+        super().__init__(lambda index: read_rgb(paths[index]), len(ids))
 
 
 def _refuse_sizes(
-    folder: Path,
-    ids: Sequence[str],
-    shapes: Sequence[tuple[int, ...]],
-    wanted: Sequence[tuple[int, int]],
+    folder: Path, ids: Sequence[str], shapes: Sequence[tuple[int, ...]], wanted: Sequence[Size]
 ) -> None:
     wrong = [
         f"{name} is {' x '.join(map(str, has))} instead of {need[0]} x {need[1]}"
@@ -123,6 +114,10 @@ def _refuse_sizes(
             f"predictions={folder}: {len(wrong)} of {len(ids)} have another size (height x width) "
             f"than the ground truth, nothing is resized: {first_few(wrong)}"
         )
+
+
+def _is_png(path: Path) -> bool:
+    return path.suffix.lower() == ".png"
 
 
 def _open_npy(path: Path) -> np.ndarray:
@@ -139,13 +134,10 @@ def _open_npy(path: Path) -> np.ndarray:
     return array
 
 
-def _depth_shape(path: Path) -> tuple[int, ...]:
-    return image_size(path)[::-1] if path.suffix.lower() == ".png" else _open_npy(path).shape
-
-
 def write_depth(folder: Path, name: str, depth: Float[np.ndarray, "h w"]) -> Path:
     """Writes `<name>.npy`, float32 metres."""
-    path = _below(folder, f"{name}.npy")
+    path = folder / f"{name}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, np.ascontiguousarray(depth, dtype=np.float32), allow_pickle=False)
     return path
 
@@ -154,14 +146,9 @@ def write_image(folder: Path, name: str, image: UInt8[np.ndarray, "h w 3"]) -> P
     """Writes `<name>.png`, 8-bit RGB."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"{name}: {image.dtype} {image.shape} is no uint8 RGB image")
-    path = _below(folder, f"{name}.png")
-    Image.fromarray(image).save(path)
-    return path
-
-
-def _below(folder: Path, name: str) -> Path:
-    path = folder / name
+    path = folder / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
     return path
 
 
@@ -176,8 +163,8 @@ def write_captions(folder: Path, captions: Mapping[int, str]) -> Path:
 def read_captions(location: Path, ids: Iterable[int]) -> dict[int, str]:
     """Captions by image id, in the order of `ids`, from a folder or a COCO results file.
 
-    Raises InputError for a file that is no such list, an image id that is missing, unknown or given
-    twice, a caption that is no text.
+    null is an empty caption. InputError: no such list, an id that is missing, unknown or twice, a
+    caption that is no text.
     """
     path = location / CAPTIONS_FILE if is_folder(location) else location
     if not is_file(path):
@@ -201,7 +188,6 @@ def read_captions(location: Path, ids: Iterable[int]) -> dict[int, str]:
 
 
 def _caption_row(row: Any, where: str) -> tuple[int, str]:
-    """(image_id, caption) of an entry; null is an empty caption."""
     if not isinstance(row, dict) or not {"image_id", "caption"} <= row.keys():
         raise InputError(f"{where}: need the keys image_id and caption")
     key, caption = row["image_id"], "" if row["caption"] is None else row["caption"]

@@ -1,12 +1,10 @@
 """WebDataset: samples in plain tar files, as img2dataset writes LAION and timm ImageNet.
 
-Files of one sample follow one another and share the name before the first dot, their key:
-
     00000.tar:  000000000.jpg  000000000.txt  000000000.json  000000001.jpg ...
 
-The image is .jpg, .jpeg, .png or .webp; the caption is .txt, else "caption" of .json; other files
-(.cls) are not looked at. The archives are neither compressed nor unpacked: their headers are read
-once, then every file by its offset.
+Files of one sample follow one another and share the name before the first dot, their key. The image
+is .jpg, .jpeg, .png or .webp; the caption is .txt, else "caption" of .json. The archives are
+neither compressed nor unpacked: headers are read once, then every file by its offset.
 """
 
 from __future__ import annotations
@@ -65,23 +63,18 @@ class Sample:
     text: Member | None  # its .txt, else its .json, if there is one
 
     def caption(self) -> str:
-        """The caption without white space around it; empty where the card says null.
-
-        InputError where there is none, or its file is not UTF-8 or JSON.
-        """
-        if self.text is None:
-            raise InputError(f"{self.image}: the sample has neither .txt nor .json for its caption")
+        """Without white space around it; empty where a card says null. InputError: no caption."""
+        text: Any = None if self.text is None else self.text.read_bytes()
         try:
-            text: Any = self.text.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise InputError(f"{self.text}: no caption in it, the file is not UTF-8") from None
-        if self.text.name.lower().endswith(".json"):
-            card = parse_json(text, str(self.text))
-            text = card.get("caption", False) if isinstance(card, dict) else False
-            text = "" if text is None else text
-        if not isinstance(text, str):
-            raise InputError(f'{self.text}: no caption in it; "caption" of .json holds it')
-        return text.strip()
+            text = text.decode("utf-8-sig")
+            if self.text is not None and self.text.name.lower().endswith(".json"):
+                text = parse_json(text, str(self.text))["caption"]
+            return "" if text is None else text.strip()
+        except (AttributeError, KeyError, TypeError, UnicodeDecodeError):
+            raise InputError(
+                f'{self.text or self.image}: no caption; it is in .txt, or "caption" of .json, '
+                "UTF-8"
+            ) from None
 
 
 def samples(folder: Path, what: str) -> Iterator[Sample]:
@@ -96,48 +89,41 @@ def samples(folder: Path, what: str) -> Iterator[Sample]:
     webdataset = optional("webdataset.tariterators", "reading tar files")
     for path in archives:
         try:
-            for files in webdataset.group_by_keys(_named(path)):
-                yield _sample(path, files)
+            for files in webdataset.group_by_keys(_members(path)):
+                pictures = [files[suffix] for suffix in IMAGES if suffix in files]
+                if len(pictures) != 1:
+                    names = ", ".join(f.name for f in files.values() if isinstance(f, Member))
+                    raise InputError(
+                        f"{path}: sample {files['__key__']} has {len(pictures)} images ({names}), "
+                        f"it needs one of {', '.join(IMAGES)}"
+                    )
+                text = files.get("txt", files.get("json"))
+                yield Sample(files["__key__"], pictures[0], text)
         except InputError:
             raise
         except ValueError as error:  # one suffix twice
             raise InputError(f"{path}: {error.args[0]}") from None
 
 
-def _sample(path: Path, files: dict[str, Any]) -> Sample:
-    pictures = [files[suffix] for suffix in IMAGES if suffix in files]
-    if len(pictures) != 1:
-        names = ", ".join(str(file.name) for file in files.values() if isinstance(file, Member))
-        raise InputError(
-            f"{path}: sample {files['__key__']} has {len(pictures)} images ({names}), it needs one "
-            f"of {', '.join(IMAGES)}"
-        )
-    return Sample(files["__key__"], pictures[0], files.get("txt", files.get("json")))
+def _members(path: Path) -> Iterator[dict[str, Any]]:
+    """The plain files of an archive, as `group_by_keys` takes them; dot files are skipped.
 
-
-def _named(path: Path) -> Iterator[dict[str, Any]]:
-    """The files of an archive as `group_by_keys` takes them, those that begin with a dot not."""
-    for member in _members(path):
-        name = PurePosixPath(member.name)
-        if name.is_absolute() or ".." in name.parts:
-            raise InputError(f"{member}: the name leads out of its folder")
-        if not any(part.startswith(".") for part in name.parts):
-            yield {"fname": name.as_posix(), "data": member, "__url__": str(path)}
-
-
-def _members(path: Path) -> Iterator[Member]:
-    """The plain files of an archive; InputError unless it can be read to its end."""
+    InputError unless the archive can be read to its end.
+    """
     end = 0
     try:
         time = path.stat().st_mtime_ns
         with tarfile.open(path, "r:") as archive:
             for entry in archive:
-                end = entry.offset_data
-                if entry.isreg():
-                    end += -(-entry.size // BLOCK) * BLOCK
-                    yield Member(path, entry.name, entry.offset_data, entry.size, time)
-                elif not entry.isdir():
-                    raise InputError(f"{path}:{entry.name}: not a plain file")
+                name, end = PurePosixPath(entry.name), entry.offset_data
+                if entry.isdir():
+                    continue
+                if not entry.isreg() or name.is_absolute() or ".." in name.parts:
+                    raise InputError(f"{path}:{name}: not a plain file in the archive's folder")
+                end += -(-entry.size // BLOCK) * BLOCK
+                if not any(part.startswith(".") for part in name.parts):
+                    member = Member(path, entry.name, entry.offset_data, entry.size, time)
+                    yield {"fname": name.as_posix(), "data": member, "__url__": str(path)}
         # tarfile stops without a word at a header it cannot read, and where the file just ends.
         with path.open("rb") as file:
             file.seek(end)

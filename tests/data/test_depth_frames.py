@@ -1,6 +1,7 @@
 """NYU Depth v2 in BTS's layout: lists, 16-bit depth, and data that are not as they should be."""
 
 import unicodedata
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ from PIL import Image
 from benchmarks.data.depth_frames import (
     NYU_SPLITS,
     load,
-    load_depth,
     nyu_frames,
     read_depth_png,
     read_list,
@@ -42,7 +42,6 @@ def test_frames_of_both_splits(tmp_path):
         frames = nyu_frames(tmp_path, split)
         assert [frame.id for frame in frames] == ["bath_room/rgb_1", "kitchen/rgb_2"]
         assert [frame.group for frame in frames] == ["bath_room", "kitchen"]
-        assert frames[0].focal == 518.8579
         image, depth = load(frames[1])
         assert (image.shape, image.dtype) == ((6, 8, 3), np.uint8)
         assert (depth.shape, depth.dtype) == ((6, 8), np.float32)
@@ -106,20 +105,19 @@ def test_a_listed_name_that_is_too_long_is_missing(tmp_path):
     [
         ("a/rgb_1.jpg", "line 1: 1 fields"),
         ("a/rgb_1.jpg a/d.png 518 7", "line 1: 4 fields"),
-        ("a/rgb_1.jpg a/d.png far", "the focal length far is not a number"),
         ("../rgb_1.jpg a/d.png", "line 1: ../rgb_1.jpg a/d.png are no two files"),
         ("a/1.jpg a/1.png\n/a/1.jpg a/1.png", "line 2: a/1 occurs twice"),
         ("\n \n", "the list is empty"),
-        ("/ None 1", "are no two files in the data folder"),
-        ("a/1.jpg / 518", "are no two files in the data folder"),
-        (". a/1.png", "are no two files in the data folder"),
+        ("/ None 1", "are no two files in the folder"),
+        ("a/1.jpg / 518", "are no two files in the folder"),
+        (". a/1.png", "are no two files in the folder"),
     ],
 )
 def test_bad_lists(tmp_path, line, message):
     path = tmp_path / "list.txt"
     path.write_text(line)
     with pytest.raises(InputError, match=message):
-        read_list(path, tmp_path)
+        read_list(path)
 
 
 def test_a_list_of_another_program(tmp_path):
@@ -136,12 +134,10 @@ def test_fields_of_a_list(tmp_path):
     """KITTI's list has None where there is no improved ground truth; some lists have two fields."""
     path = tmp_path / "list.txt"
     path.write_text("a/b/1.x.png None 721.5377\r\n/c.jpg /d.png\r\n")
-    first, second = read_list(path, tmp_path)
-    assert (first.id, first.group, first.depth, first.focal) == ("a/b/1.x", "a", None, 721.5377)
-    assert (second.id, second.group, second.focal) == ("c", "", None)
-    assert (second.image, second.depth) == (tmp_path / "c.jpg", tmp_path / "d.png")
-    with pytest.raises(InputError, match=r"a/b/1\.x: the list gives no depth"):
-        load_depth(first)
+    assert read_list(path) == ({"c": (PurePosixPath("c.jpg"), PurePosixPath("d.png"))}, ["a/b/1.x"])
+    (tmp_path / "official_splits/test").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"list\.txt: 1 frames have no depth map: a/b/1\.x"):
+        nyu_frames(tmp_path, "test", path)
 
 
 def test_depth_coding_truncates(tmp_path):
@@ -192,6 +188,5 @@ def test_published_lists_are_read(bench_data):
         ("nyu/nyudepthv2_test_files_with_gt.txt", 654, 0),
         ("kitti/eigen_test_files_with_gt.txt", 697, 45),
     ):
-        frames = read_list(bench_data / "lists" / name, bench_data)
-        assert len(frames) == count
-        assert sum(frame.depth is None for frame in frames) == without
+        listed, unscored = read_list(bench_data / "lists" / name)
+        assert (len(listed) + len(unscored), len(unscored)) == (count, without)

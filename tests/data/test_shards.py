@@ -61,7 +61,7 @@ def test_images_and_captions_of_several_archives(tmp_path):
         assert image_size(one.image) == (48, 40)
     expected = np.array(Image.open(io.BytesIO(contents["x/y.png"])))
     assert (read_rgb(found[2].image) == expected).all()
-    with pytest.raises(InputError, match=r"x/y\.png: the sample has neither"):
+    with pytest.raises(InputError, match=r"x/y\.png: no caption"):
         found[2].caption()
 
 
@@ -109,7 +109,7 @@ BAD = {
     r"sample a has 0 images \(a\.v2\.jpg\)": [[("a.v2.jpg", b"the key ends at the first dot")]],
     "sample b has 0 images": [[*sample("a"), ("b.txt", b"no image"), *sample("c")]],
     "sample a has 2 images": [[*sample("a"), *sample("a", "png")]],
-    "leads out of its folder": [[*sample("../../a")]],
+    "not a plain file in the archive's folder": [[*sample("../../a")]],
     "no picture was found": [[]],
 }
 
