@@ -212,10 +212,8 @@ def boards(records: Iterable[Record]) -> list[Board]:
     ordered = sorted(records, key=lambda record: record.run_id)
     for same_items in by(ordered, "task", "score_key").values():
         fields = {key: field for (key,), field in by(same_items, "fair_key").items() if key}
-        for key, field in sorted(fields.items(), key=lambda item: budget_of(item[1])) or [
-            (None, [])
-        ]:
-            others = beside(same_items, field)
+        for key, field in sorted(fields.items(), key=lambda item: _budget(item[1])) or [(None, [])]:
+            others = _beside(same_items, field)
             members = sorted([*arms(field), *untrained(others)], key=_place)
             found.append(Board(members, [*field, *others], None if key is None else str(key)))
     return found
@@ -293,7 +291,7 @@ def by(records: Iterable[Record], *names: str) -> dict[tuple[Any, ...], list[Rec
     return dict(sorted(groups.items(), key=lambda group: tuple(map(str, group[0]))))
 
 
-def beside(same_items: Sequence[Record], field: Sequence[Record]) -> list[Record]:
+def _beside(same_items: Sequence[Record], field: Sequence[Record]) -> list[Record]:
     """Floor and oracle of the arms' own matches (of all matches where these have none), and all
     evaluations of the items."""
     matches = {record.match for record in field}
@@ -305,7 +303,7 @@ def beside(same_items: Sequence[Record], field: Sequence[Record]) -> list[Record
     return found + [record for record in same_items if record.kind == "evaluation"]
 
 
-def budget_of(field: Sequence[Record]) -> tuple[str, float]:
+def _budget(field: Sequence[Record]) -> tuple[str, float]:
     budgets = [record.budget for record in field if record.budget is not None]
     return (budgets[0].kind, budgets[0].limit) if budgets else ("", 0.0)
 
