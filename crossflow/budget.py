@@ -1,7 +1,7 @@
-"""How much training an arm may do, how much of it is spent, and how all arms train.
+"""What a run is given: a budget with exactly one limit, and settings of training. No torch here.
 
-A budget has exactly one limit. The other three quantities are counted all the same, so that a
-record says what equal FLOPs cost in seconds, or equal seconds in samples.
+A budget limits one quantity. The other three are counted all the same, so that a record says what
+equal FLOPs cost in seconds, or equal seconds in samples.
 """
 
 from __future__ import annotations
@@ -14,52 +14,44 @@ from crossflow.errors import InputError
 
 @dataclass
 class Spent:
-    """What an arm has used so far: the four quantities a budget can limit.
+    """What an arm has used so far: the four quantities a budget can limit."""
 
-    device_seconds: the train ledger times the number of devices; waiting for data included.
-    flops: training FLOPs by the convention of `crossflow.arm` (a multiply-add is 2).
-    """
-
-    device_seconds: float = 0.0
-    flops: float = 0.0
-    samples: int = 0
-    steps: int = 0
-
-    def state(self) -> dict[str, float]:
-        return asdict(self)
+    device_seconds: float = 0.0  # the train ledger times the devices; waiting for data included
+    flops: float = 0.0  # of training, by the convention of `crossflow.flops`
+    samples: int = 0  # training pairs
+    steps: int = 0  # optimizer steps
 
 
-@dataclass(frozen=True)
+@dataclass
 class Budget:
     """One limit on training, the same for every arm of a match.
 
-    Raises InputError unless exactly one field is given, as a positive finite number.
+    Everything but the fields raises InputError unless exactly one of them is given, as a positive
+    finite number.
     """
 
-    device_seconds: float | None = None
-    flops: float | None = None
-    samples: float | None = None
-    steps: float | None = None
-
-    def __post_init__(self) -> None:
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
-        given = {name: value for name, value in given.items() if value is not None}
-        if len(given) != 1:
-            names = ", ".join(f"budget.{f.name}" for f in fields(self))
-            found = " and ".join(f"budget.{name}" for name in given) or "none"
-            raise InputError(f"the budget needs exactly one limit of {names}; given: {found}")
-        for name, value in given.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or value <= 0:
-                raise InputError(f"budget.{name}={value!r} is not a positive finite number")
+    device_seconds: float | None = None  # seconds of training times devices
+    flops: float | None = None  # a multiply-add is 2, encoders are charged
+    samples: float | None = None  # training pairs, written 1e6 too
+    steps: float | None = None  # optimizer steps
 
     @property
     def kind(self) -> str:
         """Name of the limited quantity."""
-        return next(f.name for f in fields(self) if getattr(self, f.name) is not None)
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        if len(given) != 1:
+            names = ", ".join(f"budget.{field.name}" for field in fields(self))
+            listed = " and ".join(f"budget.{name}" for name in given) or "none"
+            raise InputError(f"the budget needs exactly one limit of {names}; given: {listed}")
+        ((name, value),) = given.items()
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value <= 0:
+            raise InputError(f"budget.{name}={value!r} is not a positive finite number")
+        return name
 
     @property
     def limit(self) -> float:
+        """The limit, in the unit of its name."""
         return float(getattr(self, self.kind))
 
     def progress(self, spent: Spent) -> float:
@@ -71,6 +63,7 @@ class Budget:
         return min(1.0, self.progress(spent))
 
     def done(self, spent: Spent) -> bool:
+        """Whether the limit is reached."""
         return self.progress(spent) >= 1.0
 
 

@@ -11,6 +11,7 @@ of these and a resume with others is refused.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from crossflow.errors import InputError
-from crossflow.files import sync
+from crossflow.files import sync, write_atomic
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -37,36 +38,35 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Writes `tensors` and `state` (JSON) to `path` in one move.
+def write(path: Path, groups: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    """Writes tensors by group and name, and `state` (JSON, finite numbers), in one move."""
+    tensors = {f"{g}.{name}": t for g, group in groups.items() for name, t in group.items()}
+    _write(path, tensors, {"state": json.dumps(state, sort_keys=True, allow_nan=False)})
 
-    Temporary file, fsync, replace, fsync of the folder: after a kill or a power cut there is
-    either the old checkpoint or the new one.
-    """
-    # Copies: safetensors refuses tensors that share memory (tied weights).
+
+def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    # One key of metadata: the library writes several in random order, and equal weights should be
+    # equal files. Copies: it refuses tensors that share memory (tied weights).
     copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-    metadata = {"state": json.dumps(state, sort_keys=True, allow_nan=False)}
-    temporary = path.with_name(path.name + ".tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(copies, temporary, metadata=metadata)
-    sync(temporary)
-    temporary.replace(path)
-    sync(path.parent)
+    write_atomic(path, save(copies, metadata))
 
 
-def read(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and state of a checkpoint. InputError when the file is not a whole checkpoint."""
+def read(path: Path, device: torch.device) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """What `write` was given. InputError when the file is not a whole checkpoint."""
+    groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            for key in file.keys():  # noqa: SIM118
+                group, _, name = key.partition(".")
+                groups[group][name] = file.get_tensor(key)
     except SafetensorError as error:
         raise InputError(
             f"checkpoint {path} cannot be read ({error}): delete it to start again"
         ) from error
     if "state" not in metadata:
         raise InputError(f"{path} is not a checkpoint: it holds no training state")
-    return tensors, json.loads(metadata["state"])
+    return groups, json.loads(metadata["state"])
 
 
 def check_identity(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -100,36 +100,14 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names under one heading, `<prefix>.<name>`."""
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors that `prefixed` put under `prefix`, with their own names."""
-    start = prefix + "."
-    return {n[len(start) :]: t for n, t in tensors.items() if n.startswith(start)}
-
-
 def export_weights(path: Path, module: nn.Module, about: Mapping[str, Any]) -> None:
-    """Weights alone as safetensors, atomically; `about` is stored as JSON in its metadata.
-
-    One metadata key: the library writes several in random order, and equal weights should be
-    equal files.
-    """
-    copies = {name: t.detach().cpu().clone() for name, t in module.state_dict().items()}
-    temporary = path.with_name(path.name + ".tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(copies, temporary, metadata={"about": json.dumps(about, sort_keys=True)})
-    sync(temporary)
-    temporary.replace(path)
+    """Weights alone as safetensors, in one move; `about` is stored as JSON in its metadata."""
+    _write(path, module.state_dict(), {"about": json.dumps(about, sort_keys=True)})
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
     """Puts exported weights into a module of the same architecture, strictly."""
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    module.load_state_dict(tensors, strict=True)
+    module.load_state_dict(load_file(path), strict=True)
 
 
 @contextmanager
@@ -172,7 +150,11 @@ FIELDS = {
 
 
 class Journal:
-    """Lines of JSON, each with a key `steps`: how many steps were done when it was written."""
+    """stats.jsonl: a line of JSON for each logged step, and no line of a step that was lost.
+
+    A resumed run drops the lines of the steps that it does again, so that `steps` only rises. A run
+    that failed leaves its lines as stats-failed.jsonl. `FIELDS` says what stands in a line.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -200,9 +182,7 @@ class Journal:
                 break
             if done <= steps:
                 kept.append(line)
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_bytes(b"".join(kept))
-        temporary.replace(self.path)
+        write_atomic(self.path, b"".join(kept), durable=False)
 
     def put_aside(self) -> None:
         """Keeps the lines of a failed run as stats-failed.jsonl."""

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import torch
 
+from crossflow.files import write_atomic
+
 WORK = ("train", "eval", "tuning")  # what has to be done again when it was not saved
 LEDGERS = ("train", "eval", "tuning", "warmup", "checkpoint", "lost", "other")
 BEAT_SECONDS = 1.0
@@ -82,9 +84,7 @@ class Clock:
         if self._heartbeat is None:
             return
         self._beaten = self._now()
-        temporary = self._heartbeat.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self.state()))
-        temporary.replace(self._heartbeat)
+        write_atomic(self._heartbeat, json.dumps(self.state()), durable=False)
 
     def seconds(self, ledger: str) -> float:
         """Seconds on `ledger` so far, the running stretch included."""
@@ -116,16 +116,15 @@ class Clock:
 
 
 def _last_beat(path: Path) -> dict[str, float]:
-    """The ledgers of the last heartbeat; none where a power cut left the file empty.
+    """The ledgers of the last heartbeat; none where a power cut left the file torn.
 
-    It is written without fsync on purpose: a torn one costs the ledger `lost` its seconds, and must
-    not stop a resume whose checkpoint is whole.
+    It is written without fsync on purpose: that costs the ledger `lost` its seconds, and must not
+    stop a resume whose checkpoint is whole.
     """
     try:
-        found: dict[str, float] = json.loads(path.read_text())
-    except json.JSONDecodeError:
+        return json.loads(path.read_text())
+    except ValueError:
         return {}
-    return found
 
 
 WINDOW_SECONDS = 30.0

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-from crossflow.errors import InputError
 
 DECAYED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.MultiheadAttention)
 
@@ -35,10 +32,9 @@ def adamw(
     betas: tuple[float, float] = (0.9, 0.9),
     weight_decay: float = 0.03,
 ) -> torch.optim.AdamW:
-    """AdamW over all trainable parameters of an arm.
+    """AdamW over all trainable parameters of an arm, with the paper's values (section 5.1).
 
-    Defaults are the paper's (section 5.1): both betas 0.9, weight decay 0.03. Fused: one kernel
-    for all parameters, on CPU too.
+    Fused: one kernel for all parameters, on CPU too.
     """
     decayed = decayed_parameters(module)
     trainable = [p for p in module.parameters() if p.requires_grad]
@@ -50,28 +46,16 @@ def adamw(
     return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
 
 
-@dataclass
-class Schedule:
-    """Linear warm-up, constant, linear cool-down to 0; the parts are fractions of the budget.
+def rate_factor(fraction: float, warmup: float, cooldown: float) -> float:
+    """What the peak learning rate is multiplied with when `fraction` of the budget is spent.
 
-    cooldown=0 is the paper's rule (linear warm-up, then constant; section 5.1).
+    Linear warm-up, constant, linear cool-down to 0; the parts are shares of the budget, not steps:
+    an arm with slower steps takes fewer of them and would never reach its cool-down. cooldown=0 is
+    the paper's rule (section 5.1).
     """
-
-    warmup: float = 0.05
-    cooldown: float = 0.2
-
-    def __post_init__(self) -> None:
-        if min(self.warmup, self.cooldown) < 0 or self.warmup + self.cooldown > 1:
-            raise InputError(
-                f"warm-up {self.warmup} and cool-down {self.cooldown} must be fractions of the "
-                "budget that sum to at most 1"
-            )
-
-    def factor(self, fraction: float) -> float:
-        """What the peak learning rate is multiplied with when `fraction` of the budget is spent."""
-        rising = fraction / self.warmup if self.warmup > 0 else 1.0
-        falling = (1.0 - fraction) / self.cooldown if self.cooldown > 0 else 1.0
-        return max(0.0, min(1.0, rising, falling))
+    rising = fraction / warmup if warmup > 0 else 1.0
+    falling = (1.0 - fraction) / cooldown if cooldown > 0 else 1.0
+    return max(0.0, min(1.0, rising, falling))
 
 
 def gamma_from_width(width: float) -> float:

@@ -1,43 +1,40 @@
-"""The training loop of every arm. It never asks which method runs.
+"""The training loop of every arm, and a match: arms with equal budgets and the same data.
 
-`Trainer.step` reads the pairs of step s, calls the seam (`methods.training_loss`), and moves
-weights, average, counters and hash chain on by one step. `crossflow.train` runs a match.
+`Trainer.step` reads the pairs of step s, calls the seam (`method.training_loss`), and moves
+weights, average, counters and hash chain on by one step. It never asks which method runs.
 """
 
 from __future__ import annotations
 
 import copy
-import inspect
 import itertools
 import math
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from crossflow import checkpoint, clock
+from crossflow import checkpoint
 from crossflow.arm import Arm
 from crossflow.budget import Budget, Spent, Training
 from crossflow.checkpoint import Journal, repeatable
-from crossflow.clock import WINDOW_SECONDS, Clock
+from crossflow.clock import WINDOW_SECONDS, Clock, Throughput, peak_memory, utilisation
 from crossflow.draws import StepDraws
 from crossflow.errors import ArmError, InputError, guard
 from crossflow.method import Loss, training_loss
-from crossflow.optimizer import PowerEMA, Schedule, adamw
+from crossflow.optimizer import PowerEMA, adamw, rate_factor
 from crossflow.order import Chain, Order, replay
 from crossflow.problem import Pair
 from crossflow.store import Store
 
 Progress = Callable[["Trainer"], object]
-
-
-def silent(trainer: Trainer) -> None:
-    """Progress that shows nothing."""
 
 
 class TrainingError(ArmError):
@@ -48,10 +45,11 @@ class Trainer:
     """One arm under its budget.
 
     arm: method and network; moved to `device`. folder: of the run; holds checkpoints/, clock.json,
-    stats.jsonl (a line every `log_every` steps) and, after `finish`, weights.safetensors with the
-    averaged weights.
-    spent, chain, clock: what the record takes over. last: numbers of the last logged step.
-    failure: why training stopped, or None.
+    stats.jsonl and, after `finish`, weights.safetensors with the averaged weights.
+    log_every: steps between lines of stats.jsonl. spent, chain, clock: what the record takes over.
+    last: numbers of the last logged step. failure: why training stopped, or None.
+
+    Raises InputError for settings or a budget that make no sense.
     """
 
     def __init__(
@@ -65,24 +63,25 @@ class Trainer:
         device: str | torch.device = "cpu",
         log_every: int = 10,
     ) -> None:
+        self._limit = f"{budget.limit!r} {budget.kind}"
         self.device = torch.device(device)
         gpu = self.device.type == "cuda"
         if gpu:
             # Deterministic cuBLAS needs a fixed workspace; read when its first handle is made.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.arm, self.store = arm.to(self.device), store
-        self.budget, self.training, self.log_every = budget, training, log_every
-        self.name, self.seed, self.folder = arm.name, seed, Path(folder)
+        self.budget, self.training = budget, training
+        self.name, self.seed, self.folder, self.log_every = arm.name, seed, Path(folder), log_every
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._checkpoint = self.folder / "checkpoints" / "last.safetensors"
         wait = partial(torch.cuda.synchronize, self.device) if gpu else lambda: None
         self.clock = Clock(self.folder / "clock.json", wait)
         self.journal = Journal(self.folder / "stats.jsonl")
         self.order = Order(seed, len(store), training.batch, store.captions)
-        self.schedule = Schedule(training.warmup, training.cooldown)
         self.ema = PowerEMA(self.arm, training.ema_width)
         self.lr: float = arm.options.get("lr", training.lr)
         self.optimizer = self._optimizer(self.arm)
-        self.spent, self.chain, self.throughput = Spent(), Chain(), clock.Throughput()
+        self.spent, self.chain, self.throughput = Spent(), Chain(), Throughput()
         self.last: dict[str, Any] = {}
         self.failure: Exception | None = None
         self._ids, self._saved = store.ids, 0.0
@@ -101,6 +100,7 @@ class Trainer:
 
     @property
     def done(self) -> bool:
+        """Whether the budget is spent."""
         return self.budget.done(self.spent)
 
     def step(self) -> None:
@@ -109,11 +109,14 @@ class Trainer:
         with self.clock("train"), repeatable(self.seed, step, self.device):
             before = self.budget.progress(self.spent)
             rows, captions = self.order.step(step)
-            pair = self.store.pairs(rows, captions)
-            rate = self.lr * self.schedule.factor(self.fraction)
+            pair, settings = self.store.pairs(rows, captions), self.training
+            rate = self.lr * rate_factor(self.fraction, settings.warmup, settings.cooldown)
             loss, norm = self._update(self.arm, self.optimizer, pair, step, rate)
             self.chain.update([self._ids[row] for row in rows], captions.tolist())
-            self._spend(len(rows))
+            self.spent.steps += 1
+            self.spent.samples += len(rows)
+            self.spent.flops += len(rows) * self.arm.cost.flops_train
+            self.spent.device_seconds = self.clock.seconds("train")
             self.ema.update(before, self.budget.progress(self.spent))
         self.spent.device_seconds = self.clock.seconds("train")
         self.throughput.update(self.spent.samples, self.spent.device_seconds)
@@ -125,8 +128,8 @@ class Trainer:
     ) -> tuple[Loss, float]:
         """Loss, gradient and optimizer step; gives the loss and the gradient's norm."""
         draws = StepDraws(self.seed, step, range(self.training.batch), self.training.batch)
-        bf16 = self.training.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+        enabled = self.training.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
             loss = training_loss(arm.net, arm.method, pair.to(self.device), draws)
         optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
@@ -146,18 +149,12 @@ class Trainer:
         optimizer.step()
         return loss, float(norm)
 
-    def _spend(self, samples: int) -> None:
-        self.spent.steps += 1
-        self.spent.samples += samples
-        self.spent.flops += samples * self.arm.cost.flops_train
-        self.spent.device_seconds = self.clock.seconds("train")
-
     def _log(self, loss: Loss, norm: float, rate: float) -> None:
-        """Adds a line to stats.jsonl (`journal.FIELDS`)."""
+        """Adds a line to stats.jsonl (`checkpoint.FIELDS`)."""
         samples = self.spent.samples - self.last.get("samples", 0)
         seconds = self.spent.device_seconds - self.last.get("device_seconds", 0.0)
         self.last = {
-            **self.spent.state(),
+            **asdict(self.spent),
             "fraction": self.fraction,
             "loss": float(loss.total.detach()),
             "terms": {name: float(value) for name, value in loss.terms.items()},
@@ -178,21 +175,16 @@ class Trainer:
             for _ in range(steps):
                 self._update(arm, optimizer, pair, 0, self.lr)
 
-    @property
-    def _checkpoint(self) -> Path:
-        return self.folder / "checkpoints" / "last.safetensors"
-
     def _identity(self) -> dict[str, Any]:
         """All that the bits of the next step depend on, beside what the checkpoint holds."""
-        settings = asdict(self.training)
-        del settings["checkpoint_seconds"]
+        settings = {k: v for k, v in asdict(self.training).items() if k != "checkpoint_seconds"}
         return {
             **settings,
+            **{f"option {name}": value for name, value in self.arm.options.items()},
             **checkpoint.machine(self.device),
             "arm": self.name,
-            **{f"option {name}": value for name, value in self.arm.options.items()},
             "seed": self.seed,
-            "budget": f"{self.budget.limit!r} {self.budget.kind}",
+            "budget": self._limit,
             "data": self.store.digest,
         }
 
@@ -201,13 +193,13 @@ class Trainer:
         with self.clock("checkpoint"):
             self.journal.sync()
             tensors = {
-                **checkpoint.prefixed("arm", self.arm.state_dict()),
-                **checkpoint.prefixed("ema", self.ema.module.state_dict()),
-                **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer)),
+                "arm": self.arm.state_dict(),
+                "ema": self.ema.module.state_dict(),
+                "optimizer": checkpoint.optimizer_tensors(self.optimizer),
             }
             state = {
                 "identity": self._identity(),
-                "spent": self.spent.state(),
+                "spent": asdict(self.spent),
                 "chain": self.chain.state(),
                 "throughput": self.throughput.state(),
                 "last": self.last,
@@ -223,15 +215,14 @@ class Trainer:
         Work that a killed run did after its checkpoint goes to the ledger `lost`. Raises
         InputError when the checkpoint is of other settings, versions or threads.
         """
+        ledgers: dict[str, float] = {}
         with self.clock("checkpoint"):
-            found = self._checkpoint.exists()
-            ledgers: dict[str, float] = {}
-            if found:
+            if exists := self._checkpoint.exists():
                 tensors, state = checkpoint.read(self._checkpoint, self.device)
                 checkpoint.check_identity(self._checkpoint, state["identity"], self._identity())
-                self.arm.load_state_dict(checkpoint.under("arm", tensors))
-                self.ema.module.load_state_dict(checkpoint.under("ema", tensors))
-                checkpoint.load_optimizer(self.optimizer, checkpoint.under("optimizer", tensors))
+                self.arm.load_state_dict(tensors["arm"])
+                self.ema.module.load_state_dict(tensors["ema"])
+                checkpoint.load_optimizer(self.optimizer, tensors["optimizer"])
                 self.spent = Spent(**state["spent"])
                 self.chain = Chain.restore(state["chain"])
                 self.throughput.restore(state["throughput"])
@@ -239,13 +230,10 @@ class Trainer:
             self.clock.restore(ledgers)
             self.journal.trim(self.spent.steps)
         self._saved = self.clock.wall
-        return found
+        return exists
 
-    def run(self, seconds: float = math.inf, progress: Progress = silent) -> None:
-        """Steps until the budget is spent or `seconds` more are on the train ledger.
-
-        progress: called after each step.
-        """
+    def run(self, seconds: float = math.inf, progress: Progress = lambda _: None) -> None:
+        """Steps, and `progress` after each, until the budget or `seconds` of training are over."""
         end = self.clock.seconds("train") + seconds
         with self.clock("other"):
             while not self.done and self.clock.seconds("train") < end:
@@ -269,54 +257,42 @@ class Trainer:
         self.journal.put_aside()
         (self.folder / "clock.json").unlink(missing_ok=True)
 
-    def record(self) -> dict[str, Any]:
-        """What equal runs have in common: the budget and what came of it."""
-        return {
-            "kind": self.budget.kind,
-            "limit": self.budget.limit,
-            "steps": self.spent.steps,
-            "samples": self.spent.samples,
-            "flops": self.spent.flops,
-        }
-
     def volatile(self) -> dict[str, Any]:
         """What may differ between equal runs: time, speed and memory."""
-        seconds = self.spent.device_seconds
+        spent, precision = self.spent, self.training.precision
         return {
             "ledgers": self.clock.state(),
-            "device_seconds": seconds,
+            "device_seconds": spent.device_seconds,
             "throughput": self.throughput.report(),
-            "utilisation": clock.utilisation(
-                self.spent.flops, seconds, self.device, self.training.precision
-            ),
-            "peak_memory": clock.peak_memory(self.device),
+            "utilisation": utilisation(spent.flops, spent.device_seconds, self.device, precision),
+            "peak_memory": peak_memory(self.device),
         }
 
 
 def train_match(
     trainers: Sequence[Trainer],
-    progress: Progress = silent,
+    progress: Progress = lambda _: None,
     slice_seconds: float = WINDOW_SECONDS,
 ) -> None:
-    """Trains every arm to the end of its budget, going on from checkpoints where there are some.
+    """Trains every arm to the end of its budget, going on from checkpoints.
 
     Under flops, samples or steps the arms run one after another. Under device_seconds they take
     turns of `slice_seconds`, forwards and backwards (A B B A), so that a slow drift of the device
     (heat, clocks, neighbours) costs every arm the same.
 
-    An arm that fails, in whatever way, leaves the match with the reason in `trainer.failure` (the
-    original exception is its cause); the others go on. Raises ValueError when arms differ in
-    budget or data, InputError when a checkpoint does not fit.
+    An arm that fails leaves the match with the reason in `trainer.failure`; the others go on.
+    Raises ValueError when arms differ in budget or data, InputError when a checkpoint does not fit.
     """
     _check_equal(trainers)
     for trainer in trainers:
         trainer.resume()
-    if trainers and trainers[0].budget.kind == "device_seconds":
+    timed = bool(trainers) and trainers[0].budget.kind == "device_seconds"
+    if timed:
         trainers[0].store.check()  # now: the arm that reads a block first would pay for it
     for trainer in trainers:
         if not trainer.done:
             _attempt(trainer, trainer.warm_up)
-    if trainers and trainers[0].budget.kind == "device_seconds":
+    if timed:
         for turn in itertools.count():
             racing = [t for t in trainers if not t.done and t.failure is None]
             if not racing:
@@ -331,25 +307,27 @@ def train_match(
 
 
 def _attempt(trainer: Trainer, work: Callable[[], None]) -> None:
-    """Runs `work` unless the arm has failed; keeps the reason if it fails now."""
+    """Runs `work` unless the arm has failed; keeps the reason if it fails now.
+
+    Numbers that are not finite would be so again: the run starts anew. After any other failure (a
+    method's own mistake, memory, disk) its checkpoint stays, and the same command goes on.
+    """
     if trainer.failure is None:
+        module = sys.modules[type(trainer.arm.method).__module__]
         try:
-            with guard(trainer.name, inspect.getfile(type(trainer.arm.method))):
+            with guard(trainer.name, getattr(module, "__file__", None)):  # none in a notebook
                 work()
         except TrainingError as error:
             trainer.abandon(error)
         except (ArmError, InputError) as error:
-            trainer.failure = error  # its checkpoint stays: the same command goes on from there
+            trainer.failure = error
 
 
 def _check_equal(trainers: Sequence[Trainer]) -> None:
     for trainer in trainers[1:]:
-        first = trainers[0]
-        for what in ("budget", "training", "seed", "device"):
-            if getattr(trainer, what) != getattr(first, what):
-                raise ValueError(f"{what} of {trainer.name} differs from that of {first.name}")
-        if trainer.store.digest != first.store.digest:
-            raise ValueError(f"{trainer.name} and {first.name} have different training data")
+        for what in ("budget", "training", "seed", "device", "store.digest"):
+            if attrgetter(what)(trainer) != attrgetter(what)(trainers[0]):
+                raise ValueError(f"{what} of {trainer.name} is not that of {trainers[0].name}")
 
 
 def proof_of_order(
@@ -357,21 +335,18 @@ def proof_of_order(
 ) -> dict[str, dict[str, object]]:
     """By arm, the hash chain of what it read, with the value at the end of every other arm.
 
-    other_ends: last steps of arms that were trained by an earlier process.
-
     The values at the others' ends are replayed from the order, and taken only where the replay
     also gives the arm's own last value: then `order.is_prefix` decides from two records.
+    other_ends: last steps of arms that were trained by an earlier process.
     """
     proofs: dict[str, dict[str, object]] = {}
+    ends = [*(trainer.chain.steps for trainer in trainers), *other_ends]
     for trainer in trainers:
-        own = trainer.chain.steps
-        every = [*(t.chain.steps for t in trainers), *other_ends]
-        ends = [steps for steps in every if steps <= own]
-        values = replay(trainer.order, trainer.store.ids, ends)
-        if own and values[own] != trainer.chain.value:
+        last = trainer.chain.steps
+        values = replay(trainer.order, trainer.store.ids, [end for end in ends if end <= last])
+        if last and values[last] != trainer.chain.value:
             raise ValueError(f"{trainer.name} did not read what its order says")
-        state = trainer.chain.state()
-        marks = {**trainer.chain.marks, **{s: v for s, v in values.items() if s}}
-        state["marks"] = {str(step): marks[step] for step in sorted(marks)}
-        proofs[trainer.name] = state
+        marks = trainer.chain.marks | {step: value for step, value in values.items() if step}
+        ordered = {str(step): marks[step] for step in sorted(marks)}
+        proofs[trainer.name] = trainer.chain.state() | {"marks": ordered}
     return proofs

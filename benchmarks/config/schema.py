@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from operator import attrgetter
 from typing import Any, cast
 
@@ -110,26 +110,6 @@ class WeightsConfig:
 
 
 @dataclass
-class BudgetConfig:
-    """What an arm may spend in training: one limit; the other three are measured."""
-
-    device_seconds: float | None = None  # seconds of training times devices
-    flops: float | None = None  # a multiply-add is 2, encoders are charged
-    samples: float | None = None  # training pairs, written 1e6 too
-    steps: float | None = None  # optimizer steps
-
-    @property
-    def kind(self) -> str:
-        """The name of the one limit that is set."""
-        return Budget(**asdict(self)).kind
-
-    @property
-    def limit(self) -> float:
-        """The one limit, in the unit of its name."""
-        return Budget(**asdict(self)).limit
-
-
-@dataclass
 class SamplingConfig:
     """How test items are sampled."""
 
@@ -154,7 +134,7 @@ class Config:
     # a method of your own: a Python file with NAME, applies(problem) and method(problem, size)
     method_file: str | None = None
     model: str = "T"  # size of the backbone
-    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    budget: Budget = field(default_factory=Budget)
     training: Training = field(default_factory=Training)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     weights: WeightsConfig = field(default_factory=WeightsConfig)
@@ -245,7 +225,7 @@ def _arms(given: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict[str
             yield from _arms(value, f"{name}.{key}" if name else str(key))
 
 
-def _check_budget(budget: BudgetConfig) -> None:
+def _check_budget(budget: Budget) -> None:
     if all(getattr(budget, name) is None for name in LIMITS):
         budget.flops = DEFAULT_FLOPS
     kind, limit = budget.kind, budget.limit

@@ -28,15 +28,15 @@ def test_fraction_stays_at_one_when_the_last_step_overshoots():
 
 def test_no_limit_and_two_limits_are_refused_by_name():
     with pytest.raises(InputError, match=r"exactly one limit .* given: none"):
-        Budget()
+        _ = Budget().kind
     with pytest.raises(InputError, match=r"given: budget\.flops and budget\.steps"):
-        Budget(flops=1e9, steps=5)
+        _ = Budget(flops=1e9, steps=5).limit
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, True])
 def test_a_limit_must_be_a_positive_finite_number(value):
     with pytest.raises(InputError, match=r"budget\.samples=.* not a positive finite number"):
-        Budget(samples=value)
+        Budget(samples=value).done(Spent())
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,15 @@
+"""Checkpoints are whole or not there; a killed run's lines are each step once."""
+
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from crossflow import checkpoint
+from crossflow.budget import Budget
+from crossflow.checkpoint import FIELDS, Journal
 from crossflow.errors import InputError
 
 CPU = torch.device("cpu")
@@ -11,46 +17,48 @@ CPU = torch.device("cpu")
 
 def test_tensors_and_state_come_back_exactly(tmp_path):
     path = tmp_path / "checkpoints" / "last.safetensors"
-    tensors = {"a": torch.randn(3, 4), "step": torch.tensor(7.0), "half": torch.randn(2).bfloat16()}
+    weight = torch.randn(3, 4)
+    groups = {
+        "arm": {"a": weight, "half": torch.randn(2).bfloat16(), "ema.a": torch.ones(1)},
+        "ema": {"a": weight},  # shares memory, as tied weights do
+        "optimizer": {"0.step": torch.tensor(7.0)},
+    }
     state = {"loss": 0.1 + 0.2, "name": "ä", "none": None, "marks": {"1": "ff"}}
-    checkpoint.write(path, tensors, state)
+    checkpoint.write(path, groups, state)
     read, back = checkpoint.read(path, CPU)
     assert back == state
-    assert read.keys() == tensors.keys()
-    assert all(torch.equal(read[name], tensors[name]) for name in tensors)
+    assert {g: set(tensors) for g, tensors in read.items()} == {
+        g: set(t) for g, t in groups.items()
+    }
+    assert all(
+        torch.equal(read[g][n], t) for g, tensors in groups.items() for n, t in tensors.items()
+    )
     assert [p.name for p in path.parent.iterdir()] == [path.name]
-
-
-def test_shared_tensors_are_saved(tmp_path):
-    weight = torch.randn(4)
-    checkpoint.write(tmp_path / "c", {"a": weight, "b": weight}, {})
-    read, _ = checkpoint.read(tmp_path / "c", CPU)
-    assert torch.equal(read["a"], read["b"])
 
 
 def test_an_interrupted_write_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "last.safetensors"
-    checkpoint.write(path, {"a": torch.zeros(2)}, {"step": 1})
+    checkpoint.write(path, {"arm": {"a": torch.zeros(2)}}, {"step": 1})
+    mode = path.stat().st_mode
 
-    def killed(tensors, temporary, metadata):
-        temporary.write_bytes(b"half a file")
-        raise KeyboardInterrupt
+    def full(handle):
+        raise OSError("No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", killed)
-    with pytest.raises(KeyboardInterrupt):
-        checkpoint.write(path, {"a": torch.ones(2)}, {"step": 2})
-    monkeypatch.undo()
-    tensors, state = checkpoint.read(path, CPU)
+    with monkeypatch.context() as patch:
+        patch.setattr("crossflow.files.os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            checkpoint.write(path, {"arm": {"a": torch.ones(2)}}, {"step": 2})
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    groups, state = checkpoint.read(path, CPU)
     assert state == {"step": 1}
-    assert torch.equal(tensors["a"], torch.zeros(2))
-    # What was left behind is in nobody's way.
-    checkpoint.write(path, {"a": torch.ones(2)}, {"step": 2})
-    assert checkpoint.read(path, CPU)[1] == {"step": 2}
+    assert torch.equal(groups["arm"]["a"], torch.zeros(2))
+    (tmp_path / "plain").touch()
+    assert mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_broken_file_is_named(tmp_path):
     path = tmp_path / "last.safetensors"
-    checkpoint.write(path, {"a": torch.zeros(200)}, {})
+    checkpoint.write(path, {"arm": {"a": torch.zeros(200)}}, {})
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(InputError, match=r"last\.safetensors cannot be read"):
         checkpoint.read(path, CPU)
@@ -64,7 +72,7 @@ def test_weights_alone_are_not_a_checkpoint(tmp_path):
 
 def test_non_finite_state_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
-        checkpoint.write(tmp_path / "c", {"a": torch.zeros(2)}, {"loss": float("nan")})
+        checkpoint.write(tmp_path / "c", {"arm": {}}, {"loss": float("nan")})
 
 
 def test_identity_names_each_difference(tmp_path):
@@ -108,10 +116,63 @@ def test_exported_weights_load_into_the_same_architecture_only(tmp_path):
         checkpoint.load_weights(path, nn.Linear(4, 2))
 
 
-def test_prefixes_are_taken_off_again():
-    tensors = {"w": torch.zeros(1), "ema.w": torch.ones(1)}
-    joined = {**checkpoint.prefixed("arm", tensors), **checkpoint.prefixed("ema", tensors)}
-    assert len(joined) == 4
-    back = checkpoint.under("arm", joined)
-    assert back.keys() == tensors.keys()
-    assert torch.equal(back["ema.w"], torch.ones(1))
+def lines(path):
+    return list(map(json.loads, path.read_text().splitlines()))
+
+
+def test_a_line_holds_what_is_documented(toy, tmp_path):
+    toy.make_trainer(tmp_path, budget=Budget(steps=1)).run()
+    (line,) = lines(tmp_path / "crossflow/stats.jsonl")
+    assert set(line) == set(FIELDS)
+
+
+@pytest.mark.parametrize("saved", [4, 6])
+@pytest.mark.parametrize(
+    "torn", [b"", b'{"steps": 9, "lo', b"\0\0\0\0", b'\xff\xfe{}\n{"steps": 7}\n']
+)
+def test_a_resumed_run_has_each_logged_step_once(toy, tmp_path, saved, torn):
+    """Lines every 3 steps, a checkpoint on and off that grid, and what a kill leaves at the end."""
+    trainer = toy.make_trainer(tmp_path, log_every=3)
+    for step in range(1, 8):
+        trainer.step()
+        if step == saved:
+            trainer.save()
+    path = tmp_path / "crossflow/stats.jsonl"
+    assert [line["steps"] for line in lines(path)] == [3, 6]
+    with path.open("ab") as file:
+        file.write(torn)
+    del trainer
+    resumed = toy.make_trainer(tmp_path, log_every=3)
+    assert resumed.resume()
+    assert [line["steps"] for line in lines(path)] == ([3] if saved == 4 else [3, 6])
+    resumed.run()
+    found = lines(path)
+    assert [line["steps"] for line in found] == [3, 6, 9, 10]
+    seconds = [line["device_seconds"] for line in found]
+    assert seconds == sorted(seconds)
+    assert all(line["samples_per_second"] > 0 for line in found)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_with_no_line(toy, tmp_path):
+    trainer = toy.make_trainer(tmp_path)
+    trainer.step()
+    del trainer
+    again = toy.make_trainer(tmp_path)
+    assert not again.resume()
+    assert (tmp_path / "crossflow/stats.jsonl").read_text() == ""
+
+
+def test_lines_are_on_the_disk_before_the_checkpoint_is(toy, tmp_path, monkeypatch):
+    """Else a power cut could leave a checkpoint whose lines are gone."""
+    happened = []
+    trainer = toy.make_trainer(tmp_path)
+    trainer.step()
+    monkeypatch.setattr("crossflow.files.os.fsync", lambda handle: happened.append("fsync"))
+    monkeypatch.setattr("crossflow.checkpoint.write", lambda *a: happened.append("checkpoint"))
+    trainer.save()
+    assert happened == ["fsync", "checkpoint"]
+
+
+def test_a_line_must_be_finite(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        Journal(tmp_path / "stats.jsonl").write({"steps": 1, "loss": float("nan")})

@@ -68,11 +68,11 @@ def make_trainer(
     **settings: object,
 ) -> Trainer:
     """An arm in `folder`/METHOD on the store in `folder`/store; 10 steps unless told."""
-    training = Training(**{"batch": 8, "lr": 1e-3, **settings})
+    training = Training(**{"batch": 8, "lr": 1e-3, "cooldown": 0.2, **settings})
     arm = copy.deepcopy(build(method, training.batch, **(options or {})))
     store = make_store(folder / "store")
-    budget, place = budget or Budget(steps=10), folder / method
-    return Trainer(arm, store, budget, training, place, log_every=log_every)
+    place, limit = folder / method, budget or Budget(steps=10)
+    return Trainer(arm, store, limit, training, place, log_every=log_every)
 
 
 if __name__ == "__main__":
