@@ -77,14 +77,14 @@ def captions(scene: Scene) -> tuple[Caption, ...]:
     rng = Random(scene.index * 1_000_003 + _SALT)
     clear = clear_descriptions(scene)
     if len(clear) == 1:
-        said = _of_one(clear[0], rng)
+        stated = _of_one(clear[0], rng)
     else:
-        one, whole = _named(clear[rng.randrange(len(clear))]), _whole(clear, rng)
-        said = [("L1", one), ("L2", _two(clear, whole, rng))]
-        said += [("L3", _placed(scene, clear, rng)), ("L3", whole)]
-    taken = [statement for _, statement in said]
-    said.append(("L4", _vague(scene, clear, taken, rng)))
-    return tuple(Caption(say(s), level, s) for level, s in said)
+        single, whole = _named(clear[rng.randrange(len(clear))]), _whole(clear, rng)
+        stated = [("L1", single), ("L2", _two(clear, whole, rng))]
+        stated += [("L3", _placed(scene, clear, rng)), ("L3", whole)]
+    taken = [statement for _, statement in stated]
+    stated.append(("L4", _vague(scene, clear, taken, rng)))
+    return tuple(Caption(say(s), level, s) for level, s in stated)
 
 
 def statement_of(caption: Caption | str) -> Statement | None:
@@ -182,16 +182,12 @@ def _one_more(what: Description, rng: Random) -> Description:
 def _of_one(what: Description, rng: Random) -> list[tuple[str, Statement]]:
     plain = _plain(what)
     if what.material is None:
-        said = [
-            _named(plain),
-            _named(Description(what.shape), 1),
-            _named(Description(None, what.color), 1),
-            _named(plain, 1),
-        ]
+        shape, color = Description(what.shape), Description(None, what.color)
+        stated = [_named(plain), _named(shape, 1), _named(color, 1), _named(plain, 1)]
     else:
         bare = rng.choice([replace(what, color=None), replace(what, shape=None)])
-        said = [_named(plain), _named(bare), _named(what), _named(what, 1)]
-    return [("L1", statement) for statement in said]
+        stated = [_named(plain), _named(bare), _named(what), _named(what, 1)]
+    return [("L1", statement) for statement in stated]
 
 
 def _two(clear: list[Description], whole: Statement, rng: Random) -> Statement:
@@ -200,10 +196,10 @@ def _two(clear: list[Description], whole: Statement, rng: Random) -> Statement:
     if not pairs:
         return _named(Description(None, clear[0].color), len(clear))
     first, second = rng.choice(pairs)
-    said = Statement((Group(_one_more(first, rng)), Group(_plain(second))))
-    if said.facts == whole.facts:
-        return replace(said, groups=(said.groups[0], Group(Description(None, second.color))))
-    return said
+    stated = Statement((Group(_one_more(first, rng)), Group(_plain(second))))
+    if stated.facts == whole.facts:
+        return replace(stated, groups=(stated.groups[0], Group(Description(None, second.color))))
+    return stated
 
 
 def _placed(scene: Scene, clear: list[Description], rng: Random) -> Statement:

@@ -23,24 +23,18 @@ JOINED = 80  # channels where the levels meet, at 1/4
 FEATURES = 64  # dimensions for FID and KID
 PAIRS = 32  # colour x shape, the classes of the feature head
 QUALITIES = 3  # what the feature head must know of the picture: size, blur, noise
-PARTS = {
-    "heat": 1,
-    "offset": 2,
-    "shape": 4,
-    "color": 8,
-    "material": 2,
-    "log_size": 1,
-    "log_depth": 1,
-}
+# Channels of each map of the grid.
+PARTS = {"heat": 1, "offset": 2, "shape": 4, "color": 8, "material": 2}
+PARTS |= {"log_size": 1, "log_depth": 1}
 
 
 @dataclass(frozen=True)
 class Output:
-    """Raw outputs. grid: `PARTS` name -> map; logits over colour-shape pairs; picture qualities."""
+    """Raw outputs."""
 
-    grid: dict[str, Float[Tensor, "b c 16 16"]]
+    grid: dict[str, Float[Tensor, "b c 16 16"]]  # by names of `PARTS`
     features: Float[Tensor, "b 64"]
-    logits: Float[Tensor, "b 32"]
+    logits: Float[Tensor, "b 32"]  # over colour-shape pairs
     qualities: Float[Tensor, "b 3"]
 
 

@@ -29,20 +29,16 @@ STATE_MATERIAL_AREA, STATE_MATERIAL_VISIBLE = 0.045, 0.85
 
 @dataclass(frozen=True)
 class Detection:
-    """A solid as seen: u, v its projected centre as shares of the picture from the left and top.
-
-    size: metres, depth: z-depth of the centre in metres; both need only be right up to one common
-    factor per scene. confidence is the detector's, 1 for truth.
-    """
+    """A solid as seen. Size and depth need only be right up to one common factor per scene."""
 
     shape: str
     color: str
     material: str
-    size: float
-    u: float
-    v: float
-    depth: float
-    confidence: float = 1.0
+    size: float  # metres
+    u: float  # its projected centre as a share of the picture from the left
+    v: float  # and from the top
+    depth: float  # z-depth of the centre, metres
+    confidence: float = 1.0  # the detector's, 1 for truth
 
 
 @dataclass(frozen=True)
@@ -62,24 +58,20 @@ class Description:
 
 @dataclass(frozen=True)
 class Group:
-    """Solids of one description: exactly `count` of them, or at least one where count is None."""
+    """Solids of one description."""
 
     what: Description
-    count: int | None = None
+    count: int | None = None  # exactly so many, or at least one
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One statement: kind "object", "count" or "relation".
+    """One thing that is stated."""
 
-    value: the number for a count, the relation's words for a relation, else None; other: the second
-    solid of a relation.
-    """
-
-    kind: str
+    kind: str  # "object", "count" or "relation"
     what: Description
-    value: int | str | None = None
-    other: Description | None = None
+    value: int | str | None = None  # the number of a count, the words of a relation
+    other: Description | None = None  # the second solid of a relation
 
 
 @dataclass(frozen=True)
@@ -92,14 +84,14 @@ class Statement:
     @property
     def facts(self) -> frozenset[Fact]:
         """The statement as a set of facts, the same for any order of its groups."""
-        said = {
+        facts = {
             Fact("object", g.what) if g.count is None else Fact("count", g.what, g.count)
             for g in self.groups
         }
         if self.relation is not None:
             first, second = (g.what for g in self.groups)
-            said.add(Fact("relation", first, self.relation, second))
-        return frozenset(said)
+            facts.add(Fact("relation", first, self.relation, second))
+        return frozenset(facts)
 
 
 def detections_of(scene: Scene) -> list[Detection]:

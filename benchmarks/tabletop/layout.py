@@ -42,30 +42,25 @@ _A = np.tile(np.array([-0.8, 0.0, 0.8]), 5)
 
 @dataclass(frozen=True)
 class Layout:
-    """An accepted layout of n solids.
+    """An accepted layout of n solids."""
 
-    ground: [n, 2] side and ahead; camera: [3]; elevation: radians looking down; focal: over half
-    the picture's width; width: metres across the picture at the solids' distance; views: [n, 5]
-    x, y, depth, area, visible as in scenes.View; sizes: [n] metres.
-    """
-
-    ground: np.ndarray
-    camera: np.ndarray
-    elevation: float
-    focal: float
-    width: float
-    views: np.ndarray
-    sizes: np.ndarray
+    ground: np.ndarray  # [n, 2] side and ahead
+    camera: np.ndarray  # [3]
+    elevation: float  # radians looking down
+    focal: float  # over half the picture's width
+    width: float  # metres across the picture at the solids' distance
+    views: np.ndarray  # [n, 5] x, y, depth, area, visible as in scenes.View
+    sizes: np.ndarray  # [n] metres
 
 
 @dataclass(frozen=True)
 class _Candidates:
-    """k layouts of n solids; fields as in Layout with a leading k. cos, sin: of the elevation."""
+    """k layouts of n solids; fields as in Layout with a leading k."""
 
     ground: np.ndarray
     camera: np.ndarray
     elevation: np.ndarray
-    cos: np.ndarray
+    cos: np.ndarray  # of the elevation
     sin: np.ndarray
     focal: np.ndarray
     width: np.ndarray

@@ -23,18 +23,9 @@ NUMBERS = ("one", "two", "three", "four", "five")
 NOUNS = (*SHAPES, "object")
 PAD, END = "<pad>", "<end>"
 VOCABULARY: tuple[str, ...] = (
-    PAD,
-    END,
-    "a",
-    "an",
-    *NUMBERS,
-    "and",
-    ",",
+    *(PAD, END, "a", "an", *NUMBERS, "and", ","),
     *("left", "right", "of", "in", "front", "behind"),
-    *SIZES,
-    *MATERIALS,
-    *COLORS,
-    *NOUNS,
+    *(*SIZES, *MATERIALS, *COLORS, *NOUNS),
     *(f"{noun}s" for noun in NOUNS),
 )
 # Five plain "a <colour> <shape>" with their separators and the end token.
@@ -82,10 +73,10 @@ def parse(text: str) -> Statement | None:
     words = tokens_of(text)
     place, groups, relation = 0, [], None
     while True:
-        found = _phrase(words, place)
-        if found is None:
+        phrase = _phrase(words, place)
+        if phrase is None:
             return None
-        group, place = found
+        group, place = phrase
         groups.append(group)
         if place == len(words):
             break
@@ -113,10 +104,10 @@ def _phrase(words: list[str], place: int) -> tuple[Group, int] | None:
         count = None
     else:
         return None
-    said: list[str | None] = []
+    adjectives: list[str | None] = []
     for choices in (SIZES, MATERIALS, COLORS):
         named = place < len(words) and words[place] in choices
-        said.append(words[place] if named else None)
+        adjectives.append(words[place] if named else None)
         place += named
     if place == len(words):
         return None
@@ -124,7 +115,7 @@ def _phrase(words: list[str], place: int) -> tuple[Group, int] | None:
     noun = _SINGULAR.get(words[place], words[place])
     if noun not in NOUNS:
         return None
-    size, material, color = said
+    size, material, color = adjectives
     shape = None if noun == "object" else noun
     return Group(Description(shape, color, material, size), count), place + 1
 

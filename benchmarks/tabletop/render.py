@@ -258,8 +258,8 @@ def shadowed(batch: Pack, points: Points, owner: Int[torch.Tensor, "n p"]) -> Va
     The solids are convex: a solid's own shade follows from its normals alone.
     """
     depths = solid_depths(batch, points, batch.light[:, :, None])
-    own = owner[:, None] == torch.arange(1, depths.shape[1] + 1, device=depths.device)[:, None]
-    return ((depths < FAR) & ~own).any(1).to(points.dtype)
+    itself = owner[:, None] == torch.arange(1, depths.shape[1] + 1, device=depths.device)[:, None]
+    return ((depths < FAR) & ~itself).any(1).to(points.dtype)
 
 
 def contact(batch: Pack, x: Values, y: Values) -> Values:

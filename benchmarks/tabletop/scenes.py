@@ -58,74 +58,64 @@ _SEED = 20_250_713
 
 @dataclass(frozen=True)
 class Solid:
-    """One solid on the table: size, position and stripe period in metres, yaw in radians.
-
-    `stripe` 0 means a plain surface. Proportions for a size are in layout.WIDTH and HEIGHT.
-    """
+    """One solid on the table; lengths in metres."""
 
     shape: str
     color: str
     material: str
-    size: float
+    size: float  # proportions for a size are in layout.WIDTH and HEIGHT
     x: float
     y: float
-    yaw: float
-    stripe: float
+    yaw: float  # radians
+    stripe: float  # period, 0 for a plain surface
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera; `right`, `down`, `forward` are unit vectors of the world.
-
-    focal: focal length over half the picture's width (square picture, centre on the axis).
-    """
+    """A pinhole camera; `right`, `down`, `forward` are unit vectors of the world."""
 
     position: tuple[float, float, float]
     right: tuple[float, float, float]
     down: tuple[float, float, float]
     forward: tuple[float, float, float]
-    focal: float
+    focal: float  # length over half the picture's width (square picture, centre on the axis)
 
 
 @dataclass(frozen=True)
 class Light:
-    """A directional light: unit vector towards it, and the shares of direct and ambient light."""
+    """A directional light, and the shares of direct and ambient light."""
 
-    direction: tuple[float, float, float]
+    direction: tuple[float, float, float]  # unit vector towards it
     direct: float
     ambient: float
 
 
 @dataclass(frozen=True)
 class Surface:
-    """Texture of the table or of the walls: two greys with a cast, tiles and fine stripes.
-
-    tile: side of the tiles in metres; stripe: period of the fine stripes in metres, 0 for none;
-    angle: their direction in radians; contrast: relative depth of the stripes.
-    """
+    """Texture of the table or of the walls: two greys with a cast, tiles and fine stripes."""
 
     base: tuple[float, float, float]
     other: tuple[float, float, float]
     checker: bool
-    tile: float
-    stripe: float
-    angle: float
-    contrast: float
+    tile: float  # side, metres
+    stripe: float  # period of the fine stripes in metres, 0 for none
+    angle: float  # their direction, radians
+    contrast: float  # their relative depth
 
 
 @dataclass(frozen=True)
 class View:
-    """How one solid appears: centre in the picture (0..1 from left and top), z-depth in metres.
+    """How one solid appears.
 
-    area: visible share of the picture; visible: visible share of the solid. Both are estimates from
-    flat silhouettes (see layout.py), good enough to decide what may be said about the solid.
+    Shares are estimates from flat silhouettes (see layout.py), good enough to decide what may be
+    said about the solid.
     """
 
-    x: float
-    y: float
-    depth: float
-    area: float
-    visible: float
+    x: float  # centre in the picture, 0..1 from the left
+    y: float  # and from the top
+    depth: float  # z-depth, metres
+    area: float  # visible share of the picture
+    visible: float  # visible share of the solid
 
 
 @dataclass(frozen=True)

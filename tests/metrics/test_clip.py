@@ -171,59 +171,22 @@ def test_a_download_happens_only_when_asked_for(weights, monkeypatch):
 
 
 def test_a_plain_state_dict_gives_the_same_numbers(weights, state, tmp_path):
-    for number, kept in enumerate((state, {"state_dict": state, "epoch": 3})):
-        path = tmp_path / f"{number}.pt"
-        torch.save(kept, path)
-        assert score(path) == score(weights)
+    """With the sizes that OpenAI's own carries, too."""
     sizes = {"input_resolution": torch.tensor(64), "vocab_size": torch.tensor(49408)}
     torch.save({**state, **sizes}, tmp_path / "openai.pt")
     assert score(tmp_path / "openai.pt") == score(weights)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit", "ignore:.*TorchScript archive")
-def test_a_torchscript_archive_is_not_run(tmp_path):
-    path = tmp_path / "ViT-B-32.pt"
-    traced = torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2))
-    torch.jit.save(traced, str(path))
-    with pytest.raises(InputError, match=r"holds no plain tensors \(.*TorchScript archive"):
-        score(path)
-
-
-class Evil:
-    def __reduce__(self):
-        return print, ("code was run",)
-
-
-@pytest.mark.parametrize(
-    ("kept", "reason"),
-    [
-        ({"weights": Evil()}, "holds no plain tensors"),
-        ([1, 2], "is no state dict"),
-        ({"a": 1}, "is no state dict"),
-        ({"a": torch.zeros(1)}, r"does not hold the weights of open_clip.* Missing key"),
-    ],
-)
-def test_other_files_are_refused(tmp_path, capsys, kept, reason):
-    path = tmp_path / "weights.pt"
-    torch.save(kept, path)
-    with pytest.raises(InputError, match=reason):
-        score(path)
-    assert "code was run" not in capsys.readouterr().out
-
-
-def test_damaged_and_other_architectures_are_refused(weights, state, tmp_path):
-    cut = tmp_path / "cut.safetensors"
-    cut.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(InputError, match="holds no plain tensors"):
-        score(cut)
-    with pytest.raises(InputError, match="no such file"):
-        score(tmp_path / "lost.pt")
-    torch.save({**state, "extra": torch.zeros(1)}, tmp_path / "more.pt")
-    with pytest.raises(InputError, match=r"Unexpected key.*extra"):
-        score(tmp_path / "more.pt")
-    torch.save({**state, "positional_embedding": torch.zeros(7, 32)}, tmp_path / "shape.pt")
-    with pytest.raises(InputError, match=r"size mismatch for positional_emb"):
-        score(tmp_path / "shape.pt")
+def test_other_architectures_are_refused(state, tmp_path):
+    other = {"extra": torch.zeros(1)}, {"positional_embedding": torch.zeros(7, 32)}
+    reasons = "Unexpected key.*extra", "size mismatch for positional_emb"
+    for change, reason in zip(other, reasons, strict=True):
+        torch.save({**state, **change}, tmp_path / "other.pt")
+        with pytest.raises(InputError, match=reason):
+            score(tmp_path / "other.pt")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "none.pt")
+    with pytest.raises(InputError, match=r"does not hold the weights of open_clip.* Missing key"):
+        score(tmp_path / "none.pt")
 
 
 def test_long_captions_are_counted(weights):

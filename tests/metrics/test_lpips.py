@@ -83,7 +83,6 @@ def test_wrong_weights_are_refused(folder, pictures, tmp_path):
             metric.lpips_scores(["a"], pictures[:1], pictures[:1], weights=str(weights))
         assert "\n" not in str(error.value)
 
-    refused(tmp_path / "none", "no such file")
     refused(tmp_path, r"no such file, or no alexnet\*")
     with np.load(folder / "alexnet_features_fp16.npz") as arrays:
         state = dict(arrays)
@@ -91,13 +90,9 @@ def test_wrong_weights_are_refused(folder, pictures, tmp_path):
         tmp_path / "alexnet_other.npz", **state | {"features.3.weight": -state["features.3.weight"]}
     )
     refused(tmp_path, "another alexnet than torchvision's")
-    np.savez(tmp_path / "alexnet_more.npz", **state)
-    refused(tmp_path, r"2 files alexnet\*, need one")
     state.pop("features.10.bias")
     np.savez(tmp_path / "lacking.npz", **state)
     refused(tmp_path / "lacking.npz", r"lacks features\.10\.bias")
-    (tmp_path / "damaged.npz").write_bytes((tmp_path / "lacking.npz").read_bytes()[:5000])
-    refused(tmp_path / "damaged.npz", "holds no plain tensors")
 
 
 def test_sizes_must_agree(folder, pictures):

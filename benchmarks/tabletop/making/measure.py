@@ -102,7 +102,7 @@ def solid_scores(scenes: Sequence[Scene], seen: Sequence[Sequence[Detection]]) -
         return float(np.hypot(a.u - b.u, a.v - b.v))
 
     right = dict.fromkeys(("shape", "color", "material"), 0)
-    found = true = total = 0
+    hits = true = total = 0
     for drawn, detections in zip(scenes, seen, strict=True):
         left = list(detections)
         total += len(detections)
@@ -112,11 +112,11 @@ def solid_scores(scenes: Sequence[Scene], seen: Sequence[Sequence[Detection]]) -
             if nearest is None or distance(nearest, truth) > NEAR:
                 continue
             left.remove(nearest)
-            found += 1
+            hits += 1
             for name in right:
                 right[name] += getattr(nearest, name) == getattr(truth, name)
-    scores = {"solids_found": found / true, "solids_surplus": (total - found) / true}
-    return scores | {f"{name}_right": count / max(found, 1) for name, count in right.items()}
+    scores = {"solids_found": hits / true, "solids_surplus": (total - hits) / true}
+    return scores | {f"{name}_right": count / max(hits, 1) for name, count in right.items()}
 
 
 @torch.no_grad()

@@ -39,7 +39,7 @@ def minimal_pairs(scene: Scene) -> list[MinimalPair]:
 
     A function of the scene alone. Partners that happen to be true as well are left out.
     """
-    rng, truth, found = Random(scene.index * 1_000_003 + _SALT), detections_of(scene), []
+    rng, truth, pairs = Random(scene.index * 1_000_003 + _SALT), detections_of(scene), []
     for caption in captions(scene):
         by_change: dict[str, list[Statement]] = {}
         for change, changed in _changed(caption.statement):
@@ -47,8 +47,8 @@ def minimal_pairs(scene: Scene) -> list[MinimalPair]:
                 by_change.setdefault(change, []).append(changed)
         for change, options in by_change.items():
             false = rng.choice(options)
-            found.append(MinimalPair(caption, Caption(say(false), caption.level, false), change))
-    return found
+            pairs.append(MinimalPair(caption, Caption(say(false), caption.level, false), change))
+    return pairs
 
 
 def _changed(statement: Statement) -> Iterator[tuple[str, Statement]]:
@@ -60,9 +60,9 @@ def _changed(statement: Statement) -> Iterator[tuple[str, Statement]]:
 
     for place, group in enumerate(groups):
         for name, choices in _CHOICES.items():
-            said = getattr(group.what, name)
+            word = getattr(group.what, name)
             for other in choices:
-                if said is not None and other != said:
+                if word is not None and other != word:
                     what = replace(group.what, **{name: other})
                     yield name, at(place, replace(group, what=what))
         if group.count is not None:

@@ -110,8 +110,8 @@ def rendered(split: str, count: int, folder: Path) -> Scenes:
 def truth_of(scenes: list[Scene]) -> Float32[np.ndarray, "n 5 9"]:
     """What the detector is to find, coded as in `Scenes.truth`."""
     rows = np.zeros((len(scenes), MAX_SOLIDS, FIELDS), np.float32)
-    for n, one in enumerate(scenes):
-        for k, (solid, view) in enumerate(zip(one.solids, one.views, strict=True)):
+    for n, drawn in enumerate(scenes):
+        for k, (solid, view) in enumerate(zip(drawn.solids, drawn.views, strict=True)):
             kind = SHAPES.index(solid.shape), COLORS.index(solid.color)
             material = MATERIALS.index(solid.material)
             scale = math.log(solid.size), math.log(view.depth)
