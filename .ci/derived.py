@@ -2,12 +2,13 @@
 
 Three kinds: files beside `results/public/records`; docs/published.md, from the package's
 published.csv; and blocks of README.md between `<!-- file: PATH -->` and `<!-- end of file -->`,
-which must be that file, word for word. Texts are compared byte for byte, figures by what they show:
-another build of zlib packs the same pixels and fonts into other bytes.
+which must be that file, word for word. Texts are compared byte for byte, figures and the
+page's pictures by what they show: another build of zlib packs the same pixels into other bytes.
 """
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import sys
@@ -27,6 +28,7 @@ DOCS = ROOT / "docs"
 # What no report makes of records: what runs leave, and the references that people accept.
 MADE_BY_RUNS = ("records", "items", "curves", "samples", "expected.csv")
 STREAM = re.compile(rb"/FlateDecode.*?stream\n(.*?)\nendstream", re.DOTALL)
+PICTURE = re.compile(rb"data:image/webp;base64,([A-Za-z0-9+/=]+)")
 BLOCK = re.compile(r"<!-- file: (\S+) -->\n(.*?)<!-- end of file -->", re.DOTALL)
 
 
@@ -62,7 +64,7 @@ def _is(path: Path, content: str | bytes) -> bool:
     wanted = content.encode() if isinstance(content, str) else content
     if not path.is_file():
         return False
-    shown = {".png": _pixels, ".pdf": _streams}.get(path.suffix, bytes)
+    shown = {".png": _pixels, ".pdf": _streams, ".html": _page}.get(path.suffix, bytes)
     return bool(shown(path.read_bytes()) == shown(wanted))
 
 
@@ -70,6 +72,11 @@ def _pixels(png: bytes) -> tuple[str, tuple[int, int], bytes]:
     """Mode, size and pixels; the packing and the text chunks do not count."""
     with Image.open(io.BytesIO(png)) as image:
         return image.mode, image.size, image.tobytes()
+
+
+def _page(html: bytes) -> bytes:
+    """The page with what its pictures show in their places."""
+    return PICTURE.sub(lambda uri: repr(_pixels(base64.b64decode(uri[1]))).encode(), html)
 
 
 def _streams(pdf: bytes) -> list[bytes]:

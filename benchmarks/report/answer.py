@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,12 +61,6 @@ class Standing:
             arm["verdict"] in VERDICTS and (arm["common_seeds"] or 0) >= SEEDS_FOR_A_VERDICT
             for arm in self.arms
         )
-
-    @property
-    def family(self) -> str:
-        """Equal where nothing but the budget's limit differs: such points may be joined."""
-        fair = self.board.first.fair.fair or {}
-        return digest({name: value for name, value in fair.items() if name != "budget_limit"})
 
     def of(self, name: str) -> list[Row]:
         """The rows of an arm or a bound; a bound of several matches may have several."""
@@ -151,8 +145,13 @@ def current(every: Sequence[Board]) -> list[Board]:
 
 
 def _version(board: Board) -> int:
-    version = board.first.fair.score["version"]
-    return version if isinstance(version, int) else 0
+    return int(str(board.first.fair.score["version"]))
+
+
+def family_of(board: Board, but: str = "budget_limit") -> str:
+    """Equal for boards that differ in this one field of fairness and in nothing else."""
+    fair = board.first.fair.fair or {}
+    return digest({name: value for name, value in fair.items() if name != but})
 
 
 def title_of(task: str) -> str:
@@ -188,9 +187,10 @@ def _under_one_rule(standings: Sequence[Standing]) -> list[Standing]:
         first = one.board.first
         rules[first.score_key, str((first.fair.fair or {}).get("model"))].append(one)
 
-    def says(rule: list[Standing]) -> tuple[bool, float, int]:
-        seeds = max(len(one.board.seeds) for one in rule)
-        return any(one.decided for one in rule), max(one.limit for one in rule), seeds
+    def says(rule: Iterable[Standing]) -> tuple[bool, float, int]:
+        ranks = [(one.decided, one.limit, len(one.board.seeds)) for one in rule]
+        decided, limits, seeds = zip(*ranks, strict=True)
+        return any(decided), max(limits), max(seeds)
 
     ordered = sorted(max(rules.values(), key=says), key=lambda one: len(one.board.seeds))
     by_limit = {one.limit: one for one in ordered}

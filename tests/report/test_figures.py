@@ -75,7 +75,7 @@ def drawn(draw):
     with style.styled():
         figure = draw()
         said = texts_of(figure)
-        pdf, png, svg = style.pdf(figure), style.png(figure), style.svg("a <b>", figure)
+        pdf, png, svg = (style.drawn(figure, ending, "a <b>") for ending in ("pdf", "png", "svg"))
     assert pdf.startswith(b"%PDF") and b"CreationDate" not in pdf and b"FontFile2" in pdf
     with Image.open(io.BytesIO(png)) as image:
         assert (np.asarray(image)[..., :3] < 128).any()

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.records import samples
-from benchmarks.records.keys import digest, exact
+from benchmarks.records.keys import exact
 from benchmarks.records.record import Record
 from benchmarks.report import curves
-from benchmarks.report.answer import budget_of, current, questions
+from benchmarks.report.answer import budget_of, current, family_of, questions
 from benchmarks.report.figures import charts, pictures, style
 from benchmarks.report.files import Files
 from benchmarks.report.rows import Board, Row, boards
@@ -53,8 +53,8 @@ def files(records: Sequence[Record], out: Path) -> Files:
                 print(f"not drawn: {plan.name}: no items in common", file=sys.stderr)
                 continue
             for ending in plan.endings:
-                draw = {"pdf": style.pdf, "png": style.png, "svg": partial(style.svg, plan.title)}
-                found[f"figures/{plan.name}.{ending}"] = draw[ending](figure)
+                name = f"figures/{plan.name}.{ending}"
+                found[name] = style.drawn(figure, ending, plan.title)
     return found
 
 
@@ -142,10 +142,9 @@ def _families(trained: Sequence[Board], field: str) -> list[list[Board]]:
     """Boards with a score that differ in this one field of fairness, two or more."""
     families: dict[str, dict[str, Board]] = defaultdict(dict)
     for board in trained:
-        fair = board.first.fair.fair or {}
-        rest = {name: value for name, value in fair.items() if name != field}
         if any(board.values(arm, board.first.primary) for arm in board.arms):
-            families[digest(rest)][str(fair[field])] = board
+            value = (board.first.fair.fair or {})[field]
+            families[family_of(board, field)][str(value)] = board
     return [list(family.values()) for family in families.values() if len(family) > 1]
 
 

@@ -5,17 +5,15 @@ Every training seed is a mark and a line joins the means. Floor and oracle are l
 
 from __future__ import annotations
 
-import math
 import statistics
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.records.keys import canonical
 from benchmarks.records.record import Record
 from benchmarks.report import gates
-from benchmarks.report.answer import Question, Standing, budget_of, score_of, seeds_of
+from benchmarks.report.answer import Question, Standing, budget_of, family_of, score_of, seeds_of
 from benchmarks.report.columns import heading
 from benchmarks.report.figures import style
 from benchmarks.report.rows import Board, Row, arm_config
@@ -67,22 +65,23 @@ def _panel(axes: Axes, question: Question) -> None:
     families: dict[tuple[str, str], dict[float, list[float]]] = defaultdict(dict)
     for standing in question.standings:
         for name, values in _scaled(standing).items():
-            families[name, standing.family][standing.limit * DODGE ** places[name]] = values
-    for (name, _), values in families.items():
-        style.series(axes, _look(arms[name]), name, values)
-    ticks = [
-        (one.limit, f"{one.budget.replace(' ', chr(10))}\n{one.seeds}")
-        for one in question.standings
-    ]
-    style.log_axis(axes, [one.limit for one in question.standings])
-    axes.set_xticks([limit for limit, _ in ticks], [text for _, text in ticks])
+            families[name, family_of(standing.board)][standing.limit * DODGE ** places[name]] = (
+                values
+            )
+    for (name, _), by_limit in families.items():
+        style.series(axes, _look(arms[name]), name, by_limit)
+    limits = [one.limit for one in question.standings]
+    budgets = [[*one.budget.split(" ", 1), one.seeds] for one in question.standings]
+    style.log_axis(axes, limits)
+    axes.set_xticks(limits, ["\n".join(lines) for lines in budgets])
     axes.set_title(f"{question.title} ({heading(question.first.primary)[0]})", loc="left")
 
 
 def _scaled(standing: Standing) -> dict[str, list[float]]:
     """Values of each arm, by seed, from 0 at the floor to 1 at the oracle; as they are without."""
     low, high = standing.scale() or (0.0, 1.0)
-    values = {arm.name: standing.board.values(arm, standing.metric) for arm in standing.board.arms}
+    arms = [arm for arm in standing.board.arms if gates.of_arm(arm) is None]
+    values = {arm.name: standing.board.values(arm, standing.metric) or {} for arm in arms}
     return {
         name: [(value - low) / (high - low) for value in of_seed.values()]
         for name, of_seed in values.items()
@@ -98,8 +97,8 @@ def budget(boards: Sequence[Board]) -> Figure:
     """
     runs = [run for board in boards for arm in board.arms for run in arm.completed]
     spent: dict[str, X] = {
-        "training samples": _mean_of(lambda run: run.budget and run.budget.samples),
-        "training FLOPs": _mean_of(lambda run: run.budget and run.budget.train_flops),
+        "training samples": _mean_of(lambda run: run.budget.samples if run.budget else None),
+        "training FLOPs": _mean_of(lambda run: run.budget.train_flops if run.budget else None),
     }
     devices = {run.volatile.device for run in runs}
     clocks = [str(run.volatile.host.get("clock", "")) for run in runs]
@@ -120,7 +119,7 @@ def budget(boards: Sequence[Board]) -> Figure:
 def size(boards: Sequence[Board]) -> Figure:
     """Primary score against parameters. boards: that differ in the model alone."""
     figure, (axes,) = style.panels(1)
-    params = _mean_of(lambda run: run.model and run.model.params)
+    params = _mean_of(lambda run: run.model.params if run.model else None)
     _scores(axes, boards, params, "parameters at inference, encoder included")
     title = f"{boards[0].first.task}, {budget_of(boards[0])}"
     _finish(figure, [axes], boards, title, _note(boards))
@@ -132,25 +131,18 @@ def variants(board: Board) -> dict[str, str]:
 
     Empty where no method ran in several variants.
     """
-    flat = {arm.name: dict(_flat(arm_config(arm.records[0]))) for arm in board.arms}
-    methods = {arm.name: _method(arm) for arm in board.arms}
+    import pandas as pd
+
+    methods = [_method(arm) for arm in board.arms]
+    settings = pd.json_normalize([arm_config(arm.records[0]) for arm in board.arms]).astype(str)
     labels = {}
-    for name, method in methods.items():
-        same = [flat[other] for other in methods if methods[other] == method]
-        fields = sorted({field for settings in same for field in settings})
-        differ = [f for f in fields if len({canonical(s.get(f)) for s in same}) > 1]
-        settings = ", ".join(f"{f.split('.')[-1]}={flat[name].get(f)}"[:40] for f in differ)
-        label = f"{name.partition('#')[0]}: {settings}" if settings else name
-        labels[name] = "\n".join(textwrap.wrap(label, 22))
-    return labels if len(set(methods.values())) < len(methods) else {}
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+    for place, (arm, method) in enumerate(zip(board.arms, methods, strict=True)):
+        same = settings[[other == method for other in methods]]
+        differ = [field for field in same if same[field].nunique() > 1]
+        told = ", ".join(f"{f.split('.')[-1]}={same.loc[place, f]}"[:40] for f in differ)
+        label = f"{arm.name.partition('#')[0]}: {told}" if told else arm.name
+        labels[arm.name] = "\n".join(textwrap.wrap(label, 22))
+    return labels if len(set(methods)) < len(methods) else {}
 
 
 def ablation(board: Board, labels: Mapping[str, str]) -> Figure:
@@ -290,8 +282,8 @@ def _mean_of(fact: Callable[[Record], float | None]) -> X:
 
     def mean(arm: Row) -> float | None:
         values = [fact(run) for run in arm.completed]
-        known = [value for value in values if value is not None and math.isfinite(value)]
-        return statistics.fmean(known) if known and len(known) == len(values) else None
+        known = [value for value in values if value is not None]
+        return statistics.fmean(known) if len(known) == len(values) else None
 
     return mean
 

@@ -108,10 +108,11 @@ def arithmetic(title: str, path: Path, captions: Samples, quick: bool) -> Figure
     kept, strips = read(path), []
     named = zip(kept.ids, kept.cells, strict=True)
     for _, four in groupby(named, lambda cell: cell[0].partition(" ")[0]):
-        names, cells = zip(*four, strict=True)
-        told = [name.partition(" ")[2].partition(": ") for name in names]
+        group = list(four)
+        told = [name.partition(" ")[2].partition(": ") for name, _ in group]
         if [role for role, _, _ in told] == list(ROLES):
-            strips.append(Strip(cells, below=[SIGNS[role] + text for role, _, text in told]))
+            below = [SIGNS[role] + text for role, _, text in told]
+            strips.append(Strip([cell for _, cell in group], below=below))
     note = "sums of codes; below the sum, what it should show"
     return _sheet(title, note, strips[:MOST], quick) if strips else None
 
@@ -147,15 +148,10 @@ def _sheet(title: str, note: str, strips: Sequence[Strip], quick: bool) -> Figur
     figure = Figure(figsize=(style.WIDTH, above + sum(heights) + sum(under)))
     high = top = figure.get_size_inches()[1]
     for number, line in enumerate(lines):
-        look = {
-            "color": style.WARNING
-            if line == style.QUICK
-            else "black"
-            if line == title
-            else style.NOTE
-        }
+        colour = "black" if line == title else style.WARNING if line == style.QUICK else style.NOTE
+        size = 8 if line == title else 7
         y = 1 - (0.03 + 0.13 * number) / high
-        figure.text(0.02, y, line, va="top", fontsize=8 if line == title else 7, **look)
+        figure.text(0.02, y, line, va="top", fontsize=size, color=colour)
     top -= above
     for strip, height, below in zip(strips, heights, under, strict=True):
         for column, cell in enumerate(strip.cells):

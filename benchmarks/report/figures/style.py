@@ -161,26 +161,18 @@ def legend(figure: Figure, axes: Iterable[Axes], columns: int = 3, title: str = 
         handles, labels = one.get_legend_handles_labels()
         found |= dict(zip(labels, handles, strict=True))
     names = sorted(found, key=lambda name: name in DASHES)
-    where = {"loc": "outside lower center", "title": title, "title_fontsize": 7}
-    figure.legend([found[name] for name in names], names, ncols=columns, **where)
+    handles = [found[name] for name in names]
+    look: dict[str, Any] = {"ncols": columns, "title": title, "title_fontsize": 7}
+    figure.legend(handles, names, loc="outside lower center", **look)
 
 
-def pdf(figure: Figure) -> bytes:
-    """The figure as PDF, without dates or versions."""
-    from matplotlib.backends.backend_pdf import FigureCanvasPdf
-
+def drawn(figure: Figure, ending: str, label: str) -> str | bytes:
+    """The figure as pdf, png or svg, without dates or versions. label: of the SVG."""
+    if ending == "svg":
+        return svg(label, figure)
     file = io.BytesIO()
-    dateless = {"CreationDate": None, "Creator": None, "Producer": None}
-    FigureCanvasPdf(figure).print_figure(file, dpi=DPI, metadata=dateless)
-    return file.getvalue()
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as PNG, without dates or versions."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(file, dpi=DPI, metadata={"Software": None})
+    names = ("CreationDate", "Creator", "Producer") if ending == "pdf" else ("Software",)
+    figure.savefig(file, format=ending, dpi=DPI, metadata=dict.fromkeys(names))
     return file.getvalue()
 
 
@@ -189,11 +181,9 @@ def svg(label: str, figure: Figure) -> str:
 
     A page's Content-Security-Policy forbids style attributes; the same names are attributes of SVG.
     """
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
     file = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    FigureCanvasSVG(figure).print_svg(file, metadata=nothing)
+    figure.savefig(file, format="svg", metadata=nothing)
     text = file.getvalue()
     text = re.sub(r"\s*<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
     # A figure's own background and the axes' are the page's.

@@ -40,7 +40,9 @@ def _gallery(boards: Sequence[Board], out: Path) -> dict[str, Any]:
                 files.setdefault(f"{row.name}{limit}", run.run_id)
     kept = figures.kept_samples(out, first.task, files)
     metres = depth_range(kept["truth"].cells) if "truth" in kept else None
-    cells = {name: dict(zip(row.ids, row.cells, strict=True)) for name, row in kept.items()}
+    cells: dict[str, dict[str, Cell]] = {
+        name: dict(zip(row.ids, row.cells, strict=True)) for name, row in kept.items()
+    }
     ids = [name for row in kept.values() for name in row.ids]
     rows = [
         (item, [_cell(of_row.get(item), metres) for of_row in cells.values()])
