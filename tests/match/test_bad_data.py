@@ -173,7 +173,7 @@ def test_no_captions(issue, tmp_path, content):
     refused(issue("evaluate", *fields), "captions.json")
 
 
-@pytest.mark.parametrize("name", ["a/b", "../x", "floor", "a|b"])
+@pytest.mark.parametrize("name", ["a/b", "../x", "floor", "a|b", "crossflow"])
 def test_a_name_that_is_none(issue, nyu, tmp_path, name):
     folder = predictions(nyu, tmp_path / "p")
     fields = ("task=depth_nyu", f"task.root={nyu}", f"predictions={folder}", f"name={name}")

@@ -10,7 +10,7 @@ from benchmarks.config import command
 from benchmarks.data.images import enlarge, read_rgb
 from benchmarks.records import record as records
 from benchmarks.records import samples
-from benchmarks.tasks import sr_tabletop
+from benchmarks.tasks import depth_tabletop, sr_tabletop
 
 
 @pytest.fixture
@@ -63,6 +63,27 @@ def test_depth(issue):
     assert (kept[0].cells[1] == kept[1].cells[1]).all()
     assert kept[2].kind == "picture"
     assert facts["items"] == len(list(Path("given/sources").iterdir())) == 3
+
+
+def test_a_record_never_loses_a_score(issue, monkeypatch):
+    """As where METEOR's Java has no memory the second time: the second stands beside the first."""
+    fields = ["task=depth_tabletop", "task.limit=3"]
+    exported(issue, *fields)
+    first = scored(issue, *fields)
+    whole = depth_tabletop.DepthScenes.score
+
+    def without(items, predictions):
+        result = whole(items, predictions)
+        del result.scores["absrel"]
+        result.unavailable["absrel"] = "out of memory"
+        return result
+
+    monkeypatch.setattr(depth_tabletop.DepthScenes, "score", without)
+    again = [*fields, "predictions=given/truth", "name=truth"]
+    assert issue("evaluate", *again)[0] == 0
+    rows = {record.run_id: record for record in records.read_all(Path("results/local"))}
+    assert rows[first.run_id].stable() == first.stable()
+    assert "absrel" in rows[f"{first.run_id}-2"].unavailable
 
 
 def test_super_resolution(issue):

@@ -1,0 +1,154 @@
+"""Arms with options, arms that fail, arms that are interrupted: through the command line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import run
+from benchmarks.config import command
+from benchmarks.records import record as records
+
+TINY = [
+    *("task=depth_tabletop", "task.train_limit=48", "task.validation_limit=8", "task.limit=6"),
+    *("training.batch=8", "sampling.steps=2", "sampling.solver=euler", "budget.samples=32"),
+]
+
+
+def call(folder: Path, *arguments: str) -> int:
+    places = [f"out={folder / 'out'}", f"work={folder / 'work'}"]
+    return command.run(run.job, [*TINY, *places, *arguments], command="run")
+
+
+def by_method(folder: Path) -> dict[str, records.Record]:
+    return {record.method: record for record in records.read_all(folder / "out")}
+
+
+def test_an_ablation_is_one_match(tmp_path, capsys):
+    """Two arms of one method: same rows, one table, each with its own options in its record."""
+    arms = ["methods=crossflow+cf_sin", "arm.cf_sin.method=crossflow", "arm.cf_sin.path=sin_cos"]
+    assert call(tmp_path, *arms, "arm.cf_sin.lr=0.002") == 0
+    rows = by_method(tmp_path)
+    plain, sine = rows["crossflow"], rows["cf_sin"]
+    assert plain.fair_key == sine.fair_key, "an arm's own options, its rate too, are its own"
+    assert plain.fair.proof["training_ids"] == sine.fair.proof["training_ids"]
+    assert plain.scores != sine.scores
+    network = [record.model.network for record in (plain, sine)]
+    assert [laws["path"] for laws in network] == ["linear", "sin_cos"]
+    assert [laws["times"] for laws in network] == ["logit_normal"] * 2
+    options = sine.config["arm"]["cf_sin"]
+    assert options.items() >= {"method": "crossflow", "path": "sin_cos", "lr": 0.002}.items()
+    assert "crossflow" not in plain.config["arm"]
+    assert {"crossflow", "cf_sin"} <= set(capsys.readouterr().out.split()), "one table"
+    before = by_method(tmp_path)
+    assert call(tmp_path, *arms, "arm.cf_sin.lr=0.002") == 0
+    assert by_method(tmp_path) == before
+
+
+WRONG = '''
+"""A method that fails where its option says."""
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from baselines.regression import Regression
+
+NAME = "wrong"
+
+
+@dataclass
+class Options:
+    where: str = "nowhere"  # the call that fails
+
+
+def applies(problem):
+    return None
+
+
+class Wrong(Regression):
+    def train_ends(self, pair, draws):
+        ends = super().train_ends(pair, draws)
+        if self.where == "train":
+            sys.exit(0)
+        if self.where == "shape":
+            torch.ones(2) + torch.ones(3)
+        if self.where == "memory":
+            raise MemoryError
+        return ends
+
+    def sample(self, net, ends, grid, guidance=1.0):
+        if self.where == "sample":
+            raise KeyError("no such row")
+        return super().sample(net, ends, grid, guidance)
+
+
+def method(problem, size, where):
+    if where == "build":
+        raise ValueError("cannot be built")
+    made = Wrong(problem, size)
+    made.where = where
+    return made
+'''
+
+
+def test_a_methods_mistake_stops_its_arm_alone(tmp_path, capsys):
+    """Whatever the method does, and wherever: recorded with file and line, the others go on."""
+    (tmp_path / "wrong.py").write_text(WRONG.lstrip())
+    said = {
+        "build": "ValueError: cannot be built",
+        "train": "SystemExit: 0",
+        "shape": "RuntimeError: The size of tensor a",
+        "memory": "MemoryError",
+        "sample": "KeyError: 'no such row'",
+    }
+    arms = [f"arm.{where}.{o}" for where in said for o in ("method=wrong", f"where={where}")]
+    arms += [f"methods={'+'.join(said)}+crossflow", f"method_file={tmp_path / 'wrong.py'}"]
+    assert call(tmp_path, *arms) == 1
+    rows = by_method(tmp_path)
+    assert rows["crossflow"].status == "completed"
+    lines = WRONG.lstrip().splitlines()
+    for where, reason in said.items():
+        error = rows[where].volatile.error
+        assert rows[where].status == "failed"
+        assert f"{where}: {reason}" in error
+        number = int(error.rpartition("wrong.py, line ")[2].rstrip(")"))
+        assert any(w in lines[number - 1] for w in ("raise", "sys.exit", "torch.ones")), error
+    assert rows["build"].budget.steps == rows["train"].budget.steps == 0
+    assert rows["sample"].budget.samples == 32
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_writes_a_checkpoint_and_ends(tmp_path, number, status):
+    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
+    arguments = [*TINY[:-1], *places, "methods=flow_matching+crossflow", "budget.samples=8e5"]
+    with (tmp_path / "stderr").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.run", *arguments],
+            stderr=log,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            env={**os.environ, "PYTHONPATH": str(Path(run.__file__).parents[1])},
+        )
+    runs, deadline = tmp_path / "work" / "depth_tabletop", time.monotonic() + 120
+    while not any(path.stat().st_size for path in runs.glob("*-flow_matching-*/stats.jsonl")):
+        assert process.poll() is None, (tmp_path / "stderr").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not list(runs.glob("*/checkpoints/last.safetensors"))
+    process.send_signal(number)
+    assert process.wait(60) == status
+    assert len(list(runs.glob("*-flow_matching-*/checkpoints/last.safetensors"))) == 1
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+def test_a_primary_score_that_cannot_be_computed_is_refused_before_training(tmp_path, capsys):
+    arguments = ["task=sr_tabletop", "task.limit=6", "methods=crossflow", *TINY[1:3], *TINY[4:]]
+    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
+    assert command.run(run.job, [*arguments, *places], command="run") == 2
+    assert "which ranks the arms of sr_tabletop, cannot be computed" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "records").exists()
+    assert not list(tmp_path.rglob("stats.jsonl"))
