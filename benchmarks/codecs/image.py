@@ -44,6 +44,7 @@ STEM = "diffusion_pytorch_model"
 BATCH = {"cpu": 1, "cuda": 16}
 PROBE = 64  # side of the picture that tells channels and factor
 STEP = 16  # task.size is a multiple of it
+PATCHES = 16  # a side
 
 Step = Callable[["Tensor"], "Tensor"]
 
@@ -131,6 +132,12 @@ class ImageSpace:
         return self.size if self.codec is None else self.size // self.codec.factor
 
     @property
+    def patch(self) -> int:
+        """The largest that leaves at least PATCHES a side: cost does not depend on the size."""
+        fitting = range(1, max(1, self.side // PATCHES) + 1)
+        return max(patch for patch in fitting if self.side % patch == 0)
+
+    @property
     def frozen(self) -> dict[str, dict[str, Any]]:
         """The autoencoder's facts under its name, empty in pixels."""
         return {} if self.codec is None else {"autoencoder": dict(self.codec.facts)}
@@ -160,11 +167,8 @@ def image_space(config: Config, device: str) -> ImageSpace:
     """Pixels, or the latent space of `weights.autoencoder`, at `task.size`."""
     size, weights = checked_size(config), config.weights.autoencoder
     codec = None if weights is None else load_image_codec(weights, device, config.download)
-    if codec is not None and STEP % codec.factor:
-        raise InputError(
-            f"{FIELD}={weights}: makes pictures {codec.factor} times smaller, which does not "
-            f"divide {STEP}"
-        )
+    if codec is not None and size % codec.factor:
+        raise InputError(f"task.size={size}: must be a multiple of {codec.factor}, as {FIELD} asks")
     return ImageSpace(size, codec)
 
 

@@ -226,8 +226,8 @@ def _common_proof(match: Match) -> dict[str, Any]:
     """What holds of all rows. Training data that are no published split are told of each."""
     prepared = match.prepared
     proof: dict[str, Any] = {"absent": match.absent, "frozen": prepared.frozen}
-    if prepared.training:
-        proof |= {"training": prepared.training, "training_data": prepared.train.digest}
+    if crawled := match.task.crawled():
+        proof |= {"training": crawled, "training_data": prepared.train.digest}
     return proof
 
 

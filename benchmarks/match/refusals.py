@@ -59,10 +59,11 @@ def refuse_sampling_without_effect(match: Match) -> None:
             "there is nothing to guide by; leave it out"
         )
     tuned = (guided and sampling.guidance is None) or sampling.curve
-    if tuned and prepared.unscored is not None:
+    reason = match.task.unscored() if tuned else None
+    if reason is not None:
         raise InputError(
             f"guidance or a curve is chosen by {primary}, which cannot be computed: "
-            f"{prepared.unscored}; or give sampling.guidance and no sampling.curve"
+            f"{reason}; or give sampling.guidance and no sampling.curve"
         )
     if tuned and primary.startswith("kid") and items < 100:
         raise InputError(
@@ -89,7 +90,7 @@ def require_references(match: Match, rows: Sequence[Reference] | None) -> None:
     if rows is None:
         return
     prepared, task = match.prepared, match.config.task
-    crawled = prepared.train.digest if prepared.training else None
+    crawled = prepared.train.digest if match.task.crawled() else None
     known: dict[str, dict[str, Any]] = {
         name: {
             "fair": None,

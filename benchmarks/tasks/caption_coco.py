@@ -50,6 +50,7 @@ from benchmarks.tasks import bounds
 from benchmarks.tasks.encoded import in_batches, open_store
 from benchmarks.tasks.prediction_files import CaptionFiles
 from benchmarks.tasks.task import Former, Prepared
+from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,6 +130,11 @@ class CaptionCoco(Former):
         from crossflow.problem import MapShape, Problem
 
         grid = space.size // CELL
+        if space.side % grid:
+            raise InputError(
+                f"weights.autoencoder: makes pictures {space.size // space.side} times smaller, "
+                f"which does not divide {CELL}"
+            )
         folded = space.channels * (space.side // grid) ** 2
         return Problem(
             source=MapShape(folded, grid, grid),

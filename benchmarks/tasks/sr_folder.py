@@ -18,55 +18,77 @@ is that of one tile. Pixel space, or with `weights.autoencoder` its latents.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from functools import cached_property, partial
-from itertools import accumulate
-from pathlib import Path
+from functools import cached_property
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.codecs.image import checked_size
 from benchmarks.data import photos as reader
 from benchmarks.data import sr_tiles
 from benchmarks.data.files import first_few
 from benchmarks.data.images import LR_FILTER, OnDemand, spread
 from benchmarks.data.pool import ordered_map
-from benchmarks.data.splits import Report, choose, cut, digest, refuse_shared, require_root
+from benchmarks.data.splits import choose, cut, digest, refuse_shared, require_root
 from benchmarks.metrics import lpips
-from benchmarks.tasks import sr_pairs
-from benchmarks.tasks.encoded import open_store
-from benchmarks.tasks.sr_pairs import Row
-from benchmarks.tasks.task import Former, Prepared
+from benchmarks.tasks.sr_real import PROTOCOLS, Photographs, SuperResolution
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
     from benchmarks.records.samples import Cell
-    from crossflow.store import Store
 
 DEFAULTS = {"split": "test", "size": 128, "scale": 4, "layout": "folders"}
 SHOWN = 256  # pixels a side in pictures
 
 
-class FolderTruth:
+class FolderPhotographs(Photographs):
     """Photographs at their own sizes. Predictions are whole pictures, or the tiles of all of them.
 
-    Tiles come in the order of the pictures and of `sr_tiles.corners`.
+    Tiles come in the order of the pictures and of `sr_tiles.corners`: they are the store's rows.
     """
 
-    def __init__(self, pairs: Sequence[reader.Pair], split: str, config: Config) -> None:
-        self.pairs, self.split, self.config = list(pairs), split, config
-        self.size, self.scale = sr_pairs.side_and_scale(config)
-        given = config.task.border
-        self.border = self.scale if given is None else given
-        self.ids: Sequence[str] = [pair.id for pair in pairs]
-        self.sizes = [pair.size() for pair in pairs]
-        self.pictures = OnDemand(lambda index: reader.load_pair(self.pairs[index])[1], len(pairs))
-        self.enlarged = OnDemand(lambda index: reader.load_pair(self.pairs[index])[0], len(pairs))
+    def __init__(
+        self, task: SuperResolutionFolder, name: str, pairs: Sequence[reader.Pair]
+    ) -> None:
+        super().__init__(task, name, [pair.id for pair in pairs])
+        self.pairs, self.side = list(pairs), checked_size(task.config)
+        self.shapes = [pair.size() for pair in pairs]
+        self.tiles = [
+            (index, corner)
+            for index, shape in enumerate(self.shapes)
+            for corner in sr_tiles.corners(shape, self.side)
+        ]
+
+    @property
+    def row_count(self) -> int:
+        return len(self.tiles)
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return reader.load_pair(self.pairs[index])
+
+    def row(self, number: int) -> tuple[str, int, tuple[np.ndarray, np.ndarray]]:
+        index, corner = self.tiles[number]
+        source, target = (sr_tiles.cut(p, corner, self.side) for p in self.load(index))
+        return f"{self.ids[index]}#{corner[0]},{corner[1]}", index, (source, target)
+
+    @property
+    def stamps(self) -> str:
+        return digest("\n".join(pair.stamp() for pair in self.pairs))
+
+    def facts(self) -> dict[str, Any]:
+        facts = {"size": self.side, "part": self.name, **self.task.space.frozen}
+        facts |= {"data": self.stamps, "train": self.task.train.stamps}
+        return facts | {"low_resolution": LR_FILTER, "tiles": sr_tiles.RULE}
+
+    @property
+    def border(self) -> int:
+        given = self.task.config.task.border
+        return self.task.scale if given is None else given
 
     def key(self) -> dict[str, Any]:
         return dict(self._key)
@@ -74,51 +96,39 @@ class FolderTruth:
     @cached_property
     def _key(self) -> dict[str, Any]:
         """Pixels count, not files: the same pictures have the same key in every layout."""
-        rows = range(len(self.ids))
+        items = range(len(self.ids))
         low = LR_FILTER
         if not reader.made(self.pairs):
             # Enlarging is a function of the small pictures; this also reads every file once.
-            low = "given: " + digest(*ordered_map(lambda row: digest(self.enlarged[row]), rows))
+            low = "given: " + digest(*ordered_map(lambda i: digest(self.enlarged[i]), items))
         return {
-            "split": self.split,
+            "split": self.name,
             "items": digest("\n".join(self.ids)),
-            "truth": digest(*ordered_map(lambda row: digest(self.pictures[row]), rows)),
-            "protocols": sr_pairs.PROTOCOLS,
+            "truth": digest(*ordered_map(lambda i: digest(self.pictures[i]), items)),
+            "protocols": PROTOCOLS,
             "options": {
-                "scale": self.scale,
+                "scale": self.task.scale,
                 "border": self.border,
                 "low_resolution": low,
-                "lpips": lpips.used_digest(self.config.weights.lpips),
+                "lpips": lpips.used_digest(self.task.config.weights.lpips),
             },
         }
 
-    def read(self, folder: Path) -> Sequence[np.ndarray]:
-        from benchmarks.data.predictions import ImagePredictions
-
-        return ImagePredictions(folder, self.ids, self.sizes)
-
-    def write(self, folder: Path, predictions: Sequence[Any]) -> None:
-        from benchmarks.data.predictions import write_image
-
-        for name, picture in zip(self.ids, self.whole(predictions), strict=True):
-            write_image(folder, name, picture)
-
     def score(self, predictions: Sequence[Any]) -> Scored:
-        whole = self.whole(predictions)
-        return sr_pairs.pair_scores(self.ids, whole, self.pictures, self.border, self.config)
+        return self.pair_scores(self.whole(predictions))
 
     def whole(self, predictions: Sequence[Any]) -> Sequence[np.ndarray]:
         """Whole pictures; tiles are blended when a picture is asked for."""
         if not isinstance(predictions[0], sr_tiles.Tile):
             return predictions
-        counts = [len(sr_tiles.corners(size, self.size)) for size in self.sizes]
+        if len(predictions) != len(self.tiles):
+            raise ValueError(f"{len(predictions)} tiles, the pictures have {len(self.tiles)}")
+        counts = [len(list(tiles)) for _, tiles in groupby(self.tiles, lambda tile: tile[0])]
         starts = [0, *accumulate(counts)]
-        if len(predictions) != starts[-1]:
-            raise ValueError(f"{len(predictions)} tiles, the pictures have {starts[-1]}")
 
         def make(index: int) -> np.ndarray:
             tiles = predictions[starts[index] : starts[index + 1]]
-            return sr_tiles.blend([t.pixels for t in tiles], self.sizes[index], self.size)
+            return sr_tiles.blend([t.pixels for t in tiles], self.shapes[index], self.side)
 
         return OnDemand(make, len(self.ids))
 
@@ -131,121 +141,71 @@ class FolderTruth:
     def pair(self, index: int) -> tuple[Cell, Cell]:
         return reader.small(self.pairs[index]), self.pictures[index]
 
-    def rows(self) -> list[Row]:
-        """The tiles of all pictures."""
-        return [
-            Row(f"{pair.id}#{top},{left}", group, partial(_tile, pair, (top, left), self.size))
-            for group, (pair, size) in enumerate(zip(self.pairs, self.sizes, strict=True))
-            for top, left in sr_tiles.corners(size, self.size)
-        ]
 
-
-class SuperResolutionFolder(Former):
+class SuperResolutionFolder(SuperResolution[FolderPhotographs]):
     """See the file's docstring."""
 
     version = 1
-    uses: tuple[str, ...] = (
-        *("task.root", "task.scale", "task.border", "task.layout"),
-        *("weights.autoencoder", "weights.lpips"),
-    )
 
     def primary(self, items: int) -> str:
         return "psnr_y"
 
-    def truth(self, config: Config, report: Report) -> FolderTruth:
-        choose("task.split", config.task.split, ("test",))
-        lpips.find_trunk(config.weights.lpips)
-        return FolderTruth(spread(_pairs(config, "test"), config.task.limit), "test", config)
+    def items(self, part: str) -> FolderPhotographs:
+        if part == "test":
+            choose("task.split", self.config.task.split, ("test",))
+            lpips.find_trunk(self.config.weights.lpips)
+            pairs = spread(self._pairs("test"), self.config.task.limit)
+        else:
+            pairs = self._trained_and_held[part == "validation"]
+        return FolderPhotographs(self, part, pairs)
 
-    def prepared(self, config: Config, report: Report) -> Prepared:
-        started = time.perf_counter()
-        (size, _), task = sr_pairs.side_and_scale(config), config.task
-        truth = self.truth(config, report)
-        trained = _pairs(config, "train")
-        refuse_shared(reader.same_files(truth.pairs, trained), "photographs")
-        photos = _training(truth.pairs, trained, size, report)
-        chosen, held_out = cut(photos, lambda pair: pair.id, None, None)
-        train_crops = spread(_crops(chosen, size), task.train_limit)
-        validation_crops = spread(_crops(held_out, size), task.validation_limit)
-        space = sr_pairs.space(config)
-        problem = space.problem(size)
+    def _pairs(self, part: str) -> list[reader.Pair]:
+        layout = choose("task.layout", self.config.task.layout, list(reader.LAYOUTS))
+        files = f"photographs (task.layout={layout})"
+        root = require_root(self.config, files, reader.FOLDERS_PUBLISHED)
+        return reader.pairs(root, layout, part, self.scale)
 
-        def store(part: str, some: FolderTruth, statistics: Any = None) -> Store:
-            facts = {"task": "sr_folder", "version": self.version, "size": size, "part": part}
-            facts |= {"data": _stamps(some.pairs), "train": _stamps(train_crops), **space.frozen}
-            facts |= {"low_resolution": LR_FILTER, "tiles": sr_tiles.RULE}
-            folder, rows = Path(config.work) / "stores" / f"sr_folder-{part}", some.rows()
-            batches = space.batches(rows)
-            return open_store(folder, problem, facts, len(rows), batches, statistics, report)
+    @cached_property
+    def _trained_and_held(self) -> tuple[list[reader.Pair], list[reader.Pair]]:
+        """Squares of the photographs that hold one; smaller ones are left out and counted.
 
-        def decode(target: Tensor) -> list[sr_tiles.Tile]:
-            return [sr_tiles.Tile(pixels) for pixels in space.decode(target)]
-
-        validation_truth = FolderTruth(validation_crops, "validation", config)
-        train = store("train", FolderTruth(train_crops, "train", config))
-        return Prepared(
-            problem=problem,
-            train=train,
-            validation=store("validation", validation_truth, train.statistics),
-            test=store("test", truth, train.statistics),
-            truth=truth,
-            validation_truth=validation_truth,
-            decode=decode,
-            floor=lambda: truth.enlarged,
-            frozen={**space.frozen, "tiling": _tiling(size)},
-            seconds={"stores": time.perf_counter() - started},
+        InputError where none does, or where training would see another degradation than the test.
+        """
+        task, test, size = self.config.task, self.test.pairs, checked_size(self.config)
+        every = self._pairs("train")
+        refuse_shared(reader.same_files(test, every), "photographs")
+        if reader.made(test) != reader.made(every):
+            has, lacks = ("training", "test") if reader.made(test) else ("test", "training")
+            raise InputError(
+                f"the {has} photographs have small versions, the {lacks} ones have not: they would "
+                "be degraded in two ways; give both, or neither"
+            )
+        kept = [pair for pair in every if min(pair.size()) >= size]
+        if not kept:
+            raise InputError(
+                f"task.size={size}: all {len(every)} training photographs are smaller, "
+                f"{first_few([pair.id for pair in every])}"
+            )
+        if len(kept) < len(every):
+            left = len(every) - len(kept)
+            self.report(f"{left} training photographs left out, smaller than {size}", 1, 1)
+        parts = cut(kept, lambda pair: pair.id, None, None)
+        limits = task.train_limit, task.validation_limit
+        train, held = (
+            spread([square for photo in part for square in reader.crops(photo, size)], limit)
+            for part, limit in zip(parts, limits, strict=True)
         )
+        return train, held
 
+    @cached_property
+    def frozen(self) -> dict[str, Any]:
+        """How test pictures are covered, too, is part of what a fair comparison shares."""
+        overlap = f"at least 1/{sr_tiles.OVERLAP}"
+        rule = {"side": self.space.size, "overlap": overlap, "rule": sr_tiles.RULE}
+        return {**self.space.frozen, "tiling": {**rule, "sha256": digest(str(rule))}}
 
-def _pairs(config: Config, part: str) -> list[reader.Pair]:
-    layout = choose("task.layout", config.task.layout, list(reader.LAYOUTS))
-    root = require_root(config, f"photographs (task.layout={layout})", reader.FOLDERS_PUBLISHED)
-    return reader.pairs(root, layout, part, sr_pairs.side_and_scale(config)[1])
-
-
-def _training(
-    test: Sequence[reader.Pair], train: Sequence[reader.Pair], size: int, report: Report
-) -> list[reader.Pair]:
-    """The photographs that hold a square of `size`; the others are left out and counted.
-
-    InputError where none does, or where training would see another degradation than the test.
-    """
-    if reader.made(test) != reader.made(train):
-        has, lacks = ("training", "test") if reader.made(test) else ("test", "training")
-        raise InputError(
-            f"the {has} photographs have small versions, the {lacks} ones have not: they would be "
-            "degraded in two ways; give both, or neither"
-        )
-    kept = [pair for pair in train if min(pair.size()) >= size]
-    if not kept:
-        raise InputError(
-            f"task.size={size}: all {len(train)} training photographs are smaller, "
-            f"{first_few([pair.id for pair in train])}"
-        )
-    if len(kept) < len(train):
-        left = len(train) - len(kept)
-        report(f"{left} training photographs left out, smaller than {size}", 1, 1)
-    return kept
-
-
-def _crops(photos: Sequence[reader.Pair], size: int) -> list[reader.Pair]:
-    return [square for photo in photos for square in reader.crops(photo, size)]
-
-
-def _tile(pair: reader.Pair, corner: tuple[int, int], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(source, target) of a tile."""
-    enlarged, target = reader.load_pair(pair)
-    return sr_tiles.cut(enlarged, corner, size), sr_tiles.cut(target, corner, size)
-
-
-def _tiling(size: int) -> dict[str, Any]:
-    """How test pictures are covered: part of what a fair comparison shares."""
-    rule = {"side": size, "overlap": f"at least 1/{sr_tiles.OVERLAP}", "rule": sr_tiles.RULE}
-    return rule | {"sha256": digest(str(rule))}
-
-
-def _stamps(pairs: Sequence[reader.Pair]) -> str:
-    return digest("\n".join(pair.stamp() for pair in pairs))
+    def decode(self, target: Tensor) -> list[sr_tiles.Tile]:
+        return [sr_tiles.Tile(pixels) for pixels in self.space.decode(target)]
 
 
 def _middle(picture: np.ndarray) -> np.ndarray:

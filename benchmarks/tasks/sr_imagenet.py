@@ -16,232 +16,160 @@ from the training split by image. Predictions: `<wnid>/<name>.png`, 8-bit RGB of
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from benchmarks.codecs.image import checked_size
 from benchmarks.config import device
 from benchmarks.data import photos as reader
-from benchmarks.data.images import LR_FILTER, OnDemand, enlarge
-from benchmarks.data.splits import Report, choose, cut, digest, require_root
+from benchmarks.data.images import LR_FILTER, enlarge
+from benchmarks.data.splits import choose, cut, digest, require_root
 from benchmarks.metrics import distribution, inception, lpips
-from benchmarks.tasks import sr_pairs
-from benchmarks.tasks.encoded import open_store
-from benchmarks.tasks.sr_pairs import Row
-from benchmarks.tasks.task import Former, Prepared
+from benchmarks.tasks.sr_real import PROTOCOLS, Photographs, SuperResolution
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
-    from benchmarks.config.schema import Config
+    import numpy as np
+
     from benchmarks.metrics.score import Scored
     from benchmarks.records.samples import Cell
-    from crossflow.store import Store
 
 DEFAULTS = {"split": "val", "size": 256, "scale": 4}
 LAYOUTS = {"folders": "<wnid>/*.JPEG", "webdataset": "*.tar"}
-PROTOCOLS = {**sr_pairs.PROTOCOLS, "distribution": distribution.PROTOCOL}
 
 
-class ImagenetTruth:
-    """Photographs of a split, cropped and reduced to `size`.
-
-    too_small: ids of the split that are not scored; predictions for them are let be. left_out:
-    files of its folder that are no pictures by their suffix.
-    """
+class ImagenetPhotographs(Photographs):
+    """Photographs cropped and reduced to `task.size`."""
 
     def __init__(
         self,
+        task: SuperResolutionImagenet,
+        name: str,
         photos: Sequence[reader.Photo],
-        split: str,
-        config: Config,
         too_small: Sequence[str] = (),
         left_out: int = 0,
     ) -> None:
-        self.photos, self.split, self.config = list(photos), split, config
-        self.too_small, self.left_out = too_small, left_out
-        self.size, self.scale = _sizes(config)
-        self.border = config.task.border or 0
-        self.ids: Sequence[str] = [photo.id for photo in photos]
-        self.pictures = OnDemand(lambda index: self._pair(index)[1], len(self.photos))
-        self.enlarged = OnDemand(lambda index: self._pair(index)[0], len(self.photos))
+        super().__init__(task, name, [photo.id for photo in photos])
+        self.photos, self.size = list(photos), checked_size(task.config)
+        self.unscored, self.left_out = too_small, left_out
+        self.shapes = [(self.size, self.size)] * len(self.photos)
+        if self.size % task.scale:
+            raise InputError(f"task.scale={task.scale}: must divide task.size={self.size}")
 
-    def _pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return _load(self.photos[index], self.size, self.scale)
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        low, target = reader.load_photo(self.photos[index], self.size, self.task.scale)
+        return enlarge(low, self.task.scale), target
+
+    def row(self, number: int) -> tuple[str, int, tuple[np.ndarray, np.ndarray]]:
+        return self.ids[number], number + 1, self.load(number)
+
+    @property
+    def stamps(self) -> str:
+        """Names, sizes and times of the files: reading 1.28 million takes too long."""
+        stats = ((photo.id, photo.path.stat()) for photo in self.photos)
+        return digest("\n".join(f"{name} {s.st_size} {s.st_mtime_ns}" for name, s in stats))
+
+    def facts(self) -> dict[str, Any]:
+        facts = {"size": self.size, "scale": self.task.scale, "part": self.name}
+        facts |= {"low_resolution": LR_FILTER, **self.task.space.frozen}
+        return facts | {"data": self.stamps, "train": self.task.train.stamps}
 
     @cached_property
-    def _key(self) -> dict[str, Any]:
+    def _content(self) -> dict[str, str]:
         files = (photo.path.read_bytes() for photo in self.photos)
-        weights = self.config.weights
-        return {
-            "split": self.split,
-            "items": digest("\n".join(self.ids)),
-            "truth": digest(*files),
-            "protocols": PROTOCOLS,
-            "options": {
-                **self._pixels,
-                "lpips": lpips.used_digest(weights.lpips),
-                "inception": inception.used_digest(weights.inception, self.config.download),
-            },
-        }
+        return {"items": digest("\n".join(self.ids)), "truth": digest(*files)}
 
     @property
     def _pixels(self) -> dict[str, Any]:
         """What decides which pixels are compared."""
-        return {
-            "size": self.size,
-            "scale": self.scale,
-            "low_resolution": LR_FILTER,
-            "border": self.border,
-        }
+        pixels = {"size": self.size, "scale": self.task.scale, "border": self.border}
+        return pixels | {"low_resolution": LR_FILTER}
 
     def key(self) -> dict[str, Any]:
-        return dict(self._key)
-
-    def read(self, folder: Path) -> Sequence[np.ndarray]:
-        from benchmarks.data.predictions import ImagePredictions
-
-        return ImagePredictions(folder, self.ids, (self.size, self.size), self.too_small)
-
-    def write(self, folder: Path, predictions: Sequence[np.ndarray]) -> None:
-        from benchmarks.data.predictions import write_image
-
-        for name, picture in zip(self.ids, predictions, strict=True):
-            write_image(folder, name, picture)
+        weights, download = self.task.config.weights, self.task.config.download
+        return {
+            "split": self.task.config.task.split if self.name == "test" else self.name,
+            **self._content,
+            "protocols": {**PROTOCOLS, "distribution": distribution.PROTOCOL},
+            "options": {
+                **self._pixels,
+                "lpips": lpips.used_digest(weights.lpips),
+                "inception": inception.used_digest(weights.inception, download),
+            },
+        }
 
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
+        """Distances by Inception are unavailable, with the reason, where its weights are not."""
+        import PIL
+
         from benchmarks.metrics.score import merge
 
-        pairs = sr_pairs.pair_scores(self.ids, predictions, self.pictures, self.border, self.config)
-        scored = merge([pairs, self._distances(predictions)])
-        scored.counts["photographs_too_small"] = len(self.too_small)
+        config = self.task.config
+        # What decides the reference pixels: files, sizes, and the program that decodes JPEG.
+        content = json.dumps(self._content | self._pixels, sort_keys=True)
+        distances = inception.inception_scores(
+            predictions,
+            self.pictures,
+            weights=config.weights.inception,
+            download=config.download,
+            device=device.resolve(config.device),
+            cache=Path(config.work) / "features",
+            cache_key=digest(content, PIL.__version__),
+        )
+        scored = merge([self.pair_scores(predictions), distances])
+        scored.counts["photographs_too_small"] = len(self.unscored)
         scored.counts["files_left_out"] = self.left_out
         return scored
 
-    def _distances(self, predictions: Sequence[np.ndarray]) -> Scored:
-        """By Inception; unavailable with the reason where its weights are not."""
-        import PIL
-
-        # What decides the reference pixels: files, sizes, and the program that decodes JPEG.
-        content = {name: self._key[name] for name in ("items", "truth")} | self._pixels
-        return inception.inception_scores(
-            predictions,
-            self.pictures,
-            weights=self.config.weights.inception,
-            download=self.config.download,
-            device=device.resolve(self.config.device),
-            cache=Path(self.config.work) / "features",
-            cache_key=digest(json.dumps(content, sort_keys=True), PIL.__version__),
-        )
-
-    def cells(self, index: int) -> tuple[Cell, Cell]:
-        return self.enlarged[index], self.pictures[index]
-
-    def cell(self, predictions: Sequence[np.ndarray], index: int) -> Cell:
-        return predictions[index]
-
     def pair(self, index: int) -> tuple[Cell, Cell]:
-        return reader.load_photo(self.photos[index], self.size, self.scale)
+        return reader.load_photo(self.photos[index], self.size, self.task.scale)
 
 
-class SuperResolutionImagenet(Former):
+class SuperResolutionImagenet(SuperResolution[ImagenetPhotographs]):
     """See the file's docstring."""
 
-    version = 1
-    uses: tuple[str, ...] = (
-        *("task.root", "task.layout", "task.scale", "task.border"),
-        *("weights.autoencoder", "weights.inception", "weights.lpips"),
-    )
+    version, uses = 1, (*SuperResolution.uses, "weights.inception")
 
     def primary(self, items: int) -> str:
         """KID below 10,000 items: FID is biased by the number of samples."""
         return distribution.metric_name("fid" if items >= 10_000 else "kid", items)
 
-    def truth(self, config: Config, report: Report) -> ImagenetTruth:
-        size, _ = _sizes(config)
-        task, weights = config.task, config.weights
+    def items(self, part: str) -> ImagenetPhotographs:
+        if part != "test":
+            return ImagenetPhotographs(self, part, self._trained_and_held[part == "validation"])
+        task, weights = self.config.task, self.config.weights
         lpips.find_trunk(weights.lpips)
-        inception.find_inception(weights.inception, config.download)
-        found = _photos(config, str(task.split), size, task.limit)
-        if found.too_small:
-            left = len(found.too_small)
-            report(f"{left} {task.split} photographs left out, smaller than {size}", 1, 1)
-        if found.left_out:
-            report(f"{found.left_out} {task.split} files left out, no pictures by suffix", 1, 1)
-        split = str(task.split)
-        return ImagenetTruth(found.photos, split, config, found.too_small, found.left_out)
+        inception.find_inception(weights.inception, self.config.download)
+        listed = self._photos(str(task.split), task.limit)
+        for count, what in (
+            (len(listed.too_small), f"photographs left out, smaller than {task.size}"),
+            (listed.left_out, "files left out, no pictures by suffix"),
+        ):
+            if count:
+                self.report(f"{count} {task.split} {what}", 1, 1)
+        return ImagenetPhotographs(self, part, listed.photos, listed.too_small, listed.left_out)
 
-    def prepared(self, config: Config, report: Report) -> Prepared:
-        started = time.perf_counter()
-        size, scale = _sizes(config)
-        truth, task = self.truth(config, report), config.task
+    @cached_property
+    def _trained_and_held(self) -> tuple[list[reader.Photo], list[reader.Photo]]:
+        task = self.config.task
         if task.split == "train":
             raise InputError("task.split=train: scored items must not be trained on; use val")
-        photos = _photos(config, "train", size).photos
-        chosen, held_out = cut(photos, lambda p: p.id, task.train_limit, task.validation_limit)
-        space = sr_pairs.space(config)
-        problem = space.problem(size)
-        network, reason = inception.find_inception(config.weights.inception, config.download)
+        photos = self._photos("train").photos
+        return cut(photos, lambda p: p.id, task.train_limit, task.validation_limit)
 
-        def store(part: str, some: Sequence[reader.Photo], statistics: Any = None) -> Store:
-            facts = {"task": "sr_imagenet", "version": self.version, "size": size, "scale": scale}
-            facts |= {"part": part, "low_resolution": LR_FILTER, **space.frozen}
-            facts |= {"data": _data_digest(some), "train": _data_digest(chosen)}
-            folder = Path(config.work) / "stores" / f"sr_imagenet-{part}"
-            batches = space.batches(_rows(some, size, scale))
-            return open_store(folder, problem, facts, len(some), batches, statistics, report)
+    def _photos(self, split: str, limit: int | None = None) -> reader.Photos:
+        """Photographs of a split in the layout that `task.layout` names."""
+        layout = choose("task.layout", self.config.task.layout or "folders", list(LAYOUTS))
+        files = f"{{train,val}}/{LAYOUTS[layout]}"
+        root = require_root(self.config, files, reader.IMAGENET_PUBLISHED)
+        return reader.imagenet(root, split, checked_size(self.config), limit, layout)
 
-        train = store("train", chosen)
-        return Prepared(
-            problem=problem,
-            train=train,
-            validation=store("validation", held_out, train.statistics),
-            test=store("test", truth.photos, train.statistics),
-            truth=truth,
-            validation_truth=ImagenetTruth(held_out, "validation", config),
-            decode=space.decode,
-            floor=lambda: truth.enlarged,
-            frozen=space.frozen,
-            seconds={"stores": time.perf_counter() - started},
-            unscored=reason if network is None else None,
-        )
-
-
-def _photos(config: Config, split: str, size: int, limit: int | None = None) -> reader.Photos:
-    """Photographs of a split in the layout that `task.layout` names."""
-    layout = choose("task.layout", config.task.layout or "folders", list(LAYOUTS))
-    root = require_root(config, f"{{train,val}}/{LAYOUTS[layout]}", reader.IMAGENET_PUBLISHED)
-    return reader.imagenet(root, split, size, limit, layout)
-
-
-def _sizes(config: Config) -> tuple[int, int]:
-    """(size, scale), checked: the scale a divisor."""
-    size, scale = sr_pairs.side_and_scale(config)
-    if size % scale:
-        raise InputError(f"task.scale={scale}: must divide task.size={size}")
-    return size, scale
-
-
-def _load(photo: reader.Photo, size: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """The enlarged low-resolution picture and the true one."""
-    small, target = reader.load_photo(photo, size, scale)
-    return enlarge(small, scale), target
-
-
-def _rows(photos: Sequence[reader.Photo], size: int, scale: int) -> list[Row]:
-    return [
-        Row(photo.id, number, partial(_load, photo, size, scale))
-        for number, photo in enumerate(photos, start=1)
-    ]
-
-
-def _data_digest(photos: Sequence[reader.Photo]) -> str:
-    """Names, sizes and times of the files: reading 1.28 million to see a change takes too long."""
-    stats = ((photo.id, photo.path.stat()) for photo in photos)
-    return digest("\n".join(f"{name} {s.st_size} {s.st_mtime_ns}" for name, s in stats))
+    def unscored(self) -> str | None:
+        weights = self.config.weights.inception
+        network, reason = inception.find_inception(weights, self.config.download)
+        return reason if network is None else None
 
 
 TASK = SuperResolutionImagenet

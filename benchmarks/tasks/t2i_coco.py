@@ -64,7 +64,6 @@ DEFAULTS = {"size": 256}
 LAYOUT = "coco"
 ITEMS = 30_000
 CHOICE = "philox-2014"  # the named seed of items and captions
-TOKENS = 16  # patches a side, where the side allows it: cost does not depend on the picture's size
 BATCH = 16  # rows encoded at once: features of five captions by T5 are 3 MB a row
 
 
@@ -185,7 +184,7 @@ class TextToImageCoco(Former):
         return Problem(
             source=source.shape,
             target=MapShape(space.channels, space.side, space.side),
-            patch=patch_of(space.side),
+            patch=space.patch,
             encoder="variational",
             charge="contrastive",
             null_rate=0.1,
@@ -276,11 +275,6 @@ class _Rows:
             "groups": [photo.group for photo in photos],
             "ids": list(names),
         }
-
-
-def patch_of(side: int) -> int:
-    """The largest patch that leaves at least TOKENS patches a side and divides it."""
-    return max(p for p in range(1, max(1, side // TOKENS) + 1) if side % p == 0)
 
 
 def _random_photographs(train: Sequence[Photo], size: int, count: int) -> Pictures:

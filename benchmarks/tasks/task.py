@@ -335,5 +335,11 @@ class Former(Task[Any]):
         return self.truth(self.config, self.report)  # type: ignore[attr-defined]
 
     def prepare(self) -> Prepared:
-        prepared: Prepared = self.prepared(self.config, self.report)  # type: ignore[attr-defined]
-        return prepared
+        self.ready: Prepared = self.prepared(self.config, self.report)  # type: ignore[attr-defined]
+        return self.ready
+
+    def unscored(self) -> str | None:
+        return self.ready.unscored
+
+    def crawled(self) -> dict[str, int]:
+        return self.ready.training

@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 
 from benchmarks import evaluate, run
+from benchmarks.codecs import image
+from benchmarks.codecs.image import ImageSpace
 from benchmarks.config import command
+from benchmarks.config.schema import Config, TaskConfig, WeightsConfig
 from benchmarks.data.predictions import write_image
 from benchmarks.records import record as records
-from benchmarks.tasks.sr_pairs import Space
 from crossflow.errors import InputError
 
 TINY = ["training.batch=8", "sampling.steps=1", "sampling.solver=euler", "budget.samples=16"]
@@ -132,23 +134,25 @@ def test_imagenet_in_latents(bench_data, tmp_path):
 
 
 def test_an_autoencoder_that_does_not_fit_is_refused_before_anything_is_written(
-    bench_data, tmp_path, capsys
+    bench_data, tmp_path, capsys, monkeypatch
 ):
     arguments = ["task=sr_imagenet", f"task.root={bench_data / 'roots/imagenet'}", "task.size=64"]
     arguments += [f"weights.autoencoder={tmp_path}", f"work={tmp_path / 'w'}", "task.limit=2"]
     assert command.run(run.job, arguments, command="run") == 2
     assert "weights.autoencoder" in capsys.readouterr().err
     assert not (tmp_path / "w").exists()
-    coarse = Space(SimpleNamespace(factor=32, channels=4))
-    assert coarse.problem(64).target.sizes == (4, 2, 2)
+    monkeypatch.setattr(image, "load_image_codec", lambda *_: SimpleNamespace(factor=32))
+    config = Config(task=TaskConfig(size=64), weights=WeightsConfig(autoencoder="coarse"))
+    assert image.image_space(config, "cpu").side == 2
+    config.task.size = 48
     with pytest.raises(InputError, match=r"task\.size=48: must be a multiple of 32"):
-        coarse.problem(48)
+        image.image_space(config, "cpu")
 
 
 @pytest.mark.parametrize(("size", "patch"), [(64, 1), (256, 2), (512, 4), (272, 2), (336, 2)])
 def test_latents_keep_at_least_sixteen_patches_a_side(size, patch):
     """256 pixels: 32 x 32 latents in patches of 2, as in the paper; small ones in patches of 1."""
-    assert Space(SimpleNamespace(factor=8, channels=4)).problem(size).patch == patch
+    assert ImageSpace(size, SimpleNamespace(factor=8)).patch == patch
 
 
 def test_validation_shares_no_scene_with_training(bench_data):

@@ -15,7 +15,7 @@ from benchmarks.data import photos as reader
 from benchmarks.data import sr_tiles
 from benchmarks.data.images import centre_square, enlarge, read_rgb
 from benchmarks.records import record as records
-from benchmarks.tasks.sr_folder import FolderTruth
+from benchmarks.tasks.sr_folder import TASK, FolderPhotographs
 from crossflow.errors import InputError
 
 RANDOM = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def save(path, height, width, mode="RGB"):
 def truth(root, layout="folders", part="test", scale=4, size=32):
     config = Config()
     config.task.size, config.task.scale = size, scale
-    return FolderTruth(reader.pairs(root, layout, part, scale), part, config)
+    return FolderPhotographs(TASK(config), part, reader.pairs(root, layout, part, scale))
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_the_trunk_of_lpips_is_in_the_score_key(small_root, bench_data, tmp_path
     for weights in (None, str(published), str(tmp_path)):
         config.weights.lpips = weights
         pairs = reader.pairs(small_root, "folders", "test", 4)
-        found.append(FolderTruth(pairs, "test", config).key()["options"]["lpips"])
+        found.append(FolderPhotographs(TASK(config), "test", pairs).key()["options"]["lpips"])
     digest = hashlib.sha256(published.read_bytes()).hexdigest()
     assert found[:2] == [None, digest]
     assert found[2] not in (None, digest)

@@ -190,12 +190,6 @@ def test_without_inception_every_score_has_its_reason(coco_root, tmp_path):
     assert "weights.inception is not set" in scored.unavailable["kid@5"]
 
 
-def test_patches():
-    assert [t2i_coco.patch_of(side) for side in (8, 16, 32, 64, 256, 40, 24)] == [
-        *(1, 1, 2, 4, 16, 2, 1),
-    ]
-
-
 class Encoder:
     """Stands in for CLIP: two tokens, their features the lengths of the text and of its words."""
 
