@@ -413,58 +413,6 @@ def test_no_file_of_references(record, place, capsys, monkeypatch, tmp_path):
     assert "--against FILE is required" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("column", "cell", "said"),
-    [
-        ("values", "nan", "column values 'nan'"),
-        ("values", "0.5;0.6", "column values: not one a seed"),
-        ("seeds", "0;0", "column values: not one a seed"),
-        ("seeds", "", "column seeds"),
-        ("stderr", "inf", "column stderr 'inf'"),
-        ("n", "many", "column n 'many'"),
-        ("class", "roughly", "column class 'roughly'"),
-        ("better", "up", "column better 'up'"),
-        ("floor", "1e-3", "column floor '1e-3'"),
-        ("task", "", "column task ''"),
-        ("task", "sr_tabletop", "column task"),
-        ("protocol", "{", "column protocol '{'"),
-        ("protocol", "{}", "column protocol"),
-        ("machine", '{"threads": NaN}', "column machine"),
-        ("score_key", "0" * 12, "column score_key: is not the digest"),
-        ("fair_key", "", "column fair_key: is not the digest"),
-    ],
-)
-def test_a_malformed_file_is_named_by_line_and_column(record, place, capsys, column, cell, said):
-    accept(place, [record(value=0.5)], capsys)
-    (row,) = rows(place[1])
-    with place[1].open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, references.COLUMNS)
-        writer.writeheader()
-        writer.writerow(row | {column: cell})
-    assert call(place) == 2
-    error = capsys.readouterr().err
-    assert f"{place[1]}, line 2" in error
-    assert said in error
-    assert len(error.splitlines()) == 1
-
-
-def test_other_malformed_files(record, place, capsys):
-    accept(place, [record(value=0.5)], capsys)
-    header, row = place[1].read_text().splitlines(keepends=True)
-    for content, said in (
-        ("", "line 1: the columns must be"),
-        (header.replace("metric", "metrik") + row, "line 1: the columns must be"),
-        (header + "a,b\n", "line 2: zip()"),
-        (header + row + row, "line 3: column metric: the same row stands in line 2"),
-    ):
-        place[1].write_text(content)
-        assert call(place) == 2
-        assert said in capsys.readouterr().err
-    place[1].write_bytes(b"\xff\xfe")
-    assert call(place) == 2
-    assert "expected.csv, line 1: 'utf-8' codec" in capsys.readouterr().err
-
-
 def test_what_cannot_be_written(record, place, capsys):
     keep(place, [record(value=0.5)])
     place[0].joinpath("file").write_text("")
@@ -475,14 +423,6 @@ def test_what_cannot_be_written(record, place, capsys):
     accept(place, [record(value=0.5)], capsys)
     assert call(place, "--junit", str(below)) == 2
     assert "cannot write" in capsys.readouterr().err
-
-
-def test_any_text_survives_the_file(record, place, capsys):
-    hostile = 'a;b,"c"\r\n\x00é</td>'
-    volatile = records.Volatile(created="x", command=hostile, commit="1")
-    accept(place, [record(value=0.5, volatile=volatile)], capsys)
-    (row,) = references.read(place[1])
-    assert row.commands == [hostile]
 
 
 def test_the_order_of_records_moves_no_line(record, place, capsys):
