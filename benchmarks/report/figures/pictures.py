@@ -92,7 +92,8 @@ def interpolation(title: str, path: Path, captions: Samples, quick: bool) -> Fig
     """
     kept, texts = read(path), dict(zip(captions.ids, map(str, captions.cells), strict=True))
     strips = []
-    named = zip(kept.ids, kept.cells, strict=True)
+    shown: Sequence[Cell] = kept.cells
+    named = zip(kept.ids, shown, strict=True)
     for pair, cells in groupby(named, lambda cell: cell[0].partition("@")[0].split("~")):
         if texts.keys() >= set(pair):
             strips.append(Strip([cell for _, cell in cells], below=[texts[name] for name in pair]))
@@ -106,7 +107,8 @@ def arithmetic(title: str, path: Path, captions: Samples, quick: bool) -> Figure
     path: of cells `<number> <role>: <text>`. The last sum may be cut short: it is left out.
     """
     kept, strips = read(path), []
-    named = zip(kept.ids, kept.cells, strict=True)
+    shown: Sequence[Cell] = kept.cells
+    named = zip(kept.ids, shown, strict=True)
     for _, four in groupby(named, lambda cell: cell[0].partition(" ")[0]):
         group = list(four)
         told = [name.partition(" ")[2].partition(": ") for name, _ in group]
