@@ -191,12 +191,11 @@ def load_image_codec(weights: str, device: str, download: bool) -> ImageCodec:
     from benchmarks.metrics.distribution import preserved_random_state
 
     folder = weights_folder(FIELD, weights, download, ["config.json", "*.safetensors*"])
-    tiny = [sorted(folder.glob(f"*_{part}.pth")) for part in ("encoder", "decoder")]
+    files = [*folder.glob("*_encoder.pth"), *folder.glob("*_decoder.pth")]
     with preserved_random_state():
         if (folder / "config.json").is_file():
             kind, network, files = _diffusers(folder)
-        elif [len(files) for files in tiny] == [1, 1]:
-            files = [files[0] for files in tiny]
+        elif len(files) == 2:
             kind, network = "TAESD", _taesd(*files)
         else:
             raise InputError(
@@ -265,37 +264,26 @@ def _taesd(encoder_file: Path, decoder_file: Path) -> Any:
     states = [read_tensors(FIELD, path) for path in (encoder_file, decoder_file)]
     channels = len(states[0].get("14.bias", (1,)))
     network = optional("diffusers", FIELD).AutoencoderTiny(latent_channels=channels)
-    for path, part, state, first in zip(
-        (encoder_file, decoder_file),
-        (network.encoder, network.decoder),
-        states,
-        (0, 1),
-        strict=True,
-    ):
-        try:
-            layers = {name: name.partition(".") for name in state}
-            renamed = {
-                f"{int(number) - first}.{rest}": state[name]
-                for name, (number, _, rest) in layers.items()
-            }
-            for number in {int(n) for n, _, rest in layers.values() if rest.startswith("pool.")}:
-                _add_branch(part.layers[number - first])
-            part.layers.load_state_dict(renamed)
-        except (RuntimeError, ValueError, IndexError):
-            raise InputError(
-                f"{FIELD}: {path} does not hold the weights of a tiny autoencoder of taesd"
-            ) from None
+    try:
+        for layers, state, first in zip(
+            (network.encoder.layers, network.decoder.layers), states, (0, 1), strict=True
+        ):
+            names = {name: name.split(".", 1) for name in state}
+            for number in {int(n) for n, rest in names.values() if rest.startswith("pool.")}:
+                _add_branch(layers[number - first])
+            renamed = {f"{int(n) - first}.{rest}": state[k] for k, (n, rest) in names.items()}
+            layers.load_state_dict(renamed)
+    except (RuntimeError, ValueError, IndexError):
+        raise InputError(
+            f"{FIELD}: {encoder_file} and {decoder_file} do not hold the weights of a tiny "
+            "autoencoder of taesd"
+        ) from None
     return network
 
 
 def _add_branch(block: Any) -> None:
     from torch import nn
 
-    width, wide = 64, 256
-    block.pool = nn.Sequential(
-        nn.Conv2d(width, wide, 1, bias=False),
-        nn.GroupNorm(4, wide),
-        nn.ReLU(),
-        nn.Conv2d(wide, width, 1, bias=False),
-    )
+    narrow, wide = nn.Conv2d(64, 256, 1, bias=False), nn.Conv2d(256, 64, 1, bias=False)
+    block.pool = nn.Sequential(narrow, nn.GroupNorm(4, 256), nn.ReLU(), wide)
     block.register_forward_pre_hook(lambda block, given: (given[0] + block.pool(given[0]),))

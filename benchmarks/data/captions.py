@@ -198,7 +198,7 @@ LAYOUTS: dict[str, tuple[Reader, str, str]] = {
 }
 
 
-def _rows(file: Path, keys: Sequence[str], published: str) -> list[list[Any]]:
+def _rows(file: Path, keys: Sequence[str], published: str) -> list[Any]:
     """The lists under `keys` of a JSON file. InputError that names it otherwise."""
     if not is_file(file):
         raise InputError(f"{file}: no such file; {published}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from benchmarks.data.shards import Member
 from crossflow.errors import InputError
@@ -43,7 +43,7 @@ class OnDemand(Sequence[np.ndarray]):
 
 
 @contextmanager
-def open_picture(path: Path | Member) -> Iterator[Image.Image]:
+def open_picture(path: Path | Member) -> Iterator[ImageFile.ImageFile]:
     """A picture whose header is read; pixels are read where they are asked for, inside the block.
 
     Whatever its decoder raises, here or there, becomes an InputError that names the file: a

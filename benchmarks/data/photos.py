@@ -37,8 +37,8 @@ from benchmarks.data.images import (
     shrink,
     spread,
 )
-from benchmarks.data.pool import ordered_map
 from benchmarks.data.shards import Member, samples
+from benchmarks.metrics.score import per_item
 from crossflow.errors import InputError
 from crossflow.files import is_folder, sha256
 
@@ -180,7 +180,7 @@ def pairs(root: Path, layout: str, part: str, scale: int) -> list[Pair]:
             f"{first_few(missing or extra)}"
         )
     every = [Pair(name, high[name], low.get(name), scale) for name in sorted(high)]
-    wrong = [text for text in ordered_map(_mismatch, every) if text]
+    wrong = [text for text in per_item(lambda index: _mismatch(every[index]), len(every)) if text]
     if wrong:
         raise InputError(f"task.scale={scale}: {len(wrong)} pairs do not fit: {first_few(wrong)}")
     return every

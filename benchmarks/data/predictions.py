@@ -95,10 +95,10 @@ class ImagePredictions(OnDemand):
         sizes: Sequence[Size] | Size,
         unscored: Sequence[str] = (),
     ) -> None:
-        paths = find_predictions(folder, ids, (".png",), unscored)
+        self.paths = find_predictions(folder, ids, (".png",), unscored)
         wanted: Any = [sizes] * len(ids) if isinstance(sizes, tuple) else sizes
-        _refuse_sizes(folder, ids, [image_size(path)[::-1] for path in paths], wanted)
-        super().__init__(lambda index: read_rgb(paths[index]), len(ids))
+        _refuse_sizes(folder, ids, [image_size(path)[::-1] for path in self.paths], wanted)
+        super().__init__(lambda index: read_rgb(self.paths[index]), len(ids))
 
 
 def _refuse_sizes(

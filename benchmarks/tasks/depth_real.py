@@ -16,10 +16,10 @@ import numpy as np
 from benchmarks.data.depth_frames import Frame, load, load_depth
 from benchmarks.data.depth_maps import enlarge, fill_holes, from_log, reduce_depth, to_log
 from benchmarks.data.images import OnDemand, bicubic, spread
-from benchmarks.data.pool import ordered_map
 from benchmarks.data.splits import choose, cut, digest, refuse_shared
 from benchmarks.metrics import depth as metric
 from benchmarks.metrics.depth_crops import Crop
+from benchmarks.metrics.score import per_item
 from benchmarks.tasks import bounds
 from benchmarks.tasks.task import DepthItems, Task
 from crossflow.errors import InputError
@@ -66,7 +66,9 @@ class Frames(DepthItems):
 
     def rows(self, part: slice) -> dict[str, Any]:
         """RGB (uint8) and log depth at the flow's size, holes filled."""
-        target, source = zip(*ordered_map(self._row, self.frames[part]), strict=True)
+        frames = self.frames[part]
+        rows = per_item(lambda index: self._row(frames[index]), len(frames))
+        target, source = zip(*rows, strict=True)
         return {
             "target": np.stack(target)[:, None],
             "source": np.stack(source),
@@ -86,7 +88,7 @@ class Frames(DepthItems):
     def key(self) -> dict[str, Any]:
         """The same items and depth codes have the same key, whatever files they were read from."""
         frames = sorted(self.frames, key=lambda frame: frame.id)
-        codes = ordered_map(lambda frame: digest(frame.codes()), frames)
+        codes = per_item(lambda index: digest(frames[index].codes()), len(frames))
         return {
             "split": self.name,
             "items": digest("\n".join(frame.id for frame in frames)),

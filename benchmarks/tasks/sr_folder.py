@@ -30,9 +30,9 @@ from benchmarks.data import photos as reader
 from benchmarks.data import sr_tiles
 from benchmarks.data.files import first_few
 from benchmarks.data.images import LR_FILTER, OnDemand, spread
-from benchmarks.data.pool import ordered_map
 from benchmarks.data.splits import choose, cut, digest, refuse_shared, require_root
 from benchmarks.metrics import lpips
+from benchmarks.metrics.score import per_item
 from benchmarks.tasks.sr_real import PROTOCOLS, Photographs, SuperResolution
 from crossflow.errors import InputError
 
@@ -96,15 +96,15 @@ class FolderPhotographs(Photographs):
     @cached_property
     def _key(self) -> dict[str, Any]:
         """Pixels count, not files: the same pictures have the same key in every layout."""
-        items = range(len(self.ids))
+        count = len(self.ids)
         low = LR_FILTER
         if not reader.made(self.pairs):
             # Enlarging is a function of the small pictures; this also reads every file once.
-            low = "given: " + digest(*ordered_map(lambda i: digest(self.enlarged[i]), items))
+            low = "given: " + digest(*per_item(lambda i: digest(self.enlarged[i]), count))
         return {
             "split": self.name,
             "items": digest("\n".join(self.ids)),
-            "truth": digest(*ordered_map(lambda i: digest(self.pictures[i]), items)),
+            "truth": digest(*per_item(lambda i: digest(self.pictures[i]), count)),
             "protocols": PROTOCOLS,
             "options": {
                 "scale": self.task.scale,

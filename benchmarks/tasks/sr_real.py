@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from benchmarks.codecs.image import ImageSpace, image_space
 from benchmarks.config import device
 from benchmarks.data.images import OnDemand
-from benchmarks.data.pool import ordered_map
 from benchmarks.metrics import images as metric
 from benchmarks.metrics import lpips
+from benchmarks.metrics.score import per_item
 from benchmarks.tasks.task import PictureItems, Task
 from crossflow.errors import InputError
 
@@ -52,7 +52,9 @@ class Photographs(PictureItems):
 
     def rows(self, part: slice) -> dict[str, Any]:
         """8-bit pixels, or latents in float16."""
-        ids, groups, pairs = zip(*ordered_map(self.row, range(self.row_count)[part]), strict=True)
+        wanted = range(self.row_count)[part]
+        rows = per_item(lambda index: self.row(wanted[index]), len(wanted))
+        ids, groups, pairs = zip(*rows, strict=True)
         source, target = (self.task.space.batch(side) for side in zip(*pairs, strict=True))
         return {"target": target, "source": source, "groups": list(groups), "ids": list(ids)}
 

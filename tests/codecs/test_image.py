@@ -215,7 +215,7 @@ def test_other_files_of_taesd(taesd):
     assert (codec.channels, codec.factor) == (32, 8)
     for lacking in ("0.weight", "3.conv.0.bias"):
         folder = taesd(lambda state, part: state.pop(lacking, None))  # noqa: B023
-        with pytest.raises(InputError, match="does not hold the weights of a tiny autoencoder"):
+        with pytest.raises(InputError, match="do not hold the weights of a tiny autoencoder"):
             load_image_codec(folder, "cpu", False)
     Path(folder, "tae_encoder.pth").write_bytes(b"no weights")
     with pytest.raises(InputError, match="holds no plain tensors"):

@@ -197,6 +197,7 @@ def test_image_round_trip(tmp_path):
     found = ImagePredictions(tmp_path, ids, (16, 20))
     assert np.array_equal(np.stack(list(found)), images)
     assert np.array_equal(found[:1][0], images[0])
+    assert [path.name for path in found.paths] == ["x.png", "y z.png"]  # names an evaluation
     assert image_scores(ids, found, images).counts["equal_images_rgb"] == 2
     with pytest.raises(InputError, match="n01443537/x is 16 x 20 instead of 20 x 20"):
         ImagePredictions(tmp_path, ids, [(20, 20), (16, 20)])

@@ -1,11 +1,12 @@
 """The shape of a result: means, standard errors and what may not become a score."""
 
 import math
+import time
 
 import numpy as np
 import pytest
 
-from benchmarks.metrics.score import Score, Scored, mean_score, merge
+from benchmarks.metrics.score import Score, Scored, mean_score, merge, per_item
 
 
 def test_mean_and_standard_error():
@@ -56,3 +57,21 @@ def test_merge_refuses_contradictions():
         merge([one, one])
     with pytest.raises(ValueError, match="column id"):
         merge([one, Scored({}, {"id": ["y"]})])
+
+
+@pytest.mark.parametrize("workers", [None, 1, 3])
+def test_items_come_in_their_order_and_errors_in_their_turn(workers):
+    def late_first(number):
+        time.sleep(0.002 * (7 - number % 7))
+        return number * number
+
+    assert per_item(late_first, 20, workers) == [i * i for i in range(20)]
+
+    def fail(number):
+        if number == 2:
+            time.sleep(0.02)  # the later error is met first
+        if number in (2, 3):
+            raise ValueError(f"item {number}")
+
+    with pytest.raises(ValueError, match="item 2"):
+        per_item(fail, 100, workers)
