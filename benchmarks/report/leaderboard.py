@@ -16,13 +16,13 @@ the correction, and why there is no (stronger) word. See `verdicts` and `interva
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.records.record import Record
 from benchmarks.report import gates, intervals, verdicts
 from benchmarks.report.rows import Board, Row, boards
+from benchmarks.report.verdicts import Comparison
 
 LEADER_COLUMNS = (
     "task score_key fair_key budget_kind budget_limit rank method model seeds metric better mean "
@@ -32,30 +32,16 @@ LEADER_COLUMNS = (
 Cells = dict[str, Any]
 
 
-@dataclass
-class Line:
-    """An arm on one metric: what a row of leaderboard.csv is made of."""
-
-    arm: Row
-    better: str
-    values: dict[int, float] | None  # by training seed
-    comparison: verdicts.Comparison
-    rank: int | None = None
-    unranked: str = ""  # why no arm of the board has a rank
-    judged: bool = False  # on the primary score
-    margin: bool = False  # on the primary score, or the one that must not contradict it
-
-
 def leader_rows(records: Iterable[Record]) -> list[Cells]:
     """Rows of leaderboard.csv: every arm of every fair_key, every metric, ranked."""
     every = [board for board in boards(records) if board.arms]
     every.sort(key=lambda board: (board.first.task, board.first.score_key, board.fair_key or ""))
-    lines: list[Line] = []
+    found = []
     for board in every:
         same_items = [other for other in every if other.first.score_key == board.first.score_key]
-        lines += _lines(board, gates.alone(board, same_items))
-    verdicts.settle([line.comparison for line in lines if line.judged])
-    return [_cells(line) for line in lines]
+        found += [(board, one) for one in _compared(board, gates.alone(board, same_items))]
+    verdicts.settle([one for _, one in found if one.metric == one.first.primary])
+    return [_cells(board, one) for board, one in found]
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -66,34 +52,27 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return frame.to_csv(index=False, lineterminator="\n")
 
 
-def _lines(board: Board, alone: gates.Closed | None) -> list[Line]:
-    """All lines of one fair_key: metrics by name, arms by rank."""
+def _compared(board: Board, alone: gates.Closed | None) -> list[Comparison]:
+    """Every arm of one fair_key on every metric: metrics by name, arms by rank."""
     arms, primary = board.arms, board.first.primary
     scored = {name for arm in arms for run in arm.records for name in run.scores}
     if any(primary in floor.scores for floor in board.floors):
         scored.add(primary)  # where every run failed, the floor's value is theirs
     references = {arm.name: verdicts.reference_of(arm, arms) for arm in arms}
     closed = {arm.name: gates.of_pair(arm, references[arm.name]) or alone for arm in arms}
-    barred = {arm.name for arm in arms if gates.of_arm(arm)}
-    beside = verdicts.co_primary(primary, scored)
-    lines: dict[tuple[str, str], Line] = {}
+    found: dict[tuple[str, str], Comparison] = {}
     for metric in sorted(scored):
-        better = board.better[metric]
         values = {arm.name: board.values(arm, metric) for arm in arms}
         of_metric = []
         for arm in arms:
-            comparison = _compare(arm, references[arm.name], metric, better, values)
-            comparison.gate = comparison.gate or closed[arm.name]
-            line = Line(arm, better, values[arm.name], comparison, unranked=board.uneven)
-            line.judged, line.margin = metric == primary, metric in (primary, beside)
-            of_metric.append(line)
-        for line in _ranked(of_metric, barred):
-            lines[line.arm.name, metric] = line
-    for line in lines.values():
-        other = lines.get((line.arm.name, beside or ""))
-        if line.judged and other is not None:
-            line.comparison.beside = other.comparison
-    return list(lines.values())
+            one = _compare(arm, references[arm.name], metric, board.better[metric], values)
+            one.gate = one.gate or closed[arm.name]
+            of_metric.append(one)
+        found |= {(one.arm.name, metric): one for one in _ranked(board, of_metric)}
+    for (name, metric), one in found.items():
+        if metric == primary:
+            one.beside = found.get((name, verdicts.co_primary(primary, scored) or ""))
+    return list(found.values())
 
 
 def _compare(
@@ -102,77 +81,67 @@ def _compare(
     metric: str,
     better: str,
     values: Mapping[str, dict[int, float] | None],
-) -> verdicts.Comparison:
+) -> Comparison:
     """An arm against its reference on one metric; no numbers where it has none or is its own."""
-    first = arm.records[0]
     missing = [row.name for row in (arm, reference) if row is not None and not values[row.name]]
     ours = values[arm.name]
     theirs = None if reference is None or reference is arm else values[reference.name]
     numbers = intervals.paired(ours, theirs, better) if ours and theirs else None
-    margin = intervals.margin_of(metric)
-    return verdicts.Comparison(
-        task=first.task,
-        score_key=first.score_key,
-        fair=first.fair.fair or {},
-        metric=metric,
-        arm=arm.name,
-        method=arm.method,
-        reference=None if reference is None else reference.name,
-        against=None if reference is None else reference.method,
-        numbers=numbers,
-        margin=margin.around(numbers.reference) if margin and numbers else None,
-        gate=("invalid", f"{missing[0]}: a seed has no {metric}") if missing else None,
-    )
+    known = intervals.margin_of(metric)
+    margin = known.around(numbers.reference) if known and numbers else None
+    gate = ("invalid", f"{missing[0]}: a seed has no {metric}") if missing else None
+    return Comparison(arm, reference, metric, better, ours, numbers, margin, gate)
 
 
-def _ranked(lines: list[Line], barred: Collection[str]) -> list[Line]:
-    """Lines of one metric in the order of their ranks; without a mean, or barred, last and none."""
-    ranked = {
-        line.arm.name: statistics.fmean(line.values.values())
-        * (-1 if line.better == "higher" else 1)
-        for line in lines
-        if line.values and line.arm.name not in barred and not line.unranked
+def _ranked(board: Board, of_metric: list[Comparison]) -> list[Comparison]:
+    """In the order of ranks; without a mean, or barred from one, last and none."""
+    means = {
+        one.arm.name: statistics.fmean(one.values.values())
+        for one in of_metric
+        if one.values and not board.uneven and not gates.of_arm(one.arm)
     }
-    means = sorted(ranked.values())
-    for line in lines:
-        if line.arm.name in ranked:
-            line.rank = 1 + means.index(ranked[line.arm.name])
-    return sorted(lines, key=lambda line: (line.rank or len(lines) + 1, line.arm.name))
+    ordered = sorted(means.values(), reverse=of_metric[0].better == "higher")
+    for one in of_metric:
+        if one.arm.name in means:
+            one.rank = 1 + ordered.index(means[one.arm.name])
+    return sorted(of_metric, key=lambda one: (one.rank or len(of_metric) + 1, one.arm.name))
 
 
-def _cells(line: Line) -> Cells:
-    """The row of a settled line."""
-    first, comparison, numbers = line.arm.records[0], line.comparison, line.comparison.numbers
-    values = list((line.values or {}).values())
+def _cells(board: Board, one: Comparison) -> Cells:
+    """The row of a settled comparison."""
+    first, numbers, primary = one.first, one.numbers, one.first.primary
+    values = list((one.values or {}).values())
     low, high = intervals.of_mean(values) or (None, None)
+    judged = one.metric == primary
+    beside = verdicts.co_primary(primary, board.better)
+    notes = [f"no rank: {board.uneven}"] if board.uneven else []
     cells: Cells = {
         "task": first.task,
         "score_key": first.score_key,
         "fair_key": first.fair_key,
         "budget_kind": first.budget.kind if first.budget else None,
         "budget_limit": first.budget.limit if first.budget else None,
-        "rank": line.rank,
-        "method": line.arm.name,
-        "model": (first.fair.fair or {}).get("model"),
-        "seeds": len(line.arm.seeds),
-        "metric": comparison.metric,
-        "better": line.better,
+        "rank": one.rank,
+        "method": one.arm.name,
+        "model": one.fair.get("model"),
+        "seeds": len(one.arm.seeds),
+        "metric": one.metric,
+        "better": one.better,
         "mean": statistics.fmean(values) if values else None,
         "sd": intervals.deviation(values),
         "ci_low": _nine(low),
         "ci_high": _nine(high),
-        "reference": comparison.reference,
-        "margin": _nine(comparison.margin) if line.margin else None,
+        "reference": one.reference.name if one.reference else None,
+        "margin": _nine(one.margin) if one.metric in (primary, beside) else None,
     }
-    notes = [f"no rank: {line.unranked}"] if line.unranked else []
     if numbers is not None:
         cells["common_seeds"], cells["difference"] = numbers.seeds, numbers.difference
         cells["diff_low"], cells["diff_high"] = map(_nine, numbers.interval or (None, None))
-    if line.judged:
-        cells["verdict"], cells["p_holm"] = comparison.verdict, _nine(comparison.p_holm)
-        cells["p"] = _nine(numbers.p) if numbers and comparison.tested else None
+    if judged:
+        cells["verdict"], cells["p_holm"] = one.verdict, _nine(one.p_holm)
+        cells["p"] = _nine(numbers.p) if numbers and one.tested else None
         cells["detectable"] = _nine(numbers.detectable) if numbers else None
-        notes += comparison.notes
+        notes += one.notes
     return {**dict.fromkeys(LEADER_COLUMNS), **cells, "note": "; ".join(notes)}
 
 

@@ -37,6 +37,7 @@ from itertools import combinations
 from typing import Any
 
 from benchmarks.records.keys import canonical, exact
+from benchmarks.records.record import Record
 from benchmarks.report.intervals import ALPHA, Paired, holm
 from benchmarks.report.rows import Row
 
@@ -53,21 +54,33 @@ OF_THE_BUDGET = ("budget_kind", "budget_limit", "device", "devices", "threads")
 class Comparison:
     """An arm and the reference arm on one metric; `settle` fills in what follows from others."""
 
-    task: str
-    score_key: str
-    fair: Mapping[str, Any]  # fields behind the fair_key, which both share
+    arm: Row
+    reference: Row | None  # the arm itself in its own row; None where it cannot be told
     metric: str
-    arm: str  # its name on the board
-    method: str
-    reference: str | None  # its name: the arm's in its own row, None where it cannot be told
-    against: str | None  # its method
+    better: str
+    values: dict[int, float] | None  # the arm's, by training seed
     numbers: Paired | None
     margin: float | None  # in the scale of the metric
     gate: tuple[str, str] | None = None  # a word and its reason, where the runs forbid a verdict
     beside: Comparison | None = None  # the same arms on the co-primary score, if the task has one
+    rank: int | None = None
     p_holm: float | None = None  # None where nothing was tested
     verdict: str = ""
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def first(self) -> Record:
+        return self.arm.records[0]
+
+    @property
+    def fair(self) -> Mapping[str, Any]:
+        """Fields behind the fair_key, which both share."""
+        return self.first.fair.fair or {}
+
+    @property
+    def methods(self) -> tuple[str, str]:
+        """Of the arm and of its reference."""
+        return self.arm.method, self.reference.method if self.reference else ""
 
     @property
     def tested(self) -> bool:
@@ -125,13 +138,13 @@ def settle(comparisons: Sequence[Comparison]) -> None:
 
     comparisons: on primary scores only, in any order.
     """
-    families: dict[tuple[str, str | None], list[Comparison]] = defaultdict(list)
+    families: dict[tuple[str, str], list[Comparison]] = defaultdict(list)
     for one in comparisons:
         if one.tested:
-            families[one.method, one.against].append(one)
+            families[one.methods].append(one)
     for members in families.values():
         adjusted = holm([one.numbers.p or 0.0 for one in members if one.numbers])
-        tasks = len({one.task for one in members})
+        tasks = len({one.first.task for one in members})
         for one, p in zip(members, adjusted, strict=True):
             one.p_holm = p
             one.notes.append(
@@ -148,7 +161,7 @@ def _word(one: Comparison) -> tuple[str, str]:
     """The verdict of one comparison by itself, and why there is no stronger one."""
     if one.gate is not None:
         return one.gate
-    if one.reference == one.arm:
+    if one.reference is one.arm:
         return "", ""
     if one.reference is None:
         why = "several arms of the reference's method; none has this configuration"
@@ -181,7 +194,7 @@ def _take_back(comparisons: Sequence[Comparison]) -> None:
         if one.beside is not None and one.beside.beyond == OPPOSITE[word]:
             _conflict(one, word, f"by {one.beside.metric} it is {OPPOSITE[word]}")
         rest = {name: value for name, value in one.fair.items() if name not in OF_THE_BUDGET}
-        same = canonical([one.task, one.score_key, one.method, one.against, rest])
+        same = canonical([one.first.task, one.first.score_key, *one.methods, rest])
         alike[same].append((one, word))
     for members in alike.values():
         for (one, word), (other, opposite) in combinations(members, 2):

@@ -7,6 +7,7 @@ are four standard errors of the simulation: a correct program fails one in ten t
 import csv
 import functools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from statsmodels.stats import multitest, power, weightstats
 from benchmarks.config import registry
 from benchmarks.config.schema import Config
 from benchmarks.report import intervals
+from benchmarks.report.rows import Row
 from benchmarks.report.verdicts import Comparison, settle
 
 VALUES = {0: 12.31, 1: 12.05, 2: 12.47, 3: 12.20, 4: 12.60}
@@ -24,6 +26,12 @@ COMMON = (0, 1, 2, 4)
 REPETITIONS = 1500
 TASKS = 4
 SEEDS = (3, 5, 8)
+FAIR = SimpleNamespace(fair={"budget_kind": "flops"})
+ARMS = [
+    Row("crossflow", "arm", [SimpleNamespace(method="crossflow", task=t, score_key="", fair=FAIR)])
+    for t in map(str, range(TASKS))
+]
+REFERENCE = Row("flow_matching", "arm", [SimpleNamespace(method="flow_matching")])
 
 
 def test_the_interval_of_a_mean_is_scipys():
@@ -105,14 +113,11 @@ def judged(truth, sd, seeds, margin):
     for one, other in zip(ours.tolist(), base.tolist(), strict=True):
         family = [
             Comparison(
-                task=str(task),
-                score_key="",
-                fair={"budget_kind": "flops"},
+                arm=ARMS[task],
+                reference=REFERENCE,
                 metric="x",
-                arm="crossflow",
-                method="crossflow",
-                reference="flow_matching",
-                against="flow_matching",
+                better="higher",
+                values=None,
                 numbers=intervals.paired(
                     dict(enumerate(one[task])), dict(enumerate(other[task])), "higher"
                 ),
