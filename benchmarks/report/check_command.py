@@ -95,24 +95,18 @@ def status(checks: Sequence[Check], file: Path) -> int:
 
 def line(check: Check) -> str:
     """One check on one line: verdict, task, method, metric, key, both values, tolerance, rule."""
-    parts = []
-    if check.value is not None and check.reference is not None:
-        parts.append(f"{check.value:.8g} against {check.reference:.8g}")
-        difference = check.value - check.reference
-        if check.verdict not in ("ok", "changed"):
-            word = "better" if (difference < 0) == (check.better == "lower") else "worse"
-            parts.append(f"{word} by {abs(difference):.3g}")
-    elif check.value is not None:
-        parts.append(f"{check.value:.8g}")
-    elif check.reference is not None:
-        parts.append(f"reference {check.reference:.8g}")
-    if check.tolerance is not None:
-        parts.append(f"tolerance {check.tolerance:.3g}")
-    if check.better is not None:
-        parts.append(f"{check.better} is better")
+    value, reference = check.value, check.reference
+    parts = [] if value is None else [f"{value:.8g}"]
+    if reference is not None:
+        parts = [f"{value:.8g} against {reference:.8g}" if parts else f"reference {reference:.8g}"]
+    if check.verdict in ("regressed", "improved") and value is not None and reference is not None:
+        word = "worse" if check.verdict == "regressed" else "better"
+        parts.append(f"{word} by {abs(value - reference):.3g}")
+    parts += [f"tolerance {check.tolerance:.3g}"] if check.tolerance is not None else []
+    parts += [f"{check.better} is better"] if check.better is not None else []
     verdict = check.verdict + (", accepted" if check.accepted else "")
-    values = ", ".join(parts) + "; " if parts else ""
     arm = f"{check.arm.task} {check.arm.name} {check.metric} ({check.arm.key})"
+    values = ", ".join(parts) + "; " if parts else ""
     # Text of records may hold line breaks.
     text = f"{verdict:<11} {arm}: {values}{check.why}"
     return "".join(sign if sign.isprintable() else " " for sign in text).rstrip()
@@ -231,38 +225,35 @@ def _refuse_two_of_one(checks: Sequence[Check]) -> None:
 
 def _row_of(arm: Measured, metric: str, person: str, command: str) -> Reference:
     """An arm's score as a new reference. InputError where its runs scored different items."""
-    values, first = arm.by_seed(metric), arm.done[0]
-    kinds = {(record.scores[metric].n, record.scores[metric].better) for record in arm.done}
-    if len(kinds) > 1:
+    scores = [record.scores[metric] for record in arm.done]
+    if len({(score.n, score.better) for score in scores}) > 1:
         raise InputError(
             f"--accept: {arm.task} {arm.name} {metric}: the runs differ in the number of items or "
             "in which way is better"
         )
-    ((n, better),) = kinds
+    values, first = arm.by_seed(metric), arm.done[0]
     volatile = [record.volatile for record in arm.done]
-    cells = {
-        "task": arm.task,
-        "method": arm.method,
-        "metric": metric,
-        "class": arm.kind,
-        "better": better,
-        "seeds": tuple(values),
-        "values": tuple(values.values()),
-        "stderr": arm.mean(metric).stderr,
-        "n": n,
-        "floor": default_floor(metric),
-        "score_key": first.score_key,
-        "fair_key": first.fair_key,
-        "accepted": datetime.now(UTC).date().isoformat(),
-        "accepted_by": person,
-        "accepted_with": command,
-        "previous": "",
-        "run_ids": tuple(record.run_id for record in arm.done),
-        "commits": tuple(sorted({one.commit or "unknown" for one in volatile})),
-        "created": max(one.created for one in volatile),
-        "commands": sorted({one.command or "unknown" for one in volatile}),
-        "predictions": arm.predictions,
-        "machine": arm.machine,
-        "protocol": arm.protocol,
-    }
-    return Reference.model_validate(cells)
+    same = ("task", "method", "predictions", "machine", "protocol")
+    return Reference.model_validate(
+        {name: getattr(arm, name) for name in same}
+        | {
+            "metric": metric,
+            "class": arm.kind,
+            "better": scores[0].better,
+            "seeds": tuple(values),
+            "values": tuple(values.values()),
+            "stderr": arm.mean(metric).stderr,
+            "n": scores[0].n,
+            "floor": default_floor(metric),
+            "score_key": first.score_key,
+            "fair_key": first.fair_key,
+            "accepted": datetime.now(UTC).date().isoformat(),
+            "accepted_by": person,
+            "accepted_with": command,
+            "previous": "",
+            "run_ids": tuple(record.run_id for record in arm.done),
+            "commits": tuple(sorted({one.commit or "unknown" for one in volatile})),
+            "created": max(one.created for one in volatile),
+            "commands": sorted({one.command or "unknown" for one in volatile}),
+        }
+    )

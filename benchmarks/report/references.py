@@ -12,15 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator as After
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator as Before
 from pydantic_core import from_json
 
 from benchmarks.records.keys import canonical, digest
@@ -45,9 +39,9 @@ def _floor(cell: str) -> str:
     return cell
 
 
-Words = BeforeValidator(_words)
-Json = BeforeValidator(_json)
-Empty = BeforeValidator(lambda cell: None if cell == "" else cell)
+Words = Before(_words)
+Json = Before(_json)
+Empty = Before(lambda cell: None if cell == "" else cell)
 Filled = Annotated[str, Field(min_length=1)]
 
 
@@ -65,7 +59,7 @@ class Reference(BaseModel):
     values: Annotated[tuple[float, ...], Words]  # the score of each seed
     stderr: Annotated[float | None, Empty]  # over items, the root mean square over seeds
     n: int  # items behind each value
-    floor: Annotated[str, AfterValidator(_floor)]  # smallest tolerance: 0.005 in its unit, or 2%
+    floor: Annotated[str, After(_floor)]  # smallest tolerance: 0.005 in its unit, or 2%
     score_key: Filled
     fair_key: Annotated[str | None, Empty]  # none for floor, oracle and evaluations
     accepted: str  # date, person and command that put the row here
@@ -82,20 +76,19 @@ class Reference(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Reference:
-        score, fair = self.protocol.get("score"), self.protocol.get("fair")
-        if self.protocol.keys() != {"score", "fair", "frame"} or not isinstance(score, dict):
+        if self.protocol.keys() != {"score", "fair", "frame"}:
             raise ValueError("column protocol: must hold score, fair and frame")
+        score, fair = self.protocol["score"], self.protocol["fair"]
         wrong = {
-            "values: not one a seed": len(self.values) != len(self.seeds),
-            "seeds: one stands there twice": len(set(self.seeds)) != len(self.seeds),
+            "seeds: one twice, or not one a value": len(set(self.seeds)) != len(self.values)
+            or len(self.seeds) != len(self.values),
             "score_key: is not the digest of protocol.score": self.score_key != digest(score),
             "fair_key: is not the digest of protocol.fair": self.fair_key
             != (None if fair is None else digest(fair)),
             "task: differs from protocol.score.task": self.task != score.get("task"),
         }
-        for column, is_wrong in wrong.items():
-            if is_wrong:
-                raise ValueError(f"column {column}")
+        for column in (column for column, is_wrong in wrong.items() if is_wrong):
+            raise ValueError(f"column {column}")
         return self
 
     @property

@@ -28,8 +28,8 @@ def accepted(record, tmp_path):
     ("column", "cell", "said"),
     [
         ("values", "nan", "column values 'nan'"),
-        ("values", "0.5;0.6", "column values: not one a seed"),
-        ("seeds", "0;0", "column values: not one a seed"),
+        ("values", "0.5;0.6", "column seeds: one twice, or not one a value"),
+        ("seeds", "0;0", "column seeds: one twice, or not one a value"),
         ("seeds", "", "column seeds"),
         ("stderr", "inf", "column stderr 'inf'"),
         ("n", "many", "column n 'many'"),
