@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.data import photos as reader
 from benchmarks.data.photos import imagenet, load_photo
 from crossflow.errors import InputError
 
@@ -110,3 +111,31 @@ def test_real_tiny_files(bench_data):
     assert (len(found.photos), found.too_small) == (600, [])
     for photo in found.photos:  # some are grey
         assert load_photo(photo, 64, 4)[1].shape == (64, 64, 3)
+
+
+def test_crops_are_drawn_from_the_name(tmp_path):
+    save(tmp_path / "HR/a.png", 100, 131)
+    save(tmp_path / "HR/b.png", 100, 131)
+    a, b = reader.pairs(tmp_path, "folders", "test", 4)
+    squares = reader.crops(a, 32)
+    assert squares == reader.crops(a, 32)
+    assert 10 <= len(squares) <= 12  # 100 x 128 pixels hold 12.5; two may fall together
+    assert [s.box for s in squares] != [s.box for s in reader.crops(b, 32)]
+    enlarged, target = reader.load_pair(a)
+    for square in squares:
+        top, left, side = square.box
+        assert top % 4 == left % 4 == 0
+        assert square.id == f"a@{top},{left}"
+        for found, whole in zip(reader.load_pair(square), (enlarged, target), strict=True):
+            np.testing.assert_array_equal(found, whole[top : top + side, left : left + side])
+
+
+def test_files_of_one_length_are_not_the_same(tmp_path):
+    for part, byte in (("HR", b"a"), ("train/HR", b"b")):
+        (tmp_path / part).mkdir(parents=True)
+        (tmp_path / part / "x.png").write_bytes(byte * 9)
+    test, train = (
+        reader.Pair("x", tmp_path / part / "x.png", None, 4) for part in ("HR", "train/HR")
+    )
+    assert reader.same_files([test], [train]) == []
+    assert reader.same_files([test], [train, test]) == ["x"]

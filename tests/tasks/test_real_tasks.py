@@ -130,7 +130,7 @@ def test_imagenet_in_latents(bench_data, tmp_path):
     assert (facts["class"], facts["channels"], facts["factor"]) == ("TAESD", 32, 8)
     # What the codec wrote: latents of a 64 pixel picture.
     store = next((tmp_path / "latents/work/stores").glob("sr_imagenet-test-*"))
-    assert np.load(store / "target-00000.npy").shape == (3, 32, 8, 8)
+    assert np.load(store / "target.npy").shape == (3, 32, 8, 8)
 
 
 def test_an_autoencoder_that_does_not_fit_is_refused_before_anything_is_written(

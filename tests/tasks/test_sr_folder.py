@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from benchmarks import evaluate, prepare, run
 from benchmarks.config import command
 from benchmarks.config.schema import Config
 from benchmarks.data import photos as reader
-from benchmarks.data import sr_tiles
 from benchmarks.data.images import centre_square, enlarge, read_rgb
 from benchmarks.records import record as records
 from benchmarks.tasks.sr_folder import TASK, FolderPhotographs
@@ -111,47 +109,6 @@ def test_bad_folders(tmp_path):
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(InputError, match=r"b\.png: .*truncated"):
         truth(tmp_path).key()
-
-
-def test_crops_are_drawn_from_the_name(tmp_path):
-    save(tmp_path / "HR/a.png", 100, 131)
-    save(tmp_path / "HR/b.png", 100, 131)
-    a, b = reader.pairs(tmp_path, "folders", "test", 4)
-    squares = reader.crops(a, 32)
-    assert squares == reader.crops(a, 32)
-    assert 10 <= len(squares) <= 12  # 100 x 128 pixels hold 12.5; two may fall together
-    assert [s.box for s in squares] != [s.box for s in reader.crops(b, 32)]
-    enlarged, target = reader.load_pair(a)
-    for square in squares:
-        top, left, side = square.box
-        assert top % 4 == left % 4 == 0
-        assert square.id == f"a@{top},{left}"
-        for found, whole in zip(reader.load_pair(square), (enlarged, target), strict=True):
-            np.testing.assert_array_equal(found, whole[top : top + side, left : left + side])
-
-
-@pytest.mark.parametrize("size", [(32, 32), (20, 90), (33, 64), (100, 131), (8, 8)])
-def test_tiles_give_the_picture_back(size):
-    picture = RANDOM.integers(0, 256, (*size, 3), dtype=np.uint8)
-    corners = sr_tiles.corners(size, 32)
-    tiles = [sr_tiles.cut(picture, corner, 32) for corner in corners]
-    assert {tile.shape for tile in tiles} == {(32, 32, 3)}
-    np.testing.assert_array_equal(sr_tiles.blend(tiles, size, 32), picture)
-    for along in (0, 1):
-        places = sorted({corner[along] for corner in corners})
-        assert places[0] == 0
-        assert places[-1] == max(0, size[along] - 32)
-        assert all(32 - (b - a) >= 8 for a, b in pairwise(places))
-
-
-def test_tiles_are_blended_without_a_seam():
-    tiles = [np.full((32, 32, 3), level, np.uint8) for level in (100, 160)]
-    row = sr_tiles.blend(tiles, (32, 48), 32)[16, :, 0].astype(int)
-    assert row[0] == 100
-    assert row[-1] == 160
-    assert np.abs(np.diff(row)).max() <= 60 / 16 + 1
-    with pytest.raises(ValueError, match=r"shorter|longer"):
-        sr_tiles.blend(tiles[:1], (32, 48), 32)
 
 
 def evaluated(tmp_path, root, predictions, *more):
@@ -311,17 +268,6 @@ def test_scored_photographs_are_not_trained_on(small_root, tmp_path, capsys):
     assert shared() == []
     (small_root / "HR/linked.png").symlink_to(other)
     assert shared() == [other.stem]
-
-
-def test_files_of_one_length_are_not_the_same(tmp_path):
-    for part, byte in (("HR", b"a"), ("train/HR", b"b")):
-        (tmp_path / part).mkdir(parents=True)
-        (tmp_path / part / "x.png").write_bytes(byte * 9)
-    test, train = (
-        reader.Pair("x", tmp_path / part / "x.png", None, 4) for part in ("HR", "train/HR")
-    )
-    assert reader.same_files([test], [train]) == []
-    assert reader.same_files([test], [train, test]) == ["x"]
 
 
 def test_the_trunk_of_lpips_is_in_the_score_key(small_root, bench_data, tmp_path):

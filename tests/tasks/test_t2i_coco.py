@@ -17,7 +17,6 @@ from benchmarks.data import captions
 from benchmarks.data.captioned_photos import VARIANTS
 from benchmarks.data.images import read_rgb
 from benchmarks.data.predictions import write_image
-from benchmarks.data.vocabulary import FIRST, LENGTH, UNKNOWN, Vocabulary, learn, split_words
 from benchmarks.metrics import geneval, inception
 from benchmarks.records import record as records
 from benchmarks.tasks import t2i_coco
@@ -66,23 +65,6 @@ def silent(stage, done, total):
 
 def prepared(folder, work, **changed):
     return t2i_coco.TASK(configured(folder, work, **changed), silent).prepare()
-
-
-def test_words():
-    assert split_words("A man's T-shirt, 2 dogs\u2019 caf\xe9!") == [
-        *("a", "man's", "t", "shirt", "2", "dogs", "caf\xe9"),
-    ]
-    vocabulary = learn(["a dog", "a dog", "A DOG runs", "a cat"])
-    assert vocabulary.words == ("a", "dog")
-    ids = vocabulary.encode(["the dog", "", "a " * 40])
-    assert ids.dtype == np.int16
-    assert ids[0, :3].tolist() == [UNKNOWN, FIRST + 1, 0]
-    assert ids[1, :2].tolist() == [UNKNOWN, 0]  # no row is all padding
-    assert (ids[2] == FIRST).all()
-    assert ids.shape == (3, LENGTH)
-    assert vocabulary.decode(ids[0].astype(np.int64)) == "dog"
-    other = Vocabulary(("a", "cat"))
-    assert vocabulary.facts()["sha256"] != other.facts()["sha256"]
 
 
 def test_items_are_nested_and_each_has_one_of_its_captions(coco_root):
