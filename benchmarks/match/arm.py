@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.match import recording
-from benchmarks.match.sampling import Sampler, Trial, choose_guidance, try_out
+from benchmarks.match.sampling import Sampler, Trial, choose_guidance
 from benchmarks.records import samples
 from benchmarks.records.record import write_items
 from benchmarks.tasks.task import Trained
+from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     from benchmarks.match.job import Match
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from crossflow.train import Trainer
 
 LOSS_POINTS = 200  # rows of a file of losses: enough for a figure, small enough to commit
-
-T = TypeVar("T")
 
 
 def evaluate(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> Record:
@@ -57,18 +56,11 @@ def evaluate(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> Record:
 
 def keep(match: Match, row: str, values: Any, scored: Scored) -> None:
     """Predictions in the run folder; items and samples beside the record."""
-    truth = match.prepared.truth
+    truth, name = match.prepared.truth, match.config.task.name
     truth.write(match.folder(row) / "predictions", values)
     for path in (match.beside("items", row), match.folder(row) / "items.csv"):
         write_items(path, scored.items)
-    ids, cells = first_items(match, lambda index: truth.cell(values, index))
-    samples.write(match.out, match.config.task.name, match.ids[row], ids, cells)
-
-
-def first_items(match: Match, cell: Callable[[int], T]) -> tuple[Sequence[str], list[T]]:
-    """Ids of the test items that samples are kept of, and what `cell` makes of their numbers."""
-    ids = match.prepared.truth.ids[: samples.ITEMS]
-    return ids, [cell(index) for index in range(len(ids))]
+    samples.keep(match.out, name, match.ids[row], truth.ids, lambda i: truth.cell(values, i))
 
 
 def _sampler(match: Match, steps: int | None = None) -> Sampler:
@@ -76,23 +68,9 @@ def _sampler(match: Match, steps: int | None = None) -> Sampler:
 
     sampling = match.config.sampling
     grid = Grid(steps or sampling.steps, sampling.solver)
-    flip = match.config.task.flip_test
-    return Sampler(grid, sampling.batch, match.config.seed, match.device, flip=flip)
-
-
-def _measure(match: Match, trainer: Trainer, what: str) -> Callable[[Sampler, float], Trial]:
-    """The primary score of validation items at a setting, shown while it is measured."""
-    arm, primary = recording.averaged(trainer), match.primary_on_validation
-
-    def measure(sampler: Sampler, weight: float) -> Trial:
-        setting = f"{sampler.grid.steps} steps" if what == "curve" else f"{weight:g}"
-        label = f"{match.config.task.name} {trainer.name}: {what}, {setting}"
-        match.progress(label, 0, 1)
-        trial = try_out(arm, sampler, match.prepared, primary, weight)
-        match.progress(label, 1, 1, f"{primary} {trial.score.value:.4g}")
-        return trial
-
-    return measure
+    return Sampler(
+        grid, sampling.batch, match.config.seed, match.device, flip=match.config.task.flip_test
+    )
 
 
 def _guidance(match: Match, trainer: Trainer) -> tuple[float, list[Trial]]:
@@ -102,18 +80,38 @@ def _guidance(match: Match, trainer: Trainer) -> tuple[float, list[Trial]]:
         return 1.0, []
     if given is not None:
         return given, []
-    measure, sampler = _measure(match, trainer, "guidance"), _sampler(match)
-    return choose_guidance(lambda weight: measure(sampler, weight))
+    return choose_guidance(lambda w: _try_out(match, trainer, f"guidance, {w:g}", w))
 
 
 def _curve(match: Match, trainer: Trainer, guidance: float) -> list[Trial]:
     """Quality against network evaluations; one point for a method that takes one pass."""
-    measure, trials = _measure(match, trainer, "curve"), []
+    trials: list[Trial] = []
     for steps in match.config.sampling.curve:
-        trials.append(measure(_sampler(match, steps), guidance))
+        trials.append(_try_out(match, trainer, f"curve, {steps} steps", guidance, steps))
         if len(trials) > 1 and trials[-1].nfe == trials[-2].nfe:
             return trials[:1]
     return trials
+
+
+def _try_out(
+    match: Match, trainer: Trainer, what: str, guidance: float, steps: int | None = None
+) -> Trial:
+    """The primary score of validation items. InputError where it cannot be computed there."""
+    prepared, primary, sampler = match.prepared, match.primary_on_validation, _sampler(match, steps)
+    label = f"{match.config.task.name} {trainer.name}: {what}"
+    match.progress(label, 0, 1)
+    arm = recording.averaged(trainer)
+    predicted = sampler.predict(arm, prepared.validation, prepared.decode, guidance)
+    scored = prepared.validation_truth.score(predicted.values)
+    if primary not in scored.scores:
+        raise InputError(
+            f"{primary} is unavailable on {len(predicted.values)} validation items "
+            f"({scored.unavailable.get(primary, 'unknown score')}): raise task.validation_limit, "
+            "or give sampling.guidance and no sampling.curve"
+        )
+    score = scored.scores[primary]
+    match.progress(label, 1, 1, f"{primary} {score.value:.4g}")
+    return Trial(guidance, sampler.grid.steps, predicted.nfe, score)
 
 
 def _sample_extra(match: Match, trainer: Trainer, guidance: float) -> None:

@@ -250,7 +250,7 @@ def _scored(
 def _draw_grid(match: Match) -> None:
     """Source, truth and one row an arm of the first items, for a person to look at."""
     score_key, task = keys.digest(match.score), match.config.task.name
-    names = {end: f"{end}-{score_key}" for end in samples.FRAMES} | match.ids
+    names = {end: f"{end}-{score_key}" for end in samples.ENDS} | match.ids
     paths = {name: samples.path_of(match.out, task, row) for name, row in names.items()}
     kept = {name: samples.read(path) for name, path in paths.items() if path is not None}
     if kept:

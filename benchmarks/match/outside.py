@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,24 +118,20 @@ def _keep_samples(out: Path, record: records.Record, truth: Items, values: Any) 
     Captions are scored without their pictures; where these are not there, it is said. Source and
     truth that a run has kept stay: captions have one score_key for pictures of every size.
     """
-    ids = truth.ids[: samples.ITEMS]
-    cells = [truth.cell(values, index) for index in range(len(ids))]
-    samples.write(out, record.task, record.run_id, ids, cells)
-    ends = (f"{end}-{record.score_key}" for end in samples.FRAMES)
+    samples.keep(out, record.task, record.run_id, truth.ids, lambda i: truth.cell(values, i))
+    ends = (f"{end}-{record.score_key}" for end in samples.ENDS)
     if all(samples.path_of(out, record.task, row) for row in ends):
         return
     try:
-        pairs = [truth.cells(index) for index in range(len(ids))]
+        samples.keep_ends(out, record.task, record.score_key, truth.ids, truth.cells)
     except InputError as error:
         print(f"{record.task}: no samples of source and truth: {error}", file=sys.stderr)
-    else:
-        samples.keep_ends(out, record.task, record.score_key, ids, pairs)
 
 
 def predictions_digest(values: Any) -> str:
     """12 hex of what was predicted: of the files, in item order, or of the captions themselves."""
-    paths: Sequence[Path] | None = getattr(values, "paths", None)
-    return keys.digest(list(values) if paths is None else [files.sha256(path) for path in paths])
+    captions = isinstance(values, list)
+    return keys.digest(values if captions else [files.sha256(path) for path in values.paths])
 
 
 def export(config: Config, report: Report) -> Path:

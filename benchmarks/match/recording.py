@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.match import host
 from benchmarks.records import keys
 from benchmarks.records import record as records
+from crossflow.budget import Spent
 
 if TYPE_CHECKING:
     from benchmarks.match.job import Match
@@ -243,13 +244,13 @@ def _proof(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> dict[str, 
 
 
 def _budget(match: Match, trainer: Trainer | None) -> records.Budget:
-    spent, budget = None if trainer is None else trainer.spent, match.config.budget
+    spent, budget = Spent() if trainer is None else trainer.spent, match.config.budget
     return records.Budget(
         kind=budget.kind,  # type: ignore[arg-type]  # one of the four
         limit=budget.limit,
-        steps=int(spent.steps) if spent else 0,
-        samples=int(spent.samples) if spent else 0,
-        train_flops=float(spent.flops) if spent else 0.0,
+        steps=int(spent.steps),
+        samples=int(spent.samples),
+        train_flops=float(spent.flops),
         convention=CONVENTION,
     )
 

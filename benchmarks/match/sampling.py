@@ -12,13 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from crossflow.errors import InputError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmarks.metrics.score import Score
-    from benchmarks.tasks.task import Items, Prepared
     from crossflow.arm import Arm
     from crossflow.draws import ItemDraws
     from crossflow.method import Ends
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
 # The same for every arm; extended while the best lies at an end (design: never on the edge).
 GUIDANCE = (1.0, 1.5, 2.0, 3.0, 4.0)
 LOWEST, HIGHEST = 0.5, 32.0
-
-Report = Callable[[str, int, int], None]
 
 
 @dataclass
@@ -126,20 +121,6 @@ class Trial:
     steps: int
     nfe: int
     score: Score
-
-
-def try_out(arm: Arm, sampler: Sampler, prepared: Prepared, primary: str, guidance: float) -> Trial:
-    """The primary score of validation items. InputError where it cannot be computed there."""
-    truth: Items = prepared.validation_truth
-    found = sampler.predict(arm, prepared.validation, prepared.decode, guidance)
-    scored = truth.score(found.values)
-    if primary not in scored.scores:
-        reason = scored.unavailable.get(primary, "unknown score")
-        raise InputError(
-            f"{primary} is unavailable on {len(truth.ids)} validation items ({reason}): "
-            "raise task.validation_limit, or give sampling.guidance and no sampling.curve"
-        )
-    return Trial(guidance, sampler.grid.steps, found.nfe, scored.scores[primary])
 
 
 def choose_guidance(measure: Callable[[float], Trial]) -> tuple[float, list[Trial]]:

@@ -17,7 +17,7 @@ import math
 import sys
 import textwrap
 from bisect import bisect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,7 +41,7 @@ LARGEST = 300_000  # bytes of a file
 MOST_PIXELS = 2**24  # of a mosaic: 32 cells of 724 x 724; a small file can decompress to anything
 CHUNK = "samples"
 MODES = {"picture": "RGB", "depth": "I;16"}
-FRAMES = ("source", "truth")
+ENDS = ("source", "truth")
 BLENDS = ("interpolation", "arithmetic")  # endings of further rows of an arm (see `blends`)
 ROLES = ("start", "minus", "plus", "sum")  # cells of one sum of `arithmetic`, in order
 
@@ -98,12 +98,23 @@ def common(rows: Mapping[str, Samples]) -> list[str]:
     return [name for name in first.ids if all(name in row.ids for row in others)]
 
 
+def keep(out: Path, task: str, row: str, ids: Sequence[str], cell: Callable[[int], Cell]) -> None:
+    """Writes the file of a row; cell(number) is what the row made of an item."""
+    ids = ids[:ITEMS]
+    write(out, task, row, ids, [cell(number) for number in range(len(ids))])
+
+
 def keep_ends(
-    out: Path, task: str, score_key: str, ids: Sequence[str], pairs: Sequence[tuple[Cell, Cell]]
+    out: Path,
+    task: str,
+    score_key: str,
+    ids: Sequence[str],
+    cells: Callable[[int], tuple[Cell, Cell]],
 ) -> None:
-    """Keeps source and truth of the first items, which all rows of a score_key share."""
-    for place, end in enumerate(FRAMES):
-        write(out, task, f"{end}-{score_key}", ids, [pair[place] for pair in pairs])
+    """Writes source and truth of the first items, which all rows of a score_key share."""
+    pairs = [cells(number) for number in range(len(ids[:ITEMS]))]
+    for end, row in zip(ENDS, zip(*pairs, strict=True), strict=True):
+        write(out, task, f"{end}-{score_key}", ids[:ITEMS], row)
 
 
 def write(out: Path, task: str, row: str, ids: Sequence[str], cells: Sequence[Cell]) -> Path | None:

@@ -46,7 +46,7 @@ def opened(record, tmp_path, browser):
             volatile = one.volatile.model_copy(update={"command": f"run {seed} {HOSTILE}"})
             records.append(one.model_copy(update={"volatile": volatile}))
     records.append(record(task="sr_tabletop", run_id="r-sr", value=10.0))
-    rows = [f"{end}-{records[0].score_key}" for end in samples.FRAMES]
+    rows = [f"{end}-{records[0].score_key}" for end in samples.ENDS]
     for row in [*rows, *(one.run_id for one in records[:-1])]:
         samples.write(tmp_path, "depth_tabletop", row, ["0"], [np.full((8, 8, 3), 90, np.uint8)])
     path = tmp_path / "a page.html"

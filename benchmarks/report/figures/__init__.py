@@ -107,7 +107,7 @@ def picture_plans(records: Sequence[Record], out: Path) -> list[Plan]:
             board.quick,
         )
         runs = lowest_seeds(board.arms)
-        rows = {end: f"{end}-{board.first.score_key}" for end in samples.FRAMES}
+        rows = {end: f"{end}-{board.first.score_key}" for end in samples.ENDS}
         kept = kept_samples(out, task, rows | {name: run.run_id for name, run in runs.items()})
         if not kept.keys() >= rows.keys() or len(kept) < 3:
             continue

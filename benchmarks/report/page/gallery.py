@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.records.samples import FRAMES, Cell, depth_colours, depth_range
+from benchmarks.records.samples import ENDS, Cell, depth_colours, depth_range
 from benchmarks.report import figures
 from benchmarks.report.answer import budget_of, current
 from benchmarks.report.rows import Board
@@ -32,7 +32,7 @@ def of(every: Sequence[Board], task: str, out: Path) -> list[dict[str, Any]]:
 def _gallery(boards: Sequence[Board], out: Path) -> dict[str, Any]:
     """header: names of the columns. rows: (id, cells); a cell is a text or a picture."""
     first = boards[0].first
-    files = {end: f"{end}-{first.score_key}" for end in FRAMES}
+    files = {end: f"{end}-{first.score_key}" for end in ENDS}
     for board in boards:
         for row in board.rows:
             limit = f", {budget_of(board)}" if row.kind == "arm" and len(boards) > 1 else ""
