@@ -55,7 +55,7 @@ class FlowMatching(Method):
 
     def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
         """Null rows are the same as in every arm; they lose their source and keep their x1."""
-        ends = self._from_noise(pair.source, draws)
+        ends = self.from_noise(pair.source, draws)
         ends.x1 = pair.target
         nulls = choose_nulls(pair.groups, draws, self.problem.null_rate)
         ends.null = None if nulls is None else nulls.mask(draws).to(ends.x0.device)
@@ -63,12 +63,13 @@ class FlowMatching(Method):
 
     def sample_ends(self, source: Source, draws: Draws) -> Ends:
         """Noise, and the source as the condition."""
-        ends = self._from_noise(source, draws)
+        ends = self.from_noise(source, draws)
         if self.problem.null_rate > 0:
             ends.null = torch.zeros(len(source), dtype=torch.bool, device=ends.x0.device)
         return ends
 
-    def _from_noise(self, source: Source, draws: Draws) -> Ends:
+    def from_noise(self, source: Source, draws: Draws) -> Ends:
+        """Noise as x0 and the source as the condition, in training as in sampling."""
         noise = draws.normal("source", self.problem.target.sizes).to(source.values.device)
         return Ends(noise, None, self._condition(source), source.mask)
 

@@ -19,7 +19,7 @@ from crossflow.method import Ends, Method, training_loss
 from crossflow.network import SIZES, Size, parameters_of
 from crossflow.path import sin_cos, uniform
 from crossflow.problem import MapShape, Pair, Problem, TokenShape
-from tests.fixtures import ot_flow_matching
+from tests.examples import ot_flow_matching
 
 LATENT = MapShape(16, 8, 8)
 PROBLEMS = {

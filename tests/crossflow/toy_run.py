@@ -22,7 +22,7 @@ from crossflow.store_writer import write_store
 from crossflow.train import Trainer, train_match
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from fixtures import ot_flow_matching
+from examples import ot_flow_matching
 
 METHODS = {m.NAME: m for m in (crossflow, flow_matching, regression, ot_flow_matching)}
 PROBLEM = Problem(MapShape(3, 8, 8), MapShape(2, 8, 8), 4, "variational", "reconstruction", 0.1)
