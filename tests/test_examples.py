@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import run
 from benchmarks.config import command
 from benchmarks.records.record import read_all
+from benchmarks.tasks import paired_folder
 
 REPOSITORY = Path(__file__).parents[1]
 EXAMPLES = REPOSITORY / "tests" / "examples"
@@ -58,3 +61,48 @@ def test_files_in_the_tree(tmp_path):
     assert done.returncode == 0, done.stderr
     records = {record.method: record for record in read_all(tmp_path / "out")}
     assert set(METHODS) < set(records)
+
+
+def folder_of_pairs(root):
+    """Twelve pictures a split in `a`, and the same with their channels exchanged in `b`."""
+    random = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for number in range(12):
+            coarse = random.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+            picture = Image.fromarray(coarse).resize((48, 40))
+            for side, image in (("a", picture), ("b", Image.merge("RGB", picture.split()[::-1]))):
+                path = root / split / side / f"{number:02d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                image.save(path)
+    return root
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """The fields of a run on such a folder; quick: there are no weights for its primary score."""
+    root = folder_of_pairs(tmp_path / "pairs")
+    return [f"task.root={root}", "task.size=32", "quick=true"]
+
+
+def test_a_task_of_paired_folders(call, pairs):
+    assert len(Path(paired_folder.__file__).read_text().splitlines()) <= 60
+    records = call("task=paired_folder", "methods=crossflow", *pairs)
+    oracle, floor = records["oracle"], records["floor"]
+    assert oracle.scores["psnr_rgb"].value == 80, "in pixels the oracle is the truth itself"
+    assert 3 < floor.scores["psnr_rgb"].value < 40
+    assert "weights.inception" in oracle.unavailable["kid@4"]
+
+
+def test_a_task_outside_the_tree(call, pairs, tmp_path):
+    path = tmp_path / "my_pairs.py"
+    shutil.copy(paired_folder.__file__, path)
+    records = call(f"task_file={path}", "methods=crossflow", *pairs)
+    assert {record.task for record in records.values()} == {"my_pairs"}
+
+
+@pytest.mark.parametrize(("left", "message"), [("val", "alone: 03"), ("test", "alone: 03")])
+def test_pictures_without_a_partner_are_named(pairs, tmp_path, capsys, left, message):
+    (tmp_path / "pairs" / left / "a" / "03.png").unlink()
+    line = [*TINY, *pairs, "task=paired_folder", f"out={tmp_path / 'o'}", f"work={tmp_path / 'w'}"]
+    assert command.run(run.job, line, command="run") == 2
+    assert message in capsys.readouterr().err

@@ -33,7 +33,7 @@ from benchmarks.data.images import LR_FILTER, OnDemand, spread
 from benchmarks.data.splits import choose, cut, digest, refuse_shared, require_root
 from benchmarks.metrics import lpips
 from benchmarks.metrics.score import per_item
-from benchmarks.tasks.sr_real import PROTOCOLS, Photographs, SuperResolution
+from benchmarks.tasks.picture_pairs import PROTOCOLS, PicturePairs, SuperResolution
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ DEFAULTS = {"split": "test", "size": 128, "scale": 4, "layout": "folders"}
 SHOWN = 256  # pixels a side in pictures
 
 
-class FolderPhotographs(Photographs):
+class FolderPhotographs(PicturePairs):
     """Photographs at their own sizes. Predictions are whole pictures, or the tiles of all of them.
 
     Tiles come in the order of the pictures and of `sr_tiles.corners`: they are the store's rows.
@@ -100,7 +100,7 @@ class FolderPhotographs(Photographs):
         low = LR_FILTER
         if not reader.made(self.pairs):
             # Enlarging is a function of the small pictures; this also reads every file once.
-            low = "given: " + digest(*per_item(lambda i: digest(self.enlarged[i]), count))
+            low = "given: " + digest(*per_item(lambda i: digest(self.sources[i]), count))
         return {
             "split": self.name,
             "items": digest("\n".join(self.ids)),
@@ -133,7 +133,7 @@ class FolderPhotographs(Photographs):
         return OnDemand(make, len(self.ids))
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
-        return _middle(self.enlarged[index]), _middle(self.pictures[index])
+        return _middle(self.sources[index]), _middle(self.pictures[index])
 
     def cell(self, predictions: Sequence[Any], index: int) -> Cell:
         return _middle(self.whole(predictions)[index])
@@ -146,9 +146,13 @@ class SuperResolutionFolder(SuperResolution[FolderPhotographs]):
     """See the file's docstring."""
 
     version = 1
+    uses = tuple(name for name in SuperResolution.uses if name != "weights.inception")
 
     def primary(self, items: int) -> str:
         return "psnr_y"
+
+    def unscored(self) -> str | None:
+        return None
 
     def items(self, part: str) -> FolderPhotographs:
         if part == "test":

@@ -15,19 +15,16 @@ from the training split by image. Predictions: `<wnid>/<name>.png`, 8-bit RGB of
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.codecs.image import checked_size
-from benchmarks.config import device
 from benchmarks.data import photos as reader
 from benchmarks.data.images import LR_FILTER, enlarge
 from benchmarks.data.splits import choose, cut, digest, require_root
-from benchmarks.metrics import distribution, inception, lpips
-from benchmarks.tasks.sr_real import PROTOCOLS, Photographs, SuperResolution
+from benchmarks.metrics import inception, lpips
+from benchmarks.tasks.picture_pairs import PicturePairs, SuperResolution
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,7 +37,7 @@ DEFAULTS = {"split": "val", "size": 256, "scale": 4}
 LAYOUTS = {"folders": "<wnid>/*.JPEG", "webdataset": "*.tar"}
 
 
-class ImagenetPhotographs(Photographs):
+class ImagenetPhotographs(PicturePairs):
     """Photographs cropped and reduced to `task.size`."""
 
     def __init__(
@@ -57,13 +54,12 @@ class ImagenetPhotographs(Photographs):
         self.shapes = [(self.size, self.size)] * len(self.photos)
         if self.size % task.scale:
             raise InputError(f"task.scale={task.scale}: must divide task.size={self.size}")
+        self.pixels = {"size": self.size, "scale": task.scale, "border": self.border}
+        self.pixels["low_resolution"] = LR_FILTER
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         low, target = reader.load_photo(self.photos[index], self.size, self.task.scale)
         return enlarge(low, self.task.scale), target
-
-    def row(self, number: int) -> tuple[str, int, tuple[np.ndarray, np.ndarray]]:
-        return self.ids[number], number + 1, self.load(number)
 
     @property
     def stamps(self) -> str:
@@ -77,48 +73,12 @@ class ImagenetPhotographs(Photographs):
         return facts | {"data": self.stamps, "train": self.task.train.stamps}
 
     @cached_property
-    def _content(self) -> dict[str, str]:
+    def content(self) -> dict[str, str]:  # type: ignore[override]
         files = (photo.path.read_bytes() for photo in self.photos)
         return {"items": digest("\n".join(self.ids)), "truth": digest(*files)}
 
-    @property
-    def _pixels(self) -> dict[str, Any]:
-        """What decides which pixels are compared."""
-        pixels = {"size": self.size, "scale": self.task.scale, "border": self.border}
-        return pixels | {"low_resolution": LR_FILTER}
-
-    def key(self) -> dict[str, Any]:
-        weights, download = self.task.config.weights, self.task.config.download
-        return {
-            "split": self.task.config.task.split if self.name == "test" else self.name,
-            **self._content,
-            "protocols": {**PROTOCOLS, "distribution": distribution.PROTOCOL},
-            "options": {
-                **self._pixels,
-                "lpips": lpips.used_digest(weights.lpips),
-                "inception": inception.used_digest(weights.inception, download),
-            },
-        }
-
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
-        """Distances by Inception are unavailable, with the reason, where its weights are not."""
-        import PIL
-
-        from benchmarks.metrics.score import merge
-
-        config = self.task.config
-        # What decides the reference pixels: files, sizes, and the program that decodes JPEG.
-        content = json.dumps(self._content | self._pixels, sort_keys=True)
-        distances = inception.inception_scores(
-            predictions,
-            self.pictures,
-            weights=config.weights.inception,
-            download=config.download,
-            device=device.resolve(config.device),
-            cache=Path(config.work) / "features",
-            cache_key=digest(content, PIL.__version__),
-        )
-        scored = merge([self.pair_scores(predictions), distances])
+        scored = super().score(predictions)
         scored.counts["photographs_too_small"] = len(self.unscored)
         scored.counts["files_left_out"] = self.left_out
         return scored
@@ -130,11 +90,7 @@ class ImagenetPhotographs(Photographs):
 class SuperResolutionImagenet(SuperResolution[ImagenetPhotographs]):
     """See the file's docstring."""
 
-    version, uses = 1, (*SuperResolution.uses, "weights.inception")
-
-    def primary(self, items: int) -> str:
-        """KID below 10,000 items: FID is biased by the number of samples."""
-        return distribution.metric_name("fid" if items >= 10_000 else "kid", items)
+    version = 1
 
     def items(self, part: str) -> ImagenetPhotographs:
         if part != "test":
@@ -165,11 +121,6 @@ class SuperResolutionImagenet(SuperResolution[ImagenetPhotographs]):
         files = f"{{train,val}}/{LAYOUTS[layout]}"
         root = require_root(self.config, files, reader.IMAGENET_PUBLISHED)
         return reader.imagenet(root, split, checked_size(self.config), limit, layout)
-
-    def unscored(self) -> str | None:
-        weights = self.config.weights.inception
-        network, reason = inception.find_inception(weights, self.config.download)
-        return reason if network is None else None
 
 
 TASK = SuperResolutionImagenet

@@ -1,0 +1,58 @@
+"""Pictures to pictures: `task.root` holds {train,val,test}/{a,b}/ with equal names; from a to b.
+
+Pictures are cropped to their centre square and resized to `task.size`. The flow runs in pixels, or
+in the latents of `weights.autoencoder`. PSNR and SSIM against b; LPIPS with `weights.lpips`; KID or
+FID, the primary score, with `weights.inception`. The floor is a itself. Predictions: `<name>.png`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.codecs.image import checked_size
+from benchmarks.data.files import first_few, list_files
+from benchmarks.data.images import PHOTO_MODES, centre_square, read_rgb, spread
+from benchmarks.data.photos import SUFFIXES
+from benchmarks.data.splits import choose, digest, require_root
+from benchmarks.tasks.picture_pairs import PicturePairs, PictureTranslation
+from crossflow.errors import InputError
+
+DEFAULTS = {"split": "test", "size": 64}
+FOLDERS = {"train": "train", "validation": "val", "test": "test"}
+
+
+class PairedPictures(PicturePairs):
+    """The pictures of one split."""
+
+    def __init__(self, task: PictureTranslation[Any], name: str) -> None:
+        given = task.config.task
+        choose("task.split", given.split, ("test",))
+        root = require_root(task.config, "{train,val,test}/{a,b}/", "equal names are pairs")
+        folder, limit = root / FOLDERS[name], "limit" if name == "test" else f"{name}_limit"
+        a, b = (list_files(folder / side, SUFFIXES).files for side in "ab")
+        if a.keys() != b.keys() or not a:
+            alone = first_few(sorted(a.keys() ^ b.keys())) or "no picture"
+            raise InputError(f"{folder}: a and b must hold equal names; in one alone: {alone}")
+        super().__init__(task, name, spread(sorted(a), getattr(given, limit)))
+        self.files = [(a[item], b[item]) for item in self.ids]
+        self.pixels = {"size": checked_size(task.config), "border": self.border}
+        files = (digest(a.read_bytes(), b.read_bytes()) for a, b in self.files)
+        self.content = {"items": digest("\n".join(self.ids)), "truth": digest(*files)}
+        self.shapes = [(self.pixels["size"],) * 2] * len(self.ids)
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        a, b = (read_rgb(path, PHOTO_MODES) for path in self.files[index])
+        return centre_square(a, self.pixels["size"]), centre_square(b, self.pixels["size"])
+
+    def facts(self) -> dict[str, Any]:
+        facts = {**self.content, "size": self.pixels["size"], **self.task.space.frozen}
+        return {"part": self.name, **facts, "train": self.task.train.content}
+
+
+class TASK(PictureTranslation[PairedPictures]):
+    """From a to b."""
+
+    version = 1
+
+    def items(self, part: str) -> PairedPictures:
+        return PairedPictures(self, part)
