@@ -1,7 +1,7 @@
 """Fails when a committed file that is derived from others is not what they give today.
 
 Three kinds: files beside `results/public/records`; docs/published.md, from the package's
-published.csv; and blocks of README.md between `<!-- file: PATH -->` and `<!-- end of file -->`,
+published.csv; and blocks of Markdown pages between `<!-- file: PATH -->` and `<!-- end of file -->`,
 which must be that file, word for word. Texts are compared byte for byte, figures and the
 page's pictures by what they show: another build of zlib packs the same pixels into other bytes.
 """
@@ -88,13 +88,15 @@ def _streams(pdf: bytes) -> list[bytes]:
 
 
 def stale_blocks() -> list[str]:
-    """Blocks of README.md that differ from the file they show."""
-    found = []
-    for name, shown in BLOCK.findall((ROOT / "README.md").read_text("utf-8")):
-        path = ROOT / name
-        if not path.is_file() or shown.strip() != path.read_text("utf-8").strip():
-            found.append(f"README.md: the block of {name} is not that file")
-    return found
+    """Blocks of README, CONTRIBUTING and docs/ that differ from the file they show."""
+    stale = []
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]:
+        for name, shown in BLOCK.findall(page.read_text("utf-8") if page.is_file() else ""):
+            text = (ROOT / name).read_text("utf-8").strip() if (ROOT / name).is_file() else None
+            wanted = f"```python\n{text}\n```" if text and name.endswith(".py") else text
+            if shown.strip() != wanted:
+                stale.append(f"{page.relative_to(ROOT)}: the block of {name} is not that file")
+    return stale
 
 
 if __name__ == "__main__":
