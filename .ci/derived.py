@@ -1,8 +1,8 @@
 """Fails when a committed file that is derived from others is not what they give today.
 
 Three kinds: files beside `results/public/records`; docs/published.md, from the package's
-published.csv; and blocks of Markdown pages between `<!-- file: PATH -->` and `<!-- end of file -->`,
-which must be that file, word for word. Texts are compared byte for byte, figures and the
+published.csv; and blocks of Markdown pages between `<!-- file: PATH -->` and
+`<!-- end of file -->`, which must be that file. Texts are compared byte for byte, figures and the
 page's pictures by what they show: another build of zlib packs the same pixels into other bytes.
 """
 
