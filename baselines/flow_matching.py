@@ -6,7 +6,6 @@ Tokens enter by cross-attention after each self-attention layer, maps as extra i
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossflow.draws import Draws, StepDraws
@@ -14,7 +13,7 @@ from crossflow.encoder import MapTransformer, TokenTrunk, deeper, encoder_size
 from crossflow.method import Ends, Method
 from crossflow.network import Size
 from crossflow.nulls import choose_nulls
-from crossflow.problem import Pair, Problem, Source, TokenShape
+from crossflow.problem import Moments, Pair, Problem, Source, TokenShape
 
 NAME = "flow_matching"
 
@@ -45,9 +44,7 @@ class FlowMatching(Method):
             self.trunk = MapTransformer(problem.source, out, problem.patch, deeper(width))
             self.cond_width += out
 
-    def source_moments(
-        self, source: Source
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"] | None]:
+    def source_moments(self, source: Source) -> Moments:
         """Standard normal, whatever the source."""
         shape = (len(source), *self.problem.target.sizes)
         zeros = torch.zeros(shape, device=source.values.device)

@@ -7,14 +7,13 @@ several fit (the "Regression" row of the super-resolution tables).
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from baselines.flow_matching import FlowMatching
 from crossflow.draws import Draws, StepDraws
 from crossflow.method import Ends
 from crossflow.network import Size
-from crossflow.problem import MapShape, Pair, Problem, Source
+from crossflow.problem import Map, MapShape, Moments, Pair, Problem, Row, Source
 from crossflow.solver import Grid, Sampled
 
 NAME = "regression"
@@ -32,9 +31,7 @@ class Regression(FlowMatching):
 
     guided = False
 
-    def source_moments(
-        self, source: Source
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"] | None]:
+    def source_moments(self, source: Source) -> Moments:
         """Zero, without variance."""
         return torch.zeros(len(source), *self.problem.target.sizes), None
 
@@ -53,16 +50,11 @@ class Regression(FlowMatching):
             null = torch.zeros(len(source), dtype=torch.bool, device=device)
         return Ends(zeros, None, self._condition(source), source.mask, null)
 
-    def times(self, count: int, draws: StepDraws) -> Float[Tensor, " b"]:
+    def times(self, count: int, draws: StepDraws) -> Row:
         """Zero in every row."""
         return torch.zeros(count)
 
-    def path(
-        self,
-        x0: Float[Tensor, "b c h w"],
-        x1: Float[Tensor, "b c h w"],
-        t: Float[Tensor, " b"],
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
+    def path(self, x0: Map, x1: Map, t: Row) -> tuple[Map, Map]:
         """The input is x0 = 0, the answer x1."""
         return x0, x1
 

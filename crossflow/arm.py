@@ -15,7 +15,6 @@ from types import MappingProxyType, UnionType
 from typing import (
     Any,
     Literal,
-    NamedTuple,
     Protocol,
     Union,
     get_args,
@@ -88,53 +87,38 @@ class Arm(nn.Module):
     """
 
     def __init__(
-        self,
-        name: str,
-        method: Method,
-        net: DiT,
-        size: Size,
-        batch: int,
-        options: Mapping[str, Any],
+        self, name: str, method: Method, net: DiT, size: Size, batch: int, options: dict[str, Any]
     ) -> None:
         super().__init__()
         self.name, self.size = name, size
         self.method, self.net = method, net
-        defaults = {option: next(iter(known)) for option, (_, known) in LAWS.items()}
-        chosen = {o: law for o, law in self.laws.items() if law not in (defaults[o], "own")}
-        self.options = {**options, **chosen}
-        inference = inference_parameters(method)
+        usual = ("linear", "logit_normal", "own")
+        self.options = options | {o: law for o, law in self.laws.items() if law not in usual}
         self.cost = Cost(
-            params_inference=parameters_of(net) + inference,
-            params_encoder=inference,
+            params_inference=parameters_of(net) + method.parameters_at_inference(),
+            params_encoder=method.parameters_at_inference(),
             params_trained=parameters_of(self),
             flops_eval=count_evaluation(net, method),
             flops_source=count_source(method),
             flops_train=count_training(net, method, batch),
         )
         self.params_ratio = self.flops_ratio = 1.0
+        self.model = ""  # name of the backbone's size, where it has one
 
     @property
     def laws(self) -> dict[str, str]:
         """Names of path and time law; `own` where the method defines another."""
-        names = {}
+        names = dict.fromkeys(LAWS, "own")
         for option, (attribute, known) in LAWS.items():
             law = plain(getattr(self.method, attribute))
-            inherited = not _overrides(self.method, option)
-            names[option] = next((n for n, f in known.items() if f is law and inherited), "own")
+            for name, function in known.items():
+                if function is law and not _overrides(self.method, option):
+                    names[option] = name
         return names
 
     def flops_sample(self, nfe: int) -> int:
         """FLOPs of one sample with `nfe` network evaluations."""
         return self.cost.flops_source + nfe * self.cost.flops_eval
-
-
-def inference_parameters(method: Method) -> int:
-    """Parameters of what samples with the network: source encoder or condition trunk."""
-    return sum(
-        parameter.numel()
-        for name, parameter in method.named_parameters()
-        if name.split(".")[0] not in method.training_only
-    )
 
 
 def resolve_options(
@@ -219,32 +203,28 @@ def build_arm(
             attribute, known = LAWS[option]
             setattr(method, attribute, known[value])
     arm = Arm(name, method, net, matched, batch, resolved)
-    reference = _reference(problem, named)
-    arm.params_ratio = arm.cost.params_inference / reference.params
-    arm.flops_ratio = arm.cost.flops_eval / reference.flops
+    arm.model = model
+    params, flops = _reference(problem, named)
+    arm.params_ratio = arm.cost.params_inference / params
+    arm.flops_ratio = arm.cost.flops_eval / flops
     return arm
 
 
-class _Matched(NamedTuple):
-    """What arms are matched on: parameters at inference, FLOPs per network evaluation."""
-
-    params: float
-    flops: float
-
-
 @lru_cache
-def _reference(problem: Problem, named: Size) -> _Matched:
+def _reference(problem: Problem, named: Size) -> tuple[float, float]:
     return _probe(crossflow, problem, named, named, {})
 
 
 def _probe(
     module: MethodFile, problem: Problem, named: Size, backbone: Size, options: dict[str, Any]
-) -> _Matched:
-    def count(device: str) -> _Matched:
+) -> tuple[float, float]:
+    """What arms are matched on: parameters at inference, FLOPs of a network evaluation."""
+
+    def count(device: str) -> tuple[float, float]:
         with torch.device(device):
             method, net = _modules(module, problem, named, backbone, options)
-        params = parameters_of(net) + inference_parameters(method)
-        return _Matched(params, count_evaluation(net, method))
+        params = parameters_of(net) + method.parameters_at_inference()
+        return params, count_evaluation(net, method)
 
     return on_meta_or_real(count)
 
@@ -267,7 +247,6 @@ def _matched_size(
     is none, the size nearest in FLOPs. Both costs are affine in depth and in depth x MLP width, so
     three probes give them for every size.
     """
-
     base, deep, wide = (
         _probe(module, problem, named, replace(named, depth=depth, hidden=hidden), options)
         for depth, hidden in ((1, 1), (2, 1), (1, 2))
@@ -292,6 +271,3 @@ def _matched_size(
         every = ((d, h) for d in depths for h in widths)
         depth, hidden = min(every, key=lambda fit: errors(*fit)[::-1])
     return replace(named, depth=depth, hidden=hidden)
-
-
-CONVENTION = "a multiply-add is 2; products, convolutions and attention; meta device"

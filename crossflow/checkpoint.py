@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from crossflow.errors import InputError
+from crossflow.errors import InputError, differences
 from crossflow.files import sync, write_atomic
 
 
@@ -71,10 +71,7 @@ def read(path: Path, device: torch.device) -> tuple[dict[str, dict[str, Tensor]]
 
 def check_identity(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """InputError that names what differs between the run that saved `path` and this one."""
-    plain = json.loads(json.dumps(now))
-    keys = sorted(k for k in saved.keys() | plain.keys() if saved.get(k) != plain.get(k))
-    if keys:
-        differ = "; ".join(f"{k} was {saved.get(k)!r}, is {plain.get(k)!r}" for k in keys)
+    if differ := differences(saved, now):
         raise InputError(
             f"cannot resume from {path}: {differ}. Use the old values, or resume=false"
         )

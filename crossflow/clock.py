@@ -1,4 +1,4 @@
-"""Where the wall time of an arm goes: one clock, seven ledgers.
+"""Where the wall time of an arm goes: one clock, seven ledgers; and how fast it trains.
 
 Only `train` counts against a budget in seconds. Waiting for data is part of it: a method that
 reads more pays for it. Ledgers follow big_vision's Chrono and live in the checkpoint, so they
@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -23,6 +23,15 @@ from crossflow.files import write_atomic
 WORK = ("train", "eval", "tuning")  # what has to be done again when it was not saved
 LEDGERS = ("train", "eval", "tuning", "warmup", "checkpoint", "lost", "other")
 BEAT_SECONDS = 1.0
+WINDOW_SECONDS = 30.0
+STEADY = 0.05  # largest interquartile range over the median
+# Dense peak FLOP/s by name of the device and precision, from NVIDIA's data sheets (SXM parts,
+# without sparsity). fp32 is the figure of the vector units: TF32 is off unless asked for.
+PEAKS = {
+    "H100": {"bf16": 989.4e12, "fp32": 66.9e12},
+    "H200": {"bf16": 989.4e12, "fp32": 66.9e12},
+    "A100": {"bf16": 311.9e12, "fp32": 19.5e12},
+}
 
 
 class Clock:
@@ -51,10 +60,11 @@ class Clock:
         self._since = 0.0
         self._heartbeat, self._synchronize, self._now = heartbeat, synchronize, now
         self._beaten = -BEAT_SECONDS
-        # Read before the first beat of this process overwrites it.
-        self._survived: dict[str, float] = {}
+        self._survived: dict[str, float] = {}  # read before this process overwrites it
         if heartbeat is not None and heartbeat.exists():
-            self._survived = _last_beat(heartbeat)
+            # A power cut may have torn it: that costs `lost` its seconds, and stops no resume.
+            with suppress(ValueError):
+                self._survived = json.loads(heartbeat.read_text())
 
     @contextmanager
     def __call__(self, ledger: str) -> Iterator[None]:
@@ -115,30 +125,6 @@ class Clock:
         self._survived = {}
 
 
-def _last_beat(path: Path) -> dict[str, float]:
-    """The ledgers of the last heartbeat; none where a power cut left the file torn.
-
-    It is written without fsync on purpose: that costs the ledger `lost` its seconds, and must not
-    stop a resume whose checkpoint is whole.
-    """
-    try:
-        return json.loads(path.read_text())
-    except ValueError:
-        return {}
-
-
-WINDOW_SECONDS = 30.0
-STEADY = 0.05
-
-# Dense peak FLOP/s by name of the device and precision, from NVIDIA's data sheets (SXM parts,
-# without sparsity). fp32 is the figure of the vector units: TF32 is off unless asked for.
-PEAKS = {
-    "H100": {"bf16": 989.4e12, "fp32": 66.9e12},
-    "H200": {"bf16": 989.4e12, "fp32": 66.9e12},
-    "A100": {"bf16": 311.9e12, "fp32": 19.5e12},
-}
-
-
 class Throughput:
     """Samples a second of the train ledger, window by window.
 
@@ -159,7 +145,7 @@ class Throughput:
 
     @property
     def verdict(self) -> str:
-        """`valid`, `invalid: clock`, or why it cannot be judged."""
+        """`valid`, `invalid: clock` (seconds are no fair budget then), or why it is not judged."""
         if len(self.windows) < 2:
             return f"not judged: {len(self.windows)} windows of {self.window:g} s"
         lower, median, upper = statistics.quantiles(self.windows, n=4, method="inclusive")
@@ -191,13 +177,15 @@ def utilisation(
     flops: float, seconds: float, device: torch.device, precision: str
 ) -> dict[str, float | str | None]:
     """Achieved FLOP/s and its share of the peak (MFU), or null and the reason why not."""
-    achieved = flops / seconds if seconds > 0 else None
-    if device.type != "cuda":
+    achieved, mfu, reason = flops / seconds if seconds > 0 else None, None, None
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    peak = next((peaks[precision] for key, peaks in PEAKS.items() if key in name), None)
+    if not name:
         reason = f"no published peak for device type {device.type}"
-        return {"flops_per_second": achieved, "mfu": None, "reason": reason}
-    name = torch.cuda.get_device_name(device)
-    peaks = next((peaks for key, peaks in PEAKS.items() if key in name), None)
-    if peaks is None or achieved is None:
-        reason = f"peak of {name} is not in the table" if peaks is None else "nothing trained yet"
-        return {"flops_per_second": achieved, "mfu": None, "reason": reason}
-    return {"flops_per_second": achieved, "mfu": achieved / peaks[precision], "reason": None}
+    elif peak is None:
+        reason = f"peak of {name} is not in the table"
+    elif achieved is None:
+        reason = "nothing trained yet"
+    else:
+        mfu = achieved / peak
+    return {"flops_per_second": achieved, "mfu": mfu, "reason": reason}

@@ -15,7 +15,7 @@ from crossflow.encoder import MapTransformer, build_encoder, encoder_size
 from crossflow.method import Ends, Method
 from crossflow.network import Size
 from crossflow.nulls import choose_nulls
-from crossflow.problem import MapShape, Pair, Problem, Source
+from crossflow.problem import Map, MapShape, Moments, Pair, Problem, Source
 
 NAME = "crossflow"
 
@@ -67,9 +67,7 @@ class CrossFlow(Method):
         if problem.encoder == "identity":
             self.ignored += ("stop_gradient",)
 
-    def source_moments(
-        self, source: Source
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"] | None]:
+    def source_moments(self, source: Source) -> Moments:
         """The encoder's mean and log-variance; no variance for the identity."""
         return self.encoder(source)
 
@@ -140,10 +138,7 @@ class Contrastive(nn.Module):
         self.scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
     def forward(
-        self,
-        z0: Float[Tensor, "b ..."],
-        image: Float[Tensor, "b ..."],
-        groups: Int[Tensor, " b"],
+        self, z0: Float[Tensor, "b ..."], image: Float[Tensor, "b ..."], groups: Int[Tensor, " b"]
     ) -> Float[Tensor, ""]:
         z0, image = (F.normalize(x.flatten(1).float(), dim=1) for x in (z0, image))
         # A cosine times up to 100 needs more digits than bfloat16 has.
@@ -159,8 +154,6 @@ class Contrastive(nn.Module):
         return (F.cross_entropy(rows, labels) + F.cross_entropy(columns, labels)) / 2
 
 
-def reconstruction(
-    decoded: Float[Tensor, "b c h w"], source: Float[Tensor, "b c h w"]
-) -> Float[Tensor, ""]:
+def reconstruction(decoded: Map, source: Map) -> Float[Tensor, ""]:
     """Squared error of the source decoded from x0, per dimension (CrossFlow section 5.3, depth)."""
     return F.mse_loss(decoded.float(), source)

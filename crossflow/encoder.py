@@ -25,7 +25,7 @@ from crossflow.layers import (
     unpatchify,
 )
 from crossflow.network import DiT, Size, parameters_of
-from crossflow.problem import MapShape, Problem, Source, TokenShape
+from crossflow.problem import Map, MapShape, Moments, Problem, Source, TokenShape
 
 LARGEST_SHARE = 0.15  # of the parameters used at inference, backbone included
 # exp(logvar / 2) stays finite and above zero whatever the head says early in training.
@@ -109,7 +109,7 @@ class MapTransformer(nn.Module):
         self.head = nn.Linear(size.width, out * patch**2)
         initialise(self)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out h w"]:
+    def forward(self, x: Map) -> Float[Tensor, "b out h w"]:
         y = self.patches(patchify(x, self.patch)) + self.positions
         for layer in self.layers:
             y = layer(y)
@@ -125,9 +125,7 @@ class TokenEncoder(nn.Module):
         self.trunk = TokenTrunk(problem.source, size)
         self.readout = TokenReadout(problem, size)
 
-    def forward(
-        self, source: Source
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"] | None]:
+    def forward(self, source: Source) -> Moments:
         """Mean and log-variance of x0."""
         mean, logvar = self.readout(self.trunk(source), source.mask).chunk(2, dim=1)
         return mean.float(), logvar.float().clamp(*LOGVAR_RANGE)
@@ -142,9 +140,7 @@ class MapEncoder(nn.Module):
         out = 2 * problem.target.channels
         self.trunk = MapTransformer(problem.source, out, problem.patch, deeper(size))
 
-    def forward(
-        self, source: Source
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"] | None]:
+    def forward(self, source: Source) -> Moments:
         """Mean and log-variance of x0."""
         mean, logvar = self.trunk(source.values).chunk(2, dim=1)
         return mean.float(), logvar.float().clamp(*LOGVAR_RANGE)
@@ -153,9 +149,7 @@ class MapEncoder(nn.Module):
 class Identity(nn.Module):
     """The source map is x0: no parameters, no variance."""
 
-    def forward(
-        self, source: Source
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"] | None]:
+    def forward(self, source: Source) -> Moments:
         """The source itself and no log-variance."""
         return source.values, None
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 
 class InputError(ValueError):
@@ -29,6 +31,13 @@ def right_names(wrong: str, known: Iterable[str]) -> str:
     """The end of a message about a wrong name: the closest right one, and all there are."""
     names = list(known)
     return f"{closest(wrong, names)}There are: {', '.join(names) or 'none'}"
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs between two settings, one of them read from JSON; empty where nothing does."""
+    now = json.loads(json.dumps(now))
+    keys = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    return "; ".join(f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in keys)
 
 
 class ArmError(RuntimeError):

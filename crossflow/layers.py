@@ -12,17 +12,20 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from crossflow.problem import Map, Row
 
-def patchify(x: Float[Tensor, "b c h w"], patch: int) -> Float[Tensor, "b n d"]:
+Tokens = Float[Tensor, "b n d"]
+Mask = Bool[Tensor, "b m"]  # True at real tokens
+
+
+def patchify(x: Map, patch: int) -> Tokens:
     """Cuts a map into rows of square patches, d = c * patch**2; `unpatchify` is its inverse."""
     b, c, h, w = x.shape
     x = x.view(b, c, h // patch, patch, w // patch, patch)
     return x.permute(0, 2, 4, 1, 3, 5).reshape(b, -1, c * patch * patch)
 
 
-def unpatchify(
-    x: Float[Tensor, "b n d"], patch: int, grid: tuple[int, int]
-) -> Float[Tensor, "b c h w"]:
+def unpatchify(x: Tokens, patch: int, grid: tuple[int, int]) -> Map:
     """Puts patches back on their `grid` of rows and columns."""
     b, _, d = x.shape
     rows, columns = grid
@@ -37,7 +40,7 @@ def position_table(grid: tuple[int, int], width: int) -> Float[Tensor, "n d"]:
     return torch.cat([waves(axis.flatten(), width // 2) for axis in (rows, columns)], dim=1)
 
 
-def waves(value: Float[Tensor, " b"], width: int) -> Float[Tensor, "b d"]:
+def waves(value: Row, width: int) -> Float[Tensor, "b d"]:
     """cos and sin of `value` at width / 2 frequencies from 1 down to 1 / 10,000."""
     half = width // 2
     frequency = torch.exp(-math.log(10_000) / half * torch.arange(half, device=value.device))
@@ -56,11 +59,8 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(
-        self,
-        x: Float[Tensor, "b n d"],
-        tokens: Float[Tensor, "b m e"],
-        mask: Bool[Tensor, "b m"] | None = None,
-    ) -> Float[Tensor, "b n d"]:
+        self, x: Tokens, tokens: Float[Tensor, "b m e"], mask: Mask | None = None
+    ) -> Tokens:
         b, n, d = x.shape
         q = self.query(x).view(b, n, self.heads, -1).transpose(1, 2)
         kv = self.key_value(tokens).view(b, tokens.shape[1], 2, self.heads, -1)
@@ -96,7 +96,7 @@ class MLP(nn.Module):
         super().__init__()
         self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
-    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    def forward(self, x: Tokens) -> Tokens:
         return self.down(F.gelu(self.up(x)))
 
 
@@ -109,9 +109,7 @@ class TransformerLayer(nn.Module):
         self.attention = Attention(width, heads)
         self.mlp = MLP(width, 4 * width)
 
-    def forward(
-        self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"] | None = None
-    ) -> Float[Tensor, "b n d"]:
+    def forward(self, x: Tokens, mask: Bool[Tensor, "b n"] | None = None) -> Tokens:
         y = self.norm1(x)
         x = x + self.attention(y, y, mask)
         return x + self.mlp(self.norm2(x))
@@ -127,12 +125,7 @@ class ReadoutLayer(nn.Module):
         self.attention = Attention(width, heads, width)
         self.mlp = MLP(width, 4 * width)
 
-    def forward(
-        self,
-        queries: Float[Tensor, "b n d"],
-        tokens: Float[Tensor, "b m d"],
-        mask: Bool[Tensor, "b m"] | None,
-    ) -> Float[Tensor, "b n d"]:
+    def forward(self, queries: Tokens, tokens: Float[Tensor, "b m d"], mask: Mask | None) -> Tokens:
         x = queries + self.attention(self.norm_query(queries), self.norm_token(tokens), mask)
         return x + self.mlp(self.norm_mlp(x))
 

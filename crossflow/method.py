@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from crossflow.draws import Draws, StepDraws
 from crossflow.errors import InputError
 from crossflow.path import Interpolant, Times, linear, logit_normal
-from crossflow.problem import Pair, Problem, Source
+from crossflow.problem import Map, Moments, Pair, Problem, Row, Source
 from crossflow.solver import Grid, Sampled, solve
 
 Network = Callable[..., Tensor]
@@ -35,8 +35,8 @@ class Ends:
     charges: named scalars, means per dimension, added to the loss with the method's weights.
     """
 
-    x0: Float[Tensor, "b c h w"]
-    x1: Float[Tensor, "b c h w"] | None
+    x0: Map
+    x1: Map | None
     cond: Tensor | None = None
     cond_mask: Bool[Tensor, "b length"] | None = None
     null: Bool[Tensor, " b"] | None = None
@@ -68,6 +68,11 @@ class Method(nn.Module):
         self.problem = problem
         self.weights: dict[str, float] = {}
 
+    def parameters_at_inference(self) -> int:
+        """Parameters of what samples with the network: source encoder or condition trunk."""
+        named = self.named_parameters()
+        return sum(p.numel() for name, p in named if name.split(".")[0] not in self.training_only)
+
     def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
         """Both ends of the paths of one training batch."""
         raise NotImplementedError
@@ -76,22 +81,15 @@ class Method(nn.Module):
         """Where sampling starts: ends without x1."""
         raise NotImplementedError
 
-    def source_moments(
-        self, source: Source
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"] | None]:
+    def source_moments(self, source: Source) -> Moments:
         """Mean and log-variance of x0 given the source; None where x0 is the mean exactly."""
         raise NotImplementedError
 
-    def times(self, count: int, draws: StepDraws) -> Float[Tensor, " b"]:
+    def times(self, count: int, draws: StepDraws) -> Row:
         """Training times, one a row."""
         return plain(self.time_law)(count, draws)
 
-    def path(
-        self,
-        x0: Float[Tensor, "b c h w"],
-        x1: Float[Tensor, "b c h w"],
-        t: Float[Tensor, " b"],
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
+    def path(self, x0: Map, x1: Map, t: Row) -> tuple[Map, Map]:
         """The network's input xt and what it must give there, ut = d(xt)/dt."""
         return plain(self.interpolant)(x0, x1, t)
 
@@ -123,9 +121,7 @@ class Guided:
         self.net, self.ends, self.weight = net, ends, weight
         self.evaluations = 0
 
-    def __call__(
-        self, x: Float[Tensor, "b c h w"], t: Float[Tensor, " b"]
-    ) -> Float[Tensor, "b c h w"]:
+    def __call__(self, x: Map, t: Row) -> Map:
         with_source = self._evaluate(x, t, self.ends.null)
         if self.ends.null is None or self.weight == 1:
             return with_source

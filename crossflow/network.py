@@ -13,8 +13,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crossflow.layers import MLP, Attention, initialise, patchify, position_table, unpatchify, waves
-from crossflow.problem import Problem
+from crossflow.layers import (
+    MLP,
+    Attention,
+    Mask,
+    Tokens,
+    initialise,
+    patchify,
+    position_table,
+    unpatchify,
+    waves,
+)
+from crossflow.problem import Map, Problem, Row
 
 CONDITIONS = ("none", "cross", "channels")
 # Times in [0, 1] are stretched so that the sine-cosine embedding resolves them: the fastest wave
@@ -47,9 +57,7 @@ SIZES = {
 }
 
 
-def modulate(
-    x: Float[Tensor, "b n d"], shift: Float[Tensor, "b d"], scale: Float[Tensor, "b d"]
-) -> Float[Tensor, "b n d"]:
+def modulate(x: Tokens, shift: Float[Tensor, "b d"], scale: Float[Tensor, "b d"]) -> Tokens:
     """Shift and scale of a normalised row, one of each for all its tokens."""
     return torch.addcmul(shift[:, None], x, 1 + scale[:, None])
 
@@ -78,11 +86,11 @@ class Block(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "b n d"],
+        x: Tokens,
         time: Float[Tensor, "b d"],
         cond: Float[Tensor, "b m e"] | None,
-        cond_mask: Bool[Tensor, "b m"] | None,
-    ) -> Float[Tensor, "b n d"]:
+        cond_mask: Mask | None,
+    ) -> Tokens:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time).chunk(6, dim=1)
         y = modulate(self.norm1(x), shift1, scale1)
         x = torch.addcmul(x, gate1[:, None], self.attention(y, y))
@@ -136,12 +144,12 @@ class DiT(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "b c h w"],
-        t: Float[Tensor, " b"],
+        x: Map,
+        t: Row,
         cond: Tensor | None = None,
         null: Bool[Tensor, " b"] | None = None,
-        cond_mask: Bool[Tensor, "b m"] | None = None,
-    ) -> Float[Tensor, "b c h w"]:
+        cond_mask: Mask | None = None,
+    ) -> Map:
         """Velocity at xt and t. `null` is given exactly when the problem has a null rate.
 
         Raises ValueError where cond or null do not fit the network: a silently ignored source

@@ -14,6 +14,10 @@ from torch import Tensor
 
 from crossflow.errors import InputError
 
+Map = Float[Tensor, "b c h w"]
+Row = Float[Tensor, " b"]  # one number a row, a time say
+Moments = tuple[Map, Map | None]  # mean and log-variance; none where it is the mean exactly
+
 
 @dataclass(frozen=True)
 class MapShape:
@@ -100,7 +104,7 @@ class Problem:
 class Source:
     """A batch of sources. `mask` is True at real tokens; None for maps."""
 
-    values: Float[Tensor, "b c h w"] | Float[Tensor, "b length width"] | Int[Tensor, "b length"]
+    values: Map | Float[Tensor, "b length width"] | Int[Tensor, "b length"]
     mask: Bool[Tensor, "b length"] | None = None
 
     def __len__(self) -> int:
@@ -119,7 +123,7 @@ class Pair:
     """
 
     source: Source
-    target: Float[Tensor, "b c h w"]
+    target: Map
     groups: Int[Tensor, " b"]
 
     def to(self, device: str | torch.device) -> Pair:

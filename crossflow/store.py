@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crossflow.errors import InputError
+from crossflow.errors import InputError, differences
 from crossflow.problem import Pair, Source
 
 VERSION = 2
@@ -40,15 +40,12 @@ class Store:
     def __init__(self, folder: Path, fingerprint: Mapping[str, Any] | None = None) -> None:
         self.folder = Path(folder)
         self.manifest = _read_manifest(self.folder)
-        if fingerprint is not None:
-            there, now = self.manifest["fingerprint"], json.loads(json.dumps(fingerprint))
-            keys = sorted(k for k in there.keys() | now.keys() if there.get(k) != now.get(k))
-            if keys:
-                differ = "; ".join(f"{k}: {there.get(k)!r} there, {now.get(k)!r} now" for k in keys)
-                raise InputError(
-                    f"store {self.folder} was made from something else ({differ}): delete it to "
-                    "prepare it again, or name another work folder"
-                )
+        there = self.manifest["fingerprint"]
+        if fingerprint is not None and (differ := differences(there, fingerprint)):
+            raise InputError(
+                f"store {self.folder} was made from something else ({differ}): delete it to "
+                "prepare it again, or name another work folder"
+            )
         self.digest: str = self.manifest["digest"]
         self.statistics: dict[str, dict[str, list[float]]] = self.manifest["statistics"]
         self.captions = max(self.manifest["variants"].values())
@@ -157,7 +154,7 @@ def array_digest(values: np.ndarray) -> str:
     """SHA-256 of the bytes; of names at the width of the longest among them."""
     if values.dtype.kind == "U":
         values = np.asarray(values.tolist(), dtype=np.str_)
-    return hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
+    return hashlib.sha256(memoryview(np.ascontiguousarray(values))).hexdigest()
 
 
 def standardise(

@@ -96,16 +96,14 @@ class _Writer:
         self.rows: int = self.facts["rows"]
         self.blocks = range(-(-self.rows // BLOCK))
         self.partial = self._beside(f"{json_digest(self.facts)[:12]}.partial")
+        self.notes = self.partial / "blocks"
         self.maps = [field for field in ("source", "target") if self.facts[field]["kind"] == "map"]
 
     def _beside(self, name: str) -> Path:
         return self.folder.with_name(f".{self.folder.name}.{name}")
 
-    def _note(self, block: int) -> Path:
-        return self.partial / "blocks" / f"{block}.json"
-
     def _done(self, block: int) -> bool:
-        return self.folder.is_dir() or self._note(block).is_file()
+        return self.folder.is_dir() or (self.notes / f"{block}.json").is_file()
 
     def run(self) -> None:
         """Writes what nobody else does, waits for the others, and publishes if first."""
@@ -117,7 +115,8 @@ class _Writer:
                             self._write(block)
         with lock(self._beside("lock")):
             if not self.folder.is_dir():
-                self._publish([json.loads(self._note(block).read_text()) for block in self.blocks])
+                paths = (self.notes / f"{block}.json" for block in self.blocks)
+                self._publish([json.loads(path.read_text()) for path in paths])
         self.report(self.rows, self.rows)
 
     def _write(self, block: int) -> None:
@@ -125,8 +124,8 @@ class _Writer:
         start, stop = block * BLOCK, min((block + 1) * BLOCK, self.rows)
         names: list[str] = []
         files: dict[str, tuple[np.memmap, IO[bytes]]] = {}
-        self._note(block).parent.mkdir(parents=True, exist_ok=True)
-        done = BLOCK * len(list(self._note(block).parent.iterdir()))
+        self.notes.mkdir(parents=True, exist_ok=True)
+        done = BLOCK * len(list(self.notes.iterdir()))
         with ExitStack() as stack:
             stack.callback(self._drop_if_empty)
             for batch in self.batches(start, stop):
@@ -145,13 +144,15 @@ class _Writer:
                 os.fsync(file.fileno())
         fields = {field: there[start:stop] for field, (there, _) in files.items()}
         fields["ids"] = np.asarray(names, dtype=np.str_)
-        note = {
-            field: [values.dtype.name, values.shape[1:], array_digest(values)]
-            for field, values in sorted(fields.items())
+        content = {
+            "names": names,
+            "fields": {
+                field: [values.dtype.name, values.shape[1:], array_digest(values)]
+                for field, values in sorted(fields.items())
+            },
+            "moments": {field: _moments(fields[field]) for field in self.maps},
         }
-        moments = {field: _moments(fields[field]) for field in self._measured}
-        content = {"names": names, "fields": note, "moments": moments}
-        write_atomic(self._note(block), json.dumps(content))
+        write_atomic(self.notes / f"{block}.json", json.dumps(content))
 
     def _open(self, field: str, like: np.ndarray) -> tuple[np.memmap, IO[bytes]]:
         """The field's file, made with room for all rows where it is not there, and its map."""
@@ -162,9 +163,7 @@ class _Writer:
                 with replacing(path) as new, new.open("wb") as file:
                     np.lib.format.write_array_header_1_0(file, header | {"fortran_order": False})
                     reserve(file, file.tell() + like[:1].nbytes * self.rows)
-        there = np.load(path, mmap_mode="r")
-        assert isinstance(there, np.memmap)
-        return there, path.open("r+b")
+        return np.load(path, mmap_mode="r"), path.open("r+b")
 
     def _append(
         self, field: str, there: np.memmap, file: IO[bytes], row: int, values: np.ndarray
@@ -176,17 +175,10 @@ class _Writer:
         file.seek(there.offset + row * there.strides[0])
         file.write(values.tobytes())
 
-    @property
-    def _measured(self) -> list[str]:
-        """Fields whose moments are needed."""
-        if self.facts["statistics"] is not None:
-            return []
-        return ["target"] if self.facts["shared"] else self.maps
-
     def _drop_if_empty(self) -> None:
         """Removes the hidden folder where its first rows were refused."""
         with suppress(OSError):
-            self._note(0).parent.rmdir()
+            self.notes.rmdir()
             self.partial.rmdir()
 
     def _publish(self, notes: list[dict[str, Any]]) -> None:
@@ -194,34 +186,29 @@ class _Writer:
         try:
             statistics = self._statistics(notes)
         except InputError:  # of all rows together: there is nothing to go on with
-            refused = self.partial.rename(self._beside("refused"))
-            shutil.rmtree(refused)
+            shutil.rmtree(self.partial)
             raise
         names = np.asarray([name for note in notes for name in note["names"]], dtype=np.str_)
         with replacing(self.partial / "ids.npy") as new, new.open("wb") as file:
             np.save(file, names)
         first: dict[str, list[Any]] = notes[0]["fields"]
-        hashes = {field: [note["fields"][field][2] for note in notes] for field in first}
         digest = hashlib.sha256()
         for field in first:
             for block, note in enumerate(notes):
                 dtype, shape, content = note["fields"][field]
                 count = min(BLOCK, self.rows - block * BLOCK)
                 digest.update(f"{field} {(dtype, shape)} {count} {content}\n".encode())
+        inner = {f: _inner(self.facts, f) for f in first if f not in ("groups", "ids")}
         manifest = {
-            **{name: self.facts[name] for name in ("version", "fingerprint", "rows", "block")},
-            **{name: self.facts[name] for name in ("source", "target")},
+            **{k: self.facts[k] for k in ("version", "fingerprint", "rows", "source", "target")},
+            "block": BLOCK,
             "digest": digest.hexdigest(),
             "dtypes": {field: entry[0] for field, entry in first.items()}
             | {"ids": names.dtype.name},
             "shapes": {field: [self.rows, *entry[1]] for field, entry in first.items()},
-            "variants": {
-                field: _variants(entry[1], _inner(self.facts, field))
-                for field, entry in first.items()
-                if field not in ("groups", "ids")
-            },
+            "variants": {field: _variants(first[field][1], row) for field, row in inner.items()},
             "statistics": statistics,
-            "hashes": hashes,
+            "hashes": {field: [note["fields"][field][2] for note in notes] for field in first},
         }
         manifest["check"] = json_digest(manifest)
         write_atomic(self.partial / MANIFEST, json.dumps(manifest, indent=1))
@@ -235,19 +222,17 @@ class _Writer:
         """Of each map: those given, else the blocks' moments merged in their order."""
         if self.facts["statistics"] is not None:
             return {field: self.facts["statistics"][field] for field in self.maps}
-        merged = {}
-        for field in self._measured:
+        statistics = {}
+        for field in ["target"] if self.facts["shared"] else self.maps:
             whole: Any = (0, 0.0, 0.0)
             for note in notes:
                 whole = _merge(whole, [np.array(part) for part in note["moments"][field]])
             std = np.sqrt(whole[2] / whole[0])
             if (std <= 0).any():
-                channel = f"channel {int(np.argmin(std))} of {field}"
-                raise InputError(
-                    f"store {self.folder.name}: {channel} is constant, it cannot be standardised"
-                )
-            merged[field] = {"mean": whole[1].tolist(), "std": std.tolist()}
-        return {"source": merged["target"], **merged} if self.facts["shared"] else merged
+                channel = f"store {self.folder.name}: channel {int(np.argmin(std))} of {field}"
+                raise InputError(f"{channel} is constant, it cannot be standardised")
+            statistics[field] = {"mean": whole[1].tolist(), "std": std.tolist()}
+        return {field: statistics.get(field, statistics["target"]) for field in self.maps}
 
 
 def _checked(

@@ -38,7 +38,7 @@ Progress = Callable[["Trainer"], object]
 
 
 class TrainingError(ArmError):
-    """Training of an arm cannot go on; the message names the arm, the step and the numbers."""
+    """Numbers are not finite; the message names the arm, the step and the numbers."""
 
 
 class Trainer:
@@ -48,8 +48,6 @@ class Trainer:
     stats.jsonl and, after `finish`, weights.safetensors with the averaged weights.
     log_every: steps between lines of stats.jsonl. spent, chain, clock: what the record takes over.
     last: numbers of the last logged step. failure: why training stopped, or None.
-
-    Raises InputError for settings or a budget that make no sense.
     """
 
     def __init__(

@@ -1,5 +1,6 @@
 """The method crossflow: ends, null rows, gradients, its source, and charges by closed forms."""
 
+import math
 from dataclasses import replace
 
 import pytest

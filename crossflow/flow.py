@@ -1,0 +1,145 @@
+"""From a data set to samples: what a notebook or a program of one's own needs of the library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from safetensors import safe_open
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from crossflow.arm import Arm, MethodFile, build_arm
+from crossflow.budget import Budget, Training
+from crossflow.checkpoint import export_weights, load_weights
+from crossflow.draws import ItemDraws
+from crossflow.errors import InputError
+from crossflow.problem import Map, MapShape, Problem, Source, TokenShape
+from crossflow.solver import Grid
+from crossflow.store import Store, standardise, unstandardise
+from crossflow.store_writer import write_store
+from crossflow.train import Trainer, train_match
+
+BATCH = 64
+HEUN = Grid(25)
+
+
+def make_store(
+    folder: Path | str, problem: Problem, data: Dataset, fingerprint: Mapping[str, Any]
+) -> Store:
+    """The training pairs of a data set, written to `folder` unless they are there.
+
+    data: any map-style data set with a length, such as TensorDataset(source, target). An item is
+    (source, target), or a dictionary with `source`, `target` and, where they matter, `mask` (True
+    at real tokens) and `group` (number of the image: rows of one image are not contrasted).
+    fingerprint: what the data are; a store of another one is refused (InputError).
+    """
+    tokens = isinstance(problem.source, TokenShape)
+
+    def batches(start: int, stop: int) -> Iterator[dict[str, Any]]:
+        for first in range(start, stop, BATCH):
+            rows = range(first, min(first + BATCH, stop))
+            items = [_named(data[row]) for row in rows]
+            names = [name for name in ("source", "target", "mask") if name in items[0]]
+            batch = {name: np.stack([np.asarray(item[name]) for item in items]) for name in names}
+            if tokens:
+                batch.setdefault("mask", np.ones(batch["source"].shape[:2], dtype=np.bool_))
+                batch |= {name: batch[name][:, None] for name in ("source", "mask")}
+            groups = [item.get("group", row) for row, item in zip(rows, items, strict=True)]
+            yield batch | {"groups": groups, "ids": [str(row) for row in rows]}
+
+    shared = problem.encoder == "identity"
+    rows = len(data)  # type: ignore[arg-type]  # map-style
+    folder, shapes = Path(folder), (problem.source, problem.target)
+    return write_store(folder, *shapes, fingerprint, rows, batches, shared_statistics=shared)
+
+
+def _named(item: Any) -> Mapping[str, Any]:
+    return item if isinstance(item, Mapping) else {"source": item[0], "target": item[1]}
+
+
+@dataclass
+class Flow:
+    """A trained arm, and the statistics by which its store was standardised."""
+
+    arm: Arm
+    statistics: dict[str, Any]
+
+    @classmethod
+    def train(
+        cls,
+        arm: Arm,
+        store: Store,
+        budget: Budget,
+        folder: Path | str,
+        training: Training | None = None,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> Flow:
+        """Trains an arm to the end of its budget; the flow has the averaged weights.
+
+        folder: keeps checkpoints and stats.jsonl; killed, the same call goes on from there. Raises
+        ArmError where training fails, InputError where the folder holds another run.
+        """
+        trainer = Trainer(arm, store, budget, training or Training(), Path(folder), seed, device)
+        train_match([trainer])
+        if trainer.failure is not None:
+            raise trainer.failure
+        averaged = trainer.ema.module
+        assert isinstance(averaged, Arm)
+        return cls(averaged, store.statistics)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        values: Tensor,
+        mask: Bool[Tensor, "b length"] | None = None,
+        grid: Grid = HEUN,
+        guidance: float = 1.0,
+        seed: int = 0,
+    ) -> Map:
+        """Targets for a batch of sources, in the units of the data set; on the arm's device.
+
+        values, mask: as in items of the data set. grid: steps and solver. guidance: 1, or how much
+        the branch with its source weighs. Random numbers depend on (seed, row).
+        """
+        method, device = self.arm.method, next(self.arm.parameters()).device
+        if isinstance(method.problem.source, MapShape):
+            values = standardise(values, self.statistics["source"])
+        elif mask is None:
+            mask = torch.ones(values.shape[:2], dtype=torch.bool)
+        targets = []
+        for rows in torch.arange(len(values)).split(BATCH):
+            source = Source(values[rows], None if mask is None else mask[rows]).to(device)
+            ends = method.sample_ends(source, ItemDraws(seed, rows.tolist()))
+            targets.append(method.sample(self.arm.net, ends, grid, guidance).x)
+        return unstandardise(torch.cat(targets), self.statistics["target"])
+
+    def save(self, path: Path | str) -> None:
+        """Weights, and all that makes the arm, as one safetensors file."""
+        arm, problem = self.arm, self.arm.method.problem
+        options = {o: value for o, value in arm.options.items() if o not in arm.method.ignored}
+        facts = {"name": arm.name, "model": arm.model, "options": options}
+        facts |= {"problem": asdict(problem), "statistics": self.statistics}
+        export_weights(Path(path), arm, facts)
+
+    @classmethod
+    def load(cls, path: Path | str, method: MethodFile) -> Flow:
+        """What `save` wrote; `method` is the method file that was trained."""
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get("about", "{}"))
+        if "problem" not in facts:
+            raise InputError(f"{path} was not written by Flow.save")
+        shapes = facts["problem"]
+        kind = MapShape if "channels" in shapes["source"] else TokenShape
+        shapes |= {"source": kind(**shapes["source"]), "target": MapShape(**shapes["target"])}
+        names = {"options": facts["options"], "name": facts["name"]}
+        arm = build_arm(method, Problem(**shapes), facts["model"], **names)
+        load_weights(Path(path), arm)
+        return cls(arm, facts["statistics"])

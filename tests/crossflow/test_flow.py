@@ -1,0 +1,129 @@
+"""The library from a data set to samples, and the page that shows it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import Dataset, TensorDataset
+
+from baselines import flow_matching
+from crossflow import (
+    Budget,
+    Flow,
+    Grid,
+    InputError,
+    MapShape,
+    Problem,
+    TokenShape,
+    Training,
+    build_arm,
+    crossflow,
+    make_store,
+)
+from crossflow.checkpoint import export_weights
+from crossflow.network import SIZES, Size
+
+MAP = MapShape(2, 8, 8)
+TEXT = Problem(TokenShape(6, vocabulary=9), MAP, 4, "variational", "contrastive")
+PAGE = Path(__file__).parents[2] / "docs/library.md"
+
+
+@pytest.fixture(autouse=True)
+def _toy(monkeypatch):
+    monkeypatch.setitem(SIZES, "toy", Size(depth=4, width=64, heads=2, hidden=256))
+
+
+class Captioned(Dataset):
+    """Six images with two captions each, as dictionaries."""
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(0)
+        self.words = torch.randint(0, 9, (12, 6), generator=generator, dtype=torch.int32)
+        self.images = 5 + 3 * torch.randn(6, 2, 8, 8, generator=generator)
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, row):
+        mask = torch.arange(6) < 3 + row % 4
+        group = row // 2
+        return {
+            "source": self.words[row],
+            "mask": mask,
+            "target": self.images[group],
+            "group": group,
+        }
+
+
+def test_the_page_runs_in_thirty_lines(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 30
+    root = str(PAGE.parents[1])
+    command = [sys.executable, "-W", "error", "-c", code]
+    run = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": root}, capture_output=True, text=True
+    )
+    assert (run.stderr, run.stdout) == ("", "torch.Size([4, 1, 16, 16])\n")
+
+
+def test_a_saved_flow_gives_the_same_samples(tmp_path):
+    data = Captioned()
+    store = make_store(tmp_path / "store", TEXT, data, {"data": 1})
+    pair = store.pairs(range(12))
+    assert pair.groups.tolist() == [row // 2 for row in range(12)]
+    assert pair.source.mask.sum(1).tolist() == [3, 4, 5, 6] * 3
+    assert torch.equal(pair.source.values, data.words.long())
+    arm = build_arm(flow_matching, TEXT, "toy", options={"path": "sin_cos"}, name="mine")
+    flow = Flow.train(arm, store, Budget(steps=3), tmp_path / "run", Training(batch=8))
+    flow.save(tmp_path / "flow.safetensors")
+    again = Flow.load(tmp_path / "flow.safetensors", flow_matching)
+    assert (again.arm.name, again.arm.laws["path"]) == ("mine", "sin_cos")
+    words, mask = data.words[:3], pair.source.mask[:3]
+    first = flow.sample(words, mask, Grid(2), guidance=2.0, seed=4)
+    assert torch.equal(again.sample(words, mask, Grid(2), guidance=2.0, seed=4), first)
+    assert not torch.equal(flow.sample(words, mask, Grid(2), seed=5), first)
+    # In the units of the data, whatever else comes in the same call.
+    assert abs(first.mean() - 5) < 3
+    assert first.std() > 1.5
+    alone = flow.sample(words[:1], mask[:1], Grid(2), guidance=2.0, seed=4)
+    torch.testing.assert_close(alone, first[:1], rtol=1e-4, atol=1e-4)
+
+
+def test_a_source_that_is_the_start_keeps_the_targets_standard(tmp_path):
+    problem = Problem(MAP, MAP, 4, "identity", None, 0.0)
+    target = 5 + 3 * torch.randn(12, 2, 8, 8)
+    store = make_store(tmp_path / "s", problem, TensorDataset(0.8 * target, target), {})
+    assert store.statistics["source"] == store.statistics["target"]
+    flow = Flow.train(
+        build_arm(crossflow, problem, "toy"), store, Budget(steps=1), tmp_path / "run"
+    )
+    flow.save(tmp_path / "f")  # without the options that mean nothing here
+    assert Flow.load(tmp_path / "f", crossflow).sample(target[:2]).shape == (2, 2, 8, 8)
+
+
+def test_weights_of_something_else_are_refused(tmp_path):
+    export_weights(tmp_path / "w", torch.nn.Linear(2, 2), {"method": "toy"})
+    with pytest.raises(InputError, match=r"was not written by Flow\.save"):
+        Flow.load(tmp_path / "w", crossflow)
+
+
+def test_a_failure_is_raised(tmp_path):
+    store = make_store(tmp_path / "store", TEXT, Captioned(), {})
+    arm = build_arm(crossflow, TEXT, "toy")
+    torch.nn.init.constant_(next(arm.net.parameters()), torch.inf)
+    with pytest.raises(RuntimeError, match="not finite at step 0"):
+        Flow.train(arm, store, Budget(steps=1), tmp_path / "run", Training(batch=8))
+
+
+def test_names_are_looked_up_without_torch():
+    import crossflow as library
+
+    assert all(getattr(library, name) is not None for name in library.__all__)
+    code = "import sys, crossflow; crossflow.Budget; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = library.Nothing
