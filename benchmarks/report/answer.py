@@ -1,8 +1,8 @@
 """The answer first: per task, who is ahead at which budget, and how sure that is.
 
 The page, the panel figure, summary.md and results.md are made of it. Rows marked quick and older
-versions of a task never enter. A task is told at the largest budget that has a verdict, which takes
-five seeds, and besides at the largest of all, where that is another.
+versions of a task never enter. A task is shown at the largest budget that has a verdict, which
+takes five seeds, and besides at the largest of all, where that is another.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Question:
         return score_of(self.standings[0].board)
 
     @property
-    def told(self) -> list[Standing]:
+    def shown(self) -> list[Standing]:
         """The largest budget that has a verdict, if one has, and the largest of all."""
         decided = [standing for standing in self.standings if standing.decided]
         last = self.standings[-1]
@@ -123,11 +123,11 @@ def questions(records: Sequence[Record]) -> list[Question]:
             standing = Standing(board, leaders[str(board.fair_key), first.primary])
             fields[first.task, str(first.fair.score["split"]), first.budget.kind].append(standing)
     tasks = [task for task, *_ in fields]
-    found = []
+    asked = []
     for (task, split, kind), standings in sorted(fields.items()):
         differs = f" ({split}, {UNITS.get(kind, kind)})" if tasks.count(task) > 1 else ""
-        found.append(Question(title_of(task) + differs, _under_one_rule(standings)))
-    return found
+        asked.append(Question(title_of(task) + differs, _under_one_rule(standings)))
+    return asked
 
 
 def current(every: Sequence[Board]) -> list[Board]:
@@ -136,12 +136,12 @@ def current(every: Sequence[Board]) -> list[Board]:
     for board in every:
         if board.arms:
             of_task[board.first.task].append(board)
-    found = []
+    newest_boards = []
     for boards_of in of_task.values():
         newest = max(map(_version, boards_of))
         newer = [board for board in boards_of if _version(board) == newest]
-        found += [board for board in newer if not board.quick] or newer
-    return found
+        newest_boards += [board for board in newer if not board.quick] or newer
+    return newest_boards
 
 
 def _version(board: Board) -> int:
@@ -183,25 +183,25 @@ def seeds_of(boards: Sequence[Board]) -> str:
 def _under_one_rule(standings: Sequence[Standing]) -> list[Standing]:
     """The items and the model that say most; one standing a budget, that of most seeds."""
     rules: dict[tuple[str, str], list[Standing]] = defaultdict(list)
-    for one in standings:
-        first = one.board.first
-        rules[first.score_key, str((first.fair.fair or {}).get("model"))].append(one)
+    for standing in standings:
+        first = standing.board.first
+        rules[first.score_key, str((first.fair.fair or {}).get("model"))].append(standing)
 
     def says(rule: Iterable[Standing]) -> tuple[bool, float, int]:
-        ranks = [(one.decided, one.limit, len(one.board.seeds)) for one in rule]
+        ranks = [(standing.decided, standing.limit, len(standing.board.seeds)) for standing in rule]
         decided, limits, seeds = zip(*ranks, strict=True)
         return any(decided), max(limits), max(seeds)
 
-    ordered = sorted(max(rules.values(), key=says), key=lambda one: len(one.board.seeds))
-    by_limit = {one.limit: one for one in ordered}
+    ordered = sorted(max(rules.values(), key=says), key=lambda standing: len(standing.board.seeds))
+    by_limit = {standing.limit: standing for standing in ordered}
     return [by_limit[limit] for limit in sorted(by_limit)]
 
 
 def sentence(question: Question) -> str:
     """Who is ahead at which budget, and how sure that is. The title is not part of it."""
     better = question.standings[0].board.better.get(question.first.primary, "")
-    told = "; ".join(map(_tell, question.told))
-    return f"by {question.first.primary} ({better} is better), {told}."
+    parts = "; ".join(map(_tell, question.shown))
+    return f"by {question.first.primary} ({better} is better), {parts}."
 
 
 def _tell(standing: Standing) -> str:
@@ -252,23 +252,25 @@ def _and(names: Sequence[str]) -> str:
 
 def methods_of(standings: Sequence[Standing]) -> list[str]:
     """Names of bounds and arms in the order of tables: floor, arms, oracle."""
-    names = {arm.name for one in standings for arm in one.board.arms}
+    names = {arm.name for standing in standings for arm in standing.board.arms}
     return ["floor", *(n for n in ORDER if n in names), *sorted(names - set(ORDER)), "oracle"]
 
 
 def matrix(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
     """(header, rows) of methods by tasks: the standings that the sentences tell."""
-    told = [(question, one) for question in questions(records) for one in question.told]
+    columns = [
+        (question, standing) for question in questions(records) for standing in question.shown
+    ]
     header = ["method"]
-    for question, one in told:
-        header.append(f"{question.title}: {question.score}, {one.budget}, {one.seeds}")
+    for question, standing in columns:
+        header.append(f"{question.title}: {question.score}, {standing.budget}, {standing.seeds}")
     rows = []
-    for name in methods_of([one for _, one in told]) if told else []:
+    for name in methods_of([standing for _, standing in columns]) if columns else []:
         cells = []
-        for _, one in told:
-            arm = next((arm for arm in one.arms if arm["method"] == name), {})
-            verdict = f" {_words(arm)}" if one.decided and arm.get("verdict") else ""
-            cells.append(one.cell(name) + verdict)
+        for _, standing in columns:
+            arm = next((arm for arm in standing.arms if arm["method"] == name), {})
+            verdict = f" {_words(arm)}" if standing.decided and arm.get("verdict") else ""
+            cells.append(standing.cell(name) + verdict)
         rows.append([name, *cells])
     return header, rows
 
@@ -277,24 +279,24 @@ def summary_table(records: Sequence[Record]) -> str:
     """Markdown, a row a task at the largest budget that has a verdict, else at the largest."""
     from tabulate import tabulate
 
-    found = questions(records)
-    names = methods_of([question.told[0] for question in found])
+    asked = questions(records)
+    names = methods_of([question.shown[0] for question in asked])
     header = ["task", "score", "budget an arm", "seeds", *names, "crossflow against flow_matching"]
     rows = []
-    for question in found:
-        one = question.told[0]
-        arms = {arm["method"]: arm for arm in one.arms}
+    for question in asked:
+        standing = question.shown[0]
+        arms = {arm["method"]: arm for arm in standing.arms}
         ours = arms.get("crossflow", {})
         verdict = ABSENT
         if ours.get("reference") == "flow_matching":
-            verdict = _verdict(ours) if one.decided else f"no verdict: {one.seeds}"
+            verdict = _verdict(ours) if standing.decided else f"no verdict: {standing.seeds}"
         cells = [
             question.title,
             question.score,
-            one.budget,
-            one.seeds.removesuffix(" seeds").replace("one seed", "1"),
+            standing.budget,
+            standing.seeds.removesuffix(" seeds").replace("one seed", "1"),
         ]
-        rows.append([*cells, *map(one.cell, names), verdict])
+        rows.append([*cells, *map(standing.cell, names), verdict])
     body = tabulate(
         [[escape(cell) for cell in row] for row in rows],
         header,
@@ -306,14 +308,14 @@ def summary_table(records: Sequence[Record]) -> str:
 
 def results_page(records: Sequence[Record]) -> str:
     """results.md: the sentences, the picture of `report figures`, and the summary."""
-    told = [f"- **{escape(q.title)}**, {escape(sentence(q))}" for q in questions(records)]
+    items = [f"- **{escape(q.title)}**, {escape(sentence(q))}" for q in questions(records)]
     return (
         "\n\n".join(
             [
                 "# Who is ahead",
                 "Made by `report results` from the records. A verdict takes five training seeds; "
                 "margins were fixed before the runs; + is better.",
-                "\n".join(told) or "No trained arm that may be compared.",
+                "\n".join(items) or "No trained arm that may be compared.",
                 "![Primary score against budget, from the floor to the oracle](figures/answer.png)",
                 summary_table(records).strip(),
                 "All scores and settings: [tables](tables/overview.md), [one page](index.html), "

@@ -56,9 +56,9 @@ def test_the_sentence_says_who_is_ahead_and_how_sure_that_is(told):
 def test_one_budget_is_told_once(arm):
     five = [arm(m, s, 0.5 + 0.1 * s) for m in ("crossflow", "flow_matching") for s in range(5)]
     (question,) = answer.questions(five)
-    assert len(question.told) == 1 and question.told[0].decided
+    assert len(question.shown) == 1 and question.shown[0].decided
     (question,) = answer.questions(five[:2])
-    assert len(question.told) == 1 and not question.told[0].decided
+    assert len(question.shown) == 1 and not question.shown[0].decided
 
 
 def test_quick_rows_and_older_versions_do_not_answer(arm):

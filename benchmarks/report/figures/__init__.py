@@ -45,7 +45,7 @@ class Plan:
 
 def files(records: Sequence[Record], out: Path) -> Files:
     """figures/<name>.<ending>; what is not drawn is named on stderr."""
-    found: Files = {}
+    written: Files = {}
     for plan in [*chart_plans(records, out), *picture_plans(records, out)]:
         with style.styled():
             figure = plan.draw()
@@ -54,8 +54,8 @@ def files(records: Sequence[Record], out: Path) -> Files:
                 continue
             for ending in plan.endings:
                 name = f"figures/{plan.name}.{ending}"
-                found[name] = style.drawn(figure, ending, plan.title)
-    return found
+                written[name] = style.drawn(figure, ending, plan.title)
+    return written
 
 
 def chart_plans(records: Sequence[Record], out: Path) -> list[Plan]:
@@ -63,9 +63,9 @@ def chart_plans(records: Sequence[Record], out: Path) -> list[Plan]:
     plans = []
     asked = questions(records)
     if asked:
-        told = [standing.board for question in asked for standing in question.standings]
+        shown = [standing.board for question in asked for standing in question.standings]
         title = "Primary score against budget, a panel a task"
-        plans.append(Plan("answer", title, told, partial(charts.answer, asked)))
+        plans.append(Plan("answer", title, shown, partial(charts.answer, asked)))
     trained = [board for board in current(boards(records)) if board.arms]
     for field, draw in (("budget_limit", charts.budget), ("model", charts.size)):
         for family in _families(trained, field):

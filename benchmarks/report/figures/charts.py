@@ -38,7 +38,9 @@ def answer(questions: Sequence[Question]) -> Figure:
     scaled = [0.0, 1.0]
     for question in questions:
         limits[_unit(question)] += [standing.limit for standing in question.standings]
-        scaled += [y for one in question.standings for ys in _scaled(one).values() for y in ys]
+        scaled += [
+            y for standing in question.standings for ys in _scaled(standing).values() for y in ys
+        ]
     low, high = min(scaled), max(scaled)
     room = 0.06 * (high - low)
     for axes, question in zip(panels, questions, strict=True):
@@ -60,7 +62,7 @@ def _unit(question: Question) -> str:
 
 
 def _panel(axes: Axes, question: Question) -> None:
-    arms = {arm.name: arm for one in question.standings for arm in one.board.arms}
+    arms = {arm.name: arm for standing in question.standings for arm in standing.board.arms}
     places = {name: number - (len(arms) - 1) / 2 for number, name in enumerate(arms)}
     families: dict[tuple[str, str], dict[float, list[float]]] = defaultdict(dict)
     for standing in question.standings:
@@ -70,8 +72,8 @@ def _panel(axes: Axes, question: Question) -> None:
             )
     for (name, _), by_limit in families.items():
         style.series(axes, _look(arms[name]), name, by_limit)
-    limits = [one.limit for one in question.standings]
-    budgets = [[*one.budget.split(" ", 1), one.seeds] for one in question.standings]
+    limits = [standing.limit for standing in question.standings]
+    budgets = [[*standing.budget.split(" ", 1), standing.seeds] for standing in question.standings]
     style.log_axis(axes, limits)
     axes.set_xticks(limits, ["\n".join(lines) for lines in budgets])
     axes.set_title(f"{question.title} ({heading(question.first.primary)[0]})", loc="left")
@@ -107,22 +109,24 @@ def budget(boards: Sequence[Board]) -> Figure:
         spent["device hours of training"] = _mean_of(
             lambda run: (run.volatile.device_seconds or 0) / 3600
         )
-    figure, panels = style.panels(len(spent))
-    for axes, (label, x) in zip(panels, spent.items(), strict=True):
-        _scores(axes, boards, x, label)
     unit = budget_of(boards[0]).partition(" ")[2]
-    title = f"{boards[0].first.task}, model {_model(boards[0])}, equal {unit}"
-    _finish(figure, panels, boards, title, _note(boards))
-    return figure
+    return _against(boards, spent, f"model {_model(boards[0])}, equal {unit}")
 
 
 def size(boards: Sequence[Board]) -> Figure:
     """Primary score against parameters. boards: that differ in the model alone."""
-    figure, (axes,) = style.panels(1)
     params = _mean_of(lambda run: run.model.params if run.model else None)
-    _scores(axes, boards, params, "parameters at inference, encoder included")
-    title = f"{boards[0].first.task}, {budget_of(boards[0])}"
-    _finish(figure, [axes], boards, title, _note(boards))
+    label = "parameters at inference, encoder included"
+    return _against(boards, {label: params}, budget_of(boards[0]))
+
+
+def _against(boards: Sequence[Board], xs: Mapping[str, X], about: str) -> Figure:
+    """A panel an entry of `xs`: label -> x of an arm."""
+    figure, panels = style.panels(len(xs))
+    for axes, (label, x) in zip(panels, xs.items(), strict=True):
+        _scores(axes, boards, x)
+        axes.set_xlabel(label)
+    _finish(figure, panels, boards, f"{boards[0].first.task}, {about}", _note(boards))
     return figure
 
 
@@ -139,8 +143,8 @@ def variants(board: Board) -> dict[str, str]:
     for place, (arm, method) in enumerate(zip(board.arms, methods, strict=True)):
         same = settings[[other == method for other in methods]]
         differ = [field for field in same if same[field].nunique() > 1]
-        told = ", ".join(f"{f.split('.')[-1]}={same.loc[place, f]}"[:40] for f in differ)
-        label = f"{arm.name.partition('#')[0]}: {told}" if told else arm.name
+        choices = ", ".join(f"{f.split('.')[-1]}={same.loc[place, f]}"[:40] for f in differ)
+        label = f"{arm.name.partition('#')[0]}: {choices}" if choices else arm.name
         labels[arm.name] = "\n".join(textwrap.wrap(label, 22))
     return labels if len(set(methods)) < len(methods) else {}
 
@@ -176,17 +180,14 @@ def sampling(board: Board, curves: pd.DataFrame) -> Figure:
     }
     there = [sweep for sweep in sweeps if (curves["sweep"] == sweep).any()]
     figure, panels = style.panels(len(there))
-    names = {run.run_id: arm for arm in board.arms for run in arm.records}
     for axes, sweep in zip(panels, there, strict=True):
         x, label = sweeps[sweep]
         rows = curves[curves["sweep"] == sweep]
-        for arm in board.arms:
-            own = rows[[names[run] is arm for run in rows["run_id"]]]
-            if len(own):
-                values = {x: list(of["value"]) for x, of in own.groupby(x)}
-                alone = own["seed"].nunique() == 1
-                errors = dict(own.groupby(x)["stderr"].mean()) if alone else None
-                style.series(axes, _look(arm), arm.name, values, errors)
+        for arm, points in _by_arm(board, rows):
+            values = {x: list(of["value"]) for x, of in points.groupby(x)}
+            alone = points["seed"].nunique() == 1
+            errors = dict(points.groupby(x)["stderr"].mean()) if alone else None
+            style.series(axes, _look(arm), arm.name, values, errors)
         style.log_axis(axes, rows[x])
         axes.set_xlabel(label)
         axes.set_ylabel(f"{score_of(board)}, validation")
@@ -201,14 +202,12 @@ def losses(board: Board, frame: pd.DataFrame) -> Figure:
 
     frame: rows of `curves.losses` of the board's runs, at least one.
     """
-    names = {run.run_id: arm for arm in board.arms for run in arm.records}
-    there = [arm for arm in board.arms if any(names[run] is arm for run in set(frame["run_id"]))]
+    there = _by_arm(board, frame)
     figure, panels = style.panels(len(there), height=2.3)
     terms = sorted(set(frame["term"]) - {"loss"})
     dashes = dict(zip(terms, style.VARIANTS * len(terms), strict=False))
-    for axes, arm in zip(panels, there, strict=True):
-        own = frame[[names[run] is arm for run in frame["run_id"]]]
-        for (term, _), line in own.groupby(["term", "run_id"], sort=True):
+    for axes, (arm, rows) in zip(panels, there, strict=True):
+        for (term, _), line in rows.groupby(["term", "run_id"], sort=True):
             whole = term == "loss"
             axes.plot(
                 line["samples"],
@@ -218,8 +217,8 @@ def losses(board: Board, frame: pd.DataFrame) -> Figure:
                 linewidth=1.0 if whole else 0.8,
                 label=arm.name if whole else str(term),
             )
-        if (own["value"] > 0).all():
-            style.log_axis(axes, own["value"], "y")
+        if (rows["value"] > 0).all():
+            style.log_axis(axes, rows["value"], "y")
         axes.set_xlabel("training samples")
         axes.set_ylabel("weighted loss")
         axes.xaxis.set_major_formatter(style.quantity)
@@ -228,33 +227,39 @@ def losses(board: Board, frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _scores(axes: Axes, boards: Sequence[Board], x: X, label: str) -> None:
+def _by_arm(board: Board, frame: pd.DataFrame) -> list[tuple[Row, pd.DataFrame]]:
+    """The arms that have rows in the frame, each with its own."""
+    runs = [(arm, {run.run_id for run in arm.records}) for arm in board.arms]
+    parts = [(arm, frame[frame["run_id"].isin(ids)]) for arm, ids in runs]
+    return [(arm, rows) for arm, rows in parts if len(rows)]
+
+
+def _scores(axes: Axes, boards: Sequence[Board], x: X) -> None:
     """Primary scores of all arms of some boards, over x of an arm."""
-    found: dict[str, dict[float, list[float]]] = defaultdict(dict)
+    series: dict[str, dict[float, list[float]]] = defaultdict(dict)
     looks = {}
     for board in boards:
         for arm in board.arms:
             place, values = x(arm), board.values(arm, board.first.primary)
             if place and values and not any(map(gates.clock_is_invalid, arm.records)):
-                found[arm.name][place] = list(values.values())
+                series[arm.name][place] = list(values.values())
                 looks[arm.name] = _look(arm)
-    for name, of_arm in found.items():
+    for name, of_arm in series.items():
         style.series(axes, looks[name], name, of_arm)
     _bounds(boards, axes.axhline)
-    style.log_axis(axes, {place for of_arm in found.values() for place in of_arm})
-    axes.set_xlabel(label)
+    style.log_axis(axes, {place for of_arm in series.values() for place in of_arm})
     axes.set_ylabel(score_of(boards[0]))
 
 
 def _bounds(boards: Sequence[Board], line: Any) -> None:
     """Floor and oracle as lines across, each value once."""
-    found = {}
+    looks = {}
     for board in boards:
         for row in board.rows:
             if row.kind == "bound":
                 for value in (row.values(board.first.primary) or {}).values():
-                    found[row.method, value] = style.look(row.method)
-    for (name, value), look in found.items():
+                    looks[row.method, value] = style.look(row.method)
+    for (name, value), look in looks.items():
         line(value, color=look.colour, linestyle=look.dashes, label=name)
 
 
@@ -269,8 +274,8 @@ def _finish(
 def _method(arm: Row) -> str:
     """The method of an arm: `arm.NAME.method`, else the arm's name."""
     options = arm.records[0].config.get("arm")
-    own = options.get(arm.method) if isinstance(options, dict) else None
-    return str(own.get("method", arm.method)) if isinstance(own, dict) else arm.method
+    chosen = options.get(arm.method) if isinstance(options, dict) else None
+    return str(chosen.get("method", arm.method)) if isinstance(chosen, dict) else arm.method
 
 
 def _look(arm: Row) -> style.Look:

@@ -111,9 +111,9 @@ def arithmetic(title: str, path: Path, captions: Samples, quick: bool) -> Figure
     named = zip(kept.ids, shown, strict=True)
     for _, four in groupby(named, lambda cell: cell[0].partition(" ")[0]):
         group = list(four)
-        told = [name.partition(" ")[2].partition(": ") for name, _ in group]
-        if [role for role, _, _ in told] == list(ROLES):
-            below = [SIGNS[role] + text for role, _, text in told]
+        roles = [name.partition(" ")[2].partition(": ") for name, _ in group]
+        if [role for role, _, _ in roles] == list(ROLES):
+            below = [SIGNS[role] + text for role, _, text in roles]
             strips.append(Strip([cell for _, cell in group], below=below))
     note = "sums of codes; below the sum, what it should show"
     return _sheet(title, note, strips[:MOST], quick) if strips else None

@@ -89,8 +89,8 @@ def look(arm: str, method: str | None = None) -> Look:
     """
     method = method or arm.partition("#")[0]
     colour, marker = COLOURS.get(method) or OTHERS[_number(method) % len(OTHERS)]
-    own = DASHES.get(method, "-")
-    return Look(colour, marker, own if arm == method else VARIANTS[_number(arm) % len(VARIANTS)])
+    dashes = DASHES.get(method, "-")
+    return Look(colour, marker, dashes if arm == method else VARIANTS[_number(arm) % len(VARIANTS)])
 
 
 def _number(name: str) -> int:
@@ -156,12 +156,12 @@ def head(figure: Figure, axes: Axes, title: str, note: str, quick: bool) -> None
 
 def legend(figure: Figure, axes: Iterable[Axes], columns: int = 3, title: str = "") -> None:
     """One entry per label, below the axes, with a line above them; floor and oracle last."""
-    found: dict[str, Any] = {}
-    for one in axes:
-        handles, labels = one.get_legend_handles_labels()
-        found |= dict(zip(labels, handles, strict=True))
-    names = sorted(found, key=lambda name: name in DASHES)
-    handles = [found[name] for name in names]
+    entries: dict[str, Any] = {}
+    for panel in axes:
+        handles, labels = panel.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    names = sorted(entries, key=lambda name: name in DASHES)
+    handles = [entries[name] for name in names]
     look: dict[str, Any] = {"ncols": columns, "title": title, "title_fontsize": 7}
     figure.legend(handles, names, loc="outside lower center", **look)
 
@@ -193,14 +193,14 @@ def svg(label: str, figure: Figure) -> str:
     return text.replace("<svg ", named + 'font-family="DejaVu Sans, Verdana, sans-serif" ', 1)
 
 
-def _plain_tag(found: re.Match[str]) -> str:
-    tag = re.sub(r' style="([^"]*)"', _attributes, " ".join(found[0].split()))
+def _plain_tag(match: re.Match[str]) -> str:
+    tag = re.sub(r' style="([^"]*)"', _attributes, " ".join(match[0].split()))
     tag = re.sub(r'(?<=<g) id="[^"]*"', "", tag)
     return re.sub(r"(\.\d\d)\d+", r"\1", tag)
 
 
-def _attributes(found: re.Match[str]) -> str:
-    pairs = [pair.split(": ", 1) for pair in found[1].split("; ")]
+def _attributes(match: re.Match[str]) -> str:
+    pairs = [pair.split(": ", 1) for pair in match[1].split("; ")]
     return "".join(f' {name}="{value}"' for name, value in pairs if name != "font-family")
 
 

@@ -89,15 +89,15 @@ def _charts(records: Sequence[Record], out: Path) -> list[dict[str, Any]]:
     """task, title and SVG of each chart; the answer has no task."""
     from markupsafe import Markup
 
-    found = []
+    charts = []
     for plan in figures.chart_plans(records, out):
         with style.styled():
             drawn = plan.draw()
             assert drawn is not None
             svg = Markup(style.svg(plan.title, drawn))  # matplotlib escapes what it writes
         task = None if plan.name == "answer" else plan.boards[0].first.task
-        found.append({"task": task, "title": plan.title, "svg": svg})
-    return found
+        charts.append({"task": task, "title": plan.title, "svg": svg})
+    return charts
 
 
 def _verdicts(board: Board, leaders: Sequence[Mapping[str, Any]]) -> Table:

@@ -56,13 +56,13 @@ def flat(fields: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str
 
 def _frozen(records: Iterable[Record]) -> list[tuple[str, str]]:
     """What was frozen and charged to no arm; each once."""
-    found: dict[tuple[str, str], None] = {}
+    frozen_parts: dict[tuple[str, str], None] = {}
     for record in records:
         frozen = record.fair.proof.get("frozen")
         for name, facts in sorted(frozen.items() if isinstance(frozen, dict) else ()):
             texts = flat(facts if isinstance(facts, dict) else {"is": facts})
-            found[name, ", ".join(f"{key} {text}" for key, text in texts)] = None
-    return list(found)
+            frozen_parts[name, ", ".join(f"{key} {text}" for key, text in texts)] = None
+    return list(frozen_parts)
 
 
 def _pairs(named: Iterable[tuple[str, Record]]) -> Iterable[str]:
@@ -70,14 +70,14 @@ def _pairs(named: Iterable[tuple[str, Record]]) -> Iterable[str]:
 
     Of two chains that agree the shorter is the beginning of the longer: hashes are chained.
     """
-    for (name, one), (other_name, other) in combinations(named, 2):
-        if one.seed != other.seed or name == other_name:
+    for (name, run), (other_name, other_run) in combinations(named, 2):
+        if run.seed != other_run.seed or name == other_name:
             continue
-        ours, theirs = chain_of(one), chain_of(other)
+        ours, theirs = chain_of(run), chain_of(other_run)
         common = max((int(step) for step in ours.keys() & theirs.keys()), default=0)
         steps = min((max(map(int, chain), default=0) for chain in (ours, theirs)), default=0)
-        same = bool(common) and read_the_same(one, other) and read_the_same(other, one)
-        text = f"{name} and {other_name}, seed {one.seed}: "
+        same = bool(common) and read_the_same(run, other_run) and read_the_same(other_run, run)
+        text = f"{name} and {other_name}, seed {run.seed}: "
         if same and common == steps:
             yield f"{text}the same training pairs in all {steps} steps of the shorter run"
         elif same:
@@ -106,7 +106,7 @@ def _arm(name: str, record: Record) -> list[str]:
         f"{model.params:,}, {model.params_encoder:,}" if model else ABSENT,
         f"{budget.train_flops:.4g}" if budget else ABSENT,
         f"{budget.samples:,}" if budget else ABSENT,
-        ", ".join(f"{float(str(one)):g}" for one in trials)
+        ", ".join(f"{float(str(weight)):g}" for weight in trials)
         if isinstance(trials, list) and trials
         else "none",
         f"{model.guidance:g}" if model and model.guidance is not None else ABSENT,

@@ -25,8 +25,8 @@ def of(every: Sequence[Board], task: str, out: Path) -> list[dict[str, Any]]:
     """
     boards = [board for board in current(every) if board.first.task == task]
     keys = dict.fromkeys(board.first.score_key for board in boards)
-    found = [_gallery([b for b in boards if b.first.score_key == key], out) for key in keys]
-    return [one for one in found if one["rows"]]
+    galleries = [_gallery([b for b in boards if b.first.score_key == key], out) for key in keys]
+    return [gallery for gallery in galleries if gallery["rows"]]
 
 
 def _gallery(boards: Sequence[Board], out: Path) -> dict[str, Any]:
