@@ -84,30 +84,34 @@ def caption_scores(
             return nothing(f"the PTB tokeniser failed: {error}")
     result, rest = tokens[: len(keys)], iter(tokens[len(keys) :])
     truth = [[next(rest) for _ in references[key]] for key in keys]
-    running: dict[str, Future[list[float]]] = {}
     with ThreadPoolExecutor(2) as pool:
+        running: dict[str, Future[list[float]]] = {}
         if java is not None:
             running["meteor"] = pool.submit(meteor_scores, truth, result, java)
         if java is not None and spice_jars is not None:
-            running["spice"] = pool.submit(
-                spice_scores, truth, result, java, spice_jars, spice_cache
-            )
+            options = (java, spice_jars, spice_cache)
+            running["spice"] = pool.submit(spice_scores, truth, result, *options)
         scored = _python_scores(truth, result)
     scored.unavailable = {n: place for n in ("meteor", "spice") if n not in running} | no_jars
     for name, program in running.items():
-        try:
-            items = program.result()
-        except MetricUnavailableError as error:
-            scored.unavailable[name] = f"{name.upper()} failed: {error}"
-            continue
-        if name == "meteor":
-            *items, total = items
-            scored.scores[name] = Score(total, None, len(items), "higher")
-        else:
-            scored.scores[name] = mean_score(items, "higher")
-        scored.items[name] = items
+        _add(scored, name, program)
     scored.items = {"id": [str(key) for key in keys], **scored.items}
     return scored
+
+
+def _add(scored: Scored, name: str, program: Future[list[float]]) -> None:
+    """What a Java program scored, or why it did not."""
+    try:
+        items = program.result()
+    except MetricUnavailableError as error:
+        scored.unavailable[name] = f"{name.upper()} failed: {error}"
+        return
+    if name == "meteor":
+        *items, total = items
+        scored.scores[name] = Score(total, None, len(items), "higher")
+    else:
+        scored.scores[name] = mean_score(items, "higher")
+    scored.items[name] = items
 
 
 def _checked_keys(

@@ -154,7 +154,7 @@ async def _talk(command: Sequence[str], folder: Path, lines: Sequence[str]) -> l
         finally:
             with contextlib.suppress(ProcessLookupError):  # it ended by itself
                 process.kill()
-            await process.wait()
+            await process.communicate()  # reads the rest: an unread pipe never ends
 
 
 def find_jars(folder: str) -> list[Path]:
