@@ -246,20 +246,19 @@ def accuracy(codec: CaptionCodec, captions: np.ndarray) -> tuple[float, float]:
 
 
 def save_codec(codec: CaptionCodec, path: Path) -> None:
-    """Writes the weights as safetensors; the shape travels in the header."""
+    """Writes the weights as safetensors. No metadata: their order in a file is random."""
     from safetensors.torch import save_file
 
     tensors = {k: v.contiguous() for k, v in codec.state_dict().items()}
-    save_file(tensors, path, metadata={k: str(v) for k, v in asdict(codec.shape).items()})
+    save_file(tensors, path)
 
 
-def load_codec(path: Path, device: str = "cpu") -> CaptionCodec:
+def load_codec(path: Path, shape: CodecShape, device: str = "cpu") -> CaptionCodec:
     """Reads a codec written by `save_codec`, in evaluation mode."""
-    from safetensors import safe_open
+    from safetensors.torch import load_file
 
-    with safe_open(path, framework="pt") as file:
-        codec = CaptionCodec(CodecShape(**{k: int(v) for k, v in file.metadata().items()}))
-        codec.load_state_dict({k: file.get_tensor(k) for k in file.keys()})  # noqa: SIM118
+    codec = CaptionCodec(shape)
+    codec.load_state_dict(load_file(path))
     return codec.to(device).eval().requires_grad_(False)
 
 
@@ -286,7 +285,7 @@ def kept_codec(
     facts = json.loads(card.read_text())
     seconds = facts.pop("seconds")
     facts |= {**measured, "sha256": sha256(weights)}
-    return load_codec(weights, settings["device"]), facts, seconds
+    return load_codec(weights, shape, settings["device"]), facts, seconds
 
 
 def codec_steps(captions: int) -> int:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +45,6 @@ def evaluate(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> Record:
     _write_losses(match, trainer)
     keep(match, name, predicted.values, scored)
     with trainer.clock("other"):
-        _sample_extra(match, trainer, guidance)
         match.task.draw_more(prepared, _trained(match, trainer, guidance))
     trainer.save()
     return recording.completed(match, trainer, scored, guidance, predicted.nfe, trials, proofs)
@@ -112,33 +108,6 @@ def _try_out(
     score = scored.scores[primary]
     match.progress(label, 1, 1, f"{primary} {score.value:.4g}")
     return Trial(guidance, sampler.grid.steps, predicted.nfe, score)
-
-
-def _sample_extra(match: Match, trainer: Trainer, guidance: float) -> None:
-    """Samples of the task's further sources, into a folder of the run that is made anew."""
-    extra = match.prepared.extra
-    if extra is None:
-        return
-    label = f"{match.config.task.name} {trainer.name}: sampling for {extra.name}"
-    rows = len(extra.store)
-    drawn = [
-        replace(_sampler(match), draw=draw)
-        .predict(
-            recording.averaged(trainer),
-            extra.store,
-            match.prepared.decode,
-            guidance,
-            lambda done, _, before=draw * rows: match.progress(  # type: ignore[misc]
-                label, before + done, extra.draws * rows
-            ),
-        )
-        .values
-        for draw in range(extra.draws)
-    ]
-    folder = match.folder(trainer.name) / extra.name
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed here
-    extra.write(folder, drawn)
-    print(f"{extra.name}: {folder}", file=sys.stderr)
 
 
 def _trained(match: Match, trainer: Trainer, guidance: float) -> Trained:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -143,20 +143,6 @@ class CaptionItems(Items):
         write_captions(folder, dict(zip(names, predictions, strict=True)))
 
 
-@dataclass(frozen=True)
-class Extra:
-    """Sources that every arm is sampled for beside the test split, unscored: others judge them.
-
-    name: the folder below the run's. store: one row a source; its targets mean nothing. draws:
-    samples of each. write(folder, predictions): predictions[draw][row], in the judge's format.
-    """
-
-    name: str
-    store: Store
-    draws: int
-    write: Callable[[Path, Sequence[Sequence[Any]]], None]
-
-
 @dataclass
 class Prepared:
     """A task made ready to train on. Rows of validation and test are the items of their truths."""
@@ -171,9 +157,6 @@ class Prepared:
     floor: Callable[[], Any]  # see `Task.floor`
     frozen: dict[str, Any]  # see `Task.frozen`
     seconds: dict[str, float]  # what preparing took, by stage (volatile)
-    unscored: str | None = None
-    extra: Any = None
-    training: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -326,20 +309,3 @@ class Task(Generic[AnyItems]):
             shared_statistics=shared,
             report=lambda done, total: self.report(f"{short}: encoding", done, total),
         )
-
-
-class Former(Task[Any]):
-    """A task that is still to be rebuilt."""
-
-    def items(self, part: str) -> Any:
-        return self.truth(self.config, self.report)  # type: ignore[attr-defined]
-
-    def prepare(self) -> Prepared:
-        self.ready: Prepared = self.prepared(self.config, self.report)  # type: ignore[attr-defined]
-        return self.ready
-
-    def unscored(self) -> str | None:
-        return self.ready.unscored
-
-    def crawled(self) -> dict[str, int]:
-        return self.ready.training

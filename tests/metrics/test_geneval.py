@@ -201,10 +201,11 @@ def test_what_the_task_cannot_do_is_said(tmp_path, prompt_file):
         truth.read(tmp_path / "lost")
 
 
-def test_predictions_are_read_as_they_were_written(tmp_path, prompt_file):
+def test_predictions_and_cells(tmp_path, prompt_file, prompts):
     truth = registry.load_task("t2i_geneval")(config(tmp_path, prompt_file, tmp_path)).test
     correct = [[(i + k) % 3 == 0 for k in range(4)] for i in range(553)]
-    truth.write(tmp_path / "own", correct)
-    assert truth.read(tmp_path / "own") == correct
+    rows = result_rows(prompts, lambda index, number: correct[index][number])
+    write_lines(tmp_path / "results.jsonl", rows)
+    assert truth.read(tmp_path) == correct
     assert truth.cell(correct, 0) == "2 of 4 correct"
     assert truth.cells(0) == ("single_object, no 0", "single_object")

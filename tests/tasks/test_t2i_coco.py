@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 
 from benchmarks import evaluate, run
 from benchmarks.codecs import text as codecs
+from benchmarks.codecs.image import ImageSpace
 from benchmarks.config import command, registry
 from benchmarks.config.schema import Config, TaskConfig, WeightsConfig
 from benchmarks.data import captions
@@ -48,8 +48,7 @@ def toy_inception(monkeypatch):
         return dict.fromkeys(metrics, torch.stack(rows))
 
     monkeypatch.setattr(inception, "extract_features", extract)
-    for module in (inception, t2i_coco):
-        monkeypatch.setattr(module, "find_inception", lambda *_: (Path("toy"), "toy"))
+    monkeypatch.setattr(inception, "find_inception", lambda *_: (Path("toy"), "toy"))
 
 
 def configured(folder, work, weights=None, **changed):
@@ -120,7 +119,8 @@ def test_stores(coco_root, tmp_path):
     pair = ready.train.pairs([0, 1], [4, 0])
     assert pair.source.values.max() < ready.problem.source.vocabulary
     assert pair.source.mask.any(1).all()
-    parts = [set(getattr(ready, name).groups.tolist()) for name in ("train", "validation", "test")]
+    stores = ready.train, ready.validation, ready.test
+    parts = [set(store.pairs(range(len(store))).groups.tolist()) for store in stores]
     assert not parts[0] & parts[1]
     assert not (parts[0] | parts[1]) & parts[2]
     raw = unstandardise(ready.test.pairs([2]).target, ready.test.statistics["target"])
@@ -128,7 +128,8 @@ def test_stores(coco_root, tmp_path):
     assert ready.frozen["vocabulary"]["size"] == ready.problem.source.vocabulary
     floor = ready.floor()
     assert len(floor) == 5
-    assert "weights.inception is not set" in ready.unscored
+    task = t2i_coco.TASK(configured(coco_root, tmp_path), silent)
+    assert "weights.inception is not set" in task.unscored()
     again = prepared(coco_root, tmp_path / "work", limit=5)
     assert again.train.folder == ready.train.folder
 
@@ -272,10 +273,11 @@ def test_prompts_never_come_with_another_runs_statistics(coco_root, tmp_path, pr
     """A network draws in the units of its own training store, whatever ran before in this work."""
     stores = []
     for changed in ({}, {"train_limit": 4}, {"size": 48}):
-        found = prepared(coco_root, tmp_path, prompts=str(prompt_file[0]), limit=2, **changed)
-        assert found.extra.store.statistics == found.train.statistics
-        assert found.extra.store.target_shape == found.train.target_shape
-        stores.append(found.extra.store.folder.name)
+        fields = {"prompts": str(prompt_file[0]), "limit": 2, **changed}
+        task = t2i_coco.TASK(configured(coco_root, tmp_path, **fields), silent)
+        train, store = task.prepare().train, task.prompts.store
+        assert store.statistics == train.statistics
+        stores.append(store.folder.name)
     assert len(set(stores)) == 3
 
 
@@ -283,14 +285,16 @@ def test_another_version_or_codec_makes_another_store_of_prompts(
     coco_root, tmp_path, prompt_file, monkeypatch
 ):
     def name():
-        found = prepared(coco_root, tmp_path, prompts=str(prompt_file[0]), limit=2)
-        return found.extra.store.folder.name
+        fields = {"prompts": str(prompt_file[0]), "limit": 2}
+        task = t2i_coco.TASK(configured(coco_root, tmp_path, **fields), silent)
+        task.prepare()
+        return task.prompts.store.folder.name
 
     names = [name(), name()]
     monkeypatch.setattr(t2i_coco.TASK, "version", t2i_coco.TASK.version + 1, raising=False)
     names.append(name())
-    plain, codec = t2i_coco.image_space, {"autoencoder": {"sha256": "another"}}
-    monkeypatch.setattr(t2i_coco, "image_space", lambda *a: replace(plain(*a), frozen=codec))
+    codec = {"autoencoder": {"sha256": "another"}}
+    monkeypatch.setattr(ImageSpace, "frozen", codec)
     names.append(name())
     assert names[0] == names[1]
     assert len(set(names)) == 3

@@ -67,7 +67,8 @@ def test_stores_fit_the_problem(prepared, name):
 @pytest.mark.parametrize("name", TASKS)
 def test_splits_share_no_scene(prepared, name):
     ready = prepared(name)
-    groups = [set(getattr(ready, p).groups.tolist()) for p in ("train", "validation", "test")]
+    stores = ready.train, ready.validation, ready.test
+    groups = [set(store.pairs(range(len(store))).groups.tolist()) for store in stores]
     assert not groups[0] & groups[1]
     assert not groups[0] & groups[2]
     assert not groups[1] & groups[2]

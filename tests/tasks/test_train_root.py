@@ -85,9 +85,10 @@ def test_what_is_left_out_is_counted_and_recorded(coco_root, web, tmp_path):
     shard(web / "00002.tar", members)
     said = []
     config = configured("t2i_coco", coco_root, tmp_path, train_root=str(web))
-    ready = t2i_coco.TASK(config, lambda stage, *_: said.append(stage)).prepare()
+    task = t2i_coco.TASK(config, lambda stage, *_: said.append(stage))
+    ready = task.prepare()
     facts = {"pairs": 21, "left_out_scored_files": 1, "left_out_no_caption": 2}
-    assert ready.training == facts
+    assert task.crawled() == facts
     told = "task.train_root: pairs 21, left_out_scored_files 1, left_out_no_caption 2"
     assert told in said
     assert "train split: 21 images, 21 captions" in said
@@ -105,8 +106,10 @@ def test_all_pairs_of_an_image_are_on_one_side_of_the_cut(coco_root, tmp_path):
     ready = t2i_coco.TASK(config, silent).prepare()
     assert len(ready.train) + len(ready.validation) == 60
     assert len(ready.validation) >= 3
-    assert not set(ready.train.groups.tolist()) & set(ready.validation.groups.tolist())
-    assert len(set(ready.train.groups.tolist())) == len(ready.train) / 2
+    stores = ready.train, ready.validation
+    trained, held = (set(store.pairs(range(len(store))).groups.tolist()) for store in stores)
+    assert not trained & held
+    assert len(trained) == len(ready.train) / 2
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,7 @@ def test_a_byte_order_mark_is_no_part_of_a_caption(web):
 
 def test_runs_tell_what_they_were_trained_on(coco_root, web, tmp_path, capsys):
     given = [
-        *("task=t2i_coco", f"task.root={coco_root}", "task.size=32"),
+        *("task=t2i_coco", f"task.root={coco_root}", "task.size=32", "quick=true"),
         *("training.batch=8", "budget.steps=2", "sampling.steps=1", "sampling.solver=euler"),
         *("sampling.guidance=2", "methods=flow_matching"),
         *(f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"),
@@ -180,12 +183,12 @@ def test_runs_tell_what_they_were_trained_on(coco_root, web, tmp_path, capsys):
     ("given", "message"),
     [
         (["task=t2i_coco", "task.train_root={empty}"], r"task.train_root needs .*/\*.tar, none"),
-        (["task=depth_tabletop", "task.train_root={empty}"], "depth_tabletop does not use it"),
+        (["task=depth_tabletop", "task.train_root={web}"], "depth_tabletop does not use it"),
     ],
 )
-def test_mistakes_are_one_line_with_status_2(given, message, coco_root, tmp_path, capsys):
+def test_mistakes_are_one_line_with_status_2(given, message, coco_root, web, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    given = [one.format(empty=tmp_path / "empty") for one in given]
+    given = [field.format(empty=tmp_path / "empty", web=web) for field in given]
     if given[0] == "task=t2i_coco":
         given.append(f"task.root={coco_root}")
     places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]

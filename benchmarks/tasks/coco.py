@@ -1,0 +1,64 @@
+"""What the tasks on photographs with captions share: a split is scored, another trained on.
+
+What is trained on is the training split that belongs to the scored one, or the pairs of
+`task.train_root`; validation is cut from it, by image.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmarks.codecs.image import ImageSpace, image_space
+from benchmarks.config import device
+from benchmarks.data import captions as splits
+from benchmarks.data.captioned_photos import Photo, Split, files_digest
+from benchmarks.data.images import spread
+from benchmarks.tasks.task import AnyItems, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class CaptionedPhotos(Task[AnyItems]):
+    """A task on photographs with captions, at `task.size` in pixels or in latents."""
+
+    layout: ClassVar[str]  # where `task.layout` is not given
+    uses: tuple[str, ...] = (*splits.USES, "weights.autoencoder")
+
+    @cached_property
+    def scored(self) -> Split:
+        return splits.scored(self.config, self.layout, self.report, images=True)
+
+    @cached_property
+    def trained_on(self) -> Split:
+        return splits.training(self.config, self.layout, self.report, self.scored)
+
+    @cached_property
+    def chosen_and_held(self) -> tuple[list[Photo], list[Photo]]:
+        """Photographs that are trained on, and those that are held out of training."""
+        return splits.validation_cut(self.config, self.trained_on)
+
+    @property
+    def chosen(self) -> list[Photo]:
+        return self.chosen_and_held[0]
+
+    @cached_property
+    def held(self) -> Sequence[Photo]:
+        """The validation items."""
+        return spread(self.chosen_and_held[1], self.config.task.validation_limit)
+
+    @cached_property
+    def trained_files(self) -> str:
+        return files_digest(self.chosen)
+
+    @cached_property
+    def device(self) -> str:
+        return device.resolve(self.config.device)
+
+    @cached_property
+    def space(self) -> ImageSpace:
+        return image_space(self.config, self.device)
+
+    def crawled(self) -> dict[str, int]:
+        return self.trained_on.facts
