@@ -17,7 +17,6 @@ from pathlib import Path
 from textwrap import shorten
 
 from benchmarks.config import registry
-from benchmarks.config.help import experiments
 from benchmarks.config.schema import Config
 from benchmarks.metrics.java import find_java
 from crossflow.files import sha256
@@ -34,7 +33,7 @@ def listing() -> str:
         ("methods", dict(_methods())),
         ("models", registry.models()),
         ("metrics", _summaries(registry.metrics())),
-        ("experiments", experiments()),
+        ("experiments", registry.experiments()),
     ):
         wide = max((len(name) for name in entries), default=0)
         lines = [f"  {name:<{wide}}  {summary}".rstrip() for name, summary in entries.items()]
@@ -42,15 +41,15 @@ def listing() -> str:
     return "\n\n".join(blocks)
 
 
-def _summaries(entries: dict[str, registry.Entry]) -> dict[str, str]:
-    return {name: entry.summary for name, entry in entries.items()}
+def _summaries(files: dict[str, Path]) -> dict[str, str]:
+    return {name: registry.summary(path) for name, path in files.items()}
 
 
 def _methods() -> Iterator[tuple[str, str]]:
     """Each method, and below it `arm.NAME.OPTION=DEFAULT` of its options; then those of all."""
-    for name, entry in registry.methods().items():
-        yield name, entry.summary
-        yield from _options(name, registry.described(entry.path, "Options"))
+    for name, path in registry.methods().items():
+        yield name, registry.summary(path)
+        yield from _options(name, registry.described(path, "Options"))
     yield "every arm", "null: what the method sets for itself, or the settings of training"
     path = registry.PACKAGES / "crossflow" / "arm.py"
     yield from _options("NAME", registry.described(path, "CommonOptions"))

@@ -1,8 +1,8 @@
 """The folder listing is the registry: a task's or method's file name is its name.
 
-Names, first docstring lines, defaults and options are read from the source text, so that listing
-needs no torch; a file is imported only when its task or method is used. A user's own file is
-imported and asked: what it imports from another file counts as its own.
+Names, first lines, defaults and options are read from the source text as it is formatted here, so
+that listing needs no torch; a file is imported only when its task or method is used. A user's own
+file is imported and asked: what it imports from another file counts as its own.
 """
 
 from __future__ import annotations
@@ -12,94 +12,86 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.config.schema import Config, check_fields
+from benchmarks.config.schema import COMMON, Config, TaskConfig, WeightsConfig, leaves
 from crossflow.errors import InputError, right_names
 
 PACKAGES = Path(__file__).resolve().parents[2]
 BOUNDS = ("floor", "oracle")  # rows that bound every table, never an arm
-NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")  # of arms, tasks, predictions: of files
-# What a user's own file must have; see `crossflow.method` and `benchmarks.tasks.task`.
-PARTS = {"method_file": ("NAME", "applies", "method"), "task_file": ("TASK",)}
+PARTS = {"method_file": ("NAME", "applies", "method"), "task_file": ("TASK",)}  # of own files
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A task, method or metric: its name, the first line of its docstring, where it is."""
-
-    name: str
-    summary: str
-    module: str
-    path: Path
-
-
-def tasks() -> dict[str, Entry]:
+def tasks() -> dict[str, Path]:
     """Files of benchmarks/tasks that define `TASK`, by name."""
-    return _listing("benchmarks.tasks", "TASK")
+    return _listing("TASK = ", "benchmarks/tasks")
 
 
-def methods() -> dict[str, Entry]:
+def methods() -> dict[str, Path]:
     """Files of the library and of baselines that define `method`, by name."""
-    return dict(sorted((_listing("baselines", "method") | _listing("crossflow", "method")).items()))
+    return _listing(r"def method\(", "crossflow", "baselines")
 
 
-def metrics() -> dict[str, Entry]:
+def metrics() -> dict[str, Path]:
     """Families of metrics: files of benchmarks/metrics that carry a `PROTOCOL` number."""
-    return _listing("benchmarks.metrics", "PROTOCOL")
+    return _listing("PROTOCOL = ", "benchmarks/metrics")
 
 
 def models() -> dict[str, str]:
-    """Backbone sizes of crossflow/network.py: name -> "depth x width, heads", as written there."""
-    sizes: Any = _names(_tree(PACKAGES / "crossflow" / "network.py"))["SIZES"]
-    summaries = {}
-    for name, call in zip(sizes.keys, sizes.values, strict=True):
-        depth, width, heads, *_ = (ast.literal_eval(argument) for argument in call.args)
-        summaries[name.value] = f"{depth} layers, width {width}, {heads} heads"
-    return summaries
+    """Backbone sizes of crossflow/network.py: name -> layers, width, heads."""
+    source = (PACKAGES / "crossflow/network.py").read_text("utf-8")
+    sizes = re.findall(r'"(\w+)": Size\((\d+), (\d+), (\d+),', source)
+    return {size: "{} layers, width {}, {} heads".format(*numbers) for size, *numbers in sizes}
+
+
+def experiments() -> dict[str, str]:
+    """Shipped presets by name, each with the first sentence of its comment."""
+    presets = {}
+    for path in sorted(Path(__file__).parent.glob("experiment/*.yaml")):
+        comments = re.findall(r"^# (?!@package)(.*)", path.read_text("utf-8"), re.M)
+        presets[path.stem] = re.split(r"(?<=\.)\s", " ".join(comments))[0]
+    return presets
+
+
+def summary(path: Path) -> str:
+    """The first line of a file's docstring."""
+    return path.read_text("utf-8").splitlines()[0].strip('"')
 
 
 def described(path: Path, dataclass_name: str) -> dict[str, tuple[str, str]]:
-    """Field -> (default, comment) of a dataclass, both as its source shows them.
-
-    The comment stands beside the field, or above it where it is long. Empty where the file has no
-    such class.
-    """
-    lines, node = path.read_text("utf-8-sig").splitlines(), _names(_tree(path)).get(dataclass_name)
-    descriptions = {}
-    for field in node.body if isinstance(node, ast.ClassDef) else []:
-        if isinstance(field, ast.AnnAssign) and field.value is not None:
-            last, first = field.value.end_lineno or 1, field.lineno - 1
-            while lines[first - 1].lstrip().startswith("#"):
-                first -= 1
-            comments = [*lines[first : field.lineno - 1], lines[last - 1].partition("  # ")[2]]
-            text = " ".join(comment.strip(" #") for comment in comments).strip()
-            descriptions[ast.unparse(field.target)] = (ast.unparse(field.value), text)
-    return descriptions
+    """Field -> (default, comment beside or above) of a dataclass, if the file has it."""
+    block = rf"^class {dataclass_name}\b.*?(?=^\S|\Z)"
+    body = re.search(block, path.read_text("utf-8"), re.M | re.S)
+    field = r"((?:^    #.*\n)*)^    (\w+): [^=\n]+ = (.+?)(?:  # (.*))?$"
+    return {
+        name: (default, " ".join([*re.findall("# (.*)", above), beside]).strip())
+        for above, name, default, beside in re.findall(field, body[0] if body else "", re.M)
+    }
 
 
-def task_defaults(entry: Entry) -> dict[str, Any]:
+def task_defaults(path: Path) -> dict[str, Any]:
     """The literal `DEFAULTS` of a task file: its own values for fields of `TaskConfig`."""
-    defaults = _names(_tree(entry.path)).get("DEFAULTS")
-    return {} if defaults is None else ast.literal_eval(defaults)
+    defaults = re.search(r"^DEFAULTS = (\{.*?\})$", path.read_text("utf-8"), re.M | re.S)
+    return ast.literal_eval(defaults[1]) if defaults else {}
 
 
 def load_task(name: str) -> Any:
     """The object `TASK` of a task file. InputError with the right names for a wrong one."""
-    return importlib.import_module(pick("task", name, tasks()).module).TASK
+    return _imported("task", name, tasks()).TASK
 
 
 def task_of(config: Config) -> Any:
     """The task a configuration names; InputError for a field that this task would ignore."""
-    if config.task_file is None:
-        task = load_task(config.task.name)
-    else:
-        task = load_file("task_file", config.task_file).TASK
-    check_fields(config, task.uses)
+    name, own = config.task.name, config.task_file
+    task = load_task(name) if own is None else load_file("task_file", own).TASK
+    for field, section, item in leaves():
+        value, optional = attrgetter(field)(config), section in (TaskConfig, WeightsConfig)
+        if optional and value != item.default and not {item.name, field} & {*COMMON, *task.uses}:
+            raise InputError(f"{field}={value}: {name} does not use it, leave it out")
     return task
 
 
@@ -110,10 +102,10 @@ def method_name(config: Config, arm: str) -> str:
 
 def method_of(config: Config, arm: str) -> ModuleType:
     """The module of an arm's method. InputError with the right names for a wrong one."""
-    name = method_name(config, arm)
-    if config.method_file is not None and Path(config.method_file).stem == name:
-        return load_file("method_file", config.method_file)
-    return importlib.import_module(pick("method", name, methods()).module)
+    name, own = method_name(config, arm), config.method_file
+    if own is not None and Path(own).stem == name:
+        return load_file("method_file", own)
+    return _imported("method", name, methods())
 
 
 def arm_options(config: Config, arm: str) -> dict[str, Any]:
@@ -124,108 +116,63 @@ def arm_options(config: Config, arm: str) -> dict[str, Any]:
 
 def check_name(field: str, name: str) -> None:
     """InputError for a name that could not name files, or is a bound's."""
-    if not NAMES.fullmatch(name):
+    if name in BOUNDS or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
         raise InputError(
-            f"{field}={name}: a name has letters, digits, dots, dashes and underscores, at most "
-            "80, and begins with a letter or a digit"
+            f"{field}={name}: a name has letters, digits, . _ -, at most 80, is not floor or oracle"
         )
-    if name in BOUNDS:
-        raise InputError(f"{field}={name}: it is added to every table; leave it out")
 
 
-def check_names(config: Config) -> None:
+def check_arms(config: Config) -> None:
     """Settles `config.methods`: a user's own method joins the arms where none of them has it.
 
-    Raises InputError for a wrong name, for an arm of no method, for options of an arm that is not
-    trained, and for a method file that is none or is called like a shipped one.
+    Raises InputError for wrong names, and for options of an arm that is not trained.
     """
-    if config.name is not None:
-        check_name("name", config.name)
-    known: dict[str, Any] = dict(methods())
-    if config.method_file is not None:
-        own = Path(config.method_file).stem
-        if own in known:
-            raise InputError(
-                f"method_file={config.method_file}: {own} is a shipped method; rename it"
-            )
-        known[own] = load_file("method_file", config.method_file)
-        if own not in (method_name(config, arm) for arm in config.methods):
-            config.methods = [*config.methods, own]
+    own = config.method_file and Path(config.method_file).stem
+    if own and own not in [method_name(config, arm) for arm in config.methods]:
+        config.methods = [*config.methods, own]
     for arm in config.methods:
+        method_of(config, arm)  # its name is right, or its file
         check_name("methods", arm)
         name = method_name(config, arm)
-        if arm != name and arm in known:
+        if arm != name and arm in (*methods(), own):
             raise InputError(f"arm.{arm}.method={name}: {arm} is a method itself; rename the arm")
-        pick("method", name, known)
     for arm in config.arm:
         if arm not in config.methods:
             raise InputError(f"arm.{arm}: not in methods. {right_names(arm, config.methods)}")
 
 
+@cache
 def load_file(field: str, given: str) -> ModuleType:
-    """Imports a user's file and asks it for what a method_file or a task_file must have.
-
-    Raises InputError, one line, for whatever is wrong with it.
-    """
+    """A user's file, imported once; InputError for whatever is wrong with it."""
     path = Path(given)
     if path.suffix != ".py" or not path.is_file():
         raise InputError(f"{field}={given}: no such Python file")
     check_name(field, path.stem)
+    if path.stem in (methods() if field == "method_file" else tasks()):
+        raise InputError(f"{field}={given}: {path.stem} is shipped; rename it")
     name = f"{field}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up while it is being executed
     try:
         spec.loader.exec_module(module)
+        attrgetter(*PARTS[field])(module)
     except (Exception, SystemExit) as error:  # the user's own code may raise anything
-        raise InputError(
-            f"{field}={given}: cannot be imported ({type(error).__name__}: {error})"
-        ) from error
-    lacking = [part for part in PARTS[field] if not hasattr(module, part)]
-    if lacking:
-        raise InputError(
-            f"{field}={given}: has no {', '.join(lacking)}; it must define or import "
-            f"{', '.join(PARTS[field])}"
-        )
+        reason, parts = f"{type(error).__name__}: {error}", ", ".join(PARTS[field])
+        raise InputError(f"{field}={given}: {reason}; it defines or imports {parts}") from error
     return module
 
 
-def pick(kind: str, name: str, known: Mapping[str, Any]) -> Any:
-    """`known[name]`, or InputError that lists the right names, the closest one first."""
+def _imported(kind: str, name: str, known: dict[str, Path]) -> ModuleType:
     if name not in known:
         raise InputError(f"unknown {kind} {name!r}. {right_names(name, known)}")
-    return known[name]
+    path = known[name].relative_to(PACKAGES).with_suffix("")
+    return importlib.import_module(".".join(path.parts))
 
 
-def _listing(package: str, constant: str) -> dict[str, Entry]:
-    entries = {}
-    for path in sorted(PACKAGES.joinpath(*package.split(".")).glob("*.py")):
-        name, tree = path.stem, _tree(path)
-        if name not in ("__init__", *BOUNDS) and constant in _names(tree):
-            entries[name] = Entry(name, _summary(tree), f"{package}.{name}", path)
-    return entries
-
-
-def _tree(path: Path) -> ast.Module:
-    try:
-        return ast.parse(path.read_text(encoding="utf-8-sig"), filename=str(path))
-    except (SyntaxError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a Python file ({error})") from error
-
-
-def _summary(tree: ast.Module) -> str:
-    return (ast.get_docstring(tree) or "").partition("\n")[0]
-
-
-def _names(tree: ast.Module) -> dict[str, Any]:
-    """What a file defines at its top: name -> function, class or assigned expression."""
-    names: dict[str, Any] = {}
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names[node.name] = node
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names |= {target.id: node.value for target in targets if isinstance(target, ast.Name)}
-    return names
+def _listing(definition: str, *folders: str) -> dict[str, Path]:
+    """Files that define something at their top, by name."""
+    paths = [path for folder in folders for path in PACKAGES.glob(f"{folder}/*.py")]
+    paths = [path for path in paths if re.search(f"^{definition}", path.read_text("utf-8"), re.M)]
+    return {path.stem: path for path in sorted(paths, key=lambda path: path.stem)}

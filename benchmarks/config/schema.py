@@ -1,25 +1,21 @@
 """Every field a command understands, with its default; the comments are what `--help` prints.
 
-Plain dataclasses, whose types hydra checks; what types cannot say stands in CHOICES and RULES. They
-must not be frozen (OmegaConf would refuse every override) and know no `Literal`. No torch here:
-`benchmarks.list` reads this file.
+Plain dataclasses, whose types hydra checks; OmegaConf reads no frozen ones and no `Literal`. What
+types cannot say stands in CHOICES and RULES. No torch here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from operator import attrgetter
 from typing import Any, cast
 
 from crossflow.budget import Budget, Training
 from crossflow.errors import InputError
 
-LIMITS = tuple(limit.name for limit in fields(Budget))
-DEFAULT_METHODS = "regression+flow_matching+crossflow"
 DEFAULT_FLOPS = 2e13  # the budget where nobody gives a limit
-LARGEST_SEED = 2**31 - 1  # what every generator takes, shifted streams included
 
 # The values a field of words takes. Some live in crossflow, behind torch; a test compares.
 CHOICES = {
@@ -31,45 +27,35 @@ CHOICES = {
     "task.crop": ("none", "eigen", "garg", "kb_garg", "kb_eigen"),
 }
 
-# What numbers must be; those of `training` are crossflow's own.
-RULES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
-    (
-        "at least 1",
-        lambda number: number >= 1,
-        (
-            *("task.limit", "task.train_limit", "task.validation_limit", "task.size", "task.scale"),
-            *("sampling.steps", "sampling.batch"),
-        ),
+# What numbers must be, in words and as a test; those of `training` are crossflow's own.
+RULES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    **dict.fromkeys(
+        "task.limit task.train_limit task.validation_limit task.size task.scale sampling.steps "
+        "sampling.batch sampling.curve".split(),
+        ("at least 1", lambda number: number >= 1),
     ),
-    (
-        "a finite number, not negative",
-        lambda number: 0 <= number < math.inf,
+    **dict.fromkeys(
         ("sampling.guidance", "task.border"),
+        ("a finite number, not negative", lambda number: 0 <= number < math.inf),
     ),
-    (f"from 0 to {LARGEST_SEED}", lambda seed: 0 <= seed <= LARGEST_SEED, ("seed",)),
-)
+    # Every generator takes these, shifted streams included.
+    "seed": (f"from 0 to {2**31 - 1}", lambda seed: 0 <= seed < 2**31),
+}
 
-# Fields of a task that all tasks read; of the others, and of weights, a task names what it uses.
-COMMON = (
-    *("task", "task.limit", "task.split", "task.size"),
-    *("task.train_limit", "task.validation_limit"),
-)
+# Fields of TaskConfig that all tasks read; of the others, and of weights, a task names its own.
+COMMON = ("name", "limit", "split", "size", "train_limit", "validation_limit")
 # Where results lie, what they ran on, who looks on: the same run elsewhere is the same run.
 PLACES = ("out", "work", "device", "resume", "tracker")
 
-_TRAINING = (
-    *("methods", "arm", "method_file", "model", "budget", "training", "sampling", "seed", "track"),
-    *("quick", "tracker", "check"),
-)
-_TRAINING_DATA = ("task.train_root", "task.train_limit", "task.validation_limit")
-_RECORDS = ("out", "resume", "predictions", "name")
+_ARMS = "methods arm method_file model budget training sampling seed track quick tracker check"
+_TRAINING_DATA = "task.train_root task.train_limit task.validation_limit"
 # Fields and sections that a command does not read. Typed, they are refused: their user would
 # believe that they had worked. A preset's own are let be: it is written for `run`.
 UNREAD = {
-    "run": ("predictions", "name", "export"),
-    "prepare": (*_TRAINING, *_RECORDS),
-    "prepare export=DIR": (*_TRAINING, *_TRAINING_DATA, *_RECORDS),
-    "evaluate": (*_TRAINING, *_TRAINING_DATA, "export"),
+    "run": "predictions name export",
+    "prepare": f"{_ARMS} out resume predictions name",
+    "prepare export=DIR": f"{_ARMS} {_TRAINING_DATA} out resume predictions name",
+    "evaluate": f"{_ARMS} {_TRAINING_DATA} export",
 }
 
 
@@ -89,12 +75,10 @@ class TaskConfig:
     validation_limit: int | None = None  # at most this many validation items
     layout: str | None = None  # how the data lie under task.root, where several ways are published
     crop: str | None = None  # which pixels of a depth map count
-    # depth is the mean of the prediction and the flipped prediction for the flipped picture
-    flip_test: bool = False
+    flip_test: bool = False  # depth is the mean with that of the flipped picture, flipped back
     border: int | None = None  # pixels cut from each side before PSNR and SSIM
     prompts: str | None = None  # GenEval's list of prompts, sampled beside the split
-    # folder of WebDataset shards, trained on in place of the training split
-    train_root: str | None = None
+    train_root: str | None = None  # folder of WebDataset shards in place of the training split
 
 
 @dataclass
@@ -117,8 +101,7 @@ class SamplingConfig:
     solver: str = "heun"  # of the flow's differential equation
     guidance: float | None = None  # weight; null: the best of a grid on the validation items
     batch: int = 64  # items sampled at once
-    # numbers of steps, [1,2,4], at which validation items are scored besides: quality against cost
-    curve: list[int] = field(default_factory=list)
+    curve: list[int] = field(default_factory=list)  # steps, [1,2,4], scored besides on validation
 
 
 @dataclass
@@ -127,12 +110,10 @@ class Config:
 
     task: TaskConfig = field(default_factory=TaskConfig)
     task_file: str | None = None  # a task of your own: a Python file with TASK and DEFAULTS
-    methods: Any = DEFAULT_METHODS  # the arms: a+b or [a,b]; a list after `check`
-    # an option of an arm, arm.crossflow.kl_weight=1; arm.NAME.method=METHOD makes a second arm
-    # of a method; `python -m benchmarks.list` shows the options
+    methods: Any = "regression+flow_matching+crossflow"  # the arms: a+b or [a,b]
+    # an option, see benchmarks.list; arm.NAME.method=METHOD makes a second arm of a method
     arm: dict[str, Any] = field(default_factory=dict)
-    # a method of your own: a Python file with NAME, applies(problem) and method(problem, size)
-    method_file: str | None = None
+    method_file: str | None = None  # a method of your own: a file with NAME, applies and method
     model: str = "T"  # size of the backbone
     budget: Budget = field(default_factory=Budget)
     training: Training = field(default_factory=Training)
@@ -165,7 +146,7 @@ def leaves(of: type = Config, prefix: str = "") -> Iterator[tuple[str, type, Fie
 
 def reads(command: str, name: str) -> bool:
     """Whether a command makes use of a field."""
-    return not any(name == unread or name.startswith(f"{unread}.") for unread in UNREAD[command])
+    return not any(f"{name}.".startswith(f"{unread}.") for unread in UNREAD[command].split())
 
 
 def check(config: Config) -> None:
@@ -173,63 +154,33 @@ def check(config: Config) -> None:
 
     Raises InputError, one line that names the field and what is allowed.
     """
-    config.methods = _method_list(config.methods)
+    given = config.methods if isinstance(config.methods, list) else str(config.methods).split("+")
+    config.methods = [str(name).strip() for name in given]
+    if not given or len(set(config.methods)) < len(given):
+        raise InputError(f"methods={'+'.join(config.methods)}: write a+b or [a,b], each name once")
     config.arm = dict(_arms(config.arm))
-    _check_budget(config.budget)
     for name, allowed in CHOICES.items():
         value = attrgetter(name)(config)
         if value is not None and value not in allowed:
             raise InputError(f"{name}={value}: must be one of {', '.join(allowed)}")
-    for words, holds, names in RULES:
-        for name in names:
-            number = attrgetter(name)(config)
-            if number is not None and not holds(number):
-                raise InputError(f"{name}={number}: must be {words}")
-    if any(steps < 1 for steps in config.sampling.curve):
-        raise InputError(
-            f"sampling.curve={config.sampling.curve}: every number of steps at least 1"
-        )
-
-
-def check_fields(config: Config, uses: Sequence[str]) -> None:
-    """InputError where an optional field was given that the task, which `uses` some, ignores."""
-    for name, section, item in leaves():
-        if section not in (TaskConfig, WeightsConfig) or name in (*COMMON, *uses):
-            continue
+    for name, (words, holds) in RULES.items():
         value = attrgetter(name)(config)
-        if value != item.default:
-            raise InputError(f"{name}={value}: {config.task.name} does not use it, leave it out")
-
-
-def _method_list(given: Any) -> list[str]:
-    """a+b or a list -> names, in the order given."""
-    names = given.split("+") if isinstance(given, str) else given
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise InputError(f"methods={given}: write a+b or [a,b], at least one name")
-    names = [name.strip() for name in names]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"methods: {', '.join(twice)} is named twice")
-    return names
+        for number in value if isinstance(value, list) else [value]:
+            if number is not None and not holds(number):
+                raise InputError(f"{name}={value}: must be {words}")
+    budget = config.budget
+    if all(limit is None for limit in asdict(budget).values()):
+        budget.flops = DEFAULT_FLOPS
+    if budget.kind in ("samples", "steps"):
+        if not budget.limit.is_integer():
+            raise InputError(f"budget.{budget.kind}={budget.limit}: must be a whole number")
+        setattr(budget, budget.kind, int(budget.limit))
 
 
 def _arms(given: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """(arm, its options). The dots of an arm's name made hydra nest it: what has leaves is one."""
-    options = {key: value for key, value in given.items() if not isinstance(value, dict)}
-    if options and not name:
-        raise InputError(f"arm.{next(iter(options))}: write arm.NAME.OPTION=VALUE")
-    if options:
+    if options := {key: value for key, value in given.items() if not isinstance(value, dict)}:
         yield name, options
     for key, value in given.items():
         if isinstance(value, dict):
             yield from _arms(value, f"{name}.{key}" if name else str(key))
-
-
-def _check_budget(budget: Budget) -> None:
-    if all(getattr(budget, name) is None for name in LIMITS):
-        budget.flops = DEFAULT_FLOPS
-    kind, limit = budget.kind, budget.limit
-    if kind in ("samples", "steps"):
-        if limit != int(limit):
-            raise InputError(f"budget.{kind}={limit}: must be a whole number")
-        setattr(budget, kind, int(limit))

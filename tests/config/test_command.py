@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.config import overrides
-from benchmarks.config.schema import DEFAULT_FLOPS, DEFAULT_METHODS
+from benchmarks.config import overrides, registry
+from benchmarks.config.schema import DEFAULT_FLOPS
 from crossflow.errors import InputError
 
 MANY = "a b=c,d[e]{f}ü ~$(g)'\"\\"
@@ -24,80 +24,59 @@ def test_the_default_job(call):
     (config,) = done.configs
     assert config.task.name == "depth_tabletop"
     assert config.task.size == 32, "the task file's own default"
-    assert config.methods == DEFAULT_METHODS.split("+")
+    assert config.methods == ["regression", "flow_matching", "crossflow"]
     assert config.budget.kind == "flops"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("typed", "said"),
     [
-        (["task=depth_nu"], "unknown task 'depth_nu'. Did you mean depth_nyu? There are: caption"),
-        (["-m", "task=depth_nyu,nothing"], "unknown task 'nothing'"),
-        (["training.bath=3"], "unknown field 'training.bath'. Did you mean training.batch? --help"),
-        (["batch=3"], "Did you mean training.batch or sampling.batch?"),
-        (["task.rot=/x"], "task.root"),
-        (["task=nyu"], "unknown task 'nyu'. Did you mean depth_nyu? There are"),
-        (["+training.extra=3"], "unknown field 'training.extra'"),
-        (["~seed"], "write FIELD=VALUE"),
-        (["depth_tabletop"], "write FIELD=VALUE"),
-        (["--fast"], "unknown flag '--fast'"),
-        (["seed=[1"], "[1"),
-        (["seed=one"], "seed=one"),
-        (["seed=-1"], "seed=-1: must be from 0 to 2147483647"),
-        (["task.size=big"], "task.size=big"),
-        (["task.size=0"], "task.size=0: must be at least 1"),
-        (["task.limit=-3"], "task.limit=-3: must be at least 1"),
-        (["task.nonfinite=ignore"], "task.nonfinite=ignore: must be one of refuse, bts"),
-        (["model=XXL"], "model=XXL: must be one of T, S, B, L, XL, H"),
-        (["sampling.solver=rk45"], "sampling.solver=rk45"),
-        (["sampling.guidance=nan"], "sampling.guidance=nan"),
-        (["training.lr=0"], "training.lr=0.0: must be a positive number"),
-        (["sampling.curve=[4,0]"], "sampling.curve=[4, 0]: every number of steps at least 1"),
-        (["seed=10000000000000"], "seed=10000000000000: must be from 0 to 2147483647"),
-        (["budget.samples=5", "budget.flops=3"], "exactly one limit"),
-        (["budget.samples=-5"], "budget.samples=-5.0"),
-        (["budget.flops=0"], "budget.flops=0.0"),
-        (["budget.flops=nan"], "budget.flops=nan"),
-        (["budget.device_seconds=inf"], "budget.device_seconds=inf"),
-        (["budget.steps=2.5"], "budget.steps=2.5: must be a whole number"),
-        (["budget=5"], "budget"),
-        (["methods=crossflow,regression"], "are a+b; a sweep over values needs -m"),
-        (["methods=crossfow"], "unknown method 'crossfow'. Did you mean crossflow?"),
-        (["methods=crossflow+crossflow"], "named twice"),
-        (["methods=crossflow+"], "methods=: a name has letters"),
-        (["methods=[]"], "at least one name"),
-        (["methods=floor"], "methods=floor: it is added to every table"),
-        (["method_file=/no/such.py"], "method_file=/no/such.py: no such Python file"),
-        (
-            ["name=a"],
-            "name: `run` does not use it; leave it out, it is for benchmarks.evalu",
-        ),
-        (
-            ["arm.crossfow.method=regression"],
-            "arm.crossfow: not in methods. Did you mean crossflow?",
-        ),
-        (["arm.crossflow.method=regression"], "crossflow is a method itself; rename the arm"),
-        (["methods=two", "arm.two.method=crossfow"], "unknown method 'crossfow'. Did you mean cro"),
-        (
-            ["arm.crossflow.kl_weigth=1"],
-            "arm.crossflow.kl_weigth: unknown. Did you mean kl_weight?",
-        ),
-        (["arm.crossflow.kl_weight=big"], "arm.crossflow.kl_weight=big: must be float"),
-        (["arm.regression.path=cubic"], "arm.regression.path=cubic: unknown. There are: linear"),
-        (["arm.lr=1"], "arm.lr: write arm.NAME.OPTION=VALUE"),
-        (["name="], "name is empty"),
-        (["task.root="], "task.root is empty"),
-        (
-            ["+experiment=tabletop_quik"],
-            "unknown experiment 'tabletop_quik'. Did you mean tabletop_",
-        ),
-        (["experiment=tabletop"], "+experiment=tabletop"),
-        (["out=/proc/x"], "out=/proc/x: cannot write there"),
-        (["work=/proc/x"], "/proc/x"),
+        ("task=depth_nu", "unknown task 'depth_nu'. Did you mean depth_nyu? There are: caption"),
+        ("-m task=depth_nyu,nothing", "unknown task 'nothing'"),
+        ("training.bath=3", "unknown field 'training.bath'. Did you mean training.batch? --help"),
+        ("batch=3", "Did you mean training.batch or sampling.batch?"),
+        ("task=nyu", "unknown task 'nyu'. Did you mean depth_nyu? There are"),
+        ("+training.extra=3", "unknown field 'training.extra'"),
+        ("~seed", "write FIELD=VALUE"),
+        ("depth_tabletop", "write FIELD=VALUE"),
+        ("--fast", "'--fast': write FIELD=VALUE; --help lists fields and flags"),
+        ("--cfg job -m", "Only one of"),
+        ("seed=[1", "[1"),
+        ("seed=one", "seed=one"),
+        ("-m seed=0,one", "seed=one"),
+        ("seed=-1", "seed=-1: must be from 0 to 2147483647"),
+        ("seed=10000000000000", "seed=10000000000000: must be from 0 to 2147483647"),
+        ("task.size=big", "task.size=big"),
+        ("task.limit=0", "task.limit=0: must be at least 1"),
+        ("task.nonfinite=ignore", "task.nonfinite=ignore: must be one of refuse, bts"),
+        ("model=XXL", "model=XXL: must be one of T, S, B, L, XL, H"),
+        ("sampling.guidance=nan", "sampling.guidance=nan: must be a finite number"),
+        ("training.lr=0", "training.lr=0.0: must be a positive number"),
+        ("sampling.curve=[4,0]", "sampling.curve=[4, 0]: must be at least 1"),
+        ("budget.samples=5 budget.flops=3", "exactly one limit"),
+        ("budget.flops=nan", "budget.flops=nan"),
+        ("budget.steps=2.5", "budget.steps=2.5: must be a whole number"),
+        ("budget=5", "budget"),
+        ("methods=crossflow,regression", "are a+b; a sweep over values needs -m"),
+        ("methods=crossfow", "unknown method 'crossfow'. Did you mean crossflow?"),
+        ("methods=crossflow+crossflow", "methods=crossflow+crossflow: write a+b or [a,b], each"),
+        ("methods=[]", "methods=: write a+b"),
+        ("methods=floor arm.floor.method=crossflow", "methods=floor: a name has letters"),
+        ("method_file=/no/such.py", "method_file=/no/such.py: no such Python file"),
+        ("arm.crossfow.method=regression", "arm.crossfow: not in methods. Did you mean crossflow?"),
+        ("arm.crossflow.method=regression", "crossflow is a method itself; rename the arm"),
+        ("arm.crossflow.kl_weigth=1", "arm.crossflow.kl_weigth: unknown. Did you mean kl_weight?"),
+        ("arm.crossflow.kl_weight=big", "arm.crossflow.kl_weight=big: must be float"),
+        ("arm.lr=1", "arm.lr: write arm.NAME.OPTION=VALUE"),
+        ("name=", "name is empty"),
+        ("+experiment=tabletop_quik", "unknown experiment 'tabletop_quik'. Did you mean tabletop_"),
+        ("out=/proc/x", "out=/proc/x: cannot write there"),
+        ("work=/proc/x", "/proc/x"),
+        ("work=a${b}", "'b' not found"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(call, arguments, said):
-    done = call(*arguments)
+def test_a_mistake_is_one_line_and_leaves_nothing(call, typed, said):
+    done = call(*typed.split())
     assert done.status == 2
     assert said in done.error
     assert done.configs == []
@@ -113,25 +92,29 @@ def test_a_file_where_a_folder_should_be(call, field):
     assert list(Path().iterdir()) == [Path("taken")]
 
 
-def test_a_job_may_find_the_mistake(call):
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (
+            InputError("task.root=/x: no such folder;\nlooked"),
+            2,
+            "task.root=/x: no such folder; loo",
+        ),
+        (RuntimeError("out of\nmemory"), 1, "RuntimeError: out of memory (traceback: "),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_a_job_ends_with_a_status_and_a_line(call, raised, status, said):
     def job(config):
-        raise InputError("task.root=/x: no such folder;\nlooked for train.txt")
-
-    done = call("task.root=/x", job=job)
-    assert done.status == 2
-    assert done.error == "task.root=/x: no such folder; looked for train.txt"
-    assert list(Path().iterdir()) == []
-
-
-def test_a_later_failure_has_a_log_and_status_1(call):
-    def job(config):
-        raise RuntimeError("out of\nmemory")
+        raise raised
 
     done = call(job=job)
-    assert done.status == 1
-    assert done.error.startswith("RuntimeError: out of memory (traceback: runs/failures/")
-    (log,) = Path("runs/failures").iterdir()
-    assert "raise RuntimeError" in log.read_text()
+    assert done.status == status
+    assert done.error.startswith(said)
+    if status == 1:
+        assert "raise raised" in Path(done.error.partition("traceback: ")[2][:-1]).read_text()
+    elif status == 2:
+        assert list(Path().iterdir()) == []
 
 
 def test_the_configuration_is_shown(call):
@@ -139,15 +122,6 @@ def test_the_configuration_is_shown(call):
     assert done.status == 0
     assert "name: depth_nyu" in done.stdout
     assert done.configs == []
-
-
-def test_an_interrupt(call):
-    def job(config):
-        raise KeyboardInterrupt
-
-    done = call(job=job)
-    assert done.status == 130
-    assert "interrupted" in done.error
 
 
 def test_a_sweep_runs_every_job_and_returns_the_worst_status(call):
@@ -161,13 +135,6 @@ def test_a_sweep_runs_every_job_and_returns_the_worst_status(call):
     seen = [(config.task.name, config.seed) for config in done.configs]
     assert seen == [(task, seed) for task in ("depth_nyu", "sr_tabletop") for seed in (0, 1, 2)]
     assert "seed 1 fails" in done.stderr
-
-
-def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_job(call):
-    done = call("-m", "seed=0,one")
-    assert done.status == 2
-    assert done.configs == []
-    assert list(Path().iterdir()) == []
 
 
 @pytest.mark.parametrize("preset", ["tabletop_quick", "tabletop"])
@@ -196,38 +163,24 @@ def test_a_preset_of_ones_own_may_limit_anything(call):
     done = call("--config-dir", str(folder.parent.absolute()), "+experiment=mine")
     assert done.status == 0, done.stderr
     assert (done.configs[0].budget.kind, done.configs[0].budget.limit) == ("samples", 1000)
-    assert call("budget.flops=null").configs[0].budget.limit == DEFAULT_FLOPS
-
-
-def test_a_limit_may_be_swept(call):
-    done = call("-m", "budget.steps=1e2,200")
-    assert [config.budget.steps for config in done.configs] == [100, 200]
 
 
 @pytest.mark.parametrize("flags", [[], ["-m"]])
 def test_paths_hold_any_character(call, flags):
-    elsewhere = {"out", "work", "method_file", "task_file", "predictions", "export"}
+    elsewhere = {"out", "work", "method_file", "task_file", "predictions", "name", "export"}
     fields = sorted(set(overrides.PATHS) - elsewhere)
     (config,) = call(*(f"{field}={WEIRD}" for field in fields), *flags).configs
     assert {attrgetter(field)(config) for field in fields} == {WEIRD}
-    assert call(f"predictions={WEIRD}", command="evaluate").configs[0].predictions == WEIRD
-    assert call(f"export={WEIRD}", command="prepare").configs[0].export == WEIRD
+    for field, command in {"predictions": "evaluate", "export": "prepare"}.items():
+        (config,) = call(f"{field}={WEIRD}", command=command).configs
+        assert getattr(config, field) == WEIRD
 
 
 def test_out_and_work_hold_any_character(call):
-    done = call(f"out={WEIRD}/out", f"work={MANY}/work")
-    assert done.status == 0, done.stderr
-    (config,) = done.configs
-    assert config.out == f"{WEIRD}/out"
-    assert config.work == f"{MANY}/work"
+    (config,) = call(f"out={WEIRD}/out", f"work={MANY}/work").configs
+    assert (config.out, config.work) == (f"{WEIRD}/out", f"{MANY}/work")
     assert Path(MANY, "work", "hydra").is_dir(), "hydra's own folders lie under work"
     assert [path.name for path in Path().iterdir()] == [MANY]
-
-
-def test_the_one_thing_that_work_cannot_hold(call):
-    done = call("work=a${b}")
-    assert done.status == 2
-    assert "work=a${b}" in done.error
 
 
 def test_home_is_expanded(call, monkeypatch, tmp_path):
@@ -235,35 +188,41 @@ def test_home_is_expanded(call, monkeypatch, tmp_path):
     assert call("task.root=~/data sets").configs[0].task.root == f"{tmp_path}/data sets"
 
 
-def test_null_means_none(call):
-    assert call("task.root=null").configs[0].task.root is None
+@pytest.mark.parametrize(
+    ("typed", "field", "values"),
+    [
+        ("task.root=null", "task.root", [None]),
+        ("methods=regression+crossflow", "methods", [["regression", "crossflow"]]),
+        ("methods=[regression,crossflow]", "methods", [["regression", "crossflow"]]),
+        ("experiment=tabletop_quick task=depth_nyu", "quick", [True]),
+        ("-m budget.steps=1e2,200", "budget.steps", [100, 200]),
+        ("budget.flops=null", "budget.limit", [DEFAULT_FLOPS]),
+        (
+            "arm.crossflow.kl_weight=0,1e-2 -m",
+            "arm",
+            [{"crossflow": {"kl_weight": k}} for k in (0, 0.01)],
+        ),
+        (
+            "methods=crossflow+v1.2 arm.v1.2.method=crossflow",
+            "arm",
+            [{"v1.2": {"method": "crossflow"}}],
+        ),
+    ],
+)
+def test_what_a_job_gets(call, typed, field, values):
+    configs = call(*typed.split()).configs
+    assert [attrgetter(field)(config) for config in configs] == values
 
 
-@pytest.mark.parametrize("written", ["regression+crossflow", "[regression,crossflow]"])
-def test_two_ways_to_name_arms(call, written):
-    assert call(f"methods={written}").configs[0].methods == ["regression", "crossflow"]
-
-
-def test_a_second_arm_of_a_method(call):
-    (config,) = call("methods=crossflow+v1.2", "arm.v1.2.method=crossflow").configs
-    assert config.methods == ["crossflow", "v1.2"]
-    assert config.arm == {"v1.2": {"method": "crossflow"}}
-
-
-def test_an_option_may_be_swept(call):
-    done = call("arm.crossflow.kl_weight=0,1e-2", "methods=crossflow", "-m")
-    assert [config.arm["crossflow"]["kl_weight"] for config in done.configs] == [0, 1e-2]
-
-
-def test_a_method_of_ones_own_joins_the_arms(call, packages):
-    folder = packages / MANY
-    folder.mkdir()
-    own = folder / "own.py"
-    own.write_text("\ufeff" + OWN_METHOD, encoding="utf-8")
-    assert call(f"method_file={own}", "methods=crossflow").configs[0].methods == [
-        "crossflow",
-        "own",
-    ]
+def test_a_method_of_ones_own_joins_the_arms(call, packages, capsys):
+    """It is run once, however often it is asked."""
+    own = packages / MANY / "own.py"
+    own.parent.mkdir()
+    own.write_text(f"\ufeffprint('run')\n{OWN_METHOD}", encoding="utf-8")
+    done = call(f"method_file={own}", "methods=crossflow", "-m", "seed=0,1")
+    assert [config.methods for config in done.configs] == [["crossflow", "own"]] * 2
+    assert registry.method_of(done.configs[0], "own").NAME == "own"
+    assert done.stdout == "run\n"
     (config,) = call(f"method_file={own}", "methods=two", "arm.two.method=own").configs
     assert config.methods == ["two"], "an arm has it already"
 
@@ -271,14 +230,12 @@ def test_a_method_of_ones_own_joins_the_arms(call, packages):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("crossflow.py", OWN_METHOD, "is a shipped method"),
+        ("crossflow.py", OWN_METHOD, "crossflow is shipped; rename it"),
         ("a b.py", OWN_METHOD, "method_file=a b: a name has letters, digits"),
-        ("own.py", "x = 1", "has no NAME, applies, method;"),
-        ("own.py", OWN_METHOD.replace("applies", "apply"), "has no applies;"),
-        ("own.py", f"import no_such_module\n{OWN_METHOD}", "(ModuleNotFoundError: No module named"),
-        ("own.py", f"{OWN_METHOD}x = 1 / 0\n", "(ZeroDivisionError: division by zero)"),
-        ("own.py", f"{OWN_METHOD}raise SystemExit(0)\n", "cannot be imported (SystemExit: 0)"),
-        ("own.py", "def method(:", "(SyntaxError: "),
+        ("own.py", OWN_METHOD.replace("applies", "apply"), "no attribute 'applies'; it defines or"),
+        ("own.py", f"import no_such_module\n{OWN_METHOD}", "ModuleNotFoundError: No module named"),
+        ("own.py", f"{OWN_METHOD}raise SystemExit(0)\n", "own.py: SystemExit: 0;"),
+        ("own.py", "def method(:", "own.py: SyntaxError: "),
     ],
 )
 def test_a_method_file_that_is_none(call, packages, name, text, said):
@@ -291,60 +248,40 @@ def test_a_method_file_that_is_none(call, packages, name, text, said):
 
 def test_a_task_of_ones_own(call, packages):
     own = packages / "mine.py"
+    own.write_text("x = 1\n")
+    assert "has no attribute 'TASK'; it defines or imports TASK" in call(f"task_file={own}").error
     own.write_text('DEFAULTS = {"size": 48}\nTASK = object()\n')
     (config,) = call(f"task_file={own}", "+experiment=tabletop_quick").configs
     assert (config.task.name, config.task.size) == ("mine", 48)
     assert "leave task=NAME out" in call(f"task_file={own}", "task=depth_nyu").error
-    own.write_text("import sys\nsys.exit(3)\n")
-    assert "cannot be imported (SystemExit: 3)" in call(f"task_file={own}").error
-    own.write_text("x = 1\n")
-    assert "has no TASK;" in call(f"task_file={own}").error
-    assert "depth_nyu is a shipped task" in call(f"task_file={own.rename('depth_nyu.py')}").error
+    assert "depth_nyu is shipped" in call(f"task_file={own.rename('depth_nyu.py')}").error
 
 
 @pytest.mark.parametrize(
-    ("command", "field"),
+    ("command", "typed", "field"),
     [
-        ("run", "predictions=x"),
-        ("prepare", "training.lr=1"),
-        ("prepare", "arm.crossflow.method=x"),
-        ("evaluate", "tracker=wandb"),
-        ("evaluate", "budget.steps=3"),
-        ("prepare", "check=true"),
+        ("run", "predictions=x", "predictions"),
+        ("prepare", "training.lr=1", "training.lr"),
+        ("prepare", "arm.crossflow.method=x", "arm.crossflow.method"),
+        ("evaluate", "budget.steps=3", "budget.steps"),
+        ("prepare", "check=true", "check"),
+        ("prepare export=DIR", "export=x task.train_limit=3", "task.train_limit"),
     ],
 )
-def test_a_field_that_would_be_ignored_is_refused(call, command, field):
-    done = call(field, command=command)
+def test_a_field_that_would_be_ignored_is_refused(call, command, typed, field):
+    done = call(*typed.split(), command=command.split()[0])
     assert done.status == 2
-    assert f"{field.split('=')[0]}: `{command}` does not use it" in done.error
-
-
-def test_an_export_reads_no_training_data(call):
+    assert done.error.startswith(f"{field}: `{command}` does not use it; leave it out, it is for b")
     assert call("export=x", "out=y", command="prepare").status == 0
-    assert (
-        "`prepare export=DIR` does"
-        in call("export=x", "task.train_limit=3", command="prepare").error
-    )
 
 
 @pytest.mark.parametrize("command", ["run", "prepare", "evaluate"])
 def test_help_lists_the_fields_that_a_command_reads(call, command):
     shown = call("seed=1", "--help", command=command)
     assert shown.status == 0
-    for part in (
-        "task.root=null ",
-        "folder of the data",
-        "depth_nyu",
-        "tabletop_quick",
-        "Exit sta",
-    ):
+    for part in ("task.root=null ", "folder of the data", "depth_nyu", "tabletop_quick", "Exit"):
         assert part in shown.stdout
-    for part in (
-        "budget.flops=null ",
-        "training.lr=0.001 ",
-        "(euler, heun,",
-        "arm.NAME.OPTION=VALUE",
-    ):
+    for part in ("budget.flops=null ", "training.lr=0.001 ", "(euler, heun,", "arm.NAME.OPTION="):
         assert (part in shown.stdout) == (command == "run")
     assert ("predictions=null" in shown.stdout) == (command == "evaluate")
     assert ("export=null" in shown.stdout) == (command == "prepare")

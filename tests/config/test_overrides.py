@@ -1,15 +1,23 @@
 """Whatever a path holds, OmegaConf reads it back as it was typed; flags may stand anywhere."""
 
+from pathlib import Path
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from benchmarks.config.overrides import prepare, split, work_folder
+from benchmarks.config import overrides
 from crossflow.errors import InputError
 
 PARSER = OverridesParser.create()
+
+
+def prepare(arguments):
+    return overrides.prepare(arguments)[0]
+
+
 # No leading "~", which is the home folder, and no text that means None.
 PATHS = st.text(
     st.one_of(
@@ -44,15 +52,17 @@ def test_flags_go_first_with_their_values():
     assert prepare(["+experiment=x", "--config-dir=/x=y"]) == ["--config-dir=/x=y", "+experiment=x"]
 
 
-@pytest.mark.parametrize("argument", ["=3", "", "seed", "a b", "--", "-mm", "task.name=x"])
+@pytest.mark.parametrize("argument", ["=3", "", "seed", "a b", "--", "-mm", "-m=3", "task.name=x"])
 def test_no_field(argument):
     with pytest.raises(InputError):
         prepare([argument])
 
 
-def test_a_plus_before_a_known_field_is_forgiven():
-    assert split("+seed=3") == ("", "seed", "3")
-    assert split("++seed=3") == ("++", "seed", "3")
+def test_what_was_given():
+    typed = ["work=~/a", "seed=1", "+work=~/b=c", "name=null", "+seed=3"]
+    prepared, given = overrides.prepare(typed)
+    assert given == {"work": str(Path.home() / "b=c"), "seed": "3"}
+    assert prepared[3:] == ["name=null", "seed=3"], "a plus before a known field is forgiven"
 
 
 @pytest.mark.parametrize("arm", ["sin", "cf-sin", "v1.2", "Model_T.x"])
@@ -69,8 +79,3 @@ def test_an_option_of_an_arm_is_appended(arm):
 def test_no_option_of_an_arm(key):
     with pytest.raises(InputError, match=rf"{key}: write arm\.NAME\.OPTION=VALUE"):
         prepare([f"{key}=1"])
-
-
-def test_work_folder():
-    assert str(work_folder(["work=a", "seed=1", "+work=b=c"])) == "b=c"
-    assert str(work_folder([])) == "runs"
