@@ -1,5 +1,6 @@
 """Arms with options, arms that fail, arms that are interrupted: through the command line."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -19,9 +20,9 @@ TINY = [
 ]
 
 
-def call(folder: Path, *arguments: str) -> int:
+def call(folder: Path, *arguments: str, base: list[str] = TINY) -> int:
     places = [f"out={folder / 'out'}", f"work={folder / 'work'}"]
-    return command.run(run.job, [*TINY, *places, *arguments], command="run")
+    return command.run(run.job, [*base, *places, *arguments], command="run")
 
 
 def by_method(folder: Path) -> dict[str, records.Record]:
@@ -81,6 +82,10 @@ class Wrong(Regression):
             raise MemoryError
         return ends
 
+    def path(self, x0, x1, t):
+        xt, ut = super().path(x0, x1, t)
+        return xt, ut * float("inf") if self.where == "infinite" else ut
+
     def sample(self, net, ends, grid, guidance=1.0):
         if self.where == "sample":
             raise KeyError("no such row")
@@ -107,7 +112,8 @@ def test_a_methods_mistake_stops_its_arm_alone(tmp_path, capsys):
         "sample": "KeyError: 'no such row'",
     }
     arms = [f"arm.{where}.{o}" for where in said for o in ("method=wrong", f"where={where}")]
-    arms += [f"methods={'+'.join(said)}+crossflow", f"method_file={tmp_path / 'wrong.py'}"]
+    arms += ["arm.infinite.method=wrong", "arm.infinite.where=infinite"]
+    arms += [f"methods={'+'.join(said)}+infinite+crossflow", f"method_file={tmp_path / 'wrong.py'}"]
     assert call(tmp_path, *arms) == 1
     rows = by_method(tmp_path)
     assert rows["crossflow"].status == "completed"
@@ -118,6 +124,9 @@ def test_a_methods_mistake_stops_its_arm_alone(tmp_path, capsys):
         assert f"{where}: {reason}" in error
         number = int(error.rpartition("wrong.py, line ")[2].rstrip(")"))
         assert any(w in lines[number - 1] for w in ("raise", "sys.exit", "torch.ones")), error
+    assert "not finite at step 0" in rows["infinite"].volatile.error
+    assert rows["infinite"].status == "failed" and not rows["infinite"].scores
+    assert "Traceback" in next(tmp_path.glob("work/*/*/train.log")).read_text()
     assert rows["build"].budget.steps == rows["train"].budget.steps == 0
     assert rows["sample"].budget.samples == 32
 
@@ -145,10 +154,28 @@ def test_a_signal_writes_a_checkpoint_and_ends(tmp_path, number, status):
     assert "Traceback" not in (tmp_path / "stderr").read_text()
 
 
+def test_guidance_and_curve_are_measured_on_validation(tmp_path):
+    """Without a weight the same grid is tried for the arm; every trial stands in the curves."""
+    arguments = ["task=t2i_tabletop", "methods=crossflow", "task.train_limit=16", "task.limit=4"]
+    arguments += ["task.validation_limit=4", "sampling.steps=1", "sampling.curve=[1,2]"]
+    assert call(tmp_path, *arguments, base=TINY[4:]) == 0
+    record = by_method(tmp_path)["crossflow"]
+    tried = record.fair.proof["guidance_trials"]
+    assert {1.0, 1.5, 2.0, 3.0, 4.0} <= set(tried)
+    assert record.model is not None
+    assert record.model.guidance in tried
+    assert record.model.nfe == (1 if record.model.guidance == 1 else 2)
+    assert record.volatile.ledgers["tuning"] > 0
+    with (tmp_path / "out/curves" / "t2i_tabletop" / f"{record.run_id}.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(r["guidance"]) for r in rows if r["sweep"] == "guidance"] == tried
+    assert [int(r["steps"]) for r in rows if r["sweep"] == "steps"] == [1, 2]
+    assert {r["metric"] for r in rows} == {"scene_score"}
+    assert {int(r["n"]) for r in rows} == {4}
+
+
 def test_a_primary_score_that_cannot_be_computed_is_refused_before_training(tmp_path, capsys):
-    arguments = ["task=sr_tabletop", "task.limit=6", "methods=crossflow", *TINY[1:3], *TINY[4:]]
-    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
-    assert command.run(run.job, [*arguments, *places], command="run") == 2
+    assert call(tmp_path, "task=sr_tabletop", "methods=crossflow", base=TINY[1:]) == 2
     assert "which ranks the arms of sr_tabletop, cannot be computed" in capsys.readouterr().err
     assert not (tmp_path / "out" / "records").exists()
     assert not list(tmp_path.rglob("stats.jsonl"))

@@ -326,62 +326,6 @@ def test_a_method_that_does_not_apply_is_named(tmp_path, capsys):
     assert not (tmp_path / "o" / "records").exists()
 
 
-def test_guidance_and_curve_are_measured_on_validation(tmp_path):
-    """Without a weight the same grid is tried for the arm; every trial stands in the curves."""
-    out, work = tmp_path / "out", tmp_path / "work"
-    arguments = ["task=t2i_tabletop", "methods=crossflow", "task.train_limit=16", "task.limit=4"]
-    arguments += ["task.validation_limit=4", "sampling.steps=1", "sampling.curve=[1,2]"]
-    assert (
-        command.run(run.job, [*TINY[4:], *arguments, f"out={out}", f"work={work}"], command="run")
-        == 0
-    )
-    record = by_method(out)["crossflow"]
-    tried = record.fair.proof["guidance_trials"]
-    assert {1.0, 1.5, 2.0, 3.0, 4.0} <= set(tried)
-    assert record.model is not None
-    assert record.model.guidance in tried
-    assert record.model.nfe == (1 if record.model.guidance == 1 else 2)
-    assert record.volatile.ledgers["tuning"] > 0
-    with (out / "curves" / "t2i_tabletop" / f"{record.run_id}.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [float(r["guidance"]) for r in rows if r["sweep"] == "guidance"] == tried
-    assert [int(r["steps"]) for r in rows if r["sweep"] == "steps"] == [1, 2]
-    assert {r["metric"] for r in rows} == {"scene_score"}
-    assert {int(r["n"]) for r in rows} == {4}
-
-
-def test_a_failed_arm_leaves_a_failed_record(tmp_path, packages_method):
-    out, work = tmp_path / "out", tmp_path / "work"
-    places = [f"out={out}", f"work={work}", f"method_file={packages_method}"]
-    assert call("methods=crossflow", *places) == 1
-    found = by_method(out)
-    log = next(work.glob("depth_tabletop/*/explodes.log"))
-    assert "Traceback" in log.read_text() or "not finite" in log.read_text()
-    assert found["crossflow"].status == "completed"
-    assert found["explodes"].status == "failed"
-    assert "not finite" in str(found["explodes"].volatile.error)
-    path = records.record_path(out, "depth_tabletop", found["explodes"].run_id)
-    assert json.loads(path.read_text())["scores"] == {}
-
-
-@pytest.fixture
-def packages_method(tmp_path) -> Path:
-    """A user's method file whose loss is infinite."""
-    path = tmp_path / "explodes.py"
-    path.write_text(
-        '"""A method that fails."""\n'
-        "from baselines.regression import Regression\n\n"
-        'NAME = "explodes"\n\n\n'
-        "def applies(problem):\n    return None\n\n\n"
-        "class Explodes(Regression):\n"
-        "    def path(self, x0, x1, t):\n"
-        "        xt, ut = super().path(x0, x1, t)\n"
-        "        return xt, ut * float('inf')\n\n\n"
-        "def method(problem, size, **options):\n    return Explodes(problem, size)\n"
-    )
-    return path
-
-
 @pytest.fixture
 def look(written):
     """look(record, **score): what is found of a record, once the score fields say `score`."""

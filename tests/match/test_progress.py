@@ -1,7 +1,5 @@
 """Progress lines; trackers: a mirror that changes no result and whose failure stops none."""
 
-import json
-import struct
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -257,64 +255,6 @@ def test_tensorboard_keeps_the_last_line_when_only_scores_were_missing(tmp_path,
     found = events(tmp_path / "tensorboard")
     assert sorted(values(found, "crossflow/loss")) == [9, 10]
     assert values(found, "scores/absrel_object") == {10: 0.5}
-
-
-def wandb_records(path: Path):
-    """The records of an offline run's file: LevelDB's log format after a head of 7 bytes."""
-    from wandb.proto import wandb_internal_pb2
-
-    content, at, parts = path.read_bytes(), 7, b""
-    assert content[:4] == b":W&B"
-    while at + 7 <= len(content):
-        if 32_768 - at % 32_768 < 7:  # too little for a head: padding of the block
-            at += 32_768 - at % 32_768
-            continue
-        _, length, kind = struct.unpack_from("<IHB", content, at)
-        parts += content[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(parts)
-            parts = b""
-            yield record
-
-
-def named(item) -> str:
-    return item.key or "/".join(item.nested_key)
-
-
-@pytest.mark.filterwarnings("default")
-def test_wandb_offline_writes_both_arms_side_by_side(tmp_path, monkeypatch, record, capsys):
-    pytest.importorskip("wandb", reason="wandb (extra `trackers`) is not installed")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    mirror = Tracker("wandb")
-    arms = [arm(tmp_path / name, name) for name in ("crossflow", "regression")]
-    for trainer in arms:
-        mirror.open(trainer, f"run-{trainer.name}", "match-1", {"seed": 7})
-    for step in (1, 2):  # in turns, as under device_seconds
-        for trainer in arms:
-            go(mirror, trainer, [step])
-    for trainer in arms:
-        mirror.record(record(trainer.name))
-    assert capsys.readouterr().out == ""
-    for trainer in arms:
-        (path,) = trainer.folder.rglob("*.wandb")
-        history, summary, told = [], {}, None
-        for entry in wandb_records(path):
-            kind = entry.WhichOneof("record_type")
-            if kind == "history":
-                history.append({named(x): json.loads(x.value_json) for x in entry.history.item})
-            elif kind == "summary":
-                summary |= {named(x): x.value_json for x in entry.summary.update}
-            elif kind == "run":
-                told = entry.run
-        losses = [row[f"{trainer.name}/loss"] for row in history if f"{trainer.name}/loss" in row]
-        assert losses == [1.0, 0.5]
-        assert [row["_step"] for row in history if f"{trainer.name}/loss" in row] == [1, 2]
-        assert json.loads(summary["scores/absrel_object"]) == 0.5
-        assert told is not None
-        assert told.display_name == f"run-{trainer.name}"
-        assert {x.key: x.value_json for x in told.config.update}["seed"] == "7"
 
 
 @pytest.mark.parametrize("checkpoint", [True, False])
