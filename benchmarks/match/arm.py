@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.match import recording
-from benchmarks.match.sampling import Sampler, Trial, choose_guidance
+from benchmarks.match.sampling import Result, Sampler, Trial, choose_guidance
 from benchmarks.records import samples
 from benchmarks.records.record import write_items
 from benchmarks.tasks.task import Trained
@@ -17,13 +17,12 @@ from crossflow.errors import InputError
 if TYPE_CHECKING:
     from benchmarks.match.job import Match
     from benchmarks.metrics.score import Scored
-    from benchmarks.records.record import Record
     from crossflow.train import Trainer
 
 LOSS_POINTS = 200  # rows of a file of losses: enough for a figure, small enough to commit
 
 
-def evaluate(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> Record:
+def evaluate(match: Match, trainer: Trainer) -> Result:
     """Guidance and curve on validation, then the test split once."""
     prepared, arm, name = match.prepared, recording.averaged(trainer), trainer.name
     label = f"{match.config.task.name} {name}"
@@ -47,7 +46,7 @@ def evaluate(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> Record:
     with trainer.clock("other"):
         match.task.draw_more(prepared, _trained(match, trainer, guidance))
     trainer.save()
-    return recording.completed(match, trainer, scored, guidance, predicted.nfe, trials, proofs)
+    return Result(scored, guidance, predicted.nfe, trials)
 
 
 def keep(match: Match, row: str, values: Any, scored: Scored) -> None:

@@ -35,7 +35,7 @@ def score(match: Match, rows: dict[str, records.Record]) -> None:
         samples.keep_ends(match.out, match.config.task.name, score_key, truth.ids, truth.cells)
     for name, (values, scores) in scored.items():
         arm.keep(match, name, values, scores)
-        rows[name] = recording.bound(match, name, scores)
+        rows[name] = recording.of_bound(match, name, scores)
         records.write(rows[name], match.out)
 
 

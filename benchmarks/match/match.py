@@ -231,20 +231,20 @@ def _scored(
     match: Match, name: str, trainer: Trainer | None, proofs: dict[str, Any]
 ) -> records.Record:
     """The record of an arm; a failure is recorded, the others go on."""
-    failure: Exception | None = match.failures.get(name)
-    if trainer is not None:
-        failure = trainer.failure
-        if failure is None:
-            try:
-                with guard(name, inspect.getfile(match.modules[name])):
-                    return arm.evaluate(match, trainer, proofs)
-            except (ArmError, InputError) as error:
-                failure = error
-    assert failure is not None
+    failure = match.failures.get(name) if trainer is None else trainer.failure
+    try:
+        if failure is not None:
+            raise failure
+        assert trainer is not None
+        with guard(name, inspect.getfile(match.modules[name])):
+            result = arm.evaluate(match, trainer)
+            return recording.of_arm(match, name, trainer, proofs, result)
+    except (ArmError, InputError) as error:
+        failure = error
     log = match.shared / f"{name}.log"
     write_atomic(log, "".join(traceback.format_exception(failure)))
     print(f"{name} failed: {failure} (traceback: {log})", file=sys.stderr)
-    return recording.failed(match, name, trainer, proofs, failure)
+    return recording.of_arm(match, name, trainer, proofs, failure)
 
 
 def _draw_grid(match: Match) -> None:

@@ -13,7 +13,7 @@ from crossflow.budget import Spent
 
 if TYPE_CHECKING:
     from benchmarks.match.job import Match
-    from benchmarks.match.sampling import Trial
+    from benchmarks.match.sampling import Result
     from benchmarks.metrics.score import Scored
     from crossflow.arm import Arm
     from crossflow.method import Method
@@ -28,25 +28,78 @@ STATISTICS_ITEMS = 256  # validation items behind the record's `source`
 STATISTICS_BATCH = 64
 
 
-def bound(match: Match, name: str, scored: Scored) -> records.Record:
+def of_bound(match: Match, name: str, scored: Scored) -> records.Record:
     """The record of the floor or the oracle: scores without a budget, never ranked."""
     ledgers = {f"prepare: {k}": float(s) for k, s in match.prepared.seconds.items()}
     volatile = _volatile(match) | {"ledgers": ledgers}
-    return _record(match, name, scored, proof=_common_proof(match), volatile=volatile)
+    return _record(match, name, scored, _common_proof(match), volatile)
 
 
-def completed(
+def of_arm(
     match: Match,
-    trainer: Trainer,
-    scored: Scored,
-    guidance: float,
-    nfe: int,
-    trials: Sequence[Trial],
+    name: str,
+    trainer: Trainer | None,
     proofs: dict[str, Any],
+    result: Result | Exception,
 ) -> records.Record:
-    """The record of an arm that was trained and scored."""
-    arm, passes = trainer.arm, _passes(match)
-    model = records.Model(
+    """The record of an arm: its scores, or why it has none. trainer: None where none was built."""
+    from benchmarks.metrics.score import Scored
+
+    proof, volatile, parts = _common_proof(match), _volatile(match), {}
+    scored = Scored({})
+    if trainer is not None:
+        proof, volatile = _proof(match, trainer, proofs), volatile | _training_volatile(trainer)
+    if isinstance(result, Exception):
+        volatile["error"] = f"{type(result).__name__}: {result}"
+    elif trainer is not None:
+        scored = result.scored
+        proof["guidance_trials"] = [trial.guidance for trial in result.trials]
+        parts = {"model": _model(match, trainer, result), "source": _source(match, trainer)}
+    fair, given = fair_fields(match), match.config.arm.get(name)
+    record = _record(match, name, scored, proof, volatile, fair, _budget(match, trainer), **parts)
+    if given and trainer is not None:  # all options that the arm had, not those given alone
+        arms = match.config.arm | {name: {**given, **trainer.arm.options}}
+        record = record.model_copy(update={"config": record.config | {"arm": arms}})
+    return record
+
+
+def _record(
+    match: Match,
+    name: str,
+    scored: Scored,
+    proof: dict[str, Any],
+    volatile: dict[str, Any],
+    fair: dict[str, Any] | None = None,
+    budget: records.Budget | None = None,
+    model: records.Model | None = None,
+    source: records.Source | None = None,
+) -> records.Record:
+    failed = "error" in volatile
+    if not failed:
+        proof = proof | {"counts": scored.counts}
+    return records.Record(
+        run_id=match.ids[name],
+        match=match.name,
+        kind="run",
+        task=match.config.task.name,
+        method=name,
+        status="failed" if failed else "completed",
+        score_key=keys.digest(match.score),
+        fair_key=None if fair is None else keys.digest(fair),
+        fair=records.Fair(score=match.score, fair=fair, proof=proof),
+        config=records.recorded_config(match.config),
+        scores=scored.scores,
+        unavailable=scored.unavailable,
+        model=model,
+        budget=budget,
+        source=source,
+        volatile=records.Volatile(**volatile),
+    )
+
+
+def _model(match: Match, trainer: Trainer, result: Result) -> records.Model:
+    arm, nfe, passes = trainer.arm, result.nfe, _passes(match)
+    return records.Model(
         size=match.config.model,
         params=arm.cost.params_inference,
         params_encoder=arm.cost.params_encoder,
@@ -55,7 +108,7 @@ def completed(
         # With one step or a one-pass method the solver's name would claim what did not happen.
         solver=match.config.sampling.solver if nfe > passes else None,
         nfe=nfe,
-        guidance=float(guidance) if arm.method.guided else None,
+        guidance=float(result.guidance) if arm.method.guided else None,
         network={
             "depth": arm.size.depth,
             "width": arm.size.width,
@@ -65,83 +118,6 @@ def completed(
             **arm.laws,
         },
     )
-    return _record(
-        match,
-        trainer.name,
-        scored,
-        trained=True,
-        proof=_proof(match, trainer, proofs) | {"guidance_trials": [t.guidance for t in trials]},
-        volatile=_volatile(match) | _training_volatile(trainer),
-        model=model,
-        budget=_budget(match, trainer),
-        source=_source(match, trainer),
-        options=arm.options,
-    )
-
-
-def failed(
-    match: Match, name: str, trainer: Trainer | None, proofs: dict[str, Any], failure: Exception
-) -> records.Record:
-    """The record of an arm that could not be built, trained or scored: the reason, no score."""
-    from benchmarks.metrics.score import Scored
-
-    volatile = _volatile(match) | {"error": f"{type(failure).__name__}: {failure}"}
-    proof = _common_proof(match)
-    if trainer is not None:
-        volatile |= _training_volatile(trainer)
-        proof = _proof(match, trainer, proofs) | {"guidance_trials": []}
-    return _record(
-        match,
-        name,
-        Scored({}),
-        trained=True,
-        proof=proof,
-        volatile=volatile,
-        budget=_budget(match, trainer),
-        status="failed",
-        options=None if trainer is None else trainer.arm.options,
-    )
-
-
-def _record(
-    match: Match,
-    name: str,
-    scored: Scored,
-    *,
-    proof: dict[str, Any],
-    volatile: dict[str, Any],
-    trained: bool = False,
-    options: Mapping[str, Any] | None = None,
-    status: Any = "completed",
-    **parts: Any,
-) -> records.Record:
-    fair = fair_fields(match) if trained else None
-    if status == "completed":
-        proof = proof | {"counts": scored.counts}
-    return records.Record(
-        run_id=match.ids[name],
-        match=match.name,
-        kind="run",
-        task=match.config.task.name,
-        method=name,
-        status=status,
-        score_key=keys.digest(match.score),
-        fair_key=None if fair is None else keys.digest(fair),
-        fair=records.Fair(score=match.score, fair=fair, proof=proof),
-        config=_config(match, name, options or {}),
-        scores=scored.scores,
-        unavailable=scored.unavailable,
-        volatile=records.Volatile(**volatile),
-        **({"model": None, "budget": None, "source": None} | parts),
-    )
-
-
-def _config(match: Match, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as run; of an arm that was given options, all that it had."""
-    config, given = records.recorded_config(match.config), match.config.arm.get(name)
-    if given:
-        config["arm"] = config["arm"] | {name: {**given, **options}}
-    return config
 
 
 def averaged(trainer: Trainer) -> Arm:
@@ -239,6 +215,7 @@ def _proof(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> dict[str, 
         "training_data": match.prepared.train.digest,
         "params_ratio_to_crossflow": trainer.arm.params_ratio,
         "evaluation_flops_ratio_to_crossflow": trainer.arm.flops_ratio,
+        "guidance_trials": [],
         "weights": "average at the end of the budget; no checkpoint was chosen",
     }
 

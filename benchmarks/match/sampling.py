@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmarks.metrics.score import Score
+    from benchmarks.metrics.score import Score, Scored
     from crossflow.arm import Arm
     from crossflow.draws import ItemDraws
     from crossflow.method import Ends
@@ -121,6 +121,16 @@ class Trial:
     steps: int
     nfe: int
     score: Score
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an arm did on the test split."""
+
+    scored: Scored
+    guidance: float
+    nfe: int
+    trials: list[Trial]  # from which the guidance was chosen
 
 
 def choose_guidance(measure: Callable[[float], Trial]) -> tuple[float, list[Trial]]:
