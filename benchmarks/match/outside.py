@@ -88,6 +88,7 @@ def _record(
         before.exists() and records.read(before).scores.keys() - scored.scores.keys()
     ):
         run_id = records.free_run_id(out, task, run_id)
+    proof: dict[str, Any] = {"counts": scored.counts, "predictions": contents}
     return records.Record(
         run_id=run_id,
         match=None,
@@ -97,9 +98,7 @@ def _record(
         status="completed",
         score_key=score_key,
         fair_key=None,
-        fair=records.Fair(
-            score=score, fair=None, proof={"counts": scored.counts, "predictions": contents}
-        ),
+        fair=records.Fair(score=score, fair=None, proof=proof),
         config=plain,
         scores=scored.scores,
         unavailable=scored.unavailable,

@@ -45,8 +45,8 @@ def of_arm(
     """The record of an arm: its scores, or why it has none. trainer: None where none was built."""
     from benchmarks.metrics.score import Scored
 
-    proof, volatile, parts = _common_proof(match), _volatile(match), {}
-    scored = Scored({})
+    proof, volatile, scored = _common_proof(match), _volatile(match), Scored({})
+    parts: dict[str, Any] = {}
     if trainer is not None:
         proof, volatile = _proof(match, trainer, proofs), volatile | _training_volatile(trainer)
     if isinstance(result, Exception):

@@ -133,6 +133,15 @@ def test_the_same_command_trains_nothing_and_prints_the_table(places, capsys):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_a_closed_pipe_is_no_failure(places):
+    """As of `run ... | head -1`."""
+    line = [sys.executable, "-m", "benchmarks.run", *TINY, f"out={places[0]}", f"work={places[1]}"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.wait(120) == 0, process.stderr.read()
+    process.stderr.close()
+
+
 def test_equal_runs_in_other_places_leave_equal_records(places, tmp_path):
     out = tmp_path / "elsewhere, ü=[1]"
     assert call(f"out={out}", f"work={tmp_path / 'w ö'}") == 0
