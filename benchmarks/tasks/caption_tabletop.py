@@ -25,6 +25,7 @@ import numpy as np
 
 from benchmarks.data.splits import digest
 from benchmarks.metrics import captions as metric
+from benchmarks.metrics.score import Scored, mean_score, merge
 from benchmarks.tabletop import captions as words
 from benchmarks.tasks import bounds
 from benchmarks.tasks.tabletop import SceneItems, TabletopTask, frozen_autoencoder
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmarks.codecs.caption import CaptionCodec
-    from benchmarks.metrics.score import Scored
     from benchmarks.records.samples import Cell
     from crossflow.problem import Problem
     from crossflow.store import Store
@@ -84,8 +84,6 @@ class CaptionedPictures(SceneItems, CaptionItems):
         return self.world_key(protocols, json.dumps(self.references))
 
     def score(self, predictions: Sequence[str]) -> Scored:
-        from benchmarks.metrics.score import Scored, mean_score, merge
-
         pairs = zip(predictions, self.split.scenes, strict=True)
         f1 = [float(words.scene_f1(text, scene)) for text, scene in pairs]
         facts = Scored({"scene_f1": mean_score(f1, "higher")})

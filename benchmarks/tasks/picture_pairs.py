@@ -14,13 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import PIL
+
 from benchmarks.codecs.image import ImageSpace, image_space
 from benchmarks.config import device
 from benchmarks.data.images import OnDemand
 from benchmarks.data.splits import digest
 from benchmarks.metrics import distribution, inception, lpips
 from benchmarks.metrics import images as metric
-from benchmarks.metrics.score import per_item
+from benchmarks.metrics.score import merge, per_item
 from benchmarks.tasks.task import PictureItems, Task
 from crossflow.errors import InputError
 
@@ -71,8 +73,6 @@ class PicturePairs(PictureItems):
 
     def pair_scores(self, predictions: Sequence[np.ndarray]) -> Scored:
         """PSNR and SSIM without the border; LPIPS of whole pictures."""
-        from benchmarks.metrics.score import merge
-
         config = self.task.config
         weights, where = config.weights.lpips, device.resolve(config.device)
         given = self.ids, predictions, self.pictures
@@ -91,10 +91,6 @@ class PicturePairs(PictureItems):
 
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
         """Item by item and, where Inception's weights are given, as a set."""
-        import PIL
-
-        from benchmarks.metrics.score import merge
-
         config = self.task.config
         # What decides the pixels of the reference set, and the program that decodes its files.
         content = json.dumps(self.content | self.pixels, sort_keys=True)

@@ -18,6 +18,7 @@ from benchmarks.data.images import OnDemand, enlarge, shrink
 from benchmarks.data.splits import choose
 from benchmarks.metrics import distribution
 from benchmarks.metrics import images as metric
+from benchmarks.metrics.score import merge
 from benchmarks.tasks.tabletop import EXTRACTOR, PictureScenes, PictureTask
 
 if TYPE_CHECKING:
@@ -63,8 +64,6 @@ class SuperResolutionScenes(PictureScenes):
         return self.evaluated_key({"images": metric.PROTOCOL}, scale=self.scale)
 
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
-        from benchmarks.metrics.score import merge
-
         truths = list(np.array(self.pictures).transpose(0, 2, 3, 1))
         pairs = metric.image_scores(self.ids, predictions, truths)
         return merge([pairs, self.distances(predictions)])

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.metrics.score import Scored, mean_score, merge
 from benchmarks.tabletop import captions as words
 from benchmarks.tasks import bounds
 from benchmarks.tasks.sums import Blender
 from benchmarks.tasks.tabletop import PictureScenes, PictureTask, RenderedSplit, to_tensor
 
 if TYPE_CHECKING:
-    from benchmarks.metrics.score import Scored
     from benchmarks.records.samples import Cell
     from benchmarks.tasks.task import Prepared, Trained
     from crossflow.problem import Problem
@@ -76,7 +76,6 @@ class CaptionedScenes(PictureScenes):
         return self.evaluated_key({"scene_score": words.PROTOCOL}, texts)
 
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
-        from benchmarks.metrics.score import Scored, mean_score, merge
         from benchmarks.tabletop import evaluator
 
         judge, pictures = evaluator.load(self.split.device), to_tensor(predictions)

@@ -7,19 +7,26 @@ when it is whole, so a killed rendering leaves nothing that opens.
 
 from __future__ import annotations
 
+import json
+import math
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.lib.format import write_array_header_1_0
 
 from benchmarks.config import device
 from benchmarks.data.splits import Report, choose, digest
+from benchmarks.metrics import distribution
 from benchmarks.tabletop import scenes
 from benchmarks.tasks.task import Items, PictureItems, Task
-from crossflow.files import published
+from crossflow.files import published, reserve, sha256
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int8, Int16, UInt8
@@ -33,6 +40,7 @@ TEST_SPLITS = ("iid", "pairs", "crowd")
 # Scenes of the finite subset that a CPU trains on; task.train_limit, task.validation_limit and
 # task.limit take fewer.
 TRAIN, VALIDATION, TEST = 20_000, 500, 1_000
+DIGESTS = "sha256.json"  # of the files of a folder of arrays
 REFERENCE = 64  # pixels at which scenes are rendered; 32 is the 2 x 2 mean
 EXTRACTOR = "tabletop"  # of the features that FID and KID compare
 
@@ -136,22 +144,47 @@ class RenderedSplit:
     ) -> Mapping[str, np.ndarray]:
         """Opens arrays by name, of (shape of a row, type), made first if they are not there."""
         folder = self.folder / f"v{scenes.VERSION}" / f"{self.name}-{self.count}" / what
+        if folder.is_dir() and not _sound(folder):
+            aside = folder.with_name(f"{what}.damaged-{os.getpid()}")
+            print(f"{folder} is damaged: put aside as {aside.name}, made again", file=sys.stderr)
+            folder.rename(aside)
         if not folder.is_dir():
             with published(folder) as partial:
-                files = {
-                    name: np.lib.format.open_memmap(
-                        partial / f"{name}.npy", "w+", dtype=dtype, shape=(self.count, *shape)
-                    )
-                    for name, (shape, dtype) in arrays.items()
-                }
-                for start in range(0, self.count, RENDER_BATCH):
-                    stop = min(start + RENDER_BATCH, self.count)
-                    for name, rows in make(slice(start, stop)).items():
-                        files[name][start:stop] = rows
-                    self.report(f"{self.name} scenes: {what.split('-')[0]}", stop, self.count)
-                for file in files.values():
-                    file.flush()
+                self._make(partial, what, make, arrays)
         return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in arrays}
+
+    def _make(
+        self,
+        folder: Path,
+        what: str,
+        make: Callable[[slice], dict[str, np.ndarray]],
+        arrays: Mapping[str, tuple[tuple[int, ...], Any]],
+    ) -> None:
+        files: dict[str, IO[bytes]] = {}
+        with ExitStack() as opened:
+            for name, (shape, dtype) in arrays.items():
+                file = opened.enter_context((folder / f"{name}.npy").open("wb"))
+                header = {"descr": np.dtype(dtype).str, "shape": (self.count, *shape)}
+                write_array_header_1_0(file, header | {"fortran_order": False})
+                room = np.dtype(dtype).itemsize * self.count * math.prod(shape)
+                reserve(file, file.tell() + room)
+                files[name] = file
+            for start in range(0, self.count, RENDER_BATCH):
+                stop = min(start + RENDER_BATCH, self.count)
+                for name, rows in make(slice(start, stop)).items():
+                    files[name].write(rows.astype(arrays[name][1], copy=False).tobytes())
+                self.report(f"{self.name} scenes: {what.split('-')[0]}", stop, self.count)
+        digests = {name: sha256(folder / f"{name}.npy") for name in arrays}
+        (folder / DIGESTS).write_text(json.dumps(digests))
+
+
+def _sound(folder: Path) -> bool:
+    """Whether rendered arrays are what was written."""
+    try:
+        digests = json.loads((folder / DIGESTS).read_text())
+        return all(sha256(folder / f"{name}.npy") == digest for name, digest in digests.items())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 class SceneItems(Items):
@@ -210,7 +243,6 @@ class PictureScenes(SceneItems, PictureItems):
 
     def evaluated_key(self, protocols: dict[str, int], texts: str = "", **options: object) -> Any:
         """`world_key`, with distances between sets and the evaluator that sees them."""
-        from benchmarks.metrics import distribution
         from benchmarks.tabletop import cards
 
         evaluator = cards.read_card("evaluator")["sha256"]
@@ -219,7 +251,6 @@ class PictureScenes(SceneItems, PictureItems):
 
     def distances(self, predictions: Sequence[UInt8[np.ndarray, "s s 3"]]) -> Scored:
         """`fid_tabletop@n` and `kid_tabletop@n` of predicted against true pictures."""
-        from benchmarks.metrics import distribution
         from benchmarks.tabletop import evaluator
 
         evaluator.register()

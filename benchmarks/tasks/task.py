@@ -18,6 +18,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from benchmarks.data.predictions import (
+    DepthPredictions,
+    ImagePredictions,
+    read_captions,
+    write_captions,
+    write_depth,
+    write_image,
+)
 from benchmarks.data.splits import Report, digest
 from benchmarks.records import keys
 
@@ -99,13 +107,9 @@ class DepthItems(Items):
     unscored: Sequence[str] = ()  # ids whose predictions are let be
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
-        from benchmarks.data.predictions import DepthPredictions
-
         return DepthPredictions(folder, self.ids, self.shapes, self.codes, self.unscored)
 
     def write(self, folder: Path, predictions: Sequence[np.ndarray]) -> None:
-        from benchmarks.data.predictions import write_depth
-
         for name, depth in zip(self.ids, self.whole(predictions), strict=True):
             write_depth(folder, name, depth)
 
@@ -117,13 +121,9 @@ class PictureItems(Items):
     unscored: Sequence[str] = ()  # ids whose predictions are let be
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
-        from benchmarks.data.predictions import ImagePredictions
-
         return ImagePredictions(folder, self.ids, self.shapes, self.unscored)
 
     def write(self, folder: Path, predictions: Sequence[Any]) -> None:
-        from benchmarks.data.predictions import write_image
-
         for name, picture in zip(self.ids, self.whole(predictions), strict=True):
             write_image(folder, name, picture)
 
@@ -132,13 +132,9 @@ class CaptionItems(Items):
     """Predictions are texts, one an item, in `captions.json`; ids are whole numbers."""
 
     def read(self, folder: Path) -> list[str]:
-        from benchmarks.data.predictions import read_captions
-
         return list(read_captions(folder, [int(name) for name in self.ids]).values())
 
     def write(self, folder: Path, predictions: Sequence[str]) -> None:
-        from benchmarks.data.predictions import write_captions
-
         names = [int(name) for name in self.ids]
         write_captions(folder, dict(zip(names, predictions, strict=True)))
 

@@ -142,6 +142,18 @@ def test_an_interrupted_rendering_leaves_nothing_that_opens(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.parametrize("name", ["images.npy", "sha256.json"])
+def test_damaged_scenes_are_put_aside_and_made_again(tmp_path, capsys, name):
+    images = np.array(rendered(tmp_path).images)
+    (folder,) = tmp_path.glob("v*/iid-8/images")
+    content = bytearray((folder / name).read_bytes())
+    content[-1000 if name == "images.npy" else 3] ^= 1
+    (folder / name).write_bytes(content)
+    assert np.array_equal(images, rendered(tmp_path).images)
+    assert f"{folder} is damaged: put aside as images.damaged-" in capsys.readouterr().err
+    assert len(list(folder.parent.iterdir())) == 2
+
+
 def test_a_killed_codec_training_is_started_again(tmp_path, monkeypatch):
     """Whatever validation_limit is, the codec, its card and its file are the same."""
     from benchmarks.codecs import caption as caption_codec
