@@ -116,33 +116,27 @@ class MapTransformer(nn.Module):
         return unpatchify(self.head(self.norm(y)), self.patch, self.grid)
 
 
-class TokenEncoder(nn.Module):
-    """Token VE: trunk, then queries and head."""
+class Variational(nn.Module):
+    """q(z given source): of tokens by trunk and readout, of a map by one trunk a layer deeper."""
 
     def __init__(self, problem: Problem, size: EncoderSize) -> None:
         super().__init__()
-        assert isinstance(problem.source, TokenShape)
-        self.trunk = TokenTrunk(problem.source, size)
-        self.readout = TokenReadout(problem, size)
+        self.trunk: nn.Module
+        self.readout: TokenReadout | None = None
+        if isinstance(problem.source, TokenShape):
+            self.trunk = TokenTrunk(problem.source, size)
+            self.readout = TokenReadout(problem, size)
+        else:
+            out = 2 * problem.target.channels
+            self.trunk = MapTransformer(problem.source, out, problem.patch, deeper(size))
 
     def forward(self, source: Source) -> Moments:
         """Mean and log-variance of x0."""
-        mean, logvar = self.readout(self.trunk(source), source.mask).chunk(2, dim=1)
-        return mean.float(), logvar.float().clamp(*LOGVAR_RANGE)
-
-
-class MapEncoder(nn.Module):
-    """Map VE: one more layer than the token trunk, because it has no readout layer."""
-
-    def __init__(self, problem: Problem, size: EncoderSize) -> None:
-        super().__init__()
-        assert isinstance(problem.source, MapShape)
-        out = 2 * problem.target.channels
-        self.trunk = MapTransformer(problem.source, out, problem.patch, deeper(size))
-
-    def forward(self, source: Source) -> Moments:
-        """Mean and log-variance of x0."""
-        mean, logvar = self.trunk(source.values).chunk(2, dim=1)
+        if self.readout is None:
+            out = self.trunk(source.values)
+        else:
+            out = self.readout(self.trunk(source), source.mask)
+        mean, logvar = out.chunk(2, dim=1)
         return mean.float(), logvar.float().clamp(*LOGVAR_RANGE)
 
 
@@ -161,11 +155,7 @@ def deeper(size: EncoderSize) -> EncoderSize:
 
 def build_encoder(problem: Problem, size: EncoderSize) -> nn.Module:
     """The problem's source encoder."""
-    if problem.encoder == "identity":
-        return Identity()
-    if isinstance(problem.source, TokenShape):
-        return TokenEncoder(problem, size)
-    return MapEncoder(problem, size)
+    return Identity() if problem.encoder == "identity" else Variational(problem, size)
 
 
 @lru_cache
