@@ -52,6 +52,8 @@ class FolderPhotographs(PicturePairs):
     Tiles come in the order of the pictures and of `sr_tiles.corners`: they are the store's rows.
     """
 
+    task: SuperResolutionFolder
+
     def __init__(
         self, task: SuperResolutionFolder, name: str, pairs: Sequence[reader.Pair]
     ) -> None:

@@ -40,6 +40,8 @@ LAYOUTS = {"folders": "<wnid>/*.JPEG", "webdataset": "*.tar"}
 class ImagenetPhotographs(PicturePairs):
     """Photographs cropped and reduced to `task.size`."""
 
+    task: SuperResolutionImagenet
+
     def __init__(
         self,
         task: SuperResolutionImagenet,
