@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.codecs.image import finite
+from benchmarks.codecs.weights import finite
 from benchmarks.data.splits import Report, digest
 from benchmarks.data.vocabulary import LENGTH, UNKNOWN, Vocabulary
 from crossflow.files import published, sha256
@@ -54,23 +55,11 @@ class CodecShape:
     heads: int = 4
 
 
-@dataclass(frozen=True)
-class CodecCost:
-    """What training the codec took, and how well it does on captions it has not seen."""
-
-    steps: int
-    samples: int
-    seconds: float
-    parameters: int
-    token_accuracy: float
-    caption_accuracy: float
-
-
 def _position_code(count: int, width: int) -> Tensor:
-    """Sine and cosine codes (count, width) of the places (i + 0.5) / count of a row of `count`.
+    """Sine and cosine codes (count, width) of the places (i + 0.5) / count.
 
-    Token and latent positions share this code, so that attention between the two starts out
-    aligned; with free parameters the alignment alone took most of the training.
+    Tokens and latent positions share it, so that attention between them starts out aligned; with
+    free parameters the alignment alone took most of the training.
     """
     place = (torch.arange(count) + 0.5) / count
     frequency = torch.exp(torch.linspace(0, math.log(64.0), width // 2))
@@ -105,15 +94,11 @@ class _Block(nn.Module):
     def forward(
         self, x: Tensor, memory: Tensor | None = None, padding: Tensor | None = None
     ) -> Tensor:
-        """x: (b, n, width). `padding` is True at positions of x (or of memory) to ignore."""
-        own = padding if self.cross is None else None
+        """x: (b, n, width). `padding` is True at positions of x to ignore."""
         h = self.norm(x)
-        x = x + self.attention(h, h, h, key_padding_mask=own, need_weights=False)[0]
+        x = x + self.attention(h, h, h, key_padding_mask=padding, need_weights=False)[0]
         if self.cross is not None and self.norm_cross is not None:
-            read = self.cross(
-                self.norm_cross(x), memory, memory, key_padding_mask=padding, need_weights=False
-            )
-            x = x + read[0]
+            x = x + self.cross(self.norm_cross(x), memory, memory, need_weights=False)[0]
         return x + self.mlp(self.norm_mlp(x))
 
 
@@ -147,11 +132,8 @@ class CaptionCodec(nn.Module):
         padding[:, 0] = False  # an all-padding row would make attention divide zero by zero
         tokens = self.read(self.embed(ids) + self.token_position, padding=padding)
         query = self.latent_query.expand(len(ids), -1, -1)
-        latent = (
-            query
-            + self.gather(query, tokens, tokens, key_padding_mask=padding, need_weights=False)[0]
-        )
-        moments = self.moments(self.latent_mlp(latent))  # (b, positions, 2 c)
+        read = self.gather(query, tokens, tokens, key_padding_mask=padding, need_weights=False)[0]
+        moments = self.moments(self.latent_mlp(query + read))  # (b, positions, 2 c)
         grid = moments.transpose(1, 2).reshape(len(ids), 2 * s.channels, s.height, s.width)
         mean, log_variance = grid.chunk(2, dim=1)
         return mean, log_variance.clamp(-10, 4)
@@ -188,10 +170,11 @@ def train_codec(
     seed: int,
     device: str = "cpu",
     report: Report = lambda *_: None,
-) -> tuple[CaptionCodec, CodecCost]:
+) -> tuple[CaptionCodec, dict[str, Any]]:
     """Trains a codec on captions (n, length) of word ids; accuracy is measured on `held_out`.
 
-    Returns the codec in evaluation mode and what it cost. Deterministic for a seed on one machine.
+    Returns the codec in evaluation mode, and what it took and is worth. Deterministic for a seed on
+    one machine.
     """
     start = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
@@ -218,15 +201,9 @@ def train_codec(
         report("caption codec: training", step + 1, steps)
     codec.eval().requires_grad_(False)
     token, caption = accuracy(codec, held_out)
-    cost = CodecCost(
-        steps=steps,
-        samples=steps * batch,
-        seconds=time.perf_counter() - start,
-        parameters=sum(p.numel() for p in codec.parameters()),
-        token_accuracy=token,
-        caption_accuracy=caption,
-    )
-    return codec, cost
+    cost = {"steps": steps, "samples": steps * batch, "seconds": time.perf_counter() - start}
+    cost["parameters"] = sum(p.numel() for p in codec.parameters())
+    return codec, {**cost, "token_accuracy": token, "caption_accuracy": caption}
 
 
 def _one_cycle(progress: float) -> float:
@@ -247,16 +224,11 @@ def accuracy(codec: CaptionCodec, captions: np.ndarray) -> tuple[float, float]:
 
 def save_codec(codec: CaptionCodec, path: Path) -> None:
     """Writes the weights as safetensors. No metadata: their order in a file is random."""
-    from safetensors.torch import save_file
-
-    tensors = {k: v.contiguous() for k, v in codec.state_dict().items()}
-    save_file(tensors, path)
+    save_file(codec.state_dict(), path)
 
 
 def load_codec(path: Path, shape: CodecShape, device: str = "cpu") -> CaptionCodec:
     """Reads a codec written by `save_codec`, in evaluation mode."""
-    from safetensors.torch import load_file
-
     codec = CaptionCodec(shape)
     codec.load_state_dict(load_file(path))
     return codec.to(device).eval().requires_grad_(False)
@@ -281,7 +253,7 @@ def kept_codec(
         codec, cost = train_codec(shape, train(), held_out, report=report, **settings)
         with published(where) as partial:
             save_codec(codec, partial / weights.name)
-            (partial / card.name).write_text(json.dumps(asdict(cost)))
+            (partial / card.name).write_text(json.dumps(cost))
     facts = json.loads(card.read_text())
     seconds = facts.pop("seconds")
     facts |= {**measured, "sha256": sha256(weights)}
@@ -308,12 +280,11 @@ def dataset_codec(
     the share of their words that have no id (unknown_tokens).
     """
     sizes = CodecShape(len(words), LENGTH, shape.channels, shape.height, shape.width, hidden=HIDDEN)
-    steps = codec_steps(len(train))
-    made = {"steps": steps, "batch": BATCH, "seed": SEED, "vocabulary": words.facts()}
-    made |= {"shape": asdict(sizes), "device": device.partition(":")[0]}
+    settings = {"steps": codec_steps(len(train)), "batch": BATCH, "seed": SEED}
+    made = {**settings, "vocabulary": words.facts(), "shape": asdict(sizes)}
     made |= {"kl_weight": KL_WEIGHT, "latent_noise": LATENT_NOISE}
     made |= {"train": digest("\n".join(train)), "held_out": digest("\n".join(held_out))}
-
+    made |= {"device": device.partition(":")[0]}
     unseen = words.encode(held_out)
     unknown = float((unseen == UNKNOWN).sum() / (unseen != 0).sum())
     return kept_codec(
@@ -323,5 +294,6 @@ def dataset_codec(
         unseen,
         {"unknown_tokens": unknown, "measured_on": len(held_out)},
         report,
-        **{"steps": steps, "batch": BATCH, "seed": SEED, "device": device},
+        **settings,
+        device=device,
     )

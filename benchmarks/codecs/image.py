@@ -19,16 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.data.files import (
-    from_pretrained,
-    optional,
-    safetensors_files,
-    weights_digest,
-    weights_folder,
-)
+from benchmarks.codecs.weights import finite, pretrained, weights_digest, weights_folder
+from benchmarks.data.files import optional
 from benchmarks.metrics.weights import read_tensors
 from crossflow.errors import InputError
-from crossflow.files import read_json
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Shaped, UInt8
@@ -37,7 +31,7 @@ if TYPE_CHECKING:
     from benchmarks.config.schema import Config
 
 FIELD = "weights.autoencoder"
-CLASSES = ("AutoencoderKL", "AutoencoderTiny")
+CLASSES = {name: name for name in ("AutoencoderKL", "AutoencoderTiny")}
 STEM = "diffusion_pytorch_model"
 # Pictures computed at once. The last batch is filled up with empty pictures: a kernel is chosen by
 # the shape, so that a latent would otherwise depend, in its last bits, on how many came with it.
@@ -47,19 +41,6 @@ STEP = 16  # task.size is a multiple of it
 PATCHES = 16  # a side
 
 Step = Callable[["Tensor"], "Tensor"]
-
-
-def finite(network: str, made: Tensor, given: Tensor | None = None) -> Tensor:
-    """`made`, what a frozen network made of `given`; InputError where that is not finite.
-
-    NaN would become black pictures or empty captions, and be scored. Where `given` is not finite
-    either, it is not the network's fault: ArithmeticError.
-    """
-    if not bool(made.isfinite().all()):
-        if given is not None and not bool(given.isfinite().all()):
-            raise ArithmeticError(f"what was sampled for {network} is not finite")
-        raise InputError(f"{network} gives numbers that are not finite; its weights are damaged")
-    return made
 
 
 @dataclass(frozen=True)
@@ -74,21 +55,13 @@ class ImageCodec:
     to_picture: Step
 
     def encode(self, images: UInt8[np.ndarray, "n 3 h w"]) -> Float32[np.ndarray, "n c h/f w/f"]:
-        """Latents of 8-bit RGB pictures.
+        """Latents of 8-bit RGB pictures whose sides are multiples of `factor`.
 
-        The same picture gives the same bits whatever comes with it. Raises InputError when a side
-        is no multiple of `factor`, ValueError for anything but uint8 (n, 3, h, w).
+        The same picture gives the same bits whatever comes with it.
         """
         import torch
 
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"pictures are {images.dtype} {images.shape}, not uint8 (n, 3, h, w)")
         height, width = images.shape[2:]
-        if height % self.factor or width % self.factor:
-            raise InputError(
-                f"{FIELD}: pictures of {width} x {height} pixels cannot be encoded, sides must be "
-                f"multiples of {self.factor}: change task.size"
-            )
         # A copy: rows of a read-only memory map make from_numpy warn.
         unit = torch.from_numpy(np.array(images)).float() / 127.5 - 1
         shape = (self.channels, height // self.factor, width // self.factor)
@@ -183,8 +156,8 @@ def checked_size(config: Config) -> int:
 def load_image_codec(weights: str, device: str, download: bool) -> ImageCodec:
     """The autoencoder that `weights` names (see the file's docstring), frozen, in float32.
 
-    The global random state stays as it was. Raises InputError, one line, for a folder that is
-    missing or holds something else, and for a hub's name without `download`.
+    InputError, one line, for a folder that is missing or holds something else, and for a hub's name
+    without `download`.
     """
     import torch
 
@@ -192,55 +165,41 @@ def load_image_codec(weights: str, device: str, download: bool) -> ImageCodec:
 
     folder = weights_folder(FIELD, weights, download, ["config.json", "*.safetensors*"])
     files = [*folder.glob("*_encoder.pth"), *folder.glob("*_decoder.pth")]
-    with preserved_random_state():
-        if (folder / "config.json").is_file():
-            kind, network, files = _diffusers(folder)
-        elif len(files) == 2:
+    if (folder / "config.json").is_file():
+        kind, network, files = pretrained(FIELD, folder, "diffusers", "_class_name", CLASSES, STEM)
+    elif len(files) == 2:
+        with preserved_random_state():
             kind, network = "TAESD", _taesd(*files)
-        else:
-            raise InputError(
-                f"{FIELD}={weights}: need config.json with {STEM}.safetensors (diffusers), or one "
-                "NAME_encoder.pth with one NAME_decoder.pth (taesd)"
-            )
+    else:
+        raise InputError(
+            f"{FIELD}={weights}: need config.json with {STEM}.safetensors (diffusers), or one "
+            "NAME_encoder.pth with one NAME_decoder.pth (taesd)"
+        )
     network.float().to(device).eval().requires_grad_(False)
     scale, shift = _affine(network.config)
-    rows = [
-        torch.as_tensor(numbers, dtype=torch.float32, device=device).reshape(1, -1, 1, 1)
-        for numbers in (scale, shift)
-    ]
+    a, b = (
+        torch.tensor(x, dtype=torch.float32, device=device).reshape(1, -1, 1, 1)
+        for x in (scale, shift)
+    )
 
     def to_latent(pictures: Tensor) -> Tensor:
         coded = network.encode(pictures)
         mean = coded.latent_dist.mode() if kind == "AutoencoderKL" else coded.latents
-        return (mean - rows[1]) * rows[0]
+        return (mean - b) * a
 
     def to_picture(latents: Tensor) -> Tensor:
-        return network.decode(latents / rows[0] + rows[1]).sample
+        return network.decode(latents / a + b).sample
 
     with torch.inference_mode():
         latent = to_latent(torch.zeros(1, 3, PROBE, PROBE, device=device))
         back = to_picture(latent)
     channels, height, width = latent.shape[1:]
-    if tuple(back.shape) != (1, 3, PROBE, PROBE) or height != width or PROBE % height:
-        raise InputError(
-            f"{FIELD}: a picture of 3 x {PROBE} x {PROBE} comes back as {tuple(back.shape[1:])} "
-            f"through {tuple(latent.shape[1:])}; the weights do not fit RGB pictures"
-        )
+    factor = PROBE // height
+    if back.shape != (1, 3, PROBE, PROBE) or height != width or PROBE % height:
+        raise InputError(f"{FIELD}: the weights in {folder} do not fit RGB pictures")
     facts = {"class": kind, "scale": scale, "shift": shift, "channels": channels}
-    facts |= {"factor": PROBE // height, "precision": "fp32", "sha256": weights_digest(files)}
-    return ImageCodec(channels, PROBE // height, facts, device, to_latent, to_picture)
-
-
-def _diffusers(folder: Path) -> tuple[str, Any, list[Path]]:
-    """Class, network and files of a folder of diffusers."""
-    config_file = folder / "config.json"
-    config = read_json(config_file)
-    kind = config.get("_class_name") if isinstance(config, dict) else None
-    if kind not in CLASSES:
-        raise InputError(f"{FIELD}: {config_file} is of {kind}; can use {' and '.join(CLASSES)}")
-    files = [config_file, *safetensors_files(FIELD, folder, STEM)]
-    network = from_pretrained(FIELD, getattr(optional("diffusers", FIELD), kind), folder)
-    return kind, network, files
+    facts |= {"factor": factor, "precision": "fp32", "sha256": weights_digest(files)}
+    return ImageCodec(channels, factor, facts, device, to_latent, to_picture)
 
 
 def _affine(config: Any) -> tuple[Any, Any]:
@@ -249,41 +208,38 @@ def _affine(config: Any) -> tuple[Any, Any]:
     mean, std = config.get("latents_mean"), config.get("latents_std")
     if mean is None and std is None:
         return scale, shift
-    if mean is None or std is None or config.get("shift_factor"):
+    if mean is None or std is None or shift:
         raise InputError(f"{FIELD}: latents_mean, latents_std and shift_factor do not fit together")
     return [scale / float(deviation) for deviation in std], [float(number) for number in mean]
 
 
-def _taesd(encoder_file: Path, decoder_file: Path) -> Any:
-    """diffusers' AutoencoderTiny with the weights of taesd's own files.
+def _taesd(*files: Path) -> Any:
+    """diffusers' AutoencoderTiny with the weights of taesd's encoder and decoder file.
 
     TAEF2 (FLUX.2's latents) has a branch in its middle blocks that diffusers lacks: a block first
     adds a normalised 1 x 1 branch of its input. taesd's decoder begins with a layer for the soft
     limit of latents, which diffusers' has in its forward: its numbers are one higher.
     """
-    states = [read_tensors(FIELD, path) for path in (encoder_file, decoder_file)]
+    from torch import nn
+
+    states = [read_tensors(FIELD, path) for path in files]
     channels = len(states[0].get("14.bias", (1,)))
     network = optional("diffusers", FIELD).AutoencoderTiny(latent_channels=channels)
     try:
-        for layers, state, first in zip(
-            (network.encoder.layers, network.decoder.layers), states, (0, 1), strict=True
-        ):
-            names = {name: name.split(".", 1) for name in state}
-            for number in {int(n) for n, rest in names.values() if rest.startswith("pool.")}:
-                _add_branch(layers[number - first])
-            renamed = {f"{int(n) - first}.{rest}": state[k] for k, (n, rest) in names.items()}
+        for first, state in enumerate(states):
+            layers, renamed = (network.decoder if first else network.encoder).layers, {}
+            for name, tensor in state.items():
+                number, rest = name.split(".", 1)
+                renamed[f"{int(number) - first}.{rest}"] = tensor
+                if rest == "pool.0.weight":
+                    narrow = nn.Conv2d(64, 256, 1, bias=False), nn.GroupNorm(4, 256)
+                    block = layers[int(number) - first]
+                    block.pool = nn.Sequential(
+                        *narrow, nn.ReLU(), nn.Conv2d(256, 64, 1, bias=False)
+                    )
+                    block.register_forward_pre_hook(lambda b, given: (given[0] + b.pool(given[0]),))
             layers.load_state_dict(renamed)
     except (RuntimeError, ValueError, IndexError):
-        raise InputError(
-            f"{FIELD}: {encoder_file} and {decoder_file} do not hold the weights of a tiny "
-            "autoencoder of taesd"
-        ) from None
+        names = " and ".join(map(str, files))
+        raise InputError(f"{FIELD}: {names} do not hold the weights of a taesd") from None
     return network
-
-
-def _add_branch(block: Any) -> None:
-    from torch import nn
-
-    narrow, wide = nn.Conv2d(64, 256, 1, bias=False), nn.Conv2d(256, 64, 1, bias=False)
-    block.pool = nn.Sequential(narrow, nn.GroupNorm(4, 256), nn.ReLU(), wide)
-    block.register_forward_pre_hook(lambda block, given: (given[0] + block.pool(given[0]),))

@@ -19,18 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.codecs.image import finite
-from benchmarks.data.files import (
-    from_pretrained,
-    optional,
-    safetensors_files,
-    weights_digest,
-    weights_folder,
-)
+from benchmarks.codecs.weights import finite, pretrained, weights_digest, weights_folder
+from benchmarks.data.files import optional
 from benchmarks.data.vocabulary import LENGTH as WORDS
 from benchmarks.data.vocabulary import learn
 from crossflow.errors import InputError
-from crossflow.files import read_json
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float16
@@ -57,14 +50,10 @@ class Family:
     masked: bool  # whether the network is told which tokens are real
 
 
-_CLIP = Family(
-    *("CLIPTextModel", "CLIPTokenizer", (("tokenizer.json",), ("vocab.json", "merges.txt"))),
-    *("float32", 1.0, False),
-)
-_T5 = Family(
-    *("T5EncoderModel", "T5TokenizerFast", (("tokenizer.json",), ("spiece.model",))),
-    *("bfloat16", 10.0, True),
-)
+_CLIP_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+_T5_FILES = (("tokenizer.json",), ("spiece.model",))
+_CLIP = Family("CLIPTextModel", "CLIPTokenizer", _CLIP_FILES, "float32", 1.0, masked=False)
+_T5 = Family("T5EncoderModel", "T5TokenizerFast", _T5_FILES, "bfloat16", 10.0, masked=True)
 FAMILIES = {"clip": _CLIP, "clip_text_model": _CLIP, "t5": _T5}
 
 
@@ -122,56 +111,41 @@ class TextEncoder:
         features = np.empty((len(texts), self.length, self.width), np.float16)
         mask = np.empty((len(texts), self.length), np.bool_)
         for start in range(0, len(texts), size):
-            some = list(texts[start : start + size])
+            batch = list(texts[start : start + size])
+            rows = slice(start, start + len(batch))
             tokens = self.tokenizer(
-                some + [""] * (size - len(some)),
-                padding="max_length",
-                max_length=LENGTH,
-                truncation=True,
+                batch + [""] * (size - len(batch)),
+                **{"padding": "max_length", "max_length": LENGTH, "truncation": True},
                 return_tensors="pt",
-            )
+            ).to(self.device)
             real = tokens["attention_mask"]
-            given = {"input_ids": tokens["input_ids"].to(self.device)}
-            if self.family.masked:
-                given["attention_mask"] = real.to(self.device)
+            attention = {"attention_mask": real} if self.family.masked else {}
             with torch.inference_mode():
-                made = self.network(**given).last_hidden_state
+                made = self.network(tokens["input_ids"], **attention).last_hidden_state
             half = finite(FIELD, (made.float() * self.family.scale).half())
-            rows = slice(start, start + len(some))
-            features[rows] = half[: len(some)].cpu().numpy()
-            mask[rows] = real.numpy()[: len(some)] != 0
+            features[rows] = half[: len(batch)].cpu().numpy()
+            mask[rows] = real[: len(batch)].cpu().numpy() != 0
         return features, mask
 
 
 def load_text_encoder(weights: str, device: str, download: bool) -> TextEncoder:
     """The encoder that `weights` names (see the file's docstring), frozen.
 
-    The global random state stays as it was. Raises InputError, one line, for a folder that is
-    missing or holds something else, and for a hub's name without `download`.
+    InputError, one line, for a folder that is missing or holds something else, and for a hub's name
+    without `download`.
     """
     import torch
 
-    from benchmarks.metrics.distribution import preserved_random_state
-
     folder = weights_folder(FIELD, weights, download, PATTERNS)
-    config_file = folder / "config.json"
-    config = read_json(config_file)
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind not in FAMILIES:
-        raise InputError(f"{FIELD}: {config_file} is of {kind}; can use {', '.join(FAMILIES)}")
-    family, transformers = FAMILIES[kind], optional("transformers", FIELD)
-    words = _vocabulary(folder, family)
-    files = [config_file, *safetensors_files(FIELD, folder, "model"), *words]
-    with preserved_random_state():
-        network = from_pretrained(FIELD, getattr(transformers, family.network), folder)
-    room = getattr(network.config, "max_position_embeddings", LENGTH)
-    if room < LENGTH:
-        raise InputError(f"{FIELD}: {folder} takes {room} tokens, fewer than {LENGTH}")
+    classes = {kind: family.network for kind, family in FAMILIES.items()}
+    kind, network, files = pretrained(FIELD, folder, "transformers", "model_type", classes, "model")
+    family = FAMILIES[kind]
     network.to(getattr(torch, family.precision)).eval().requires_grad_(False).to(device)
+    files += _vocabulary(folder, family)
+    tokenizer_class = getattr(optional("transformers", FIELD), family.tokenizer)
     try:
-        kind = getattr(transformers, family.tokenizer)
-        tokenizer = kind.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, ImportError) as error:
+        tokenizer = tokenizer_class.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # whatever the library runs into
         raise InputError(f"{FIELD}: the tokenizer in {folder} cannot be read ({error})") from None
     if len(tokenizer) > network.config.vocab_size:
         raise InputError(
@@ -179,23 +153,17 @@ def load_text_encoder(weights: str, device: str, download: bool) -> TextEncoder:
             f"{network.config.vocab_size}"
         )
     width = int(network.config.hidden_size)
-    facts: dict[str, object] = {
-        "class": family.network,
-        "length": LENGTH,
-        "width": width,
-        "feature_scale": family.scale,
-        "precision": family.precision,
-        "sha256": weights_digest(files),
-    }
+    facts: dict[str, object] = {"class": family.network, "length": LENGTH, "width": width}
+    facts |= {"feature_scale": family.scale, "precision": family.precision}
+    facts |= {"sha256": weights_digest(files)}
     return TextEncoder(LENGTH, width, facts, device, family, tokenizer, network)
 
 
 def _vocabulary(folder: Path, family: Family) -> list[Path]:
     """The tokenizer's files. Without them the library would make a tokenizer that knows no word."""
     for names in family.vocabulary:
-        files = [folder / name for name in names]
-        if all(path.is_file() for path in files):
-            settings = ("tokenizer_config.json", "special_tokens_map.json")
-            return files + [folder / name for name in settings if (folder / name).is_file()]
+        if all((folder / name).is_file() for name in names):
+            files = [*names, "tokenizer_config.json", "special_tokens_map.json"]
+            return [folder / name for name in files if (folder / name).is_file()]
     wanted = ", or ".join(" and ".join(names) for names in family.vocabulary)
     raise InputError(f"{FIELD}: {folder} has no vocabulary of its tokenizer ({wanted})")

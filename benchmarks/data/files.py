@@ -1,11 +1,9 @@
-"""Folders and files that users name: what lies in them, under which names; weights of networks."""
+"""Folders and files that users name: what lies in them, under which names."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
-import re
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crossflow.errors import InputError
-from crossflow.files import is_folder, sha256
-
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+)?")  # owner/model, or owner/model/subfolder
+from crossflow.files import is_folder
 
 
 def stamp_of(*paths: Path) -> str:
@@ -116,73 +112,3 @@ def find_listed(paths: Sequence[Path], what: str, published: str) -> list[Path]:
 def one_form(name: str) -> str:
     """A name as it is compared: composed characters (NFC)."""
     return unicodedata.normalize("NFC", name)
-
-
-def weights_folder(field: str, weights: str, download: bool, patterns: Sequence[str]) -> Path:
-    """The folder of the files of a network, fetched into the hub's cache only if that is allowed.
-
-    weights: a folder; or, with `download`, a hub's name `owner/model`, a third part naming a folder
-    in it (`owner/model/vae`). patterns: the files that are fetched. InputError names `field`.
-    """
-    path = Path(weights).expanduser()
-    if is_folder(path):
-        return path
-    if not (download and _HUB_NAME.fullmatch(weights)):
-        raise InputError(
-            f"{field}={weights}: no such folder; the name of a model on the hub, owner/model, "
-            "needs download=true"
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    owner, model, *below = weights.split("/", 2)
-    inside = [f"{below[0]}/{pattern}" if below else pattern for pattern in patterns]
-    try:
-        return Path(snapshot_download(f"{owner}/{model}", allow_patterns=inside), *below)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise InputError(f"{field}={weights}: could not be downloaded ({_first(error)})") from None
-
-
-def weights_digest(files: Sequence[Path]) -> str:
-    """SHA-256 over names and contents of files of one folder, in the order of their names."""
-    rows = sorted((path.name, sha256(path)) for path in files)
-    return hashlib.sha256(
-        "".join(f"{name} {content}\n" for name, content in rows).encode()
-    ).hexdigest()
-
-
-def safetensors_files(field: str, folder: Path, stem: str) -> list[Path]:
-    """`<stem>.safetensors`, or its shards and their index; InputError where there are none.
-
-    Nothing else is read: the older .bin files are pickles, which can run code.
-    """
-    files = [*folder.glob(f"{stem}.safetensors*"), *folder.glob(f"{stem}-*-of-*.safetensors")]
-    if not files:
-        raise InputError(f"{field}: {folder} has no {stem}.safetensors; weights must be such files")
-    return files
-
-
-def from_pretrained(field: str, kind: Any, folder: Path) -> Any:
-    """A network of diffusers or transformers from a local folder, nothing fetched, no pickle.
-
-    Raises InputError where the files cannot be read or lack a parameter: the libraries would fill
-    it with random numbers and only warn.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        network, loading = kind.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(
-            f"{field}: {folder} cannot be read as {kind.__name__} ({_first(error)})"
-        ) from None
-    if loading["missing_keys"]:
-        name = sorted(loading["missing_keys"])[0]
-        raise InputError(f"{field}: the weights in {folder} lack {name}")
-    return network
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

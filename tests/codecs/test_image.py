@@ -126,20 +126,6 @@ def test_facts_change_with_weights_and_configuration(folder_kl, tmp_path):
     assert first["sha256"] != load_image_codec(str(other), "cpu", False).facts["sha256"]
 
 
-def test_loading_leaves_the_random_state(folder_kl):
-    before = torch.get_rng_state()
-    load_image_codec(str(folder_kl), "cpu", False)
-    assert torch.equal(before, torch.get_rng_state())
-
-
-def test_sides_must_be_multiples(folder_kl):
-    codec = load_image_codec(str(folder_kl), "cpu", False)
-    with pytest.raises(InputError, match=r"48 x 30 pixels .* multiples of 4: change task\.size"):
-        codec.encode(PICTURES[:, :, :30])
-    with pytest.raises(ValueError, match="not uint8"):
-        codec.encode(PICTURES / 255)
-
-
 def test_wrong_folders_are_one_line(folder_kl, tmp_path):
     def refused(weights, match, download=False):
         with pytest.raises(InputError, match=match) as error:
@@ -147,33 +133,12 @@ def test_wrong_folders_are_one_line(folder_kl, tmp_path):
         assert "\n" not in str(error.value)
 
     refused(tmp_path / "no such", "no such folder")
-    refused("owner/model", "download=true")
-    refused("owner/model", "could not be downloaded", download=True)  # HF_HUB_OFFLINE is set
     refused(tmp_path, r"need config\.json with diffusion_pytorch_model\.safetensors")
-    refused(folder_kl / "config.json", "no such folder")
     refused(change(folder_kl, tmp_path / "a", _class_name="VQModel"), "is of VQModel")
-    broken = change(folder_kl, tmp_path / "b")
-    (broken / "config.json").write_text("{")
-    refused(broken, r"config\.json: not JSON")
-    empty = change(folder_kl, tmp_path / "c")
-    (empty / "diffusion_pytorch_model.safetensors").rename(empty / "diffusion_pytorch_model.bin")
-    refused(empty, r"no diffusion_pytorch_model\.safetensors; weights must be such files")
     cut = change(folder_kl, tmp_path / "d")
     file = cut / "diffusion_pytorch_model.safetensors"
     file.write_bytes(file.read_bytes()[:-1000])
     refused(cut, "cannot be read as AutoencoderKL")
-
-
-def test_lost_parameters_are_not_replaced_by_random_ones(folder_kl, tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    folder = change(folder_kl, tmp_path / "a")
-    file = folder / "diffusion_pytorch_model.safetensors"
-    state = load_file(file)
-    state.pop("decoder.conv_in.weight")
-    save_file(state, file, metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"decoder\.conv_in\.weight"):
-        load_image_codec(str(folder), "cpu", False)
 
 
 def test_taef2_on_photographs(bench_data):
@@ -215,7 +180,7 @@ def test_other_files_of_taesd(taesd):
     assert (codec.channels, codec.factor) == (32, 8)
     for lacking in ("0.weight", "3.conv.0.bias"):
         folder = taesd(lambda state, part: state.pop(lacking, None))  # noqa: B023
-        with pytest.raises(InputError, match="do not hold the weights of a tiny autoencoder"):
+        with pytest.raises(InputError, match="do not hold the weights of a taesd"):
             load_image_codec(folder, "cpu", False)
     Path(folder, "tae_encoder.pth").write_bytes(b"no weights")
     with pytest.raises(InputError, match="holds no plain tensors"):

@@ -130,40 +130,9 @@ def test_long_texts_are_cut_at_77_tokens_with_their_end(clip_folder):
     np.testing.assert_array_equal(encoder.encode([long])[0], encoder.encode([long + "dog"])[0])
 
 
-def test_loading_leaves_the_random_state(clip_folder):
-    before = torch.get_rng_state()
-    load_text_encoder(str(clip_folder), "cpu", False)
-    assert torch.equal(before, torch.get_rng_state())
-
-
-def test_wrong_folders_are_one_line(clip_folder, tmp_path):
-    def refused(weights, match, download=False):
-        with pytest.raises(InputError, match=match) as error:
-            load_text_encoder(str(weights), "cpu", download)
-        assert "\n" not in str(error.value)
-
-    refused("openai/clip", "download=true")
-    refused("openai/clip", "could not be downloaded", download=True)  # HF_HUB_OFFLINE is set
-    refused(tmp_path / "nothing", "no such folder")
-    refused(tmp_path, r"config\.json: not a text file that can be read")
-    refused(copy(clip_folder, tmp_path / "a", ["model.safetensors"]), "must be such files")
-    refused(copy(clip_folder, tmp_path / "b", ["merges.txt"]), "no vocabulary of its tokenizer")
-    other = copy(clip_folder, tmp_path / "c")
-    (other / "config.json").write_text('{"model_type": "bert"}')
-    refused(other, "is of bert; can use clip")
-    (other / "config.json").write_text("[]")
-    refused(other, "is of None")
-
-
-def test_lost_parameters_are_not_replaced_by_random_ones(clip_folder, tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    folder = copy(clip_folder, tmp_path / "a")
-    state = load_file(folder / "model.safetensors")
-    name = next(key for key in state if key.endswith("final_layer_norm.weight"))
-    state.pop(name)
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"lack .*final_layer_norm\.weight"):
+def test_folders_without_the_tokenizers_files(clip_folder, tmp_path):
+    folder = copy(clip_folder, tmp_path / "a", ["merges.txt"])
+    with pytest.raises(InputError, match="no vocabulary of its tokenizer"):
         load_text_encoder(str(folder), "cpu", False)
 
 
@@ -175,15 +144,11 @@ def test_another_vocabulary_is_refused(clip_folder, tmp_path):
         load_text_encoder(str(folder), "cpu", False)
 
 
-def test_features_that_are_not_finite_name_the_encoder(clip_folder, tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    folder = copy(clip_folder, tmp_path / "a")
-    state = load_file(folder / "model.safetensors")
-    name = next(key for key in state if key.endswith("final_layer_norm.bias"))
+def test_features_that_are_not_finite_name_the_encoder(clip_folder):
+    encoder = load_text_encoder(str(clip_folder), "cpu", False)
+    weights = dict(encoder.network.named_parameters())
+    last = next(name for name in weights if name.endswith("final_layer_norm.bias"))
     for value in (torch.nan, 1e6):  # the second is beyond float16
-        state[name] = torch.full_like(state[name], value)
-        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-        encoder = load_text_encoder(str(folder), "cpu", False)
+        torch.nn.init.constant_(weights[last], value)
         with pytest.raises(InputError, match=r"weights\.text_encoder gives numbers that are not"):
             encoder.encode(TEXTS)

@@ -1,6 +1,5 @@
 """What lies in folders, under which names; what lists name; folders of weights."""
 
-import hashlib
 import unicodedata
 
 import pytest
@@ -10,8 +9,6 @@ from benchmarks.data.files import (
     first_few,
     list_files,
     optional,
-    weights_digest,
-    weights_folder,
 )
 from crossflow.errors import InputError
 
@@ -70,19 +67,6 @@ def test_missing_files_are_counted(tmp_path):
 def test_lists_in_messages_are_short():
     assert first_few(["a", "b"]) == "a, b"
     assert first_few(range(9)) == "0, 1, 2 and 6 more"
-
-
-def test_weights_are_named_by_names_and_contents(tmp_path):
-    files = [touch(tmp_path / name) for name in ("b", "a")]
-    rows = "".join(f"{name} {hashlib.sha256(name.encode()).hexdigest()}\n" for name in "ab")
-    assert weights_digest(files) == hashlib.sha256(rows.encode()).hexdigest()
-
-
-def test_a_folder_of_weights_that_no_file_system_holds(tmp_path):
-    assert weights_folder("weights.x", str(tmp_path), False, ["*"]) == tmp_path
-    for name in ("/" + "x" * 5000, str(tmp_path / "absent")):
-        with pytest.raises(InputError, match=r"weights\.x=.*: no such folder"):
-            weights_folder("weights.x", name, True, ["*"])
 
 
 def test_a_module_that_is_not_installed_is_named_with_its_option():

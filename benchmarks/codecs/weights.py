@@ -1,0 +1,101 @@
+"""Weights of frozen networks that a user gives: folders of diffusers and transformers."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.data.files import optional
+from crossflow.errors import InputError
+from crossflow.files import is_folder, read_json, sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+)?")  # owner/model, or owner/model/subfolder
+
+
+def weights_folder(field: str, weights: str, download: bool, patterns: Sequence[str]) -> Path:
+    """The folder of the files of a network, fetched into the hub's cache only if that is allowed.
+
+    weights: a folder; or, with `download`, a hub's name `owner/model`, a third part naming a folder
+    in it (`owner/model/vae`). patterns: the files that are fetched. InputError names `field`.
+    """
+    path = Path(weights).expanduser()
+    if is_folder(path):
+        return path
+    if not (download and _HUB_NAME.fullmatch(weights)):
+        raise InputError(
+            f"{field}={weights}: no such folder; the name of a model on the hub, owner/model, "
+            "needs download=true"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    owner, model, *below = weights.split("/", 2)
+    inside = [f"{below[0]}/{pattern}" if below else pattern for pattern in patterns]
+    try:
+        return Path(snapshot_download(f"{owner}/{model}", allow_patterns=inside), *below)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise InputError(f"{field}={weights}: could not be downloaded ({_first(error)})") from None
+
+
+def pretrained(
+    field: str, folder: Path, library: str, key: str, classes: Mapping[str, str], stem: str
+) -> tuple[str, Any, list[Path]]:
+    """Kind, network and files of a local folder; the global random state stays as it was.
+
+    key: of config.json, tells the kind. classes: kind -> class of `library`. Of weights only
+    `<stem>.safetensors` or its shards are read: the older .bin files are pickles, which can run
+    code. InputError where the files cannot be read or lack a parameter: the libraries would fill it
+    with random numbers and only warn.
+    """
+    from benchmarks.metrics.distribution import preserved_random_state
+
+    config_file = folder / "config.json"
+    config = read_json(config_file)
+    kind = config.get(key) if isinstance(config, dict) else None
+    if kind not in classes:
+        raise InputError(f"{field}: {config_file} is of {kind}; can use {', '.join(classes)}")
+    files = [*folder.glob(f"{stem}.safetensors*"), *folder.glob(f"{stem}-*-of-*.safetensors")]
+    if not files:
+        raise InputError(f"{field}: {folder} has no {stem}.safetensors; weights must be such files")
+    network_class = getattr(optional(library, field), classes[kind])
+    try:
+        with preserved_random_state():
+            network, loading = network_class.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+    except Exception as error:  # whatever the libraries run into
+        name = network_class.__name__
+        raise InputError(f"{field}: {folder} cannot be read as {name} ({_first(error)})") from None
+    if lacking := sorted(loading["missing_keys"]):
+        raise InputError(f"{field}: the weights in {folder} lack {lacking[0]}")
+    return kind, network, [config_file, *files]
+
+
+def weights_digest(files: Sequence[Path]) -> str:
+    """SHA-256 over names and contents of files of one folder, in the order of their names."""
+    ordered = sorted(files, key=lambda path: path.name)
+    rows = "".join(f"{path.name} {sha256(path)}\n" for path in ordered)
+    return hashlib.sha256(rows.encode()).hexdigest()
+
+
+def finite(network: str, made: Tensor, given: Tensor | None = None) -> Tensor:
+    """`made`, what a frozen network made of `given`; InputError where that is not finite.
+
+    NaN would become black pictures or empty captions, and be scored. Where `given` is not finite
+    either, it is not the network's fault: ArithmeticError.
+    """
+    if not bool(made.isfinite().all()):
+        if given is not None and not bool(given.isfinite().all()):
+            raise ArithmeticError(f"what was sampled for {network} is not finite")
+        raise InputError(f"{network} gives numbers that are not finite; its weights are damaged")
+    return made
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
