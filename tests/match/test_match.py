@@ -202,25 +202,6 @@ def test_resume_false_makes_new_records(tmp_path):
     assert sum(name.endswith("-2") for name in names) == 1
 
 
-@pytest.mark.parametrize(
-    ("argument", "said"),
-    [
-        ("track=tuned", "track=tuned"),
-        ("predictions=x", "benchmarks.evaluate"),
-        ("task.root=x", "task.root=x: depth_tabletop does not use it"),
-        ("task.scale=2", "task.scale=2: depth_tabletop does not use it"),
-        ("task.size=48", "this task takes 32, 64"),
-        ("device=tpu", "device=tpu"),
-    ],
-)
-def test_what_would_be_ignored_is_refused(tmp_path, capsys, argument, said):
-    assert call(argument, f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}") == 2
-    error = capsys.readouterr().err
-    assert said in error
-    assert len(error.strip().splitlines()) == 1
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("victim", ["flow_matching", "crossflow"])
@@ -315,15 +296,6 @@ def test_a_refusal_in_building_arms_leaves_no_record(tmp_path, capsys):
     places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
     assert command.run(run.job, [*TINY[5:], *arguments, *places], command="run") == 2
     assert not (tmp_path / "out" / "records").exists()
-
-
-def test_guidance_without_a_null_branch_is_refused(tmp_path, capsys):
-    """It would change nothing but the fair_key; only the quick preset gives it to all its tasks."""
-    where = [f"out={tmp_path / 'o'}", f"work={tmp_path / 'w'}", "methods=crossflow"]
-    assert call(*where, "sampling.guidance=7") == 2
-    assert "sampling.guidance=7: depth_tabletop trains no null rows" in capsys.readouterr().err
-    assert not (tmp_path / "o").exists()
-    assert call(*where, "sampling.guidance=2", "quick=true") == 0
 
 
 def test_a_method_that_does_not_apply_is_named(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""`run check=true` from end to end: a fresh run against the references of the checkout."""
+"""What a run refuses; `check=true` from end to end, against the references of the checkout."""
 
 import csv
 import re
@@ -119,3 +119,31 @@ def test_no_file_of_references(checkout, tmp_path, capsys, monkeypatch):
     assert call(tmp_path / "out", checkout / "work", "check=true") == 2
     assert "report check --against FILE" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("track=tuned", "track=tuned"),
+        ("predictions=x", "benchmarks.evaluate"),
+        ("task.root=x", "task.root=x: depth_tabletop does not use it"),
+        ("task.scale=2", "task.scale=2: depth_tabletop does not use it"),
+        ("task.size=48", "this task takes 32, 64"),
+        ("device=tpu", "device=tpu"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(tmp_path, capsys, argument, said):
+    assert call(tmp_path / "out", tmp_path / "work", argument) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_guidance_without_a_null_branch_is_refused(tmp_path, capsys):
+    """It would change nothing but the fair_key; only the quick preset gives it to all its tasks."""
+    places = tmp_path / "o", tmp_path / "w"
+    assert call(*places, "sampling.guidance=7") == 2
+    assert "sampling.guidance=7: depth_tabletop trains no null rows" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+    assert call(*places, "sampling.guidance=2", "quick=true") == 0
