@@ -26,8 +26,7 @@ from benchmarks.match.job import Match
 from benchmarks.match.progress import Progress, Tracker
 from benchmarks.records import keys, samples
 from benchmarks.records import record as records
-from benchmarks.report import check_command, references
-from benchmarks.report.check import compare
+from benchmarks.report import check, references
 from benchmarks.report.files import say
 from benchmarks.report.references import Reference
 from benchmarks.report.tables import comparison_table
@@ -273,8 +272,7 @@ def _conclude(
     file = references.default_file()
     if expected is None or file is None:
         return status
-    checks = compare(rows, expected)
+    checks = check.compare(rows, expected)
     say([""])
     stored = [row for row in expected if row.task == config.task.name]
-    check_command.print_checks(checks, stored, file)
-    return max(status, check_command.status(checks, file))
+    return max(status, check.conclude(checks, stored, file))

@@ -102,10 +102,7 @@ def require_references(match: Match, rows: Sequence[Reference] | None) -> None:
     known |= {name: {"fair": fair, "frame": {}} for name in match.modules}
     file = references.default_file()
     for name, fields in known.items():
-        trained = fields["fair"] is not None
-        stored, differences = nearest(
-            rows, task.name, name, trained, {"score": match.score, **fields}
-        )
+        stored, differences = nearest(rows, task.name, name, {"score": match.score, **fields})
         if not stored:
             raise InputError(
                 f"check=true: {file} has no reference of {task.name} {name}; run without check, "

@@ -1,271 +1,184 @@
-"""Regression checks: what records say now against the references of expected.csv.
+"""`report check`: what records say now against the references of expected.csv.
 
 Verdicts. ok, improved: pass. regressed: worse by more than the tolerance. changed: a score that no
 training moves has moved, or counts other items. missing: the reference file knows no such arm or
 metric. absent: the record has no such score, though the reference does, or a match of records here
 lacks an arm that it was asked for. failed: the run did. These five end with status 1. refused: the
-reference was made under another protocol; status 2. `tolerance` says how much worse is too much.
+reference was made under another protocol; status 2. `references` says how much worse is too much.
 """
 
 from __future__ import annotations
 
+import argparse
+import shlex
 import statistics
-from collections import defaultdict
+import subprocess
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
 from benchmarks.config.registry import BOUNDS
 from benchmarks.records.keys import canonical, differing, digest
-from benchmarks.records.record import Record
-from benchmarks.report import tolerance
-from benchmarks.report.references import Fields, Reference, bound_of, machine, protocol
+from benchmarks.records.record import Record, read_all
+from benchmarks.report import references
+from benchmarks.report.files import path, save, say
+from benchmarks.report.references import Fields, Reference, bound_of, protocol
 from benchmarks.report.rows import Row, arms, untrained
-from benchmarks.report.tolerance import Mean
+from crossflow.errors import InputError
 
 FAILING = ("regressed", "changed", "missing", "absent", "failed")
-TINY_FLOPS = 1e13  # of training: twice the budget of the quick preset
-# How `crossflow.clock` says that an arm ran on a CPU; the device's name does not.
-ON_A_CPU = "device type cpu"
-
-
-@dataclass
-class Measured:
-    """One arm as it stands in the records: what a row of references may be compared with."""
-
-    name: str  # the method, with four digits where one method ran in several configurations
-    task: str
-    method: str
-    protocol: Fields
-    done: list[Record] = field(default_factory=list)
-    failed: list[Record] = field(default_factory=list)
-
-    @property
-    def machine(self) -> Fields | None:
-        """The machine of all its runs; None where it is not known or not one."""
-        machines = {canonical(machine(record)) for record in self.done}
-        return machine(self.done[0]) if len(machines) == 1 else None
-
-    @property
-    def key(self) -> str:
-        """The digest that its rank or its score goes by."""
-        return digest(self.protocol["fair"] or self.protocol["score"])
-
-    @property
-    def predictions(self) -> str | None:
-        """Digest of the predictions that an evaluation scored."""
-        digests = {str(record.fair.proof.get("predictions", "")) for record in self.done}
-        return ";".join(sorted(digests)) or None
-
-    @property
-    def kind(self) -> str:
-        """The class of a new reference: see `tolerance`."""
-        if self.protocol["fair"] is None:
-            return "exact"
-        return "seeded" if all(map(_tiny_on_a_cpu, self.done)) else "statistical"
-
-    @property
-    def metrics(self) -> list[str]:
-        """Names of scores that every completed run has."""
-        every = [set(record.scores) for record in self.done]
-        return sorted(set.intersection(*every)) if every else []
-
-    def by_seed(self, metric: str) -> dict[int, float]:
-        """The value of each seed; a seed that ran twice counts once, by its mean."""
-        return Row(self.name, "arm", self.done).values(metric) or {}
-
-    def mean(self, metric: str) -> Mean:
-        errors = [record.scores[metric].stderr for record in self.done]
-        known = [error for error in errors if error is not None]
-        together = (sum(e**2 for e in known) / len(known)) ** 0.5 if known else None
-        whole = together if len(known) == len(errors) else None
-        return Mean(list(self.by_seed(metric).values()), whole)
 
 
 @dataclass
 class Check:
     """One score against its reference."""
 
-    arm: Measured
+    task: str
+    name: str  # of the arm: the method, with four digits where it ran in several configurations
+    key: str  # the digest that the arm's rank or score goes by
     metric: str
-    verdict: str
+    verdict: str  # with ", accepted" where the value is a reference by now
     why: str  # the rule, or what is wrong
     value: float | None = None  # value and reference: the two that decide, None where none does
     reference: float | None = None
     tolerance: float | None = None
     better: str | None = None
-    accepted: bool = False  # the value is a reference by now
+    new: list[Reference] = field(default_factory=list)  # the rows that accepting makes references
 
     @property
-    def fails(self) -> bool:
-        return self.verdict in FAILING and not self.accepted
+    def wrong(self) -> str:
+        """failure, error (of a comparison that is refused) or nothing."""
+        failure = "failure" if self.verdict in FAILING else ""
+        return "error" if self.verdict == "refused" else failure
 
-    @property
-    def refused(self) -> bool:
-        return self.verdict == "refused" and not self.accepted
+    def __str__(self) -> str:
+        """One line: verdict, task, method, metric, key, both values, tolerance, rule."""
+        values = [number for number in (self.value, self.reference) if number is not None]
+        parts = [" against ".join(f"{number:.8g}" for number in values)] if values else []
+        word = {"regressed": "worse", "improved": "better"}.get(self.verdict.partition(",")[0])
+        parts += [f"{word} by {abs(values[0] - values[1]):.3g}"] if word else []
+        parts += [f"tolerance {self.tolerance:.3g}"] if self.tolerance is not None else []
+        parts += [f"{self.better} is better"] if self.better is not None else []
+        numbers = ", ".join(parts) + "; " if parts else ""
+        arm = f"{self.task} {self.name} {self.metric} ({self.key})"
+        return _plain(f"{self.verdict:<11} {arm}: {numbers}{self.why}").rstrip()
 
 
-def _tiny_on_a_cpu(record: Record) -> bool:
-    """Whether equal bits can be asked of this run: small, by no clock, on no GPU."""
-    budget, reason = record.budget, record.volatile.host.get("utilisation_reason")
-    if budget is None or budget.kind == "device_seconds" or budget.train_flops > TINY_FLOPS:
-        return False
-    return str(reason).endswith(ON_A_CPU)
+def _plain(text: str) -> str:
+    """Text of records on one line, without what terminals, XML and annotations obey."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
-def measured(records: Iterable[Record]) -> list[Measured]:
-    """The arms of some records, ordered by task, method and protocol."""
+def compare(records: Iterable[Record], stored: Sequence[Reference]) -> list[Check]:
+    """Every score of every arm against its reference, then the arms that should be there."""
     groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
         groups[record.task, record.method, canonical(protocol(record))].append(record)
-    found = []
-    for (task, method, _), members in sorted(groups.items()):
-        if members[0].fair_key is not None:
-            of_protocol = arms(members)
-        elif members[0].kind == "run":
-            of_protocol = [Row(method, "bound", members)]
-        else:  # other predictions under the same name are another arm
-            of_protocol = untrained(members)
-        for row in of_protocol:
-            done = [record for record in row.records if record.status == "completed"]
-            seeds = {record.seed for record in done}
-            failed = [record for record in row.records if record.seed not in seeds]
-            found.append(Measured(row.name, task, method, protocol(members[0]), done, failed))
-    return found
+    checks = []
+    for _, members in sorted(groups.items()):
+        for row in [*arms(members), *untrained(members)]:
+            checks += _of_arm(row, protocol(members[0]), stored)
+    return checks + _vanished(groups, stored)
 
 
-def compare(records: Iterable[Record], references: Sequence[Reference]) -> list[Check]:
-    """Every score of every arm against its reference, then the arms that should be there."""
-    several = list(records)
-    checks = [check for arm in measured(several) for check in _of_arm(arm, references)]
-    return checks + _vanished(several, references)
-
-
-def _of_arm(arm: Measured, references: Sequence[Reference]) -> list[Check]:
+def _of_arm(row: Row, fields: Fields, stored: Sequence[Reference]) -> list[Check]:
     """The checks of one arm; a single one where its protocol is refused."""
-    checks = [
-        Check(arm, "run", "failed", f"{run.run_id}: {run.volatile.error}") for run in arm.failed
-    ]
-    if not arm.done:
+    first = row.records[0]
+    where = first.task, row.name, digest(fields["fair"] or fields["score"])
+    done = [record for record in row.records if record.status == "completed"]
+    seeds = {record.seed for record in done}
+    failed = [record for record in row.records if record.seed not in seeds]
+    checks = [Check(*where, "run", "failed", f"{r.run_id}: {r.volatile.error}") for r in failed]
+    if not done:
         return checks
-    trained = arm.protocol["fair"] is not None
-    rows, differences = nearest(references, arm.task, arm.method, trained, arm.protocol)
+    metrics = sorted(set.intersection(*(set(record.scores) for record in done)))
+    new = {metric: references.measured(done, metric, fields) for metric in metrics}
+    old, differences = nearest(stored, first.task, first.method, fields)
     if differences:
         why = f"another protocol (record / reference): {'; '.join(differences)}"
-        return [*checks, Check(arm, "protocol", "refused", why)]
-    checks += [_judged(arm, metric, rows.get(metric)) for metric in arm.metrics]
-    for metric in sorted(rows.keys() - set(arm.metrics)):
-        lacking = [record for record in arm.done if metric not in record.scores]
-        reasons = {record.unavailable.get(metric, "no such score") for record in lacking}
-        check = Check(arm, metric, "absent", "; ".join(sorted(reasons)))
-        check.reference, check.better = statistics.fmean(rows[metric].values), rows[metric].better
-        checks.append(check)
+        return [*checks, Check(*where, "protocol", "refused", why, new=list(new.values()))]
+    checks += [_judged(where, new[metric], old.get(metric)) for metric in metrics]
+    for metric in sorted(old.keys() - new.keys()):
+        lacking = [record for record in done if metric not in record.scores]
+        why = "; ".join(sorted({run.unavailable.get(metric, "no such score") for run in lacking}))
+        why = f"{why}; reference {statistics.fmean(old[metric].values):.8g}"
+        checks.append(Check(*where, metric, "absent", why, better=old[metric].better))
     return checks
 
 
 def nearest(
-    references: Iterable[Reference],
-    task: str,
-    method: str,
-    trained: bool,
-    known: Mapping[str, Any],
+    stored: Iterable[Reference], task: str, method: str, fields: Fields
 ) -> tuple[dict[str, Reference], list[str]]:
-    """References of an arm by metric, and how their protocol differs from what is known of its own.
+    """References of an arm by metric, and how their protocol differs from its own (`fields`).
 
-    trained: whether it is an arm with a budget; an evaluation may have the name of one. known: some
-    of score, fair and frame. Of several protocols that with the fewest differing fields; none
-    differ where it is the arm's. Nothing at all where the file has no row of the arm.
+    Of several protocols that with the fewest differing fields. Nothing at all where the file has no
+    row of the arm; an evaluation, which has no budget, may have the name of one.
     """
     groups: dict[str, dict[str, Reference]] = defaultdict(dict)
-    for row in references:
-        if (row.task, row.method, row.fair_key is not None) == (task, method, trained):
+    for row in stored:
+        trained = row.fair_key is not None
+        if (row.task, row.method, trained) == (task, method, fields["fair"] is not None):
             groups[canonical(row.protocol)][row.metric] = row
-    found: list[tuple[int, list[str], str]] = []
+    gaps = {}
     for key, rows in sorted(groups.items()):
-        whole = next(iter(rows.values())).protocol
-        theirs = {name: whole[name] for name in known}
-        if canonical(known) == canonical(theirs):
-            return rows, []
-        fields = differing(dict(known), theirs)
-        # A digest says nothing beside the fields it is the digest of.
-        telling = [line for line in fields if not line.startswith("fair.score_key:")]
-        found.append((len(fields), telling or fields, key))
-    if not found:
+        gaps[key] = differing(fields, next(iter(rows.values())).protocol)
+    if not gaps:
         return {}, []
-    _, differences, key = min(found)
-    return groups[key], differences
+    key = min(gaps, key=lambda key: len(gaps[key]))
+    # A digest says nothing beside the fields it is the digest of.
+    telling = [line for line in gaps[key] if not line.startswith("fair.score_key:")]
+    return groups[key], telling or gaps[key]
 
 
-def _judged(arm: Measured, metric: str, row: Reference | None) -> Check:
-    """One score with values, tolerance and verdict."""
-    scores = [record.scores[metric] for record in arm.done]
-    check = Check(arm, metric, "missing", "no reference", better=scores[0].better)
-    check.value = statistics.fmean(arm.by_seed(metric).values())
-    if row is None:
+def _judged(where: tuple[str, str, str], new: Reference, old: Reference | None) -> Check:
+    """One score against the reference; of several pairs of values the worst decides."""
+    check = Check(*where, new.metric, "missing", "no reference", better=new.better, new=[new])
+    check.value = statistics.fmean(new.values)
+    if old is None:
         return check
-    check.reference = statistics.fmean(row.values)
-    counts = sorted({score.n for score in scores} - {row.n})
-    if {score.better for score in scores} != {row.better}:
-        check.verdict, check.why = "changed", f"in the reference {row.better} is better"
-    elif counts:
+    check.reference = statistics.fmean(old.values)
+    if (new.n, new.better) != (old.n, old.better):
+        check.verdict, check.why = "changed", f"over {new.n} items, the reference over {old.n}"
+        if new.better != old.better:
+            check.why = f"in the reference {old.better} is better"
+        return check
+    pairs, check.why = references.allowed(new, old)
+    sign = 1 if old.better == "lower" else -1
+    worst = max(pairs, key=lambda pair: sign * (pair[0] - pair[1]) - pair[2])
+    best = min(pairs, key=lambda pair: sign * (pair[0] - pair[1]) + pair[2])
+    regressed = sign * (worst[0] - worst[1]) > worst[2]
+    improved = sign * (best[1] - best[0]) > best[2]
+    check.value, check.reference, check.tolerance = best if improved and not regressed else worst
+    check.verdict = "regressed" if regressed else "improved" if improved else "ok"
+    if check.verdict != "ok" and old.kind == "exact" and old.predictions == new.predictions:
         check.verdict = "changed"
-        check.why = f"over {', '.join(map(str, counts))} items, the reference over {row.n}"
-    else:
-        _weigh(check, arm, row)
     return check
 
 
-def _weigh(check: Check, arm: Measured, row: Reference) -> None:
-    """The rule of the reference's class; of several pairs of values the worst decides."""
-    values, stored = arm.by_seed(row.metric), dict(zip(row.seeds, row.values, strict=True))
-    same_machine = row.machine is not None and canonical(row.machine) == canonical(arm.machine)
-    shared = sorted(values.keys() & stored.keys())
-    mean = statistics.fmean(row.values)
-    exact = row.kind == "exact" and row.predictions == arm.predictions
-    if exact:
-        allowed = tolerance.exact(mean, same_machine)
-        pairs = [(value, mean, allowed) for value in values.values()]
-    elif row.kind == "seeded" and same_machine and shared:
-        pairs = [(values[seed], stored[seed], tolerance.seeded(stored[seed])) for seed in shared]
-    else:
-        new = arm.mean(row.metric)
-        allowed = tolerance.statistical(Mean(row.values, row.stderr), new, row.floor)
-        if row.kind != "statistical":
-            reason = "other predictions" if row.kind == "exact" else "another machine or seed"
-            allowed = replace(allowed, rule=f"{row.kind}, but {reason}: {allowed.rule}")
-        pairs = [(statistics.fmean(new.values), mean, allowed)]
-    sign = 1 if row.better == "lower" else -1
-    worst = max(pairs, key=lambda pair: sign * (pair[0] - pair[1]) - pair[2].value)
-    best = min(pairs, key=lambda pair: sign * (pair[0] - pair[1]) + pair[2].value)
-    regressed = sign * (worst[0] - worst[1]) > worst[2].value
-    improved = sign * (best[1] - best[0]) > best[2].value
-    check.value, check.reference, allowed = best if improved and not regressed else worst
-    check.tolerance, check.why = allowed.value, allowed.rule
-    check.verdict = "regressed" if regressed else "improved" if improved else "ok"
-    if exact and check.verdict != "ok":
-        check.verdict = "changed"
-
-
-def _vanished(records: Sequence[Record], references: Sequence[Reference]) -> list[Check]:
+def _vanished(
+    groups: Mapping[tuple[str, str, str], Sequence[Record]], stored: Iterable[Reference]
+) -> list[Check]:
     """Arms that references know and records lack, though a match that should have them is there.
 
     A reference counts for a match by its score_key and, for an arm, its fair_key. An arm is missed
     where `methods` of such a match asks for it; floor and oracle, which every match has, where the
     match's would have the reference's protocol. An evaluation belongs to no match.
     """
-    here = {(one.task, one.method, canonical(protocol(one))) for one in records}
-    runs = sorted((one for one in records if one.kind == "run"), key=lambda one: one.run_id)
-    known = {row.identity[:3]: row for row in sorted(references, key=lambda row: row.identity)}
+    runs = [run for members in groups.values() for run in members if run.kind == "run"]
+    runs.sort(key=lambda run: run.run_id)
+    known = {row.identity[:3]: row for row in sorted(stored, key=lambda row: row.identity)}
     checks = []
-    for identity, row in known.items():
+    for row in (row for identity, row in known.items() if identity not in groups):
         beside = next((run for run in runs if _should_have(run, row)), None)
-        if identity in here or beside is None:
-            continue
-        absent = beside.fair.proof.get("absent")
-        reason = absent.get(row.method) if isinstance(absent, dict) else None
-        why = f"no record of it beside {beside.run_id}" + (f": {reason}" if reason else "")
-        arm = Measured(row.method, row.task, row.method, row.protocol)
-        checks.append(Check(arm, "run", "absent", why))
+        if beside is not None:
+            absent = beside.fair.proof.get("absent")
+            reason = absent.get(row.method) if isinstance(absent, dict) else None
+            why = f"no record of it beside {beside.run_id}" + (f": {reason}" if reason else "")
+            key = row.fair_key or row.score_key
+            checks.append(Check(row.task, row.method, key, "run", "absent", why))
     return checks
 
 
@@ -279,3 +192,129 @@ def _should_have(run: Record, row: Reference) -> bool:
     asked = run.config.get("methods")
     same_race = row.fair_key is not None and run.fair_key == row.fair_key
     return same_race and isinstance(asked, list) and row.method in asked
+
+
+def accept(before: Sequence[Reference], checks: Sequence[Check], command: str) -> list[Reference]:
+    """The rows of the new file. Marks the checks whose values are references by now.
+
+    Whatever the verdict, failed and absent ones excepted. A row that is ok stays as it is, unless
+    the records hold its seeds and more. InputError where one method ran in two configurations of
+    one protocol, since their mean is no reference, and where a row would lose seeds, since its
+    check would grow looser.
+    """
+    status, person = subprocess.getstatusoutput("git config user.name")
+    mark = {
+        "accepted": datetime.now(UTC).date().isoformat(),
+        "accepted_by": "unknown" if status else person,
+        "accepted_with": command,
+    }
+    rows, made = {row.identity: row for row in before}, {}
+    for check in checks:
+        for new in check.new:
+            old, other = rows.get(new.identity), made.setdefault(new.identity, new)
+            arm = f"--accept: {new.task} {new.method}"
+            if other is not new:
+                raise InputError(
+                    f"{arm} ran in two configurations, {', '.join(other.run_ids)} and "
+                    f"{', '.join(new.run_ids)}; keep the records of one under --out"
+                )
+            if old and check.verdict == "ok" and not set(new.seeds) > set(old.seeds):
+                continue
+            if old and len(new.seeds) < len(old.seeds):
+                raise InputError(
+                    f"{arm} {new.metric}: {len(new.seeds)} seeds here, {len(old.seeds)} in the "
+                    "reference; run as many, or delete its row first"
+                )
+            kept = {}
+            if old:
+                values = ";".join(map(str, old.values))
+                past = f"{values} (accepted {old.accepted}, commits {';'.join(old.commits)})"
+                kept = {"floor": old.floor, "previous": past}
+            rows[new.identity] = new.model_copy(update=mark | kept)
+            check.verdict = f"{check.verdict.partition(',')[0]}, accepted"
+    return list(rows.values())
+
+
+def conclude(
+    checks: Sequence[Check], stored: Iterable[Reference], file: Path, more: Iterable[str] = ()
+) -> int:
+    """Prints one line a check, how many of each verdict, and which references had no record.
+
+    Returns 1 where a check fails, else 0. InputError for arms that must not be compared.
+    """
+    counts = Counter(check.verdict.partition(",")[0] for check in checks)
+    each = ", ".join(f"{counts[word]} {word}" for word in sorted(counts))
+    idle = {f"{row.task} {row.method}" for row in stored}
+    idle -= {f"{check.task} {check.name.partition('#')[0]}" for check in checks}
+    rest = f"; without a record here: {', '.join(sorted(idle))}" if idle else ""
+    say([*checks, f"regression checks: {len(checks)} against {file}: {each}{rest}", *more])
+    refused = [check for check in checks if check.wrong == "error"]
+    if refused:
+        others = f"; and {len(refused) - 1} more" if len(refused) > 1 else ""
+        arm = f"{refused[0].task} {refused[0].name}"
+        raise InputError(f"{arm} cannot be compared with {file}: {refused[0].why}{others}")
+    return int(any(check.wrong for check in checks))
+
+
+def junit(checks: Sequence[Check]) -> bytes:
+    """One test case a check, as Jenkins, GitLab and GitHub's viewers read it; no times in it."""
+    wrong = Counter(check.wrong for check in checks)
+    totals = {"name": "regression checks", "tests": str(len(checks))}
+    totals |= {"failures": str(wrong["failure"]), "errors": str(wrong["error"])}
+    root = ET.Element("testsuites", totals)
+    suite = ET.SubElement(root, "testsuite", totals)
+    for check in checks:
+        where, name = _plain(f"{check.task}.{check.name}.{check.key}"), _plain(check.metric)
+        case = ET.SubElement(suite, "testcase", classname=where, name=name)
+        about = {"message": str(check), "type": check.verdict} if check.wrong else {}
+        ET.SubElement(case, check.wrong or "system-out", about).text = str(check)
+    ET.indent(root)
+    return ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+
+
+def github(checks: Sequence[Check]) -> list[str]:
+    """Workflow commands of GitHub Actions: errors for what fails, notices for what improved.
+
+    Escaped as actions/toolkit does it: packages/core/src/command.ts.
+    """
+    lines = []
+    for check in checks:
+        if check.wrong or check.verdict == "improved":
+            title = _plain(f"{check.verdict}: {check.task} {check.name} {check.metric}")
+            title = title.replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
+            text = str(check).replace("%", "%25")
+            lines.append(f"::{'error' if check.wrong else 'notice'} title={title}::{text}")
+    return lines
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What `report check` has beside --out."""
+    parser.add_argument("--against", type=path, help="references; else results/public/expected.csv")
+    parser.add_argument("--junit", type=path, help="also write JUnit XML to this file")
+    parser.add_argument("--accept", action="store_true", help="make these records the references")
+    parser.add_argument("--github", action="store_true", help="also print GitHub annotations")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """`report check`; 1 on a regression. InputError (status 2) where a comparison is refused."""
+    file = chosen.against or references.default_file()
+    if file is None:
+        raise InputError(
+            "--against FILE is required: this package lies in no checkout with results/public"
+        )
+    before = references.read(file) if file.exists() or not chosen.accept else []
+    checks = compare(read_all(chosen.out), before)
+    after, more = before, []
+    if chosen.accept:
+        command = ["python", "-m", "benchmarks.report", "check", "--out", str(chosen.out)]
+        command += ["--accept", *(["--against", str(file)] if chosen.against else [])]
+        after = accept(before, checks, shlex.join(command))
+    if chosen.junit is not None:
+        save(chosen.junit, junit(checks))
+    more += github(checks) if chosen.github else []
+    if after != before:
+        save(file, references.text(after))
+        more.append(
+            f"accepted: {sum(', ' in check.verdict for check in checks)} scores into {file}"
+        )
+    return conclude(checks, after, file, more)

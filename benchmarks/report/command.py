@@ -16,7 +16,7 @@ from benchmarks.config.schema import Config
 from benchmarks.records.record import Record, read_all
 from benchmarks.report import (
     answer,
-    check_command,
+    check,
     latex,
     leaderboard,
     overview,
@@ -121,11 +121,11 @@ def main(arguments: list[str] | None = None) -> int:
         text = "folder of records/ and of what is written"
         kind.add_argument("--out", type=path, default=Path(Config.out), help=text)
         if name == "check":
-            check_command.options(kind)
+            check.options(kind)
     try:
         options = parser.parse_args(arguments)
         if options.report == "check":
-            return check_command.run(options)
+            return check.run(options)
         if options.report == "published":
             files = published_files()
         else:

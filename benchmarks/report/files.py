@@ -29,11 +29,16 @@ def write(files: Mapping[str, str | bytes], out: Path) -> list[Path]:
                 f"{name!r} of the records is no file name: letters, digits, '._-' only"
             )
     for name, content in files.items():
-        try:
-            write_atomic(out / name, content)
-        except OSError as error:
-            raise InputError(f"cannot write {out / name}: {error.strerror}") from error
+        save(out / name, content)
     return [out / name for name in files]
+
+
+def save(path: Path, content: str | bytes) -> None:
+    """Writes a file whole; InputError where it cannot be written."""
+    try:
+        write_atomic(path, content)
+    except OSError as error:
+        raise InputError(f"cannot write {error.filename or path}: {error.strerror}") from error
 
 
 def say(lines: Iterable[object]) -> None:

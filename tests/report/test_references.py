@@ -1,12 +1,13 @@
-"""expected.csv: what a cell may hold, and that any text survives it."""
+"""expected.csv: what a cell may hold, that any text survives it, and how far a score may fall."""
 
 import csv
-from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.records import record as records
-from benchmarks.report import check, check_command, references
+from benchmarks.report import check, references
+from benchmarks.report.references import ALARMS, statistical
 from crossflow.errors import InputError
 
 
@@ -16,7 +17,7 @@ def accepted(record, tmp_path):
 
     def write(**changes):
         checks = check.compare([record(value=0.5, **changes)], [])
-        rows = check_command.accept([], checks, Path("out"), None)
+        rows = check.accept([], checks, "command")
         file = tmp_path / "expected.csv"
         file.write_text(references.text(rows), newline="")
         return file
@@ -25,7 +26,7 @@ def accepted(record, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("column", "cell", "said"),
+    ("column", "cell", "reason"),
     [
         ("values", "nan", "column values 'nan'"),
         ("values", "0.5;0.6", "column seeds: one twice, or not one a value"),
@@ -33,19 +34,19 @@ def accepted(record, tmp_path):
         ("seeds", "", "column seeds"),
         ("stderr", "inf", "column stderr 'inf'"),
         ("n", "many", "column n 'many'"),
-        ("class", "roughly", "column class 'roughly'"),
-        ("better", "up", "column better 'up'"),
+        ("class", "roughly", "column kind 'roughly'"),
         ("floor", "1e-3", "column floor '1e-3'"),
-        ("task", "", "column task ''"),
-        ("task", "sr_tabletop", "column task"),
+        ("floor", "-1", "column floor '-1'"),
+        ("floor", "1 %", "column floor '1 %'"),
+        ("task", "sr_tabletop", "column protocol: task, score_key"),
         ("protocol", "{", "column protocol '{'"),
         ("protocol", "{}", "column protocol"),
         ("machine", '{"threads": NaN}', "column machine"),
-        ("score_key", "0" * 12, "column score_key: is not the digest"),
-        ("fair_key", "", "column fair_key: is not the digest"),
+        ("score_key", "0" * 12, "column protocol: task, score_key"),
+        ("fair_key", "", "column protocol: task, score_key"),
     ],
 )
-def test_a_malformed_cell_is_named_by_line_and_column(accepted, column, cell, said):
+def test_a_malformed_cell_is_named_by_line_and_column(accepted, column, cell, reason):
     file = accepted()
     with file.open(newline="") as stream:
         (row,) = csv.DictReader(stream)
@@ -56,7 +57,7 @@ def test_a_malformed_cell_is_named_by_line_and_column(accepted, column, cell, sa
     with pytest.raises(InputError) as error:
         references.read(file)
     assert f"{file}, line 2" in str(error.value)
-    assert said in str(error.value)
+    assert reason in str(error.value)
 
 
 def test_other_malformed_files(accepted):
@@ -89,3 +90,60 @@ def test_any_text_survives_the_file(accepted):
 def test_the_committed_file_is_written_as_it_is_read():
     file = references.default_file()
     assert references.text(references.read(file)).encode() == file.read_bytes()
+
+
+@pytest.mark.parametrize(("stored", "new"), [(3, 1), (3, 3), (5, 1), (5, 5), (8, 3)])
+def test_an_unchanged_score_alarms_once_in_a_thousand(stored, new):
+    random, draws = np.random.default_rng(stored * 10 + new), 400_000
+    old = random.standard_normal((draws, stored))
+    gap = random.standard_normal((draws, new)).mean(1) - old.mean(1)
+    allowed = references.spread_factor(stored, new) * old.std(1, ddof=1)
+    rate = float((gap > allowed).mean())
+    error = (ALARMS * (1 - ALARMS) / draws) ** 0.5
+    assert abs(rate - ALARMS) < 4 * error
+
+
+def test_the_losses_the_docstring_says_are_noticed():
+    assert references.spread_factor(3, 3) == pytest.approx(18, abs=0.5)
+    assert references.spread_factor(5, 5) == pytest.approx(4.5, abs=0.1)
+    assert pytest.approx(0.09, abs=0.005) == 1 - (1 - ALARMS) ** 90
+
+
+def test_the_rule_of_several_seeds():
+    stored, errors = [0.5, 0.52, 0.54, 0.56, 0.58], (0.01, 0.01)
+    allowed, rule = statistical(stored, 1, errors, "1%")
+    # t(0.999, 4) = 7.1732, from a table of Student's distribution.
+    assert allowed == pytest.approx(7.1732 * np.std(stored, ddof=1) * 1.2**0.5, rel=1e-4)
+    assert "5 seeds" in rule
+    assert statistical(stored, 1, errors, "0.9") == (
+        *(0.9, "statistical, floor 0.9 (5 seeds, sd 0.0316)"),
+    )
+
+
+def test_the_rule_of_one_or_two_seeds():
+    assert statistical([0.5], 1, (0.03, 0.04), "1%")[0] == pytest.approx(3.0902 * 0.05, rel=1e-4)
+    by_floor, _ = statistical([0.5], 1, (0.0003, 0.0004), "1%")
+    assert by_floor == pytest.approx(5 * 0.005)
+    unknown, rule = statistical([-20.0], 2, (None, 0.1), "2%")
+    assert unknown == pytest.approx(5 * 0.4)
+    assert "only 1 seed stored" in rule
+    assert "only 2 seeds" in statistical([1, 2], 1, (0.1, 0.1), "1%")[1]
+
+
+@pytest.mark.parametrize(
+    ("metric", "floor"),
+    [
+        ("scene_score/L1", "0.005"),
+        ("delta1", "0.005"),
+        ("delta1_affine", "0.005"),
+        ("cider", "0.02"),
+        ("clip_vitb32_openai_cos", "0.002"),
+        ("psnr_y", "0.1"),
+        ("fid@30000", "2%"),
+        ("kid_tabletop@1000", "2%"),
+        ("absrel_object", "1%"),
+        ("lpips_alex", "1%"),
+    ],
+)
+def test_floors(metric, floor):
+    assert references.default_floor(metric) == floor
