@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +25,11 @@ LARGEST = 500
 
 def digest(*parts: bytes | str | np.ndarray) -> str:
     """SHA-256 of texts and arrays (with their shape and type), 16 hex digits."""
+    return digest_all(parts)
+
+
+def digest_all(parts: Iterable[bytes | str | np.ndarray]) -> str:
+    """`digest` of what need not fit into memory: parts are taken one after the other."""
     whole = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):

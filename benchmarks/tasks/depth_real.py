@@ -51,7 +51,7 @@ class Frames(DepthItems):
         self.numbers = {name: number for number, name in enumerate(sorted(self.ids))}
 
     @cached_property
-    def shapes(self) -> list[tuple[int, int]]:
+    def shapes(self) -> list[tuple[int, int]]:  # type: ignore[override]  # read when asked for
         """(height, width) of each frame; InputError where a picture has another size."""
         return [frame.size() for frame in self.frames]
 

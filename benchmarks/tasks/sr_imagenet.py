@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.codecs.image import checked_size
 from benchmarks.data import photos as reader
 from benchmarks.data.images import LR_FILTER, enlarge
-from benchmarks.data.splits import choose, cut, digest, require_root
+from benchmarks.data.splits import choose, cut, digest, digest_all, require_root
 from benchmarks.metrics import inception, lpips
 from benchmarks.tasks.picture_pairs import PicturePairs, SuperResolution
 from crossflow.errors import InputError
@@ -76,8 +76,8 @@ class ImagenetPhotographs(PicturePairs):
 
     @cached_property
     def content(self) -> dict[str, str]:  # type: ignore[override]
-        files = (photo.path.read_bytes() for photo in self.photos)
-        return {"items": digest("\n".join(self.ids)), "truth": digest(*files)}
+        truth = digest_all(photo.path.read_bytes() for photo in self.photos)
+        return {"items": digest("\n".join(self.ids)), "truth": truth}
 
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
         scored = super().score(predictions)

@@ -46,7 +46,7 @@ class SuperResolutionScenes(PictureScenes):
     @cached_property
     def source(self) -> np.ndarray:
         pictures = OnDemand(lambda i: self.enlarged[i].transpose(2, 0, 1), len(self.ids))
-        return self.split.latents(f"lr{self.size}x{self.scale}", self.size, pictures)
+        return self.split.latents(f"lr{self.size}x{self.scale}", pictures)
 
     def facts(self) -> dict[str, Any]:
         return super().facts() | {"scale": self.scale}

@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks.codecs.image import checked_size
 from benchmarks.codecs.text import CaptionTokens, caption_tokens
 from benchmarks.data.captioned_photos import CROPPED, Photo, Pictures, cropped, files_digest
-from benchmarks.data.splits import digest
+from benchmarks.data.splits import digest, digest_all
 from benchmarks.metrics import clip, distribution, inception
 from benchmarks.metrics.geneval import read_prompts
 from benchmarks.metrics.score import merge
@@ -113,7 +113,7 @@ class ScoredPhotos(TrainedPhotos):
     @cached_property
     def _files(self) -> str:
         """Digest of the reference's files, in their order."""
-        return digest(*(photo.path.read_bytes() for photo in self.reference.photos))
+        return digest_all(photo.path.read_bytes() for photo in self.reference.photos)
 
     def key(self) -> dict[str, Any]:
         weights, download = self.task.config.weights.inception, self.task.config.download

@@ -8,10 +8,9 @@ when it is whole, so a killed rendering leaves nothing that opens.
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,7 +90,7 @@ class RenderedSplit:
         def make(rows: slice) -> dict[str, np.ndarray]:
             return {"images": render(self.scenes[rows], REFERENCE, self.device).cpu().numpy()}
 
-        return self._arrays("images", make, images=((3, REFERENCE, REFERENCE), np.uint8))["images"]
+        return self._arrays("images", make)["images"]
 
     def pictures(self, size: int) -> UInt8[np.ndarray, "n 3 size size"]:
         """Pictures at 64 pixels, or smaller by the mean of square blocks, rounded as in `render`.
@@ -118,31 +117,24 @@ class RenderedSplit:
             depth, owner = depth_map(self.scenes[rows], size, self.device)
             return {"depth": depth.cpu().numpy(), "owner": owner.cpu().numpy()}
 
-        shape = (size, size)
-        arrays = self._arrays(
-            f"depth{size}", make, depth=(shape, np.float32), owner=(shape, np.int8)
-        )
+        arrays = self._arrays(f"depth{size}", make)
         return arrays["depth"], arrays["owner"]
 
     def latents(
-        self, name: str, size: int, pictures: Sequence[UInt8[np.ndarray, "3 size size"]]
+        self, name: str, pictures: np.ndarray | Sequence[UInt8[np.ndarray, "3 size size"]]
     ) -> Float[np.ndarray, "n 16 size/8 size/8"]:
         """Latents of `pictures` under the frozen autoencoder, kept under `name` and its digest."""
 
         def make(rows: slice) -> dict[str, np.ndarray]:
-            return {"latents": _encode(np.stack(pictures[rows]), self.device)}
+            return {"latents": _encode(np.stack(list(pictures[rows])), self.device)}
 
-        shape = (16, size // 8, size // 8)
         what = f"latents-{name}-{frozen_autoencoder()['sha256'][:12]}"
-        return self._arrays(what, make, latents=(shape, np.float32))["latents"]
+        return self._arrays(what, make)["latents"]
 
     def _arrays(
-        self,
-        what: str,
-        make: Callable[[slice], dict[str, np.ndarray]],
-        **arrays: tuple[tuple[int, ...], Any],
-    ) -> Mapping[str, np.ndarray]:
-        """Opens arrays by name, of (shape of a row, type), made first if they are not there."""
+        self, what: str, make: Callable[[slice], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """Opens the arrays of `what`; made first, rows by rows, if they are not there."""
         folder = self.folder / f"v{scenes.VERSION}" / f"{self.name}-{self.count}" / what
         if folder.is_dir() and not _sound(folder):
             aside = folder.with_name(f"{what}.damaged-{os.getpid()}")
@@ -150,31 +142,26 @@ class RenderedSplit:
             folder.rename(aside)
         if not folder.is_dir():
             with published(folder) as partial:
-                self._make(partial, what, make, arrays)
-        return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in arrays}
+                self._make(partial, what, make)
+        return {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
 
     def _make(
-        self,
-        folder: Path,
-        what: str,
-        make: Callable[[slice], dict[str, np.ndarray]],
-        arrays: Mapping[str, tuple[tuple[int, ...], Any]],
+        self, folder: Path, what: str, make: Callable[[slice], dict[str, np.ndarray]]
     ) -> None:
         files: dict[str, IO[bytes]] = {}
         with ExitStack() as opened:
-            for name, (shape, dtype) in arrays.items():
-                file = opened.enter_context((folder / f"{name}.npy").open("wb"))
-                header = {"descr": np.dtype(dtype).str, "shape": (self.count, *shape)}
-                write_array_header_1_0(file, header | {"fortran_order": False})
-                room = np.dtype(dtype).itemsize * self.count * math.prod(shape)
-                reserve(file, file.tell() + room)
-                files[name] = file
             for start in range(0, self.count, RENDER_BATCH):
                 stop = min(start + RENDER_BATCH, self.count)
                 for name, rows in make(slice(start, stop)).items():
-                    files[name].write(rows.astype(arrays[name][1], copy=False).tobytes())
+                    if start == 0:
+                        file = opened.enter_context((folder / f"{name}.npy").open("wb"))
+                        header = {"descr": rows.dtype.str, "shape": (self.count, *rows.shape[1:])}
+                        write_array_header_1_0(file, header | {"fortran_order": False})
+                        reserve(file, file.tell() + rows[:1].nbytes * self.count)
+                        files[name] = file
+                    files[name].write(rows.tobytes())
                 self.report(f"{self.name} scenes: {what.split('-')[0]}", stop, self.count)
-        digests = {name: sha256(folder / f"{name}.npy") for name in arrays}
+        digests = {path.name: sha256(path) for path in folder.glob("*.npy")}
         (folder / DIGESTS).write_text(json.dumps(digests))
 
 
@@ -182,7 +169,7 @@ def _sound(folder: Path) -> bool:
     """Whether rendered arrays are what was written."""
     try:
         digests = json.loads((folder / DIGESTS).read_text())
-        return all(sha256(folder / f"{name}.npy") == digest for name, digest in digests.items())
+        return all(sha256(folder / name) == digest for name, digest in digests.items())
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -193,7 +180,7 @@ class SceneItems(Items):
     def __init__(self, task: TabletopTask[Any], split: RenderedSplit) -> None:
         self.task, self.split, self.size = task, split, task.size
         self.name, self.ids = split.name, split.ids
-        self.shapes = [(self.size, self.size)] * split.count
+        self.shapes: Sequence[tuple[int, int]] = [(self.size, self.size)] * split.count
 
     @cached_property
     def pictures(self) -> UInt8[np.ndarray, "n 3 s s"]:
@@ -201,7 +188,7 @@ class SceneItems(Items):
 
     @cached_property
     def latents(self) -> Float[np.ndarray, "n 16 s/8 s/8"]:
-        return self.split.latents(f"hr{self.size}", self.size, self.pictures)
+        return self.split.latents(f"hr{self.size}", self.pictures)
 
     def picture(self, index: int) -> UInt8[np.ndarray, "s s 3"]:
         return self.pictures[index].transpose(1, 2, 0)
@@ -320,11 +307,11 @@ def frozen_autoencoder() -> dict[str, Any]:
     return {"sha256": card["sha256"], "bytes": card["bytes"]}
 
 
-def to_tensor(pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Tensor:
+def to_tensor(pictures: np.ndarray | Sequence[UInt8[np.ndarray, "h w 3"]]) -> Tensor:
     """uint8 (n, 3, h, w) of pictures as they are predicted."""
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2)))
+    return torch.from_numpy(np.ascontiguousarray(np.stack(list(pictures)).transpose(0, 3, 1, 2)))
 
 
 def _encode(images: UInt8[np.ndarray, "n 3 s s"], where: str) -> Float[np.ndarray, "n 16 h w"]:
