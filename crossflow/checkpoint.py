@@ -131,26 +131,11 @@ def repeatable(seed: int, step: int, device: torch.device) -> Iterator[None]:
         memory.fill_uninitialized_memory = filled
 
 
-FIELDS = {
-    "steps": "optimizer steps done",
-    "samples": "training pairs read",
-    "flops": "FLOPs spent in training: a multiply-add is 2, encoders and charges included",
-    "device_seconds": "seconds on the train ledger, without the work that a killed run lost",
-    "fraction": "share of the arm's budget that is spent, from 0 to 1",
-    "loss": "training loss of this step's batch: of this arm's own target, never to be compared "
-    "with the loss of another arm",
-    "terms": "its parts by name before their weights: `flow`, and the charges of the method",
-    "lr": "learning rate of this step",
-    "grad_norm": "norm of the gradient before clipping",
-    "samples_per_second": "since the line before, by the train ledger; null where no time passed",
-}
-
-
 class Journal:
     """stats.jsonl: a line of JSON for each logged step, and no line of a step that was lost.
 
     A resumed run drops the lines of the steps that it does again, so that `steps` only rises. A run
-    that failed leaves its lines as stats-failed.jsonl. `FIELDS` says what stands in a line.
+    that failed leaves its lines as stats-failed.jsonl. `Trainer._log` says what stands in one.
     """
 
     def __init__(self, path: Path) -> None:

@@ -148,17 +148,17 @@ class Trainer:
         return loss, float(norm)
 
     def _log(self, loss: Loss, norm: float, rate: float) -> None:
-        """Adds a line to stats.jsonl (`checkpoint.FIELDS`)."""
+        """Adds a line to stats.jsonl, of this step's batch."""
         samples = self.spent.samples - self.last.get("samples", 0)
         seconds = self.spent.device_seconds - self.last.get("device_seconds", 0.0)
         self.last = {
-            **asdict(self.spent),
-            "fraction": self.fraction,
-            "loss": float(loss.total.detach()),
-            "terms": {name: float(value) for name, value in loss.terms.items()},
+            **asdict(self.spent),  # without the work that a killed run lost
+            "fraction": self.fraction,  # of the budget
+            "loss": float(loss.total.detach()),  # of this arm's own target: no arms are compared
+            "terms": {name: float(value) for name, value in loss.terms.items()},  # unweighted
             "lr": rate,
-            "grad_norm": norm,
-            "samples_per_second": samples / seconds if seconds > 0 else None,
+            "grad_norm": norm,  # before clipping
+            "samples_per_second": samples / seconds if seconds > 0 else None,  # since the last line
         }
         self.journal.write(self.last)
 

@@ -105,6 +105,9 @@ def test_stats_have_every_charge_and_the_budget(toy, tmp_path):
     expected = [0, 0.5e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 0.5e-3]
     assert [line["lr"] for line in lines] == pytest.approx(expected, abs=1e-12)
     last = lines[-1]
+    spent = {"steps", "samples", "flops", "device_seconds"}
+    numbers = {"fraction", "loss", "terms", "lr", "grad_norm", "samples_per_second"}
+    assert set(last) == spent | numbers
     assert set(last["terms"]) == {"flow", "kl", "reconstruction"}
     weighted = sum(
         trainer.arm.method.weights[k] * v for k, v in last["terms"].items() if k != "flow"
