@@ -28,37 +28,28 @@ ENOUGH_DISK = 5e9  # bytes: stores, checkpoints and predictions of the embedded 
 def listing() -> str:
     """Tasks, methods with their options, models, metrics, experiments, a line each."""
     blocks = []
-    for title, entries in (
-        ("tasks", _summaries(registry.tasks())),
-        ("methods", dict(_methods())),
-        ("models", registry.models()),
-        ("metrics", _summaries(registry.metrics())),
-        ("experiments", registry.experiments()),
-    ):
-        wide = max((len(name) for name in entries), default=0)
+    for title, entries in {
+        "tasks": {name: registry.summary(path) for name, path in registry.tasks().items()},
+        "methods": dict(_methods()),
+        "models": registry.models(),
+        "metrics": {name: registry.summary(path) for name, path in registry.metrics().items()},
+        "experiments": registry.experiments(),
+    }.items():
+        wide = max(map(len, entries))
         lines = [f"  {name:<{wide}}  {summary}".rstrip() for name, summary in entries.items()]
         blocks.append("\n".join([title, *lines]))
     return "\n\n".join(blocks)
 
 
-def _summaries(files: dict[str, Path]) -> dict[str, str]:
-    return {name: registry.summary(path) for name, path in files.items()}
-
-
 def _methods() -> Iterator[tuple[str, str]]:
     """Each method, and below it `arm.NAME.OPTION=DEFAULT` of its options; then those of all."""
-    for name, path in registry.methods().items():
-        yield name, registry.summary(path)
-        yield from _options(name, registry.described(path, "Options"))
-    yield "every arm", "null: what the method sets for itself, or the settings of training"
-    path = registry.PACKAGES / "crossflow" / "arm.py"
-    yield from _options("NAME", registry.described(path, "CommonOptions"))
-
-
-def _options(arm: str, options: dict[str, tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    for option, (default, text) in options.items():
-        value = {"None": "null", "True": "true", "False": "false"}.get(default, default)
-        yield f"  arm.{arm}.{option}={value}", shorten(text, 60, placeholder=" ...")
+    files = {name: (path, "Options") for name, path in registry.methods().items()}
+    files["NAME"] = registry.PACKAGES / "crossflow" / "arm.py", "CommonOptions"
+    for arm, (path, options) in files.items():
+        yield arm, registry.summary(path) if arm != "NAME" else "any arm; null: the method's own"
+        for option, (default, text) in registry.described(path, options).items():
+            value = {"None": "null", "True": "true", "False": "false"}.get(default, default)
+            yield f"  arm.{arm}.{option}={value}", shorten(text, 60, placeholder=" ...")
 
 
 def checks() -> Iterator[tuple[str, bool, str]]:
@@ -70,38 +61,22 @@ def checks() -> Iterator[tuple[str, bool, str]]:
         yield "torch", False, "not installed"
     java, where = find_java()
     yield "java", java is not None, f"{java} ({where})" if java else f"{where}; no METEOR"
-    yield from _weights()
-    for field in ("out", "work"):
-        yield _disk(field, Path(getattr(Config, field)))
-    yield "device", True, _device()
-
-
-def _weights() -> Iterator[tuple[str, bool, str]]:
-    """Each card and whether its weights are there, whole."""
-    cards = sorted(WEIGHTS.glob("*.json"))
-    if not cards:
-        yield "weights", False, f"no cards in {WEIGHTS}"
-    for card in cards:
-        weights, what = card.with_suffix(".safetensors"), f"weights {card.stem}"
+    yield "weights", any(WEIGHTS.glob("*.json")), f"cards in {WEIGHTS}"
+    for card in sorted(WEIGHTS.glob("*.json")):
         try:
-            expected = json.loads(card.read_text(encoding="utf-8"))["sha256"]
-            whole = expected == sha256(weights)
-        except OSError:
-            yield what, False, f"{weights} is missing; install the package again"
-        except (ValueError, KeyError, TypeError):
-            yield what, False, f"{card} is no card; install the package again"
-        else:
-            size = f"{weights.stat().st_size / 1e6:.1f} MB"
-            yield what, whole, size if whole else f"{weights} is not the file its card describes"
-
-
-def _disk(field: str, folder: Path) -> tuple[str, bool, str]:
-    """Free space where a default folder lies or will lie, and whether it can be written."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    writable = there.is_dir() and os.access(there, os.W_OK)
-    shown = f"{free / 1e9:.0f} GB free at {folder}" + ("" if writable else ", not writable")
-    return f"disk for {field}", writable and free >= ENOUGH_DISK, shown
+            expected = json.loads(card.read_text("utf-8"))["sha256"]
+            whole, state = sha256(card.with_suffix(".safetensors")) == expected, "by its card"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            whole, state = False, f"{type(error).__name__}: {error}"
+        word = "whole" if whole else "install the package again, not whole"
+        yield f"weights {card.stem}", whole, f"{word} ({state})"
+    for field in ("out", "work"):
+        folder = Path(getattr(Config, field)).absolute()
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        free, writable = shutil.disk_usage(there).free, there.is_dir() and os.access(there, os.W_OK)
+        state = f"{free / 1e9:.0f} GB free at {folder}{'' if writable else ', not writable'}"
+        yield f"disk for {field}", writable and free >= ENOUGH_DISK, state
+    yield "device", True, _device()
 
 
 def _device() -> str:
@@ -115,22 +90,18 @@ def _device() -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the listing, or with --check the state of this machine.
-
-    Status: 1 if something is wrong there, 2 for arguments that there are not.
-    """
+    """Prints the listing, or with --check the state of this machine; status 1 if it lacks any."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments not in ([], ["--check"], ["-h"], ["--help"]):
+    if arguments == ["--check"]:
+        states = list(checks())
+        for what, good, state in states:
+            print(f"{'ok' if good else 'MISSING':<8}{what}: {state}")
+        return 0 if all(good for _, good, _ in states) else 1
+    if arguments not in ([], ["-h"], ["--help"]):
         print(f"list: error: unrecognized arguments: {' '.join(arguments)}", file=sys.stderr)
         return 2
-    if arguments != ["--check"]:
-        print(listing() if not arguments else __doc__)
-        return 0
-    fine = True
-    for what, good, state in checks():
-        print(f"{'ok' if good else 'MISSING':<8}{what}: {state}")
-        fine &= good
-    return 0 if fine else 1
+    print(__doc__ if arguments else listing())
+    return 0
 
 
 if __name__ == "__main__":

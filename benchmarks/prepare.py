@@ -3,16 +3,12 @@
 python -m benchmarks.prepare task=depth_nyu task.root=DIR
 python -m benchmarks.prepare task=sr_tabletop export=DIR
 torchrun --nproc-per-node 8 -m benchmarks.prepare task=sr_imagenet task.root=DIR
-
-    if config.export is not None and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise InputError(f"export={config.export}: one process writes it, not torchrun's many")
-    first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks for all
-    progress = Progress(rates=True)
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 from benchmarks.config import command
 from benchmarks.config.schema import Config
@@ -28,26 +24,20 @@ def job(config: Config) -> int:
     if config.export is not None and os.environ.get("WORLD_SIZE", "1") != "1":
         raise InputError(f"export={config.export}: one process writes it, not torchrun's many")
     first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks for all
-    progress = Progress(rates=True)
-    try:
+    with closing(Progress(rates=True)) as progress:
         if config.export is not None:
-            folder = export(config, progress)
+            lines = [f"export: {export(config, progress)}"]
         else:
-            task = registry.task_of(config)
-            prepared = task(config, progress if first else _silent).prepare()
-    finally:
-        progress.close()
-    if config.export is not None:
-        print(f"export: {folder}")
-    elif first:
-        for name in ("train", "validation", "test"):
-            store = getattr(prepared, name)
-            print(f"store: {store.folder} ({name}, {len(store)} rows, digest {store.digest[:12]})")
+            report = progress if first else lambda stage, done, total: None
+            prepared = registry.task_of(config)(config, report).prepare()
+            lines = []
+            for name in ("train", "validation", "test"):
+                store = getattr(prepared, name)
+                facts = f"{name}, {len(store)} rows, digest {store.digest[:12]}"
+                lines.append(f"store: {store.folder} ({facts})")
+    if first:
+        print("\n".join(lines))
     return 0
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Progress of a process whose rows the first one counts too."""
 
 
 if __name__ == "__main__":

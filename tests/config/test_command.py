@@ -19,81 +19,57 @@ WEIRD = MANY + "${h}"
 
 def test_the_default_job(call):
     done = call()
-    assert done.status == 0
-    assert done.stdout == ""
+    assert (done.status, done.stdout) == (0, "")
     (config,) = done.configs
-    assert config.task.name == "depth_tabletop"
+    assert (config.task.name, config.budget.kind) == ("depth_tabletop", "flops")
     assert config.task.size == 32, "the task file's own default"
     assert config.methods == ["regression", "flow_matching", "crossflow"]
-    assert config.budget.kind == "flops"
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         ("task=depth_nu", "unknown task 'depth_nu'. Did you mean depth_nyu? There are: caption"),
         ("-m task=depth_nyu,nothing", "unknown task 'nothing'"),
         ("training.bath=3", "unknown field 'training.bath'. Did you mean training.batch? --help"),
         ("batch=3", "Did you mean training.batch or sampling.batch?"),
         ("task=nyu", "unknown task 'nyu'. Did you mean depth_nyu? There are"),
-        ("+training.extra=3", "unknown field 'training.extra'"),
-        ("~seed", "write FIELD=VALUE"),
-        ("depth_tabletop", "write FIELD=VALUE"),
         ("--fast", "'--fast': write FIELD=VALUE; --help lists fields and flags"),
         ("--cfg job -m", "Only one of"),
         ("seed=[1", "[1"),
         ("seed=one", "seed=one"),
         ("-m seed=0,one", "seed=one"),
         ("seed=-1", "seed=-1: must be from 0 to 2147483647"),
-        ("seed=10000000000000", "seed=10000000000000: must be from 0 to 2147483647"),
-        ("task.size=big", "task.size=big"),
         ("task.limit=0", "task.limit=0: must be at least 1"),
-        ("task.nonfinite=ignore", "task.nonfinite=ignore: must be one of refuse, bts"),
         ("model=XXL", "model=XXL: must be one of T, S, B, L, XL, H"),
         ("sampling.guidance=nan", "sampling.guidance=nan: must be a finite number"),
-        ("training.lr=0", "training.lr=0.0: must be a positive number"),
         ("sampling.curve=[4,0]", "sampling.curve=[4, 0]: must be at least 1"),
         ("budget.samples=5 budget.flops=3", "exactly one limit"),
-        ("budget.flops=nan", "budget.flops=nan"),
         ("budget.steps=2.5", "budget.steps=2.5: must be a whole number"),
-        ("budget=5", "budget"),
         ("methods=crossflow,regression", "are a+b; a sweep over values needs -m"),
         ("methods=crossfow", "unknown method 'crossfow'. Did you mean crossflow?"),
         ("methods=crossflow+crossflow", "methods=crossflow+crossflow: write a+b or [a,b], each"),
-        ("methods=[]", "methods=: write a+b"),
         ("methods=floor arm.floor.method=crossflow", "methods=floor: a name has letters"),
         ("method_file=/no/such.py", "method_file=/no/such.py: no such Python file"),
         ("arm.crossfow.method=regression", "arm.crossfow: not in methods. Did you mean crossflow?"),
         ("arm.crossflow.method=regression", "crossflow is a method itself; rename the arm"),
         ("arm.crossflow.kl_weigth=1", "arm.crossflow.kl_weigth: unknown. Did you mean kl_weight?"),
-        ("arm.crossflow.kl_weight=big", "arm.crossflow.kl_weight=big: must be float"),
-        ("arm.lr=1", "arm.lr: write arm.NAME.OPTION=VALUE"),
         ("name=", "name is empty"),
         ("+experiment=tabletop_quik", "unknown experiment 'tabletop_quik'. Did you mean tabletop_"),
         ("out=/proc/x", "out=/proc/x: cannot write there"),
-        ("work=/proc/x", "/proc/x"),
+        ("out=/proc/version/x", "out=/proc/version/x: cannot write there (Not a directory)"),
+        ("work=/proc/version/x", "work: cannot write /proc/version/x"),
         ("work=a${b}", "'b' not found"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(call, typed, said):
+def test_a_mistake_is_one_line_and_leaves_nothing(call, typed, message):
     done = call(*typed.split())
-    assert done.status == 2
-    assert said in done.error
-    assert done.configs == []
-    assert list(Path().iterdir()) == []
-
-
-@pytest.mark.parametrize("field", ["out", "work"])
-def test_a_file_where_a_folder_should_be(call, field):
-    Path("taken").write_text("")
-    done = call(f"{field}=taken/below")
-    assert done.status == 2
-    assert "taken" in done.error
-    assert list(Path().iterdir()) == [Path("taken")]
+    assert message in done.error
+    assert (done.status, done.configs, list(Path().iterdir())) == (2, [], [])
 
 
 @pytest.mark.parametrize(
-    ("raised", "status", "said"),
+    ("raised", "status", "message"),
     [
         (
             InputError("task.root=/x: no such folder;\nlooked"),
@@ -104,13 +80,13 @@ def test_a_file_where_a_folder_should_be(call, field):
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
-def test_a_job_ends_with_a_status_and_a_line(call, raised, status, said):
+def test_a_job_ends_with_a_status_and_a_line(call, raised, status, message):
     def job(config):
         raise raised
 
     done = call(job=job)
     assert done.status == status
-    assert done.error.startswith(said)
+    assert done.error.startswith(message)
     if status == 1:
         assert "raise raised" in Path(done.error.partition("traceback: ")[2][:-1]).read_text()
     elif status == 2:
@@ -119,9 +95,8 @@ def test_a_job_ends_with_a_status_and_a_line(call, raised, status, said):
 
 def test_the_configuration_is_shown(call):
     done = call("+experiment=tabletop_quick", "task=depth_nyu", "--cfg", "job")
-    assert done.status == 0
+    assert (done.status, done.configs) == (0, [])
     assert "name: depth_nyu" in done.stdout
-    assert done.configs == []
 
 
 def test_a_sweep_runs_every_job_and_returns_the_worst_status(call):
@@ -132,8 +107,8 @@ def test_a_sweep_runs_every_job_and_returns_the_worst_status(call):
 
     done = call("task=depth_nyu,sr_tabletop", "seed=0,1,2", "-m", job=job)
     assert done.status == 1
-    seen = [(config.task.name, config.seed) for config in done.configs]
-    assert seen == [(task, seed) for task in ("depth_nyu", "sr_tabletop") for seed in (0, 1, 2)]
+    jobs = [(config.task.name, config.seed) for config in done.configs]
+    assert jobs == [(task, seed) for task in ("depth_nyu", "sr_tabletop") for seed in (0, 1, 2)]
     assert "seed 1 fails" in done.stderr
 
 
@@ -146,23 +121,12 @@ def test_a_preset_runs_the_four_embedded_tasks(call, preset):
     assert all(config.quick == (preset == "tabletop_quick") for config in done.configs)
 
 
-def test_a_limit_replaces_the_presets(call):
-    done = call("+experiment=tabletop_quick", "budget.samples=64", "task=depth_nyu")
-    assert done.status == 0
-    (config,) = done.configs
-    assert config.task.name == "depth_nyu", "one task instead of the preset's four"
-    assert (config.budget.kind, config.budget.limit) == ("samples", 64)
-    assert isinstance(config.budget.samples, int)
-
-
 def test_a_preset_of_ones_own_may_limit_anything(call):
-    """Its limit stands alone: the default is none that it would have to clear."""
     folder = Path("presets/experiment")
     folder.mkdir(parents=True)
     (folder / "mine.yaml").write_text("# @package _global_\nbudget:\n  samples: 1000\n")
-    done = call("--config-dir", str(folder.parent.absolute()), "+experiment=mine")
-    assert done.status == 0, done.stderr
-    assert (done.configs[0].budget.kind, done.configs[0].budget.limit) == ("samples", 1000)
+    (config,) = call("--config-dir", "presets", "+experiment=mine").configs
+    assert (config.budget.kind, config.budget.limit) == ("samples", 1000)
 
 
 @pytest.mark.parametrize("flags", [[], ["-m"]])
@@ -183,35 +147,23 @@ def test_out_and_work_hold_any_character(call):
     assert [path.name for path in Path().iterdir()] == [MANY]
 
 
-def test_home_is_expanded(call, monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert call("task.root=~/data sets").configs[0].task.root == f"{tmp_path}/data sets"
-
-
 @pytest.mark.parametrize(
     ("typed", "field", "values"),
     [
         ("task.root=null", "task.root", [None]),
         ("methods=regression+crossflow", "methods", [["regression", "crossflow"]]),
         ("methods=[regression,crossflow]", "methods", [["regression", "crossflow"]]),
-        ("experiment=tabletop_quick task=depth_nyu", "quick", [True]),
+        ("+experiment=tabletop budget.samples=64 task=depth_nyu", "budget.samples", [64]),
         ("-m budget.steps=1e2,200", "budget.steps", [100, 200]),
         ("budget.flops=null", "budget.limit", [DEFAULT_FLOPS]),
-        (
-            "arm.crossflow.kl_weight=0,1e-2 -m",
-            "arm",
-            [{"crossflow": {"kl_weight": k}} for k in (0, 0.01)],
-        ),
-        (
-            "methods=crossflow+v1.2 arm.v1.2.method=crossflow",
-            "arm",
-            [{"v1.2": {"method": "crossflow"}}],
-        ),
+        ("-m arm.regression.lr=1,2", "arm", [{"regression": {"lr": lr}} for lr in (1, 2)]),
+        ("methods=v1.2 arm.v1.2.method=crossflow", "arm", [{"v1.2": {"method": "crossflow"}}]),
+        ("methods=a-B.x arm.a-B.x.method=regression", "arm", [{"a-B.x": {"method": "regression"}}]),
     ],
 )
 def test_what_a_job_gets(call, typed, field, values):
     configs = call(*typed.split()).configs
-    assert [attrgetter(field)(config) for config in configs] == values
+    assert repr([attrgetter(field)(config) for config in configs]) == repr(values), "64 is no 64.0"
 
 
 def test_a_method_of_ones_own_joins_the_arms(call, packages, capsys):
@@ -228,22 +180,19 @@ def test_a_method_of_ones_own_joins_the_arms(call, packages, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("crossflow.py", OWN_METHOD, "crossflow is shipped; rename it"),
         ("a b.py", OWN_METHOD, "method_file=a b: a name has letters, digits"),
         ("own.py", OWN_METHOD.replace("applies", "apply"), "no attribute 'applies'; it defines or"),
         ("own.py", f"import no_such_module\n{OWN_METHOD}", "ModuleNotFoundError: No module named"),
         ("own.py", f"{OWN_METHOD}raise SystemExit(0)\n", "own.py: SystemExit: 0;"),
-        ("own.py", "def method(:", "own.py: SyntaxError: "),
     ],
 )
-def test_a_method_file_that_is_none(call, packages, name, text, said):
+def test_a_method_file_that_is_none(call, packages, name, text, message):
     own = packages / name
     own.write_text(text)
-    done = call(f"method_file={own}")
-    assert done.status == 2
-    assert said in done.error
+    assert message in call(f"method_file={own}").error
 
 
 def test_a_task_of_ones_own(call, packages):
@@ -264,7 +213,6 @@ def test_a_task_of_ones_own(call, packages):
         ("prepare", "training.lr=1", "training.lr"),
         ("prepare", "arm.crossflow.method=x", "arm.crossflow.method"),
         ("evaluate", "budget.steps=3", "budget.steps"),
-        ("prepare", "check=true", "check"),
         ("prepare export=DIR", "export=x task.train_limit=3", "task.train_limit"),
     ],
 )
@@ -272,7 +220,7 @@ def test_a_field_that_would_be_ignored_is_refused(call, command, typed, field):
     done = call(*typed.split(), command=command.split()[0])
     assert done.status == 2
     assert done.error.startswith(f"{field}: `{command}` does not use it; leave it out, it is for b")
-    assert call("export=x", "out=y", command="prepare").status == 0
+    assert call("+experiment=tabletop_quick", "out=y", command="prepare").status == 0
 
 
 @pytest.mark.parametrize("command", ["run", "prepare", "evaluate"])
@@ -290,34 +238,22 @@ def test_help_lists_the_fields_that_a_command_reads(call, command):
 def test_a_job_sees_what_the_user_typed(call, monkeypatch):
     """Records keep the command; hydra's additions are no part of it."""
     monkeypatch.setattr(sys, "argv", ["run", "seed=3"])
-    seen = []
 
     def job(config):
-        seen.append(list(sys.argv))
+        assert sys.argv == ["run", "seed=3"]
         return 0
 
-    call("seed=3", job=job)
-    assert seen == [["run", "seed=3"]]
-    call("seed=one")
+    assert call("seed=3", job=job).status == 0
+    assert call("seed=one").status == 2
     assert sys.argv == ["run", "seed=3"]
 
 
 def test_a_users_mistake_in_a_real_process(tmp_path):
     """Through the interpreter: no traceback, no warning, nothing on stdout, no folder."""
-    script = (
-        "import sys; from benchmarks.config import command; "
-        "sys.exit(command.run(lambda config: 0, command='run'))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, "task=no"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
+    command = [sys.executable, "-W", "error", "-m", "benchmarks.run", "task=no"]
+    paths = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("run: error: unknown task 'no'")
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,11 @@ def test_a_file_is_an_entry(packages):
     assert "depth_nyu" in registry.tasks()
     assert "shared_reading" not in registry.tasks(), "what tasks share is no task"
     assert list(registry.methods()) == ["crossflow", "flow_matching", "regression"]
-    assert registry.summary(registry.tasks()["depth_nyu"]) == "Task depth_nyu."
+    path = registry.tasks()["depth_nyu"]
+    assert registry.summary(path) == "Task depth_nyu."
+    assert registry.task_defaults(path) == {"size": 32}
+    path.write_text('TASK = 1\nX = {"size": 3}\n')
+    assert registry.task_defaults(path) == {}
     (packages / "baselines/new.py").write_text("def method(problem, size): ...\n")
     assert "new" in registry.methods()
 
@@ -28,35 +32,15 @@ def test_a_wrong_name_lists_the_right_ones(packages):
         registry.method_of(schema.Config(), "x")
 
 
-def test_defaults_are_literals(tmp_path):
-    path = tmp_path / "own.py"
-    for text, defaults in {
-        'DEFAULTS = {"size": 32}\nTASK = 1\n': {"size": 32},
-        'DEFAULTS = {\n    "size": 32,\n    "crop": "a",\n}\n\nX = {}\n': {"size": 32, "crop": "a"},
-        "TASK = {}\n": {},
-    }.items():
-        path.write_text(text)
-        assert registry.task_defaults(path) == defaults
-
-
 def test_fields_are_described_by_their_comments(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(
         "class Options:\n    a: int = 1  # beside\n    b: int = 2\n    # above, over\n"
         "    # two lines\n    c: str = 'x#'\n    d: float\n\n\ndef other():\n    e: int = 1\n"
     )
-    assert registry.described(path, "Options") == {
-        "a": ("1", "beside"),
-        "b": ("2", ""),
-        "c": ("'x#'", "above, over two lines"),
-    }
+    comments = {"a": ("1", "beside"), "b": ("2", ""), "c": ("'x#'", "above, over two lines")}
+    assert registry.described(path, "Options") == comments
     assert registry.described(path, "Nothing") == {}
-
-
-def test_every_field_has_its_sentence():
-    for name, section, item in schema.leaves():
-        path = Path(inspect.getfile(section))
-        assert registry.described(path, section.__name__)[item.name][1], name
 
 
 def test_a_users_method_is_loaded_from_its_file(tmp_path):
@@ -72,7 +56,6 @@ def test_a_users_method_is_loaded_from_its_file(tmp_path):
     for arm in ("mine", "two"):
         assert registry.method_of(config, arm).method(None, 3).size == 3
     assert registry.arm_options(config, "two") == {"lr": 1}
-    del sys.modules["method_file_mine"]
 
 
 @pytest.mark.parametrize("name", ["", "-a", ".a", "a b", "a/b", "=1+1", "ü", "a" * 81, "floor"])
@@ -103,7 +86,11 @@ def test_names_that_live_twice_agree():
 
 
 def test_fields_are_named_once_and_tables_name_fields():
-    names = [name for name, *_ in schema.leaves()]
+    names = []
+    for name, section, item in schema.leaves():
+        path = Path(inspect.getfile(section))
+        assert registry.described(path, section.__name__)[item.name][1], f"{name} has its sentence"
+        names.append(name)
     assert {"task", "task.root", "budget.device_seconds", "training.lr", "seed"} <= set(names)
     assert len(names) == len(set(names))
     assert {*schema.CHOICES, *schema.PLACES, *schema.RULES} <= set(names)
