@@ -154,7 +154,7 @@ def array_digest(values: np.ndarray) -> str:
     """SHA-256 of the bytes; of names at the width of the longest among them."""
     if values.dtype.kind == "U":
         values = np.asarray(values.tolist(), dtype=np.str_)
-    return hashlib.sha256(memoryview(np.ascontiguousarray(values))).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
 def standardise(
