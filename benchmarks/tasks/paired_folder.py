@@ -49,10 +49,11 @@ class PairedPictures(PicturePairs):
         return {"part": self.name, **facts, "train": self.task.train.content}
 
 
-class TASK(PictureTranslation[PairedPictures]):
-    """From a to b."""
-
+class PairedFolder(PictureTranslation[PairedPictures]):
     version = 1
 
     def items(self, part: str) -> PairedPictures:
         return PairedPictures(self, part)
+
+
+TASK = PairedFolder
