@@ -1,8 +1,7 @@
 """Caption scores by pycocoevalcap: BLEU, METEOR, ROUGE-L, CIDEr; SPICE if its jars are given.
 
-The library's own entry point builds SPICE before anything is scored, and SPICE downloads; so the
-scorers are listed here. Captions are tokenised once. METEOR and SPICE are Java programs (see
-`java`) and run beside the others.
+The library's own entry point builds SPICE, which downloads; so the scorers are listed here. METEOR
+and SPICE are Java programs (see `java`) and run beside the others.
 """
 
 from __future__ import annotations
@@ -67,11 +66,11 @@ def caption_scores(
     if spice_jars is not None:
         find_jars(spice_jars)  # before anything is computed
     java, place = find_java()
+    no_jars = {"spice": SPICE_REASON} if spice_jars is None else {}
 
     def nothing(reason: str) -> Scored:
         return Scored({}, unavailable=dict.fromkeys((*NAMES, "spice"), reason) | no_jars)
 
-    no_jars = {"spice": SPICE_REASON} if spice_jars is None else {}
     sentences = [predictions[key] for key in keys]
     sentences += [sentence for key in keys for sentence in references[key]]
     tokens = [clean_caption(sentence) for sentence in sentences]
@@ -88,45 +87,34 @@ def caption_scores(
         running: dict[str, Future[list[float]]] = {}
         if java is not None:
             running["meteor"] = pool.submit(meteor_scores, truth, result, java)
-        if java is not None and spice_jars is not None:
-            options = (java, spice_jars, spice_cache)
-            running["spice"] = pool.submit(spice_scores, truth, result, *options)
+            if spice_jars is not None:
+                options = (java, spice_jars, spice_cache)
+                running["spice"] = pool.submit(spice_scores, truth, result, *options)
         scored = _python_scores(truth, result)
     scored.unavailable = {n: place for n in ("meteor", "spice") if n not in running} | no_jars
     for name, program in running.items():
-        _add(scored, name, program)
+        try:
+            items = program.result()
+        except MetricUnavailableError as error:
+            scored.unavailable[name] = f"{name.upper()} failed: {error}"
+            continue
+        total = Score(items.pop(), None, len(keys), "higher") if name == "meteor" else None
+        scored.scores[name] = total or mean_score(items, "higher")
+        scored.items[name] = items
     scored.items = {"id": [str(key) for key in keys], **scored.items}
     return scored
-
-
-def _add(scored: Scored, name: str, program: Future[list[float]]) -> None:
-    """What a Java program scored, or why it did not."""
-    try:
-        items = program.result()
-    except MetricUnavailableError as error:
-        scored.unavailable[name] = f"{name.upper()} failed: {error}"
-        return
-    if name == "meteor":
-        *items, total = items
-        scored.scores[name] = Score(total, None, len(items), "higher")
-    else:
-        scored.scores[name] = mean_score(items, "higher")
-    scored.items[name] = items
 
 
 def _checked_keys(
     predictions: Mapping[Key, str], references: Mapping[Key, Sequence[str]]
 ) -> list[Key]:
-    if not predictions:
-        raise InputError("no captions to score: the list of predictions is empty")
-    missing = [key for key in references if key not in predictions]
-    unknown = [key for key in predictions if key not in references]
-    for what, keys in (("have no prediction", missing), ("are predicted but unknown", unknown)):
-        if keys:
-            first = ", ".join(map(str, keys[:5]))
-            raise InputError(f"{len(keys)} items {what}, the first of them {first}")
-    bare = [key for key, sentences in references.items() if not sentences]
-    if bare:
+    different = predictions.keys() ^ references.keys()
+    if not predictions or different:
+        raise InputError(
+            f"{len(predictions)} captions for {len(references)} items: {len(different)} stand on "
+            f"one side alone ({', '.join(map(str, list(different)[:5]))})"
+        )
+    if bare := [key for key, sentences in references.items() if not sentences]:
         raise InputError(f"{len(bare)} items have no reference caption, the first is {bare[0]}")
     return list(references)
 

@@ -1,15 +1,13 @@
 """CLIP score of pictures and captions by open_clip: OpenAI's ViT-B/32, the scale in the name.
 
-`clip_vitb32_openai_cos` is the mean raw cosine. `clip_vitb32_openai_cos_clipped` is the mean of
-max(cos, 0), as CrossFlow's code computes it (which, though, reduces pictures bilinearly).
-`clipscore_vitb32_openai` is CLIPScore (Hessel et al. 2021, Eq. 1): 2.5 max(cos, 0) of captions
-after "A photo depicts ", so of other text features. 100 x is never applied.
+`clip_vitb32_openai_cos` is the mean raw cosine, `clip_vitb32_openai_cos_clipped` the mean of
+max(cos, 0), as CrossFlow's code computes it (which, though, reduces pictures bilinearly), and
+`clipscore_vitb32_openai` CLIPScore (Hessel et al. 2021, Eq. 1): 2.5 max(cos, 0) of captions after
+"A photo depicts ", so of other text features. 100 x is never applied.
 
 Pictures go through open_clip's transform: short side to 224 by PIL's bicubic, centre crop; texts
-are cut at 77 tokens and such texts are counted. All in float32. OpenAI's weights need QuickGELU:
-open_clip only warns when it runs them with another activation, so the architecture is always
-`ViT-B-32-quickgelu`, and checked. That a file holds OpenAI's weights cannot be told from its
-shapes (LAION's have the same): its SHA-256 belongs into `Truth.key` options, see `find_clip`.
+are cut at 77 tokens and such texts are counted. All in float32. That a file holds OpenAI's weights
+cannot be told from its shapes (LAION's have the same): its SHA-256 belongs into the score key.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ from benchmarks.metrics.distribution import preserved_random_state
 from benchmarks.metrics.score import Scored, mean_score
 from benchmarks.metrics.weights import find_file, read_tensors
 from crossflow.errors import InputError
-from crossflow.files import sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
 
 PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
 FIELD = "weights.clip"
-ARCHITECTURE = "ViT-B-32-quickgelu"
+ARCHITECTURE = "ViT-B-32-quickgelu"  # by the name without -quickgelu open_clip only warns
 COS = "clip_vitb32_openai_cos"
 CLIPPED = "clip_vitb32_openai_cos_clipped"
 CLIPSCORE = "clipscore_vitb32_openai"
@@ -42,33 +39,27 @@ CLIPSCORE_WEIGHT = 2.5
 LONG = "captions cut at CLIP's 77 tokens"
 HUB = "timm/vit_base_patch32_clip_224.openai"
 FILE = "open_clip_model.safetensors"
-REASON = f"{FIELD} is not set: {FILE} of {HUB} (OpenAI's ViT-B/32)"
 # Sizes that OpenAI's own state dict carries as tensors.
 NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 
 
 def find_clip(weights: str | None, download: bool) -> tuple[Path | None, str]:
-    """The file of weights and its SHA-256, or None and why there is none.
+    """The file of weights and its SHA-256, or None and why there is none; see `find_file`.
 
-    Without a path, `download` takes open_clip's copy of OpenAI's weights from the hub. Call it
-    before anything is trained, and put the digest into `Truth.key` options: it decides the score.
-    Raises InputError for a path that is no file, or a download that fails.
+    Without a path, `download` takes open_clip's copy of OpenAI's weights from the hub. InputError
+    for a download that fails.
     """
-    if weights is None and not download:
-        return None, REASON
-    if weights is not None:
-        path = find_file(FIELD, weights, FILE, f"{HUB} publishes one")
-        return path, sha256(path)
-    import open_clip
+    if weights is None and download:
+        import open_clip
 
-    try:
-        tag = open_clip.get_pretrained_cfg(ARCHITECTURE, "openai")
-        path = Path(open_clip.download_pretrained(tag))
-    except Exception as error:  # the hub's client has a dozen of its own
-        raise InputError(
-            f"download=true: {HUB} cannot be fetched ({type(error).__name__}); give {FIELD}"
-        ) from error
-    return path, sha256(path)
+        try:
+            tag = open_clip.get_pretrained_cfg(ARCHITECTURE, "openai")
+            weights = open_clip.download_pretrained(tag)
+        except Exception as error:  # the hub's client has a dozen of its own
+            raise InputError(
+                f"download=true: {HUB} cannot be fetched ({type(error).__name__}); give {FIELD}"
+            ) from error
+    return find_file(FIELD, weights, FILE, f"{FILE} of {HUB} (OpenAI's ViT-B/32)")
 
 
 def clip_scores(
@@ -96,10 +87,11 @@ def clip_scores(
         return Scored({}, unavailable=dict.fromkeys(NAMES, reason))
     with preserved_random_state(device):
         network = load_clip(path).to(device)
-    shown = image_features(network, pictures, batch_size)
-    plain = cosines(shown, text_features(network, captions, batch_size))
-    texts = [PREFIX + caption for caption in captions]
-    scored = scores_of(plain, cosines(shown, text_features(network, texts, batch_size)))
+    plain, prefixed = (
+        text_features(network, [start + caption for caption in captions], batch_size)
+        for start in ("", PREFIX)
+    )
+    scored = scores_of(image_features(network, pictures, batch_size), plain, prefixed)
     scored.items = {"id": list(ids), **scored.items}
     # What CLIP reads of a text includes a token for its start and one for its end.
     lengths = [len(tokenizer._tokenizer.encode(caption)) + 2 for caption in captions]
@@ -107,19 +99,20 @@ def clip_scores(
     return scored
 
 
-def cosines(images: Float[Tensor, "n d"], texts: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-    """Cosine of each row of one with the same row of the other, float64."""
+def scores_of(
+    images: Float[Tensor, "n d"], plain: Float[Tensor, "n d"], prefixed: Float[Tensor, "n d"]
+) -> Scored:
+    """The scores of features: of pictures, of captions as they are and with CLIPScore's prefix."""
     import torch
 
-    return torch.nn.functional.cosine_similarity(images.double(), texts.double(), dim=1)
-
-
-def scores_of(plain: Float[Tensor, " n"], prefixed: Float[Tensor, " n"]) -> Scored:
-    """The scores of cosines with the captions as they are and with CLIPScore's prefix."""
+    cosine, other = (
+        torch.nn.functional.cosine_similarity(images.double(), texts.double(), dim=1)
+        for texts in (plain, prefixed)
+    )
     values = {
-        COS: plain.tolist(),
-        CLIPPED: plain.clamp_min(0).tolist(),
-        CLIPSCORE: (CLIPSCORE_WEIGHT * prefixed.clamp_min(0)).tolist(),
+        COS: cosine.tolist(),
+        CLIPPED: cosine.clamp_min(0).tolist(),
+        CLIPSCORE: (CLIPSCORE_WEIGHT * other.clamp_min(0)).tolist(),
     }
     scored = Scored({name: mean_score(each, "higher") for name, each in values.items()})
     # the clipped cosine says nothing that the cosine beside it does not
@@ -127,48 +120,32 @@ def scores_of(plain: Float[Tensor, " n"], prefixed: Float[Tensor, " n"]) -> Scor
     return scored
 
 
-def model_config() -> dict[str, Any]:
-    """open_clip's description of the architecture."""
-    import open_clip
-
-    return dict(open_clip.get_model_config(ARCHITECTURE))
-
-
 def load_clip(path: Path) -> torch.nn.Module:
     """The network in float32 with the weights of a file, ready to score.
 
     A safetensors file or a state dict written by torch.save, in open_clip's names. Raises
-    InputError for anything else: OpenAI's own archive is a program, and is not run.
+    InputError for anything else: OpenAI's own archive is a program, and is not run. RuntimeError if
+    a block runs another activation than QuickGELU, x sigmoid(1.702 x): OpenAI's weights were
+    trained with it, and with GELU they still give plausible, wrong cosines.
     """
     import open_clip
+    from open_clip.transformer import QuickGELU
 
-    network: torch.nn.Module = open_clip.CLIP(**model_config())
-    check_activation(network)
+    network: torch.nn.Module = open_clip.CLIP(**open_clip.get_model_config(ARCHITECTURE))
+    activations = [module for name, module in network.named_modules() if name.endswith("mlp.gelu")]
+    if not activations or not all(isinstance(module, QuickGELU) for module in activations):
+        kinds = sorted({type(module).__name__ for module in activations})
+        raise RuntimeError(f"OpenAI's CLIP needs QuickGELU in every block, found {kinds}")
     state = {k: v.float() for k, v in read_tensors(FIELD, path).items() if k not in NO_WEIGHTS}
     try:
         network.load_state_dict(state)
-    except (
-        RuntimeError
-    ) as error:  # torch names each tensor that is missing, of another shape, extra
+    except RuntimeError as error:  # torch names each tensor that is missing, extra, of other shape
         first = " ".join(str(error).split())[:200]
         raise InputError(
             f"{FIELD}: {path} does not hold the weights of open_clip's {ARCHITECTURE}, which {HUB} "
             f"has ({first} ...)"
         ) from None
     return network.eval().requires_grad_(False)
-
-
-def check_activation(network: torch.nn.Module) -> None:
-    """RuntimeError if a block runs another activation than QuickGELU, x sigmoid(1.702 x).
-
-    OpenAI's weights were trained with it; with GELU they still give plausible, wrong cosines.
-    """
-    from open_clip.transformer import QuickGELU
-
-    activations = [module for name, module in network.named_modules() if name.endswith("mlp.gelu")]
-    if not activations or not all(isinstance(module, QuickGELU) for module in activations):
-        kinds = sorted({type(module).__name__ for module in activations})
-        raise RuntimeError(f"OpenAI's CLIP needs QuickGELU in every block, found {kinds}")
 
 
 def image_features(

@@ -33,9 +33,7 @@ ALIGNED = [
 NAMES = (*LOWER, "delta1", "delta2", "delta3", *ALIGNED, "absrel_object")
 BETTER: dict[str, Better] = {n: "higher" if n.startswith("delta") else "lower" for n in NAMES}
 COUNTS = (
-    "images_without_valid_pixels",
-    "silog_variance_below_zero",
-    "clamped_nonfinite_pixels",
+    *("images_without_valid_pixels", "silog_variance_below_zero", "clamped_nonfinite_pixels"),
     *CASES,
 )
 NO_OBJECT = "images_without_object_pixels"
@@ -61,9 +59,8 @@ class DepthProtocol:
     # "refuse" stops at a prediction that is not finite or is negative; "bts" clamps it as BTS does
     # (nan to low, inf to high) and counts the pixels.
     nonfinite: str = "refuse"
-    # Whether the ratios of delta are taken in float32, as BTS does. Depths of a PNG are whole
-    # millimetres: ratios of exactly 1.25 happen, and once they are rounded to float32 only that
-    # precision finds them equal.
+    # Whether the ratios of delta are taken in float32, as BTS does: those of whole millimetres, as
+    # in a PNG, may be exactly 1.25, which only that precision finds equal.
     float32: bool = False
 
     def __post_init__(self) -> None:
@@ -92,12 +89,11 @@ def depth_errors(
 ) -> tuple[dict[str, float], bool]:
     """The errors of one image over its valid pixels, both in metres and positive.
 
-    SILog is 100 sqrt(var(e)), e = ln p - ln d. A prediction that is a pure scale of the truth has a
-    variance that rounds below zero, where the reference code yields NaN: max(var, 0) is taken, and
-    the second result tells it. delta_i counts max(d/p, p/d) < 1.25^i, strictly. silog_dav2 is
-    Depth-Anything-V2's formula (metric_depth/util/metric.py:4): sqrt(mean e^2 - (mean e)^2 / 2),
-    not x100, which is never below zero; its own code neither clamps nor crops. i_rmse, 1/m, is
-    Marigold's (src/util/metric.py). float32: see `DepthProtocol`.
+    SILog is 100 sqrt(var(e)), e = ln p - ln d. The variance of a pure scale error may round below
+    zero, where the reference yields NaN: max(var, 0) is taken, and the second result tells it.
+    delta_i counts max(d/p, p/d) < 1.25^i, strictly. silog_dav2 is Depth-Anything-V2's formula
+    (metric_depth/util/metric.py:4), sqrt(mean e^2 - (mean e)^2 / 2), not x100; its own code neither
+    clamps nor crops. i_rmse, 1/m, is Marigold's (src/util/metric.py). float32: `DepthProtocol`.
     """
     d, p = truth.astype(np.float64), prediction.astype(np.float64)
     difference, log_error = p - d, np.log(p) - np.log(d)
@@ -130,12 +126,11 @@ def depth_scores(
 ) -> Scored:
     """All depth scores of a set of images. Depths in metres, floating point, truth 0 = unknown.
 
-    Maps are asked for one by one, several at once: on all cores, or on as many threads as workers
-    says, with the same result. objects: masks of the pixels that `absrel_object` counts; without
-    them it is not computed. Images without a valid pixel are skipped and counted, and have None in
-    the item columns. A hint says where predictions look as if they were in another unit. Raises
-    InputError for a wrong size, a wrong type or a refused value, naming the first such item,
-    ValueError where the lengths differ.
+    Maps are asked for one by one, on all cores or on so many workers, with the same result.
+    objects: masks of the pixels that `absrel_object` counts; without them it is not computed.
+    Images without a valid pixel are skipped and counted, and have None in the item columns. A hint
+    says where predictions look as if they were in another unit. Raises InputError for a wrong size,
+    type or value, naming the first such item, ValueError where the lengths differ.
     """
     count = len(ids)
     if not len(predictions) == len(truths) == count == len(ids if objects is None else objects):
@@ -205,10 +200,8 @@ def _hints(
     inverted = met["negative_affine_scales"] > len(seen) / 2
     if met["clamped"] <= pixels / 2 and 0.5 < times < 2 and not inverted:
         return []
-    guess = "is it metric depth in metres?"
-    for unit, size in UNITS.items():
-        if size / 1.5 < times < size * 1.5:
-            guess = f"are these {unit}? Metres are needed"
+    units = [unit for unit, size in UNITS.items() if size / 1.5 < times < size * 1.5]
+    guess = f"are these {units[0]}? Metres are needed" if units else "is it metric depth in metres?"
     if inverted:
         guess = "it falls where the truth rises: is it disparity, 1 / depth?"
     return [
@@ -221,18 +214,16 @@ def _hints(
 def check_depth(
     name: str, prediction: np.ndarray, shape: tuple[int, ...], protocol: DepthProtocol
 ) -> int:
-    """Refuses a prediction that cannot be scored; returns how many pixels BTS's rule will clamp.
+    """How many pixels of a prediction BTS's rule will clamp: negative or not finite.
 
-    Raises InputError for a size other than the truth's, a type that is not floating point, and
-    (where the protocol refuses them) values that are not finite or negative.
+    Raises InputError where the protocol refuses them, for a size other than the truth's (nothing is
+    resized) and for a type that is not floating point.
     """
-    if prediction.shape != shape:
+    if prediction.shape != shape or not np.issubdtype(prediction.dtype, np.floating):
         raise InputError(
-            f"{name}: the predicted depth has shape {prediction.shape}, the truth {shape}; "
-            "the scorer never resizes"
+            f"{name}: the predicted depth is {prediction.dtype} {prediction.shape}, not float32 "
+            f"metres {shape} as the truth; nothing is resized"
         )
-    if not np.issubdtype(prediction.dtype, np.floating):
-        raise InputError(f"{name}: the predicted depth is {prediction.dtype}, not float32 metres")
     bad = int((~np.isfinite(prediction) | (prediction < 0)).sum())
     if bad and protocol.nonfinite == "refuse":
         raise InputError(

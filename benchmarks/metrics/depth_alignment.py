@@ -16,13 +16,14 @@ Fits that cannot be made have an explicit result, and are counted; none is NaN.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+    Pixels = Float[np.ndarray, " pixels"]
 
 LEAST_DISPARITY = 1e-3  # 1/m
 # Special cases, as they are called in the counts of a record.
@@ -35,17 +36,17 @@ CASES = (
 )
 
 
-@dataclass(frozen=True)
-class Fit:
-    """y is about scale x + shift."""
+class Fit(NamedTuple):
+    """What least squares of scale x + shift to y gives, in float64."""
 
+    values: Pixels  # scale x + shift
     scale: float
     shift: float
     constant: bool  # x has one value only, so scale is 0
 
 
-def affine_fit(x: Float[np.ndarray, " pixels"], y: Float[np.ndarray, " pixels"]) -> Fit:
-    """Least squares of scale x + shift to y, in float64.
+def affine_fit(x: Pixels, y: Pixels) -> Fit:
+    """Least squares of scale x + shift to y, both float64.
 
     Of a constant x nothing but the mean of y can be made. Least squares by the pseudo-inverse, as
     in the reference, gives that same constant, split between scale and shift.
@@ -55,45 +56,31 @@ def affine_fit(x: Float[np.ndarray, " pixels"], y: Float[np.ndarray, " pixels"])
     # No np.dot: how it adds up depends on the number of threads.
     covariance = float(np.mean(centred * (y - level)))
     spread = float(np.mean(np.square(centred)))
-    if x.min() == x.max() or spread == 0:
-        return Fit(0.0, level, constant=True)
-    scale = covariance / spread
-    return Fit(scale, level - scale * middle, constant=False)
+    constant = bool(x.min() == x.max() or spread == 0)
+    scale, shift = 0.0, level
+    if not constant:
+        scale = covariance / spread
+        shift = level - scale * middle
+    return Fit(x * scale + shift, scale, shift, constant)
 
 
-def align_affine(
-    truth: Float[np.ndarray, " pixels"], prediction: Float[np.ndarray, " pixels"]
-) -> tuple[Float[np.ndarray, " pixels"], Fit]:
-    """The prediction, scaled and shifted to the truth in depth; not yet clipped. Both float64."""
-    fit = affine_fit(prediction, truth)
-    return prediction * fit.scale + fit.shift, fit
-
-
-def align_disparity(
-    truth: Float[np.ndarray, " pixels"], prediction: Float[np.ndarray, " pixels"]
-) -> tuple[Float[np.ndarray, " pixels"], Fit]:
+def disparity_fit(truth: Pixels, prediction: Pixels) -> Fit:
     """The predicted depth, its inverse scaled and shifted to 1 / truth; not yet clipped.
 
     Both float64, in metres and positive. The fitted disparity is at least `LEAST_DISPARITY`.
     """
-    inverse = 1.0 / prediction
-    fit = affine_fit(inverse, 1.0 / truth)
-    return 1.0 / np.maximum(inverse * fit.scale + fit.shift, LEAST_DISPARITY), fit
+    fit = affine_fit(1.0 / prediction, 1.0 / truth)
+    return fit._replace(values=1.0 / np.maximum(fit.values, LEAST_DISPARITY))
 
 
-def median_ratio(
-    truth: Float[np.ndarray, " pixels"], prediction: Float[np.ndarray, " pixels"]
-) -> float | None:
+def median_ratio(truth: Pixels, prediction: Pixels) -> float | None:
     """median(d) / median(p); None for a prediction whose median is not positive."""
     middle = float(np.median(prediction))
     return float(np.median(truth)) / middle if middle > 0 else None
 
 
 def aligned_errors(
-    truth: Float[np.ndarray, " pixels"],
-    prediction: Float[np.ndarray, " pixels"],
-    low: float,
-    high: float,
+    truth: Pixels, prediction: Pixels, low: float, high: float
 ) -> tuple[dict[str, float], list[str], float | None]:
     """`absrel_` and `delta1_` of the three alignments of one image, the `CASES` it met, the ratio.
 
@@ -103,20 +90,15 @@ def aligned_errors(
     """
     ratio = median_ratio(truth, prediction)
     d, p = truth.astype(np.float64), prediction.astype(np.float64)
-    affine, in_depth = align_affine(d, p)
-    disparity, in_disparity = align_disparity(d, np.maximum(p, low))
+    affine, disparity = affine_fit(p, d), disparity_fit(d, np.maximum(p, low))
     scaled = p * (1.0 if ratio is None else ratio)
+    aligned = {"affine": affine.values, "affine_disp": disparity.values, "median": scaled}
     errors: dict[str, float] = {}
-    for name, aligned in (("affine", affine), ("affine_disp", disparity), ("median", scaled)):
-        clipped = np.clip(aligned, low, high)
+    for name, depth in aligned.items():
+        clipped = np.clip(depth, low, high)
         worst = np.maximum(d / clipped, clipped / d)
         errors[f"delta1_{name}"] = np.count_nonzero(worst < 1.25) / len(d)
         errors[f"absrel_{name}"] = float(np.mean(np.abs(clipped - d) / d))
-    met = (
-        in_depth.constant,
-        in_depth.scale < 0,
-        in_disparity.scale < 0,
-        bool(p.min() < low),
-        ratio is None,
-    )
+    below = bool(p.min() < low)
+    met = (affine.constant, affine.scale < 0, disparity.scale < 0, below, ratio is None)
     return errors, [case for case, happened in zip(CASES, met, strict=True) if happened], ratio

@@ -29,10 +29,7 @@ def kb(height: int, width: int) -> Window:
     """
     rows, columns = KB_SIZE
     if height < rows or width < columns:
-        raise InputError(
-            f"a picture of {height} x {width} pixels (height x width) has no KITTI benchmark crop "
-            f"of {rows} x {columns}"
-        )
+        raise InputError(f"{height} x {width} pixels: no KITTI benchmark crop of 352 x 1216 in it")
     top, left = height - rows, (width - columns) // 2
     return top, top + rows, left, left + columns
 
@@ -65,14 +62,13 @@ def within_kb(inner: Crop) -> Crop:
 # published size. On KITTI int() truncates, as published. `garg` is that of the whole picture
 # (monodepth2, BTS's eval_with_pngs.py), `kb_garg` that of the online evaluation of BTS and AdaBins,
 # rows 143:349 of 352, `kb_eigen` Marigold's configuration.
-EIGEN_NYU = shares(45 / 480, 471 / 480, 41 / 640, 601 / 640, round)
-EIGEN_KITTI = shares(0.3324324, 0.91351351, 0.0359477, 0.96405229)
+EIGEN = shares(0.3324324, 0.91351351, 0.0359477, 0.96405229)
 GARG = shares(0.40810811, 0.99189189, 0.03594771, 0.96405229)
-NYU: dict[str, Crop] = {"eigen": EIGEN_NYU, "none": whole}
+NYU: dict[str, Crop] = {
+    "eigen": shares(45 / 480, 471 / 480, 41 / 640, 601 / 640, round),
+    "none": whole,
+}
 KITTI: dict[str, Crop] = {
-    "kb_garg": within_kb(GARG),
-    "garg": GARG,
-    "eigen": EIGEN_KITTI,
-    "kb_eigen": within_kb(EIGEN_KITTI),
+    **{"kb_garg": within_kb(GARG), "garg": GARG, "eigen": EIGEN, "kb_eigen": within_kb(EIGEN)},
     "none": whole,
 }

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.metrics.score import Score, Scored
+from benchmarks.metrics.score import Better, Score, Scored
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from jaxtyping import Float, UInt8
     from torch import Tensor
@@ -26,9 +27,11 @@ METRICS = ("fid", "kid", "is")
 ALL_METRICS = (*METRICS, "prc")  # "prc" is precision and recall
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
-KID_LEAST = 100  # items; subsets of fewer than 50 say little about a distribution
 IS_SPLITS = 10
 PRC_NEIGHBOURS = 3
+# Images of the smaller set below which a number says nothing: KID's subsets of fewer than 50, a
+# split without an image, an image without enough neighbours. FID's covariance: see `_least`.
+LEAST = {"kid": 100, "is": IS_SPLITS, "prc": PRC_NEIGHBOURS + 1}
 SEED = 2020  # torch-fidelity's default: KID's subsets and the shuffle of the Inception score
 
 
@@ -66,7 +69,7 @@ def preserved_random_state(device: str | torch.device = "cpu") -> Iterator[None]
 
 
 def extract_features(
-    images: Sequence[UInt8[Tensor, "3 h w"]] | UInt8[Tensor, "n 3 h w"],
+    images: Sequence[UInt8[np.ndarray, "h w 3"]] | UInt8[Tensor, "n 3 h w"],
     extractor: str = INCEPTION,
     *,
     metrics: Sequence[str] = METRICS,
@@ -74,13 +77,14 @@ def extract_features(
     batch_size: int = 64,
     weights: Path | None = None,
 ) -> dict[str, Float[Tensor, "n d"]]:
-    """Features of uint8 images by a registered torch-fidelity extractor: {metric: (n, d)}.
+    """Features of pictures of one size by a registered torch-fidelity extractor: {metric: (n, d)}.
 
-    `images` is anything with a length and an index that yields uint8 (3, h, w) of one size; it is
-    read batch by batch. Nothing is cached: the library's cache key knows neither content nor count.
-    Raises ValueError for an empty set or images that are not uint8. Inception's file comes from
-    `inception.find_inception`, which checks it; without `weights` the library would download.
+    `images` is read batch by batch, by its length and its index. Nothing is cached: the library's
+    cache key knows neither content nor count. Raises ValueError for an empty set or pictures that
+    are not 8-bit RGB. Inception's file comes from `inception.find_inception`, which checks it;
+    without `weights` the library would download.
     """
+    import numpy as np
     import torch
     from torch_fidelity.utils import create_feature_extractor, get_featuresdict_from_dataset
 
@@ -92,6 +96,8 @@ def extract_features(
 
         def __getitem__(self, index: int) -> Tensor:
             image = images[index]
+            if not torch.is_tensor(image):
+                image = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
             if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
                 kind = f"{image.dtype} {tuple(image.shape)}"
                 raise ValueError(f"image {index} is {kind}, not uint8 (3, h, w)")
@@ -120,23 +126,15 @@ def layers_of(metrics: Sequence[str], extractor: str = INCEPTION) -> dict[str, s
     return {m: resolve(name, feature_extractor=extractor) for m, name in names.items()}
 
 
-def fid_statistics(features: Float[Tensor, "n d"]) -> dict[str, Any]:
-    """Mean (float32) and covariance (float64, N - 1) as torch-fidelity takes them."""
-    from torch_fidelity.metric_fid import fid_features_to_statistics
-
-    return dict(fid_features_to_statistics(features.cpu()))
-
-
-def fid_from_statistics(first: dict[str, Any], second: dict[str, Any]) -> float:
-    """Frechet distance |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^1/2) (Heusel et al. 2017, Eq. 6)."""
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
-
-    return float(fid_statistics_to_metric(first, second, verbose=False)[KEY_METRIC_FID])
-
-
 def fid_from_features(generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> float:
-    """FID of two sets of features."""
-    return fid_from_statistics(fid_statistics(generated), fid_statistics(real))
+    """Frechet distance |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^1/2) (Heusel et al. 2017, Eq. 6).
+
+    torch-fidelity's mean is of float32, its covariance of float64 and divided by n - 1.
+    """
+    from torch_fidelity import metric_fid as library
+
+    statistics = [library.fid_features_to_statistics(each.cpu()) for each in (generated, real)]
+    return float(library.fid_statistics_to_metric(*statistics, False)[library.KEY_METRIC_FID])
 
 
 def kid_from_features(
@@ -169,9 +167,9 @@ def inception_score(
 
 
 def precision_recall(
-    generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"], neighbours: int = PRC_NEIGHBOURS
+    generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]
 ) -> tuple[float, float]:
-    """Share of generated images among the real ones' k nearest neighbours, and the other way round.
+    """Share of generated images among the real ones' 3 nearest neighbours, and the other way round.
 
     Kynkaanniemi et al. 2019, Eqs. 1 and 2: a set's manifold is the union of balls round its
     features that reach to their k-th neighbour.
@@ -179,7 +177,7 @@ def precision_recall(
     from torch_fidelity import metric_prc as library
 
     # save_cpu_ram: the same numbers without n x m distances at once
-    options = {"prc_neighborhood": neighbours, "save_cpu_ram": True, "verbose": False}
+    options = {"prc_neighborhood": PRC_NEIGHBOURS, "save_cpu_ram": True, "verbose": False}
     out = library.prc_features_to_metric(generated.cpu(), real.cpu(), **options)
     return float(out[library.KEY_METRIC_PRECISION]), float(out[library.KEY_METRIC_RECALL])
 
@@ -193,26 +191,33 @@ def distribution_scores(
 
     n in each name is the number of generated images. KID's stderr is its standard deviation over
     subsets / sqrt(subsets): the noise of the subset draw, not of the images. The others have none.
-    FID is unavailable when the smaller set is not larger than the feature dimension (a singular
-    covariance), KID below 100 images, IS below one image a split, precision and recall where an
-    image has not enough neighbours.
+    Unavailable below `LEAST` images, and FID unless they are more than the feature dimensions: the
+    covariance is singular.
     """
     scored = Scored({})
     for metric, features in generated.items():
         n, others = len(features), features if metric == "is" else real[metric]
-        names = score_names(metric, n, extractor)
-        if reason := _too_few(metric, min(n, len(others)), features.shape[1]):
+        names, stderr = score_names(metric, n, extractor), None
+        least = LEAST.get(metric, features.shape[1] + 1)
+        if min(n, len(others)) < least:
+            reason = f"{metric.upper()} needs at least {least} images: {min(n, len(others))} images"
+            if metric == "fid":
+                reason += f", {least - 1} dimensions"
             scored.unavailable |= dict.fromkeys(names, reason)
-        elif metric == "prc":
-            for name, value in zip(names, precision_recall(features, others), strict=True):
-                scored.scores[name] = Score(value, None, n, "higher")
+            continue
+        if metric == "prc":
+            values: Sequence[float] = precision_recall(features, others)
         elif metric == "fid":
-            scored.scores[names[0]] = Score(fid_from_features(features, others), None, n, "lower")
+            values = [fid_from_features(features, others)]
         elif metric == "kid":
-            value, std = kid_from_features(features, others)
-            scored.scores[names[0]] = Score(value, std / KID_SUBSETS**0.5, n, "lower")
+            mean, std = kid_from_features(features, others)
+            values, stderr = [mean], std / KID_SUBSETS**0.5
         else:
-            scored.scores[names[0]] = Score(inception_score(features)[0], None, n, "higher")
+            values = [inception_score(features)[0]]
+        better: Better = "lower" if metric in ("fid", "kid") else "higher"
+        scored.scores |= {
+            name: Score(value, stderr, n, better) for name, value in zip(names, values, strict=True)
+        }
     return scored
 
 
@@ -220,16 +225,3 @@ def unavailable_scores(n: int, reason: str, metrics: Sequence[str] = METRICS) ->
     """The same names with the reason why there are no numbers (weights missing, for one)."""
     names = [name for metric in metrics for name in score_names(metric, n)]
     return Scored({}, unavailable=dict.fromkeys(names, reason))
-
-
-def _too_few(metric: str, n: int, dimension: int) -> str | None:
-    """Why n images (of the smaller set) are too few, None where they are not."""
-    if metric == "fid" and n <= dimension:
-        return f"FID needs more images than feature dimensions: {n} images, {dimension} dimensions"
-    if metric == "kid" and n < KID_LEAST:
-        return f"KID needs at least {KID_LEAST} images: {n} images"
-    if metric == "is" and n < IS_SPLITS:
-        return f"the Inception score needs at least {IS_SPLITS} images: {n} images"
-    if metric == "prc" and n <= PRC_NEIGHBOURS:
-        return f"precision and recall need more than {PRC_NEIGHBOURS} images a set: {n} images"
-    return None

@@ -12,13 +12,14 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.metrics.score import Score, Scored, mean_score
 from crossflow.errors import InputError
+from crossflow.files import parse_json, read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,18 +52,10 @@ def folder_name(index: int) -> str:
 
 def read_prompts(path: Path) -> list[Prompt]:
     """The 553 prompts, in order. InputError for a file that does not hold GenEval's numbers."""
-    prompts = []
-    for where, row in _lines(path):
-        tag, text = row.get("tag"), row.get("prompt")
-        if tag not in PROMPTS or not isinstance(text, str) or not text:
-            raise InputError(f"{where}: needs a prompt and a tag of {', '.join(PROMPTS)}")
-        prompts.append(Prompt(tag, text, row))
+    prompts = [Prompt(str(row.get("tag")), str(row.get("prompt")), row) for _, row in _lines(path)]
     counts = Counter(prompt.tag for prompt in prompts)
-    wrong = [f"{tag} {counts[tag]} of {n}" for tag, n in PROMPTS.items() if counts[tag] != n]
-    if wrong:
-        raise InputError(
-            f"{path}: not GenEval's prompts, their numbers differ: {', '.join(wrong)}; {PUBLISHED}"
-        )
+    if counts != PROMPTS:
+        raise InputError(f"{path}: not GenEval's prompts, {PUBLISHED}: it has {dict(counts)}")
     return prompts
 
 
@@ -73,8 +66,8 @@ def write_samples(
 ) -> None:
     """Writes `<index>/metadata.jsonl` and `<index>/samples/<number>.png` for evaluate_images.py.
 
-    images(index, text) returns the pictures of a prompt, four of them; it is called prompt after
-    prompt. GenEval scores whatever lies in these folders, so InputError where one exists already;
+    images(index, text) returns the four pictures of a prompt; it is called prompt after prompt.
+    GenEval scores whatever lies in these folders, so InputError where one exists already;
     ValueError for another number of pictures.
     """
     from PIL import Image
@@ -83,11 +76,9 @@ def write_samples(
         place = folder / folder_name(index)
         if place.exists():
             raise InputError(f"{place}: exists already, GenEval would score old samples: remove it")
-        pictures = images(index, prompt.text)
-        if len(pictures) != IMAGES:
-            raise ValueError(f"prompt {index}: {len(pictures)} pictures, GenEval takes {IMAGES}")
+        pictures = list(zip(range(IMAGES), images(index, prompt.text), strict=True))
         (place / "samples").mkdir(parents=True)
-        for number, picture in enumerate(pictures):
+        for number, picture in pictures:
             Image.fromarray(picture).save(place / "samples" / f"{number:05d}.png")
         line = json.dumps(prompt.metadata, ensure_ascii=False)
         (place / "metadata.jsonl").write_text(line, encoding="utf-8")
@@ -105,17 +96,15 @@ def read_results(path: Path, prompts: Sequence[Prompt]) -> list[list[bool]]:
         place, correct = PLACE.search(str(row.get("filename"))), row.get("correct")
         index = int(place[1]) if place else len(prompts)
         known = [(prompt.tag, prompt.text) for prompt in prompts[index : index + 1]]
-        if place is None or [(row.get("tag"), row.get("prompt"))] != known:
+        fits = isinstance(correct, bool) and [(row.get("tag"), row.get("prompt"))] == known
+        if place is None or not fits or place[2] in results[index]:
             raise InputError(
-                f"{where}: `filename` {row.get('filename')!r} is not .../00000/samples/00000.png "
-                f"of {row.get('prompt')!r} ({row.get('tag')}) in the list of prompts"
+                f"{where}: no image of the list of prompts, or one that stands twice: needs a "
+                "`filename` .../00000/samples/00000.png, the `tag` and `prompt` of that folder, "
+                f"and `correct`, true or false; it has {str(row)[:200]}"
             )
-        if not isinstance(correct, bool) or place[2] in results[index]:
-            raise InputError(f"{where}: `correct` is not true or false, or {place[0]} stands twice")
         results[index][place[2]] = correct
-    wrong = [
-        f"{i:05d} has {len(images)}" for i, images in enumerate(results) if len(images) != IMAGES
-    ]
+    wrong = [f"{i:05d} has {len(row)}" for i, row in enumerate(results) if len(row) != IMAGES]
     if wrong:
         raise InputError(
             f"{path}: {len(wrong)} of {len(prompts)} prompts have not {IMAGES} images, "
@@ -145,15 +134,12 @@ def geneval_scores(prompts: Sequence[Prompt], correct: Sequence[Sequence[bool]])
     return scored
 
 
-def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(where, object) of each line of a JSON-lines file. InputError for anything else."""
-    rows, where = [], str(path)
-    try:
-        # not splitlines: JSON may hold U+2028 as it is
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
-            where = f"{path} line {number}"
-            if line.strip():
-                rows.append((where, dict(json.loads(line))))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{where}: not a file of JSON objects, one a line ({error})") from None
-    return rows
+    # not splitlines: JSON may hold U+2028 as it is
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            row = parse_json(line, where := f"{path} line {number}")
+            if not isinstance(row, dict):
+                raise InputError(f"{where}: not a JSON object")
+            yield where, row

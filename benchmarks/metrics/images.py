@@ -17,6 +17,7 @@ PROTOCOL = 1  # raised by hand when a value of this file may change; part of eve
 LARGEST_PSNR = 80.0  # dB, what BasicSR's calculate_psnr_pt gives to equal images
 LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966])  # of red, green, blue in 0..1
 SCORES = ("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y")
+EQUAL = ("equal_images_rgb", "equal_images_y")
 SSIM_WINDOW = 11  # pixels; the smallest image that SSIM can score
 
 
@@ -47,16 +48,10 @@ def ssim(first: np.ndarray, second: np.ndarray) -> float:
     """
     from skimage.metrics import structural_similarity
 
+    matlab = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    channel = -1 if first.ndim == 3 else None
     return float(
-        structural_similarity(
-            first,
-            second,
-            channel_axis=-1 if first.ndim == 3 else None,
-            data_range=255,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-        )
+        structural_similarity(first, second, channel_axis=channel, data_range=255, **matlab)
     )
 
 
@@ -70,8 +65,8 @@ def image_scores(
 
     border: pixels cut from each side first. Papers on ImageNet score the full image; classic
     super-resolution cuts as many pixels as its scale. Equal pairs are counted. Raises InputError
-    when sizes differ (nothing is resized) or an image is too small for SSIM, ValueError when there
-    are not as many pictures as ids.
+    for an empty set, other pictures than 8-bit RGB, sizes that differ (nothing is resized) or that
+    are too small for SSIM, ValueError when there are not as many pictures as ids.
     """
     if not len(ids) == len(predictions) == len(truths):
         raise ValueError(f"{len(ids)} ids, {len(predictions)} predictions, {len(truths)} truths")
@@ -79,55 +74,33 @@ def image_scores(
         raise InputError("no images to score: the list of items is empty")
 
     def pair_scores(row: int) -> dict[str, float]:
-        return _pair_scores(ids[row], predictions[row], truths[row], border)
+        prediction, truth = predictions[row], truths[row]
+        check_pair(ids[row], prediction, truth, SSIM_WINDOW + 2 * border)
+        height, width = truth.shape[:2]
+        inner = np.s_[border : height - border, border : width - border]
+        first, second = prediction[inner], truth[inner]
+        scores: dict[str, float] = {}
+        for space, a, b in (("rgb", first, second), ("y", luma(first), luma(second))):
+            scores[f"equal_images_{space}"] = np.array_equal(a, b)
+            scores[f"psnr_{space}"], scores[f"ssim_{space}"] = psnr(a, b), ssim(a, b)
+        return scores
 
     rows = per_item(pair_scores, len(ids))
     columns = {name: [row[name] for row in rows] for name in SCORES}
-    equal = {f"equal_images_{space}": f"equal_{space}" for space in ("rgb", "y")}
     return Scored(
         scores={name: mean_score(column, "higher") for name, column in columns.items()},
         items={"id": list(ids), **columns},
-        counts={name: int(sum(row[key] for row in rows)) for name, key in equal.items()},
+        counts={name: int(sum(row[name] for row in rows)) for name in EQUAL},
     )
 
 
-def _pair_scores(
-    name: str,
-    prediction: UInt8[np.ndarray, "h w 3"],
-    truth: UInt8[np.ndarray, "h w 3"],
-    border: int,
-) -> dict[str, float]:
-    """The scores of one pair, and whether it is equal, in RGB and on luma."""
-    for what, image in (("prediction", prediction), ("truth", truth)):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+def check_pair(name: str, prediction: np.ndarray, truth: np.ndarray, least: int = 1) -> None:
+    """InputError unless both are 8-bit RGB of one size, each side at least so many pixels."""
+    for image in (prediction, truth):
+        if image.dtype != np.uint8 or image.shape != truth.shape or truth.shape[2:] != (3,):
             raise InputError(
-                f"{name}: the {what} is {image.dtype} {image.shape}, not uint8 (h, w, 3)"
+                f"{name}: the prediction is {prediction.dtype} {prediction.shape}, the truth "
+                f"{truth.dtype} {truth.shape}: both must be uint8 (h, w, 3); nothing is resized"
             )
-    check_sizes(name, prediction, truth)
-    height, width = truth.shape[:2]
-    if min(height, width) - 2 * border < SSIM_WINDOW:
-        raise InputError(
-            f"{name}: {size(truth)} pixels with a border of {border} cut is too small for SSIM, "
-            f"which needs {SSIM_WINDOW} x {SSIM_WINDOW}"
-        )
-    inner = np.s_[border : height - border, border : width - border]
-    first, second = prediction[inner], truth[inner]
-    scores: dict[str, float] = {}
-    for space, a, b in (("rgb", first, second), ("y", luma(first), luma(second))):
-        scores[f"equal_{space}"] = float(np.array_equal(a, b))
-        scores[f"psnr_{space}"], scores[f"ssim_{space}"] = psnr(a, b), ssim(a, b)
-    return scores
-
-
-def check_sizes(name: str, prediction: np.ndarray, truth: np.ndarray) -> None:
-    """InputError where the sizes of a pair differ."""
-    if prediction.shape != truth.shape:
-        raise InputError(
-            f"{name}: the prediction is {size(prediction)} pixels, the truth {size(truth)}; "
-            "the scorer never resizes"
-        )
-
-
-def size(image: np.ndarray) -> str:
-    """`width x height` in words."""
-    return f"{image.shape[1]} x {image.shape[0]}"
+    if min(truth.shape[:2]) < least:
+        raise InputError(f"{name}: {truth.shape[:2]} is too small, {least} x {least} are needed")

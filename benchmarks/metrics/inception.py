@@ -11,23 +11,21 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import zipfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.metrics.distribution import (
     ALL_METRICS,
-    INCEPTION,
     distribution_scores,
     extract_features,
     layers_of,
     unavailable_scores,
 )
-from benchmarks.metrics.weights import find_file
+from benchmarks.metrics.weights import find_file, read_tensors
 from crossflow.errors import InputError
-from crossflow.files import replacing, sha256
+from crossflow.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,30 +48,24 @@ BATCH = 64
 def find_inception(weights: str | None, download: bool) -> tuple[Path | None, str]:
     """Inception's file and its SHA-256, or None and why there is none.
 
-    `weights` is the file or the folder that holds it under its published name; without it the
-    file is looked for in torch's hub folder, where `download` fetches it. Call it before anything
-    is trained: raises InputError for a given path without a file, and for any file whose digest
-    is not the published one.
+    `weights` is the file or the folder that holds it under its published name; without it the file
+    is looked for in torch's hub folder, where `download` fetches it. InputError as of `find_file`,
+    and for any file whose digest is not the published one.
     """
     import torch
 
-    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
-    if weights is not None:
-        path = find_file(FIELD, weights, INCEPTION_FILE, f"it is published at {INCEPTION_URL}")
-    elif not path.is_file() and not download:
-        # No path: the reason stands in records, which are equal wherever they are made.
-        return None, (
-            f"{FIELD} is not set and {INCEPTION_FILE} is not in torch's hub folder; it "
-            f"is published at {INCEPTION_URL}"
-        )
-    elif not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(INCEPTION_URL, str(path), hash_prefix=INCEPTION_SHA256)
-    digest = sha256(path)
-    if digest != INCEPTION_SHA256:
+    local = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    if weights is None and download and not local.is_file():
+        local.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(INCEPTION_URL, str(local), hash_prefix=INCEPTION_SHA256)
+    if weights is None and local.is_file():
+        weights = str(local)
+    # No path in the reason: it stands in records, which are equal wherever they are made.
+    path, digest = find_file(FIELD, weights, INCEPTION_FILE, f"it is that of {INCEPTION_URL}")
+    if path is not None and digest != INCEPTION_SHA256:
         raise InputError(
-            f"{FIELD}: {path} is another file: its SHA-256 starts with {digest[:16]}, "
-            f"that of {INCEPTION_FILE} with {INCEPTION_SHA256[:16]}; get it from {INCEPTION_URL}"
+            f"{FIELD}: {path} is another file than {INCEPTION_URL}: its SHA-256 starts with "
+            f"{digest[:16]}, not with {INCEPTION_SHA256[:16]}"
         )
     return path, digest
 
@@ -106,18 +98,18 @@ def inception_scores(
     path, digest = find_inception(weights, download)
     if path is None:
         return unavailable_scores(len(generated), digest, metrics)
+    options: dict[str, Any] = {"device": device, "weights": path, "batch_size": BATCH}
     # the Inception score looks at the generated pictures alone
     shared = [metric for metric in metrics if metric != "is"]
     key = None if cache is None or cache_key is None else [cache_key, digest]
-    real = reference_features(reference, shared, device, path, cache, key)
-    return distribution_scores(_features(generated, metrics, device, path), real)
+    real = reference_features(reference, shared, options, cache, key) if shared else {}
+    return distribution_scores(extract_features(generated, metrics=metrics, **options), real)
 
 
 def reference_features(
     pictures: Sequence[UInt8[np.ndarray, "h w 3"]],
     metrics: Sequence[str],
-    device: str | torch.device,
-    weights: Path,
+    options: dict[str, Any],
     cache: Path | None,
     key: Sequence[str] | None,
 ) -> dict[str, Float[Tensor, "n d"]]:
@@ -125,60 +117,32 @@ def reference_features(
 
     The file's name is the digest of: the key, some of the pictures, their number, the metrics,
     the versions of torch-fidelity and torch and what else moves the last bits (device, threads,
-    batch). A damaged file is named on stderr and made again.
+    batch). A damaged file is named on stderr and made again. options: of `extract_features`.
     """
     import numpy as np
     import torch
 
-    if not metrics or cache is None or key is None:
-        return _features(pictures, metrics, device, weights) if metrics else {}
+    if cache is None or key is None:
+        return extract_features(pictures, metrics=metrics, **options)
     # A caller's key may forget what differs: pixels of the first, the middle and the last are in.
-    count, kind = len(pictures), torch.device(device).type
-    where = torch.cuda.get_device_name(device) if kind == "cuda" else torch.get_num_threads()
+    count, device = len(pictures), torch.device(options["device"])
+    where: int | str = torch.get_num_threads()
+    if device.type == "cuda":
+        where = torch.cuda.get_device_name(device)
     versions = [version(name) for name in ("torch-fidelity", "torch")]
-    whole = hashlib.sha256(
-        json.dumps([*key, count, sorted(metrics), kind, where, BATCH, versions]).encode()
-    )
+    parts = [*key, count, sorted(metrics), device.type, where, options["batch_size"], versions]
+    whole = hashlib.sha256(json.dumps(parts).encode())
     for position in sorted({0, count // 2, count - 1}):
         whole.update(pictures[position].tobytes())
     path, layers = cache / f"{whole.hexdigest()[:32]}.npz", layers_of(metrics)
     if path.exists():
-        try:
-            # The format checks the CRC of what it reads. Numpy leaves a damaged file open.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-                return {metric: torch.from_numpy(kept[layer]) for metric, layer in layers.items()}
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            print(f"{path}: damaged ({error}); the features are computed again", file=sys.stderr)
-    features = _features(pictures, metrics, device, weights)
+        try:  # the format checks the CRC of what it reads
+            kept = read_tensors("kept features", path)
+            return {metric: kept[layer] for metric, layer in layers.items()}
+        except InputError as error:
+            print(f"{error}: they are computed again", file=sys.stderr)
+    features = extract_features(pictures, metrics=metrics, **options)
     arrays: dict[str, Any] = {layer: features[m].numpy() for m, layer in layers.items()}
     with replacing(path) as partial, partial.open("wb") as target:
         np.savez(target, **arrays)
     return features
-
-
-def _features(
-    pictures: Sequence[UInt8[np.ndarray, "h w 3"]],
-    metrics: Sequence[str],
-    device: str | torch.device,
-    weights: Path,
-) -> dict[str, Float[Tensor, "n d"]]:
-    import numpy as np
-    import torch
-
-    class Tensors:
-        """Pictures (h, w, 3) as tensors (3, h, w), each made when it is asked for."""
-
-        def __len__(self) -> int:
-            return len(pictures)
-
-        def __getitem__(self, index: int) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(pictures[index].transpose(2, 0, 1)))
-
-    return extract_features(
-        cast("Sequence[Tensor]", Tensors()),
-        INCEPTION,
-        metrics=metrics,
-        device=device,
-        batch_size=BATCH,
-        weights=weights,
-    )

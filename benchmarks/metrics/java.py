@@ -1,18 +1,13 @@
 """The caption programs in Java that pycocoevalcap ships: PTB tokeniser, METEOR and SPICE.
 
-Java is started with an explicit path and flags, and the environment stays as it is. Whatever fails
-becomes a `MetricUnavailableError` of one line. It stands in records, which equal runs share: paths
-of this machine, and all else that Java said, go to stderr alone.
-
-SPICE is not tested with the real CoreNLP jars, which are not at hand: its command, its output
-format and its failures are. The library's own wrapper downloads Stanford CoreNLP when it is built;
-that class is never built here.
+Whatever fails becomes a `MetricUnavailableError` of one line. It stands in records, which equal
+runs share: paths of this machine, and all else that Java said, go to stderr alone. SPICE is not
+tested with the real CoreNLP jars, which are not at hand: its command, its output format and its
+failures are. The library's own wrapper downloads them when it is built; it is never built here.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
 import json
 import math
@@ -71,7 +66,7 @@ def find_java() -> tuple[str | None, str]:
     for place, program in candidates.items():
         try:
             if program is not None:
-                _run([program, "-version"], 60.0)
+                _run([program, "-version"])
                 return program, place
         except MetricUnavailableError as error:
             failures.append(f"{place}: {error}")
@@ -91,19 +86,16 @@ def tokenise(captions: Sequence[str], java: str) -> list[str]:
     jar = Path(ptbtokenizer.__file__).parent / ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR
     main = "edu.stanford.nlp.process.PTBTokenizer"
     command = [java, "-cp", str(jar), main, "-preserveLines", "-lowerCase"]
-    text = "".join(f"{caption}\n" for caption in captions)
-    lines = _run(command, _limit(captions), input=text.encode()).decode().split("\n")[:-1]
-    if len(lines) != len(captions):
-        raise MetricUnavailableError(f"returned {len(lines)} lines for {len(captions)} captions")
     dropped = set(ptbtokenizer.PUNCTUATIONS)
+    lines = _answers(command, captions, len(captions))
     return [" ".join(w for w in line.rstrip().split(" ") if w not in dropped) for line in lines]
 
 
 def meteor_scores(truth: Sequence[Sequence[str]], result: Sequence[str], java: str) -> list[float]:
     """METEOR 1.5 of tokenised captions: a score of each, then that of the corpus.
 
-    pycocoevalcap sends a caption, waits for its statistics and sends the next one. Here all are
-    sent while the answers are read: the lines, and so the numbers, are the same.
+    pycocoevalcap talks to one process, line by line. Here one is asked for all statistics and a
+    second one for what they evaluate to: the lines, and so the numbers, are the same.
     MetricUnavailableError when Java fails, hangs or leaves an item without a number.
     """
     from pycocoevalcap.meteor import meteor
@@ -114,47 +106,14 @@ def meteor_scores(truth: Sequence[Sequence[str]], result: Sequence[str], java: s
     for references, caption in zip(truth, result, strict=True):
         fields = ["SCORE", *(s.replace("|||", "") for s in references)]
         lines.append(" ||| ".join([*fields, caption.replace("|||", "").replace("  ", " ")]))
-    flags = ("-", "-", "-stdio", "-l", "en", "-norm")
-    command = [java, *LOCALE, "-Xmx2G", "-jar", meteor.METEOR_JAR, *flags]
-    return asyncio.run(_talk(command, Path(meteor.__file__).parent, lines))
-
-
-async def _talk(command: Sequence[str], folder: Path, lines: Sequence[str]) -> list[float]:
-    """METEOR's answers to SCORE lines: one number of each, then that of all."""
-    with tempfile.TemporaryFile() as complaints:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                cwd=folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=complaints,
-            )
-        except OSError as error:
-            raise _failure(error) from error
-        send, answer = process.stdin, process.stdout
-        assert send is not None
-        assert answer is not None
-
-        async def ask(questions: Sequence[str], count: int) -> list[str]:
-            send.write("".join(f"{line}\n" for line in questions).encode())
-            answers = [(await answer.readline()).decode().strip() for _ in range(count)]
-            if missing := answers.count(""):
-                raise ValueError(f"{missing} of {count} answers are missing")
-            return answers
-
-        try:
-            async with asyncio.timeout(_limit(lines)):
-                statistics = await ask(lines, len(lines))
-                values = await ask([" ||| ".join(["EVAL", *statistics])], len(lines) + 1)
-                return [float(value) for value in values]
-        except (TimeoutError, ValueError) as error:
-            complaints.seek(0)
-            raise _failure(error, complaints.read()) from error
-        finally:
-            with contextlib.suppress(ProcessLookupError):  # it ended by itself
-                process.kill()
-            await process.communicate()  # reads the rest: an unread pipe never ends
+    jar = Path(meteor.__file__).parent / meteor.METEOR_JAR
+    command = [java, *LOCALE, "-Xmx2G", "-jar", str(jar), *"- - -stdio -l en -norm".split()]
+    statistics = _answers(command, lines, len(lines))
+    values = _answers(command, [" ||| ".join(["EVAL", *statistics])], len(lines) + 1)
+    try:
+        return [float(value) for value in values]
+    except ValueError as error:
+        raise MetricUnavailableError(str(error)) from None
 
 
 def find_jars(folder: str) -> list[Path]:
@@ -163,8 +122,6 @@ def find_jars(folder: str) -> list[Path]:
     if missing := [jar.name for jar in jars if not is_file(jar)]:
         names = " and no ".join(missing)
         raise InputError(f"weights.spice={folder}: no {names} in it; they are in {SPICE_SOURCE}")
-    if os.pathsep in str(jars[0]):
-        raise InputError(f"weights.spice={folder}: Java would split this path at {os.pathsep!r}")
     return jars
 
 
@@ -207,7 +164,7 @@ def spice_scores(
         if cache is not None:
             cache.mkdir(parents=True, exist_ok=True)
             command += ["-cache", str(cache.resolve())]
-        _run(command, _limit(rows), cwd=scratch)
+        _run(command, len(rows), folder=scratch)
         return read_spice(target, len(rows))
 
 
@@ -228,33 +185,38 @@ def read_spice(path: Path, items: int) -> list[float]:
     return values
 
 
-def _limit(items: Sequence[Any]) -> float:
-    """Seconds after which a program that has so much to do hangs."""
-    return SECONDS + SECONDS_PER_ITEM * len(items)
+def _answers(command: Sequence[str], lines: Sequence[str], count: int) -> list[str]:
+    """The `count` lines that a program prints when it is given `lines`."""
+    text = "".join(f"{line}\n" for line in lines).encode()
+    answers = _run(command, len(lines), text).decode().split("\n")[:-1]
+    if len(answers) != count:
+        raise MetricUnavailableError(f"returned {len(answers)} of {count} lines")
+    return answers
 
 
-def _run(command: Sequence[str], limit: float, **options: Any) -> bytes:
-    """What a program prints. MetricUnavailableError where it fails or takes too long."""
+def _run(
+    command: Sequence[str], items: int = 0, text: bytes | None = None, folder: str | None = None
+) -> bytes:
+    """What a program prints that scores so many items.
+
+    The error names the first line of Java's trace, else the first of what the program said.
+    """
+    limit = SECONDS + SECONDS_PER_ITEM * items
+    options: dict[str, Any] = {"capture_output": True, "timeout": limit, "check": True}
     try:
-        return subprocess.run(
-            command, capture_output=True, timeout=limit, check=True, **options
-        ).stdout
+        return subprocess.run(command, input=text, cwd=folder, **options).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        raise _failure(error, getattr(error, "stderr", None) or b"") from error
-
-
-def _failure(error: Exception, complaint: bytes = b"") -> MetricUnavailableError:
-    """Why a program failed, in one line: the first of Java's trace, else of what it said."""
-    text = complaint.decode(errors="replace")
-    print(f"{error}\n{text}".strip(), file=sys.stderr)
-    lines = [line for line in text.splitlines() if line.strip() and "JAVA_TOOL_OPTIONS" not in line]
-    traced = [line for line in lines if "Exception" in line or "Error" in line] or lines
-    if isinstance(error, subprocess.TimeoutExpired | TimeoutError):
-        return MetricUnavailableError("no answer in time")
-    if traced:
+        complaint = (getattr(error, "stderr", None) or b"").decode(errors="replace")
+        print(f"{error}\n{complaint}".strip(), file=sys.stderr)
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise MetricUnavailableError("no answer in time") from error
+        status = getattr(error, "returncode", None)
+        reason = type(error).__name__ if status is None else f"Java exits with status {status}"
+        rows = (row for row in complaint.splitlines() if row.strip())
+        lines = [row for row in rows if "JAVA_TOOL_OPTIONS" not in row]
+        traced = [row for row in lines if "Exception" in row or "Error" in row]
+        reason = [*traced, *lines, reason][0].strip()
         # An absolute path is of this machine; the names of classes have no leading slash.
-        line = re.sub(r"(?<![^\s(=:])/\S+", "...", traced[0].strip())
-        return MetricUnavailableError(line.removeprefix('Exception in thread "main" ')[:160])
-    if isinstance(error, subprocess.CalledProcessError):
-        return MetricUnavailableError(f"Java exits with status {error.returncode}")
-    return MetricUnavailableError(str(error) if type(error) is ValueError else type(error).__name__)
+        reason = re.sub(r"(?<![^\s(=:])/\S+", "...", reason)
+        reason = reason.removeprefix('Exception in thread "main" ')[:160]
+        raise MetricUnavailableError(reason) from error

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.metrics.images import check_sizes, size
+from benchmarks.metrics.distribution import preserved_random_state
+from benchmarks.metrics.images import check_pair
 from benchmarks.metrics.score import Scored, mean_score
 from benchmarks.metrics.weights import find_file, read_tensors
 from crossflow.errors import InputError
-from crossflow.files import sha256
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -36,26 +36,18 @@ PROBE_TOLERANCE = 2e-3
 
 
 def find_trunk(weights: str | None, net: str = "alex") -> tuple[Path | None, str]:
-    """The trunk's file, or None and why there is none.
-
-    Raises InputError for a given path without exactly one such file: call it before training.
-    """
-    source = f"LPIPS needs torchvision's {TRUNKS[net]} trained on ImageNet"
-    if weights is None:
-        return None, (
-            f"{FIELD} is not set: {source} "
-            f"(a folder or file {TRUNKS[net]}*.pth, .safetensors or .npz)"
-        )
-    return find_file(FIELD, weights, f"{TRUNKS[net]}*", source), ""
+    """The trunk's file and its SHA-256, or None and why there is none; see `find_file`."""
+    name = f"{TRUNKS[net]}*"
+    return find_file(FIELD, weights, name, f"{name} of torchvision, trained on ImageNet")
 
 
-def used_digest(weights: str | None, net: str = "alex") -> str | None:
+def used_digest(weights: str | None) -> str | None:
     """The SHA-256 of the trunk's file, None without one: an option of the score key.
 
     Files of several precisions pass for the published network, and their distances differ.
     """
-    path, _ = find_trunk(weights, net)
-    return None if path is None else sha256(path)
+    path, digest = find_trunk(weights)
+    return None if path is None else digest
 
 
 def lpips_scores(
@@ -85,15 +77,15 @@ def lpips_scores(
         missing = "the package lpips is not installed (extra `real`)"
         return Scored({}, unavailable={name: missing})
     values = []
-    for item, row in zip(ids, range(len(ids)), strict=True):
-        prediction, truth = predictions[row], truths[row]
-        check_sizes(item, prediction, truth)
-        if min(truth.shape[:2]) < LEAST:
-            small = f"LPIPS needs {LEAST} x {LEAST} pixels, {item} has {size(truth)}"
+    for row, item in enumerate(ids):
+        pair = predictions[row], truths[row]
+        check_pair(item, *pair)
+        height, width = pair[1].shape[:2]
+        if min(height, width) < LEAST:
+            small = f"LPIPS needs {LEAST} x {LEAST} pixels, {item} has {width} x {height}"
             return Scored({}, unavailable={name: small})
         with torch.inference_mode():
-            distance = network(_tensor(prediction).to(device), _tensor(truth).to(device))
-        values.append(float(distance))
+            values.append(float(network(*(_tensor(image).to(device) for image in pair))))
     return Scored(
         scores={name: mean_score(values, "lower")},
         items={"id": list(ids), name: values},
@@ -105,8 +97,7 @@ def _tensor(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"]:
     """8-bit RGB to [-1, 1]."""
     import torch
 
-    levels = torch.from_numpy(np.array(image.transpose(2, 0, 1)[None]))
-    return levels.float() / 127.5 - 1
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1)[None])).float() / 127.5 - 1
 
 
 @cache
@@ -114,8 +105,6 @@ def _network(path: Path, net: str, device: str) -> tuple[Any, int]:
     """The metric with a user's trunk, frozen, and the bits of its weights; read once a process."""
     import lpips
     import torch
-
-    from benchmarks.metrics.distribution import preserved_random_state
 
     with preserved_random_state(), warnings.catch_warnings():
         # torchvision warns of the argument by which the package asks it for no weights.
@@ -131,19 +120,15 @@ def _network(path: Path, net: str, device: str) -> tuple[Any, int]:
     bits = min(torch.finfo(tensor.dtype).bits for tensor in trunk.values())
     network.net.load_state_dict({name: tensor.float() for name, tensor in trunk.items()})
     network.eval().requires_grad_(False)
+    # Two pictures whose distance is known.
+    y, x = np.mgrid[0:64, 0:64]
+    first = np.stack([(3 * x + 5 * y) % 256, (7 * x + 2 * y) % 256, (x * y) % 256], -1)
+    second = np.clip(first + ((x * 13 + y * 7) % 99 - 49)[..., None], 0, 255)
     with torch.inference_mode():
-        distance = float(network(*map(_tensor, _probe())))
+        distance = float(network(*(_tensor(image.astype(np.uint8)) for image in (first, second))))
     if not abs(distance / PROBE[net] - 1) < PROBE_TOLERANCE:
         raise InputError(
             f"{FIELD}: {path} is another {TRUNKS[net]} than torchvision's IMAGENET1K_V1: the "
             f"distance of two known pictures is {distance:.4f} instead of {PROBE[net]:.4f}"
         )
     return network.to(device), bits
-
-
-def _probe() -> tuple[UInt8[np.ndarray, "64 64 3"], UInt8[np.ndarray, "64 64 3"]]:
-    """Two pictures whose distance is known."""
-    y, x = np.mgrid[0:64, 0:64]
-    first = np.stack([(3 * x + 5 * y) % 256, (7 * x + 2 * y) % 256, (x * y) % 256], -1)
-    second = np.clip(first + ((x * 13 + y * 7) % 99 - 49)[..., None], 0, 255)
-    return first.astype(np.uint8), second.astype(np.uint8)

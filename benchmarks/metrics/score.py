@@ -70,15 +70,12 @@ def merge(parts: Sequence[Scored]) -> Scored:
     """
     whole = Scored({})
     for part in parts:
-        twice = whole.scores.keys() & part.scores.keys()
-        if twice:
-            raise ValueError(f"scores computed twice: {', '.join(sorted(twice))}")
-        for name, column in part.items.items():
-            if whole.items.setdefault(name, column) != column:
-                raise ValueError(f"the column {name} differs between metric families")
-        whole.scores.update(part.scores)
-        whole.unavailable.update(part.unavailable)
-        whole.counts.update(part.counts)
+        columns = whole.items.keys() & part.items.keys()
+        other = [name for name in columns if whole.items[name] != part.items[name]]
+        if twice := sorted(whole.scores.keys() & part.scores.keys()) + other:
+            raise ValueError(f"scores or columns computed twice: {', '.join(twice)}")
+        for name in ("scores", "items", "unavailable", "counts"):
+            getattr(whole, name).update(getattr(part, name))
         whole.hints += part.hints
     return whole
 
@@ -86,9 +83,9 @@ def merge(parts: Sequence[Scored]) -> Scored:
 def per_item(score: Callable[[int], Item], count: int, workers: int | None = None) -> list[Item]:
     """[score(0), ..., score(count - 1)], computed side by side on threads.
 
-    numpy, scipy and Pillow release Python's lock while they work on large arrays. `score` reads its
-    own item and changes nothing that threads share. What it raises is raised here in the item's
-    turn, whichever thread met it first. workers: None for the executor's default; 1 starts none.
+    numpy, scipy and Pillow release Python's lock while they work on large arrays. What `score`
+    raises is raised here in the item's turn, whichever thread met it first. workers: None for the
+    executor's default; 1 starts none.
     """
     if workers == 1:
         return [score(index) for index in range(count)]

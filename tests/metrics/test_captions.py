@@ -95,35 +95,24 @@ def test_all_line_breaks_are_cleaned():
     assert clean_caption("café 自行车 \U0001f600") == "café 自行车 \U0001f600"
 
 
-def test_bleu(scored):
-    # bleu_scorer.py:199-267, closest reference length
-    wanted = [0.82352941174, 0.683130051043, 0.544617987236, 0.43772950037]
-    found = [scored.scores[f"bleu{i}"].value for i in (1, 2, 3, 4)]
-    assert found == pytest.approx(wanted, rel=1e-9)
-    assert scored.scores["bleu4"].stderr is None
-    one = [0.874999999781, 0.88888888879, 0.882496902364, 0.555555555494]
-    assert scored.items["bleu1"] == pytest.approx(one, rel=1e-9)
-    four = [0.740083, 7.17178e-05, 0.542549, 6.37672e-09]
-    assert scored.items["bleu4"] == pytest.approx(four, rel=1e-5)
+# bleu_scorer.py:199-267 (closest reference length), cider_scorer.py:103-178 (this is CIDEr-D)
+NUMBERS = {
+    "bleu1": (0.82352941174, [0.874999999781, 0.88888888879, 0.882496902364, 0.555555555494]),
+    "bleu2": (0.683130051043, None),
+    "bleu3": (0.544617987236, None),
+    "bleu4": (0.43772950037, None),
+    "rouge_l": (0.730960101105, [0.875, 0.594541910331, 0.814885496183, 0.639412997904]),
+    "cider": (2.22663636355, [3.21067484569, 2.32011247717, 2.19366740571, 1.18209072563]),
+    "meteor": (0.406110086478, [0.9, 0.278898617959, 0.437196292093, 0.370781163399]),
+}
 
 
-def test_rouge_l(scored):
-    assert scored.scores["rouge_l"].value == pytest.approx(0.730960101105, rel=1e-9)
-    each = [0.875, 0.594541910331, 0.814885496183, 0.639412997904]
-    assert scored.items["rouge_l"] == pytest.approx(each, rel=1e-9)
-
-
-def test_cider(scored):
-    # cider_scorer.py:103-178; this is CIDEr-D
-    assert scored.scores["cider"].value == pytest.approx(2.22663636355, rel=1e-9)
-    each = [3.21067484569, 2.32011247717, 2.19366740571, 1.18209072563]
-    assert scored.items["cider"] == pytest.approx(each, rel=1e-9)
-
-
-def test_meteor(scored):
-    assert scored.scores["meteor"].value == pytest.approx(0.406110086478, rel=1e-9)
-    each = [0.9, 0.278898617959, 0.437196292093, 0.370781163399]
-    assert scored.items["meteor"] == pytest.approx(each, rel=1e-9)
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers(scored, name):
+    value, each = NUMBERS[name]
+    assert scored.scores[name].value == pytest.approx(value, rel=1e-9)
+    if each is not None:
+        assert scored.items[name] == pytest.approx(each, rel=1e-9)
 
 
 def test_shape_of_the_result(scored):
@@ -132,34 +121,33 @@ def test_shape_of_the_result(scored):
     assert all(len(column) == 4 for column in scored.items.values())
     assert set(scored.unavailable) == {"spice"}
     assert {score.n for score in scored.scores.values()} == {4}
+    assert scored.scores["bleu4"].stderr is None
+    four = [0.740083, 7.17178e-05, 0.542549, 6.37672e-09]
+    assert scored.items["bleu4"] == pytest.approx(four, rel=1e-5)
 
 
 def test_an_empty_caption_scores_zero(java):
-    found = caption_scores({**HYPOTHESES, 2: ""}, REFERENCES)
-    wanted = {
-        "bleu1": 0.604626993116,
-        "bleu2": 0.499254308127,
-        "bleu3": 0.410955889491,
-        "bleu4": 0.357814798598,
-        "rouge_l": 0.582324623522,
-        "cider": 1.64660824426,
-        "meteor": 0.351925589295,
-    }
-    values = {name: score.value for name, score in found.scores.items()}
+    scored = caption_scores({**HYPOTHESES, 2: ""}, REFERENCES)
+    wanted = {"bleu1": 0.604626993116, "bleu2": 0.499254308127, "bleu3": 0.410955889491}
+    wanted |= {"bleu4": 0.357814798598, "rouge_l": 0.582324623522, "cider": 1.64660824426}
+    wanted |= {"meteor": 0.351925589295}
+    values = {name: score.value for name, score in scored.scores.items()}
     assert values == pytest.approx(wanted, rel=1e-9)
-    for name in ("rouge_l", "cider", "meteor"):
-        assert found.items[name][1] == 0
+    assert [scored.items[name][1] for name in ("rouge_l", "cider", "meteor")] == [0, 0, 0]
 
 
-def test_bad_sets_of_captions_are_refused():
-    with pytest.raises(InputError, match="list of predictions is empty"):
-        caption_scores({}, REFERENCES)
-    with pytest.raises(InputError, match="1 items have no prediction, the first of them 4"):
-        caption_scores({k: v for k, v in HYPOTHESES.items() if k != 4}, REFERENCES)
-    with pytest.raises(InputError, match="1 items are predicted but unknown, the first of them 9"):
-        caption_scores({**HYPOTHESES, 9: "a cat"}, REFERENCES)
-    with pytest.raises(InputError, match="1 items have no reference caption, the first is 2"):
-        caption_scores(HYPOTHESES, {**REFERENCES, 2: []})
+@pytest.mark.parametrize(
+    ("predictions", "references", "reason"),
+    [
+        ({}, {}, "0 captions for 4 items: 4 stand on one side alone"),
+        ({1: "a", 2: "b", 3: "c"}, {}, r"1 stand on one side alone \(4\)"),
+        ({**HYPOTHESES, 9: "a cat"}, {}, r"5 captions for 4 items: 1 .* \(9\)"),
+        (HYPOTHESES, {2: []}, "1 items have no reference caption, the first is 2"),
+    ],
+)
+def test_bad_sets_of_captions_are_refused(predictions, references, reason):
+    with pytest.raises(InputError, match=reason):
+        caption_scores(predictions, REFERENCES | references)
 
 
 PUBLISHED = {f"Bleu_{n}": f"bleu{n}" for n in (1, 2, 3, 4)}
@@ -174,13 +162,10 @@ def test_fakecap(bench_data, java):
     """tylin/coco-caption, cocoEvalCapDemo.ipynb: 1,000 images, published to three digits."""
     folder = bench_data / "captions/known_scores/fakecap"
     expected = read(folder / "expected.json")
-    found = caption_scores(
-        read(folder / "hyps_ptb_tokenized.json"),
-        read(folder / "refs_ptb_tokenized.json"),
-        tokenised=True,
-    )
+    captioned, references = (read(folder / f"{n}_ptb_tokenized.json") for n in ("hyps", "refs"))
+    scored = caption_scores(captioned, references, tokenised=True)
     for published, ours in PUBLISHED.items():
-        score = found.scores[ours]
+        score = scored.scores[ours]
         assert score.n == expected["n_images"]
         assert round(score.value, 3) == expected["published"][published], published
         recomputed = expected["recomputed_pycocoevalcap_1.2"][published]
@@ -190,14 +175,12 @@ def test_fakecap(bench_data, java):
 def test_nlg_eval_example(bench_data, java):
     """Maluuba/nlg-eval, README: two sentences with two references, six digits."""
     folder = bench_data / "captions/known_scores/nlgeval_example"
-    hypotheses, first, second = (
+    hypotheses, *references = (
         (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
         for name in ("hyp", "ref1", "ref2")
     )
-    found = caption_scores(
-        dict(enumerate(hypotheses)),
-        dict(enumerate(map(list, zip(first, second, strict=True)))),
-    )
+    pairs = dict(enumerate(map(list, zip(*references, strict=True))))
+    scored = caption_scores(dict(enumerate(hypotheses)), pairs)
     for published, value in read(folder / "expected.json").items():
         if published in PUBLISHED:
-            assert found.scores[PUBLISHED[published]].value == pytest.approx(value, abs=5e-7)
+            assert scored.scores[PUBLISHED[published]].value == pytest.approx(value, abs=5e-7)

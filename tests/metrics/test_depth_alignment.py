@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.metrics.depth import DepthProtocol, depth_errors, depth_scores
-from benchmarks.metrics.depth_alignment import align_affine, align_disparity, median_ratio
+from benchmarks.metrics.depth_alignment import affine_fit, disparity_fit, median_ratio
 from crossflow.errors import InputError
 
 TEN = DepthProtocol(1e-3, 10.0)
@@ -35,10 +35,10 @@ def check(found, wanted, rel=1e-9):
 def test_affine_depth():
     """alignment.py:35-82, script/depth/eval.py:176-208, least squares of depth, then the clip."""
     truth, affine, _, mask = toy()
-    aligned, fit = align_affine(truth[mask], affine[mask])
+    fit = affine_fit(affine[mask], truth[mask])
     assert fit.scale == pytest.approx(3.00710925682, rel=1e-9)
     assert fit.shift == pytest.approx(2.02779555328, rel=1e-9)
-    errors, _ = depth_errors(truth[mask], TEN.clamp(aligned))
+    errors, _ = depth_errors(truth[mask], TEN.clamp(fit.values))
     wanted = {"absrel": 0.03126460545, "sqrel": 0.005545990557, "rmse": 0.1549197995}
     wanted |= {"rmse_log": 0.04002992214, "log10": 0.01356456795, "i_rmse": 0.01592054377}
     wanted |= {"silog": 4.001099883, "delta1": 1, "delta2": 1, "delta3": 1}
@@ -51,10 +51,10 @@ def test_affine_depth():
 def test_affine_disparity():
     """eval.py:181-200. A file of predictions holds depth, so 1 / disparity is what is scored."""
     truth, _, disparity, mask = toy()
-    aligned, fit = align_disparity(truth[mask], 1 / disparity[mask])
+    fit = disparity_fit(truth[mask], 1 / disparity[mask])
     assert fit.scale == pytest.approx(0.199985768189, rel=1e-9)
     assert fit.shift == pytest.approx(-0.060297027986, rel=1e-9)
-    errors, _ = depth_errors(truth[mask], TEN.clamp(aligned))
+    errors, _ = depth_errors(truth[mask], TEN.clamp(fit.values))
     check(errors, {"absrel": 0.007876919194, "rmse": 0.08755973221, "delta1": 1})
     found, _ = scores(truth, 1 / disparity)
     check(found, {"absrel_affine_disp": 0.007876919194, "delta1_affine_disp": 1})

@@ -50,15 +50,20 @@ def test_fid_of_two_samples():
     # metric_fid.py:24-40; the mean is accumulated in float32
     assert dist.fid_from_features(NORMAL, WIDE) == pytest.approx(2.573779103614376, rel=1e-6)
 
+    assert dist.fid_from_features(NORMAL, NORMAL) == pytest.approx(0.0, abs=1e-9)
+
+
+def gaussian(mean, variance):
+    """2 d points in d dimensions with just this mean, and this variance along each axis."""
+    count = 2 * len(mean)
+    spread = torch.diag((torch.tensor(variance) * (count - 1) / 2).sqrt())
+    return torch.tensor(mean) + torch.cat([spread, -spread])
+
 
 def test_fid_of_two_gaussians_is_exact():
-    first = {"mu": np.zeros(3), "sigma": np.diag([1.0, 4.0, 9.0])}
-    second = {"mu": np.array([1.0, 2.0, 3.0]), "sigma": np.diag([4.0, 4.0, 1.0])}
-    assert dist.fid_from_statistics(first, second) == 19.0
-
-
-def test_fid_of_a_set_with_itself():
-    assert dist.fid_from_features(NORMAL, NORMAL) == pytest.approx(0.0, abs=1e-9)
+    first = gaussian([0.0, 0.0, 0.0], [1.0, 4.0, 9.0])
+    second = gaussian([1.0, 2.0, 3.0], [4.0, 4.0, 1.0])
+    assert dist.fid_from_features(first, second) == pytest.approx(19.0, rel=1e-6)
 
 
 def test_kid_of_two_samples():
@@ -94,12 +99,15 @@ def test_registered_extractor_end_to_end():
     assert std == pytest.approx(0.16236948391862735, rel=1e-6)
     kid = dist.kid_from_features(generated["kid"], real["kid"], subsets=10, subset_size=20)
     assert kid == pytest.approx((-0.04626953601837158, 0.1443207628436632), rel=1e-6)
+    prior = gaussian([0.0] * 8, [1.0] * 8)
+    fid = dist.fid_from_features(generated["fid"], prior)
+    assert fid == pytest.approx(0.7749980243124011, rel=1e-6)
     assert scored.unavailable == {"kid_toy@50": "KID needs at least 100 images: 50 images"}
-    prior = {"mu": np.zeros(8, np.float32), "sigma": np.eye(8)}
-    statistics = dist.fid_statistics(generated["fid"])
-    assert dist.fid_from_statistics(statistics, prior) == pytest.approx(
-        0.7749980243124011, rel=1e-6
-    )
+    parts = [toy_features(s, n, metrics=["prc"])["prc"] for s, n in ((0, 50), (1, 60))]
+    scored = dist.distribution_scores({"prc": parts[0]}, {"prc": parts[1]}, "toy")
+    assert scored.scores["precision_toy@50"].value == pytest.approx(0.8600000143, rel=1e-6)
+    assert scored.scores["recall_toy@50"].value == pytest.approx(0.8833333254, rel=1e-6)
+    assert scored.scores["recall_toy@50"].better == "higher" and scored.unavailable == {}
 
 
 def test_precision_and_recall_of_two_samples():
@@ -108,23 +116,6 @@ def test_precision_and_recall_of_two_samples():
     assert (precision, recall) == (0.984375, 0.625)
     assert 2 * precision * recall / (precision + recall) == pytest.approx(0.7645631067961165)
     assert dist.precision_recall(WIDE, NORMAL) == (recall, precision)
-
-
-def test_precision_and_recall_of_a_registered_extractor():
-    generated, real = (toy_features(s, n, metrics=["prc"]) for s, n in ((0, 50), (1, 60)))
-    scored = dist.distribution_scores(generated, real, "toy")
-    assert scored.scores["precision_toy@50"].value == pytest.approx(0.8600000143, rel=1e-6)
-    assert scored.scores["recall_toy@50"].value == pytest.approx(0.8833333254, rel=1e-6)
-    assert scored.scores["recall_toy@50"].better == "higher"
-    assert scored.unavailable == {}
-
-
-def test_precision_and_recall_need_neighbours():
-    generated, real = {"prc": NORMAL}, {"prc": WIDE[:3]}
-    scored = dist.distribution_scores(generated, real)
-    assert scored.scores == {}
-    assert set(scored.unavailable) == {"precision_inception@64", "recall_inception@64"}
-    assert "more than 3 images a set: 3 images" in scored.unavailable["recall_inception@64"]
 
 
 @pytest.mark.parametrize(("batch", "value"), [(1, 0.7306939611550334), (7, 0.7306938942366514)])
@@ -144,19 +135,21 @@ def test_kid_takes_100_subsets_of_half_the_smaller_set():
     assert (score.value, score.stderr, score.n, score.better) == (mean, std / 10, 120, "lower")
 
 
-def test_fid_needs_more_images_than_dimensions():
-    features = {"fid": NORMAL[:4]}
-    scored = dist.distribution_scores(features, features, "toy")
-    assert scored.scores == {}
-    assert "4 images, 4 dimensions" in scored.unavailable["fid_toy@4"]
-    smaller_reference = dist.distribution_scores({"fid": NORMAL}, features, "toy")
-    assert "fid_toy@64" in smaller_reference.unavailable
-    assert "fid_toy@64" in dist.distribution_scores({"fid": NORMAL}, {"fid": NORMAL}, "toy").scores
-
-
-def test_inception_score_needs_one_image_a_split():
-    scored = dist.distribution_scores({"is": NORMAL[:9]}, {}, "toy")
-    assert "is_toy@9" in scored.unavailable
+@pytest.mark.parametrize(
+    ("metric", "images", "others", "reason"),
+    [
+        ("fid", 4, 4, "FID needs at least 5 images: 4 images, 4 dimensions"),
+        ("fid", 64, 4, "FID needs at least 5 images: 4 images, 4 dimensions"),
+        ("is", 9, 9, "IS needs at least 10 images: 9 images"),
+        ("prc", 64, 3, "PRC needs at least 4 images: 3 images"),
+    ],
+)
+def test_too_few_images_are_no_score(metric, images, others, reason):
+    features, real = {metric: NORMAL[:images]}, {metric: WIDE[:others]}
+    scored = dist.distribution_scores(features, real, "toy")
+    names = dist.score_names(metric, images, "toy")
+    assert (scored.scores, scored.unavailable) == ({}, dict.fromkeys(names, reason))
+    assert not dist.distribution_scores({metric: NORMAL}, {metric: WIDE}, "toy").unavailable
 
 
 def test_names_carry_count_and_extractor():
@@ -186,3 +179,9 @@ def test_images_must_be_uint8():
         dist.extract_features(toy_images(0, 3).float() / 255, "toy")
     with pytest.raises(ValueError, match="empty set"):
         dist.extract_features(toy_images(0, 0), "toy")
+
+
+def test_arrays_and_tensors_are_the_same_pictures():
+    arrays = [image.permute(1, 2, 0).numpy() for image in toy_images(0, 20)]
+    features = dist.extract_features(arrays, "toy", metrics=["fid"])
+    assert torch.equal(features["fid"], toy_features(0, 20, metrics=["fid"])["fid"])

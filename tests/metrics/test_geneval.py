@@ -92,32 +92,28 @@ def test_the_error_of_a_task_is_that_of_its_prompts(prompts):
     assert scored.scores["geneval_overall"].stderr == pytest.approx(overall)
 
 
-def change(key, value):
-    return lambda rows: rows[5].update({key: value})
+def change(**fields):
+    return lambda rows: rows[5].update(fields)
 
 
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
         (lambda rows: rows.pop(), r"1 of 553 prompts have not 4 images, .*: 00000 has 3"),
-        (
-            lambda rows: rows.__delitem__(slice(40, None)),
-            r"543 of 553 prompts have not 4 images, the first of them: 00000 has 0",
-        ),
-        (lambda rows: rows.append(rows[3]), r"line 2213: .* 00552/samples/00000.png stands twice"),
+        (lambda rows: rows.__delitem__(slice(40, None)), r"543 of 553 .*: 00000 has 0"),
+        (lambda rows: rows.append(rows[3]), r"line 2213: .* one that stands twice"),
         (
             lambda rows: rows.append({**rows[3], "filename": "x/00552/samples/00004.png"}),
             r"1 of 553 prompts have not 4 images, .*: 00552 has 5",
         ),
-        (
-            change("tag", "colors"),
-            r"line 6: .*00002.png' is not .* of 'color_attr, no 49' \(colors\)",
-        ),
-        (change("prompt", "a cat"), r"line 6: .* of 'a cat' \(color_attr\) in the list"),
-        (change("correct", None), r"line 6: `correct` is not true or false"),
-        (change("correct", 1), r"line 6: `correct` is not true or false"),
-        (change("filename", "00551/00000.png"), r"line 6: `filename` '00551/00000.png' is not"),
-        (change("filename", "00553/samples/00000.png"), r"is not .* in the list of prompts"),
+        (change(tag="colors"), r"line 6: no image of .* 'tag': 'colors', 'prompt': 'color_attr"),
+        (change(prompt="a cat"), r"line 6: no image of the list of prompts"),
+        (change(correct=None), r"line 6: .*`correct`, true or false"),
+        (change(correct=1), r"line 6: .*`correct`, true or false"),
+        (change(filename="00551/00000.png"), r"line 6: .*'filename': '00551/00000.png'"),
+        (change(filename="00553/samples/00000.png"), r"line 6: no image of the list of prompts"),
+        (lambda rows: rows.__setitem__(0, [1]), "line 1: not a JSON object"),
+        (lambda rows: rows.clear(), "00000 has 0"),
     ],
 )
 def test_an_incomplete_result_file_is_refused(tmp_path, prompts, damage, reason):
@@ -128,24 +124,14 @@ def test_an_incomplete_result_file_is_refused(tmp_path, prompts, damage, reason)
         geneval.read_results(path, prompts)
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [('{"tag": ', "line 1: not a file of"), ("[1]", "line 1: not a file of"), ("", "00000 has 0")],
-)
-def test_a_file_that_is_no_result_file_is_refused(tmp_path, prompts, text, reason):
-    path = tmp_path / "results.jsonl"
-    path.write_text(text)
-    with pytest.raises(InputError, match=reason):
-        geneval.read_results(path, prompts)
-
-
 def test_other_lists_of_prompts_are_refused(tmp_path):
-    rows = metadata()
-    with pytest.raises(InputError, match=r"numbers differ: color_attr 99 of 100; github.com/djgh"):
-        geneval.read_prompts(write_lines(tmp_path / "less.jsonl", rows[:-1]))
-    with pytest.raises(InputError, match="line 1: needs a prompt and a tag of single_object"):
-        geneval.read_prompts(write_lines(tmp_path / "tag.jsonl", [{"tag": "x", "prompt": "y"}]))
-    with pytest.raises(InputError, match=r"lost.jsonl: not a file of JSON objects"):
+    path = write_lines(tmp_path / "less.jsonl", metadata()[:-1])
+    with pytest.raises(InputError, match=r"not GenEval's prompts, .*'color_attr': 99"):
+        geneval.read_prompts(path)
+    path.write_text('{"tag": ')
+    with pytest.raises(InputError, match=r"less.jsonl line 1: not JSON"):
+        geneval.read_prompts(path)
+    with pytest.raises(InputError, match=r"lost.jsonl: not a text file"):
         geneval.read_prompts(tmp_path / "lost.jsonl")
 
 
@@ -165,7 +151,7 @@ def test_samples_lie_where_geneval_looks_for_them(tmp_path, prompts):
             assert np.asarray(picture)[0, 0, 0] == index * 10 + 3
     with pytest.raises(InputError, match="exists already, GenEval would score old samples"):
         geneval.write_samples(tmp_path / "out", prompts[:3], images)
-    with pytest.raises(ValueError, match="prompt 0: 1 pictures, GenEval takes 4"):
+    with pytest.raises(ValueError, match="shorter"):
         geneval.write_samples(tmp_path / "few", prompts, lambda i, t: images(i, t)[:1])
 
 

@@ -1,6 +1,7 @@
 """Inception's file is checked, and cached reference features are those of the very pictures."""
 
 import hashlib
+import re
 
 import numpy as np
 import pytest
@@ -19,17 +20,18 @@ def extracted(monkeypatch):
     """Counts extractions; four features of the mean colours stand in for a network."""
     calls = []
 
-    def extract(images, extractor, *, metrics, **_):
+    def extract(images, *, metrics, **_):
         calls.append(len(images))
-        rows = torch.stack([images[i].float().mean((1, 2)) for i in range(len(images))])
-        return dict.fromkeys(metrics, rows)
+        rows = [images[i].mean((0, 1)).astype(np.float32) for i in range(len(images))]
+        return dict.fromkeys(metrics, torch.from_numpy(np.stack(rows)))
 
     monkeypatch.setattr(inception, "extract_features", extract)
     return calls
 
 
 def features(shown, cache, key=("files", "weights"), metrics=("fid", "prc")):
-    return inception.reference_features(shown, list(metrics), "cpu", None, cache, key)
+    options = {"device": "cpu", "batch_size": 64}
+    return inception.reference_features(shown, list(metrics), options, cache, key)
 
 
 def test_features_of_a_reference_are_computed_once(tmp_path, extracted):
@@ -56,27 +58,17 @@ def test_whatever_decides_the_features_is_in_the_name_of_the_file(tmp_path, extr
     assert extracted == [20, 20, 20, 20, 19, 20]
 
 
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-5])
-
-
-def flip(path):
-    """One bit of the features."""
-    data = bytearray(path.read_bytes())
-    data[200] ^= 1
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize("damage", [cut, flip])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-5], lambda b: b[:200] + bytes([b[200] ^ 1]) + b[201:]]
+)
 def test_a_damaged_file_is_named_and_made_again(tmp_path, extracted, capsys, damage):
     good = features(pictures(0, 20), tmp_path)
     path = next(tmp_path.iterdir())
-    damage(path)
+    path.write_bytes(damage(path.read_bytes()))
     again = features(pictures(0, 20), tmp_path)
     assert torch.equal(good["fid"], again["fid"])
     assert extracted == [20, 20]
-    said = capsys.readouterr().err
-    assert str(path) in said and "computed again" in said
+    assert re.search(f"{path} holds no .*computed again", capsys.readouterr().err)
     features(pictures(0, 20), tmp_path)
     assert extracted == [20, 20], "the new file is a good one"
 
@@ -117,7 +109,7 @@ def test_another_file_is_refused(tmp_path, hub):
     wrong.write_bytes(b"another network")
     found = hashlib.sha256(b"another network").hexdigest()[:16]
     for given in (wrong, tmp_path):
-        with pytest.raises(InputError, match=rf"starts with {found}, .* with 6726825d0af5f729"):
+        with pytest.raises(InputError, match=rf"starts with {found}, not with 6726825d0af5f729"):
             inception.find_inception(str(given), download=False)
     with pytest.raises(InputError, match="no such file"):
         inception.find_inception(str(tmp_path / "lost.pth"), download=True)

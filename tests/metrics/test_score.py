@@ -55,7 +55,7 @@ def test_merge_refuses_contradictions():
     assert (both.unavailable, both.counts) == ({"b": "why"}, {"c": 2})
     with pytest.raises(ValueError, match="computed twice"):
         merge([one, one])
-    with pytest.raises(ValueError, match="column id"):
+    with pytest.raises(ValueError, match="computed twice: id"):
         merge([one, Scored({}, {"id": ["y"]})])
 
 

@@ -1,5 +1,7 @@
 """Files of weights: found where they are said to be, read as plain tensors, never run."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -19,8 +21,10 @@ def test_a_file_or_the_one_file_of_a_folder(tmp_path):
     refused(tmp_path, r"no such file, or no net\*")
     (tmp_path / "net.pth").touch()
     for given in (tmp_path, tmp_path / "net.pth"):
-        path = find_file("weights.x", str(given), "net*", "")
-        assert path == tmp_path / "net.pth"
+        found = find_file("weights.x", str(given), "net*", "")
+        assert found == (tmp_path / "net.pth", hashlib.sha256(b"").hexdigest())
+    reason = "weights.x is not set: a network"
+    assert find_file("weights.x", None, "net*", "a network") == (None, reason)
     (tmp_path / "net.npz").touch()
     refused(tmp_path, r"2 files net\*, need one")
     refused(tmp_path / "lost", "no such file, or no net")
@@ -68,5 +72,5 @@ def test_a_file_that_is_damaged_or_a_program_is_not_read(tmp_path, capsys, kind)
 @pytest.mark.parametrize("kept", [[1, 2], {"a": 1}, {"state_dict": 3}])
 def test_what_is_no_state_dict_is_refused(tmp_path, kept):
     torch.save(kept, tmp_path / "weights.pt")
-    with pytest.raises(InputError, match="is no state dict"):
+    with pytest.raises(InputError, match="holds no plain tensors"):
         read_tensors("weights.x", tmp_path / "weights.pt")
