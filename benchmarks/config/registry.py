@@ -28,17 +28,17 @@ PARTS = {"method_file": ("NAME", "applies", "method"), "task_file": ("TASK",)}  
 
 def tasks() -> dict[str, Path]:
     """Files of benchmarks/tasks that define `TASK`, by name."""
-    return _listing("TASK = ", "benchmarks/tasks")
+    return _listing("TASK", "benchmarks/tasks")
 
 
 def methods() -> dict[str, Path]:
     """Files of the library and of baselines that define `method`, by name."""
-    return _listing(r"def method\(", "crossflow", "baselines")
+    return _listing("method", "crossflow", "baselines")
 
 
 def metrics() -> dict[str, Path]:
     """Families of metrics: files of benchmarks/metrics that carry a `PROTOCOL` number."""
-    return _listing("PROTOCOL = ", "benchmarks/metrics")
+    return _listing("PROTOCOL", "benchmarks/metrics")
 
 
 def models() -> dict[str, str]:
@@ -171,8 +171,9 @@ def _imported(kind: str, name: str, known: dict[str, Path]) -> ModuleType:
     return importlib.import_module(".".join(path.parts))
 
 
-def _listing(definition: str, *folders: str) -> dict[str, Path]:
-    """Files that define something at their top, by name."""
+def _listing(name: str, *folders: str) -> dict[str, Path]:
+    """Files that define `name` at their top: a function, a class or a value."""
+    definition = re.compile(rf"^(?:(?:def|class) {name}\b|{name}(?:: \S+)? = )", re.M)
     paths = [path for folder in folders for path in PACKAGES.glob(f"{folder}/*.py")]
-    paths = [path for path in paths if re.search(f"^{definition}", path.read_text("utf-8"), re.M)]
+    paths = [path for path in paths if definition.search(path.read_text("utf-8"))]
     return {path.stem: path for path in sorted(paths, key=lambda path: path.stem)}
