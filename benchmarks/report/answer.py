@@ -9,26 +9,20 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.records.keys import digest, exact
 from benchmarks.records.record import Record
 from benchmarks.report.leaderboard import leader_rows
-from benchmarks.report.rows import ORDER, Board, Row, boards
+from benchmarks.report.rows import ORDER, Board, boards
 from benchmarks.report.tables import ABSENT, ARROWS, escape
 from benchmarks.report.verdicts import SEEDS_FOR_A_VERDICT
 
 VERDICTS = ("better", "worse", "equivalent", "undecided", "conflicting")
-# What tasks' names begin with; others stand as they are.
-WORDS = {
-    "t2i": "text to image",
-    "caption": "captioning",
-    "depth": "depth",
-    "sr": "super-resolution",
-}
-UNITS = {"flops": "FLOPs", "device_seconds": "device seconds"}
+# What tasks' names begin with; other names stand as they are.
+WORDS = {"t2i": "text to image", "caption": "captioning", "sr": "super-resolution"}
 
 
 @dataclass(frozen=True)
@@ -36,23 +30,8 @@ class Standing:
     """The arms of one board on the primary score of its task."""
 
     board: Board
+    limit: float  # of its budget
     arms: list[dict[str, Any]]  # rows of leaderboard.csv, by rank
-
-    @property
-    def metric(self) -> str:
-        return self.board.first.primary
-
-    @property
-    def limit(self) -> float:
-        return self.board.first.budget.limit if self.board.first.budget else 0.0
-
-    @property
-    def budget(self) -> str:
-        return budget_of(self.board)
-
-    @property
-    def seeds(self) -> str:
-        return seeds_of([self.board])
 
     @property
     def decided(self) -> bool:
@@ -62,29 +41,26 @@ class Standing:
             for arm in self.arms
         )
 
-    def of(self, name: str) -> list[Row]:
-        """The rows of an arm or a bound; a bound of several matches may have several."""
+    def values(self, name: str) -> list[list[float]]:
+        """Values by seed of an arm or a bound; a bound of several matches may have several rows."""
         rows = [row for row in self.board.rows if row.kind != "evaluation"]
-        return [row for row in rows if name == (row.name if row.kind == "arm" else row.method)]
+        rows = [row for row in rows if name == (row.name if row.kind == "arm" else row.method)]
+        of_rows = [self.board.values(row, self.board.first.primary) for row in rows]
+        return [list(values.values()) for values in of_rows if values]
 
     def scale(self) -> tuple[float, float] | None:
         """(floor, oracle); None where either is missing, not unique, or equal to the other."""
-        values = [
-            value
-            for name in ("floor", "oracle")
-            for row in self.of(name)
-            for value in (self.board.values(row, self.metric) or {}).values()
-        ]
-        return (values[0], values[1]) if len(set(values)) == len(values) == 2 else None
+        floors, oracles = self.values("floor"), self.values("oracle")
+        if len(floors) != 1 or len(oracles) != 1 or floors == oracles:
+            return None
+        return floors[0][0], oracles[0][0]
 
     def cell(self, name: str) -> str:
         """`0.552 ± 0.020` of an arm or a bound."""
         cells = []
-        for row in self.of(name):
-            values = list((self.board.values(row, self.metric) or {}).values())
-            if values:
-                spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-                cells.append(f"{statistics.fmean(values):.3g}{spread}")
+        for values in self.values(name):
+            spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+            cells.append(f"{statistics.fmean(values):.3g}{spread}")
         return " or ".join(cells) or ABSENT
 
 
@@ -100,19 +76,14 @@ class Question:
         return self.standings[0].board.first
 
     @property
-    def score(self) -> str:
-        return score_of(self.standings[0].board)
-
-    @property
     def shown(self) -> list[Standing]:
         """The largest budget that has a verdict, if one has, and the largest of all."""
-        decided = [standing for standing in self.standings if standing.decided]
-        last = self.standings[-1]
-        return [*decided[-1:], *([] if decided[-1:] == [last] else [last])]
+        decided = [standing for standing in self.standings if standing.decided][-1:]
+        return decided + [last for last in self.standings[-1:] if last not in decided]
 
 
 def questions(records: Sequence[Record]) -> list[Question]:
-    """What the records can answer, by task and split."""
+    """What the records can answer, by task, split and kind of budget."""
     leaders: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in leader_rows(records):
         leaders[row["fair_key"], row["metric"]].append(row)
@@ -120,32 +91,38 @@ def questions(records: Sequence[Record]) -> list[Question]:
     for board in current(boards(records)):
         first = board.first
         if first.budget and not board.quick:
-            standing = Standing(board, leaders[str(board.fair_key), first.primary])
-            fields[first.task, str(first.fair.score["split"]), first.budget.kind].append(standing)
+            key = first.task, str(first.fair.score["split"]), first.budget.kind
+            arms = leaders[str(board.fair_key), first.primary]
+            fields[key].append(Standing(board, first.budget.limit, arms))
     tasks = [task for task, *_ in fields]
     asked = []
     for (task, split, kind), standings in sorted(fields.items()):
-        differs = f" ({split}, {UNITS.get(kind, kind)})" if tasks.count(task) > 1 else ""
+        differs = f" ({split}, {_unit(kind)})" if tasks.count(task) > 1 else ""
         asked.append(Question(title_of(task) + differs, _under_one_rule(standings)))
     return asked
 
 
+def _under_one_rule(standings: Sequence[Standing]) -> list[Standing]:
+    """Those of the items and the model that say most; one a budget, that of most seeds."""
+
+    def rule(standing: Standing) -> tuple[str, str]:
+        return standing.board.first.score_key, model_of(standing.board)
+
+    ordered = sorted(standings, key=lambda one: len(one.board.seeds))
+    most = max(ordered, key=lambda one: (one.decided, one.limit, len(one.board.seeds)))
+    by_limit = {one.limit: one for one in ordered if rule(one) == rule(most)}
+    return [by_limit[limit] for limit in sorted(by_limit)]
+
+
 def current(every: Sequence[Board]) -> list[Board]:
     """Boards with arms, of the newest version of their task; quick ones where it has no others."""
-    of_task: dict[str, list[Board]] = defaultdict(list)
+    versions: dict[str, dict[int, list[Board]]] = defaultdict(lambda: defaultdict(list))
     for board in every:
         if board.arms:
-            of_task[board.first.task].append(board)
-    newest_boards = []
-    for boards_of in of_task.values():
-        newest = max(map(_version, boards_of))
-        newer = [board for board in boards_of if _version(board) == newest]
-        newest_boards += [board for board in newer if not board.quick] or newer
-    return newest_boards
-
-
-def _version(board: Board) -> int:
-    return int(str(board.first.fair.score["version"]))
+            versions[board.first.task][int(str(board.first.fair.score["version"]))].append(board)
+    newest = [board for of_task in versions.values() for board in of_task[max(of_task)]]
+    settled = {board.first.task for board in newest if not board.quick}
+    return [board for board in newest if not board.quick or board.first.task not in settled]
 
 
 def family_of(board: Board, but: str = "budget_limit") -> str:
@@ -157,14 +134,23 @@ def family_of(board: Board, but: str = "budget_limit") -> str:
 def title_of(task: str) -> str:
     """A task's name in words: `Text to image, coco`."""
     start, _, rest = task.partition("_")
-    words = f"{WORDS[start]}, {rest}" if start in WORDS and rest else task
+    words = f"{WORDS.get(start, start)}, {rest}" if rest and start in (*WORDS, "depth") else task
     return (words[:1].upper() + words[1:]).replace("_", " ")
 
 
 def budget_of(board: Board) -> str:
     """The limit in words: `2×10¹⁴ FLOPs`."""
     budget = board.first.budget
-    return f"{powers(exact(budget.limit))} {UNITS.get(budget.kind, budget.kind)}" if budget else ""
+    return f"{powers(exact(budget.limit))} {_unit(budget.kind)}" if budget else ""
+
+
+def _unit(kind: str) -> str:
+    return kind.replace("flops", "FLOPs").replace("_", " ")
+
+
+def model_of(board: Board) -> str:
+    """The size of the arms' model."""
+    return str((board.first.fair.fair or {}).get("model"))
 
 
 def score_of(board: Board) -> str:
@@ -180,77 +166,59 @@ def seeds_of(boards: Sequence[Board]) -> str:
     return "one seed" if number == "1" else f"{number} seeds"
 
 
-def _under_one_rule(standings: Sequence[Standing]) -> list[Standing]:
-    """The items and the model that say most; one standing a budget, that of most seeds."""
-    rules: dict[tuple[str, str], list[Standing]] = defaultdict(list)
-    for standing in standings:
-        first = standing.board.first
-        rules[first.score_key, str((first.fair.fair or {}).get("model"))].append(standing)
-
-    def says(rule: Iterable[Standing]) -> tuple[bool, float, int]:
-        ranks = [(standing.decided, standing.limit, len(standing.board.seeds)) for standing in rule]
-        decided, limits, seeds = zip(*ranks, strict=True)
-        return any(decided), max(limits), max(seeds)
-
-    ordered = sorted(max(rules.values(), key=says), key=lambda standing: len(standing.board.seeds))
-    by_limit = {standing.limit: standing for standing in ordered}
-    return [by_limit[limit] for limit in sorted(by_limit)]
+def powers(text: str) -> str:
+    """A number's text with its power of ten, if it has one, as people write it: 2e+14 as 2×10¹⁴."""
+    mantissa, _, exponent = text.partition("e")
+    if not exponent:
+        return text
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{power}" if mantissa == "1" else f"{mantissa}×10{power}"
 
 
 def sentence(question: Question) -> str:
     """Who is ahead at which budget, and how sure that is. The title is not part of it."""
     better = question.standings[0].board.better.get(question.first.primary, "")
-    parts = "; ".join(map(_tell, question.shown))
+    parts = "; ".join(map(_clause, question.shown))
     return f"by {question.first.primary} ({better} is better), {parts}."
 
 
-def _tell(standing: Standing) -> str:
+def _clause(standing: Standing) -> str:
     ranked = [arm for arm in standing.arms if arm["rank"] is not None]
-    leaders = [_named(arm) for arm in ranked if arm["rank"] == 1]
-    behind = [_named(arm) for arm in ranked if arm["rank"] != 1]
+    names = [f"{arm['method']} ({arm['mean']:.3g})" for arm in ranked]
+    leaders = sum(arm["rank"] == 1 for arm in ranked)
     if standing.board.uneven:
         order = standing.board.uneven
     elif not leaders:
         order = "no arm can be ranked"
-    elif len(leaders) > 1:
-        order = f"{_and(leaders)} are level"
+    elif leaders > 1:
+        order = f"{' and '.join(names[:leaders])} are level"
     else:
-        order = leaders[0] + (f" is ahead of {_and(behind)}" if behind else " stands alone")
-    out = [arm for arm in standing.arms if arm["verdict"] in ("invalid", "not_comparable")]
-    barred = [f"{arm['method']} is {_words(arm)} ({arm['note']})" for arm in out]
-    return f"at {standing.budget} {order}: {', '.join([_how_sure(standing), *barred])}"
+        others = " and ".join(names[1:])
+        order = f"{names[0]} is ahead of {others}" if others else f"{names[0]} stands alone"
+    parts = [f"{seeds_of([standing.board])}, no verdict"]
+    if standing.decided:
+        judged = [arm for arm in standing.arms if arm["verdict"] in VERDICTS]
+        parts = [f"over {seeds_of([standing.board])}, against {judged[0]['reference']}"]
+        parts += [f"{arm['method']} is {_verdict(arm)}" for arm in judged]
+    barred = [arm for arm in standing.arms if arm["verdict"] in ("invalid", "not_comparable")]
+    parts += [f"{arm['method']} is {_word(arm)} ({arm['note']})" for arm in barred]
+    return f"at {budget_of(standing.board)} {order}: {', '.join(parts)}"
 
 
-def _how_sure(standing: Standing) -> str:
-    if not standing.decided:
-        return f"{standing.seeds}, no verdict"
-    judged = [arm for arm in standing.arms if arm["verdict"] in VERDICTS]
-    verdicts = ", ".join(f"{arm['method']} is {_verdict(arm)}" for arm in judged)
-    return f"over {standing.seeds}, against {judged[0]['reference']}, {verdicts}"
+def _word(arm: dict[str, Any]) -> str:
+    return str(arm["verdict"] or "not judged").replace("_", " ")
 
 
 def _verdict(arm: dict[str, Any]) -> str:
     """`undecided (+0.034, 90 % interval 0.026 to 0.042, margin 0.029)`, where + is better."""
     if arm["difference"] is None or arm["diff_low"] is None:
-        return _words(arm)
+        return _word(arm)
     interval = f"90 % interval {arm['diff_low']:.2g} to {arm['diff_high']:.2g}"
     margin = "" if arm["margin"] is None else f", margin {arm['margin']:.2g}"
-    return f"{_words(arm)} ({arm['difference']:+.2g}, {interval}{margin})"
+    return f"{_word(arm)} ({arm['difference']:+.2g}, {interval}{margin})"
 
 
-def _words(arm: dict[str, Any]) -> str:
-    return str(arm["verdict"] or "not judged").replace("_", " ")
-
-
-def _named(arm: dict[str, Any]) -> str:
-    return f"{arm['method']} ({arm['mean']:.3g})"
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-
-
-def methods_of(standings: Sequence[Standing]) -> list[str]:
+def _methods(standings: Sequence[Standing]) -> list[str]:
     """Names of bounds and arms in the order of tables: floor, arms, oracle."""
     names = {arm.name for standing in standings for arm in standing.board.arms}
     return ["floor", *(n for n in ORDER if n in names), *sorted(names - set(ORDER)), "oracle"]
@@ -258,21 +226,22 @@ def methods_of(standings: Sequence[Standing]) -> list[str]:
 
 def matrix(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
     """(header, rows) of methods by tasks: the standings that the sentences tell."""
-    columns = [
-        (question, standing) for question in questions(records) for standing in question.shown
-    ]
-    header = ["method"]
-    for question, standing in columns:
-        header.append(f"{question.title}: {question.score}, {standing.budget}, {standing.seeds}")
+    asked = [(question, standing) for question in questions(records) for standing in question.shown]
+    header = ["{}: {}, {}, {}".format(*_labels(*of)) for of in asked]
     rows = []
-    for name in methods_of([standing for _, standing in columns]) if columns else []:
-        cells = []
-        for _, standing in columns:
-            arm = next((arm for arm in standing.arms if arm["method"] == name), {})
-            verdict = f" {_words(arm)}" if standing.decided and arm.get("verdict") else ""
+    for name in _methods([standing for _, standing in asked]) if asked else []:
+        cells = [name]
+        for _, standing in asked:
+            arms = [arm for arm in standing.arms if arm["method"] == name and arm["verdict"]]
+            verdict = f" {_word(arms[0])}" if standing.decided and arms else ""
             cells.append(standing.cell(name) + verdict)
-        rows.append([name, *cells])
-    return header, rows
+        rows.append(cells)
+    return ["method", *header], rows
+
+
+def _labels(question: Question, standing: Standing) -> list[str]:
+    board = standing.board
+    return [question.title, score_of(board), budget_of(board), seeds_of([board])]
 
 
 def summary_table(records: Sequence[Record]) -> str:
@@ -280,57 +249,39 @@ def summary_table(records: Sequence[Record]) -> str:
     from tabulate import tabulate
 
     asked = questions(records)
-    names = methods_of([question.shown[0] for question in asked])
+    names = _methods([question.shown[0] for question in asked])
     header = ["task", "score", "budget an arm", "seeds", *names, "crossflow against flow_matching"]
     rows = []
     for question in asked:
         standing = question.shown[0]
-        arms = {arm["method"]: arm for arm in standing.arms}
-        ours = arms.get("crossflow", {})
+        *labels, seeds = _labels(question, standing)
+        ours = next((arm for arm in standing.arms if arm["method"] == "crossflow"), {})
         verdict = ABSENT
         if ours.get("reference") == "flow_matching":
-            verdict = _verdict(ours) if standing.decided else f"no verdict: {standing.seeds}"
-        cells = [
-            question.title,
-            question.score,
-            standing.budget,
-            standing.seeds.removesuffix(" seeds").replace("one seed", "1"),
-        ]
-        rows.append([*cells, *map(standing.cell, names), verdict])
-    body = tabulate(
-        [[escape(cell) for cell in row] for row in rows],
-        header,
-        tablefmt="pipe",
-        disable_numparse=True,
-    )
-    return body + "\n"
+            verdict = _verdict(ours) if standing.decided else f"no verdict: {seeds}"
+        number = seeds.removesuffix(" seeds").replace("one seed", "1")
+        cells = [*labels, number, *map(standing.cell, names), verdict]
+        rows.append([escape(cell) for cell in cells])
+    return tabulate(rows, header, tablefmt="pipe", disable_numparse=True) + "\n"
+
+
+RESULTS = """# Who is ahead
+
+Made by `report results` from the records. A verdict takes five training seeds; margins were fixed \
+before the runs; + is better.
+
+{items}
+
+![Primary score against budget, from the floor to the oracle](figures/answer.png)
+
+{table}
+All scores and settings: [tables](tables/overview.md), [one page](index.html), \
+[leaderboard.csv](leaderboard.csv).
+"""
 
 
 def results_page(records: Sequence[Record]) -> str:
     """results.md: the sentences, the picture of `report figures`, and the summary."""
     items = [f"- **{escape(q.title)}**, {escape(sentence(q))}" for q in questions(records)]
-    return (
-        "\n\n".join(
-            [
-                "# Who is ahead",
-                "Made by `report results` from the records. A verdict takes five training seeds; "
-                "margins were fixed before the runs; + is better.",
-                "\n".join(items) or "No trained arm that may be compared.",
-                "![Primary score against budget, from the floor to the oracle](figures/answer.png)",
-                summary_table(records).strip(),
-                "All scores and settings: [tables](tables/overview.md), [one page](index.html), "
-                "[leaderboard.csv](leaderboard.csv).",
-            ]
-        )
-        + "\n"
-    )
-
-
-def powers(text: str) -> str:
-    """A number's text with its power of ten, if it has one, as people write it: 2e+14 as 2×10¹⁴."""
-    mantissa, _, exponent = text.partition("e")
-    if not exponent:
-        return text
-    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    mantissa = mantissa.removesuffix(".0")
-    return f"10{power}" if mantissa == "1" else f"{mantissa}×10{power}"
+    items = items or ["No trained arm that may be compared."]
+    return RESULTS.format(items="\n".join(items), table=summary_table(records))

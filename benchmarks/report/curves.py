@@ -6,7 +6,6 @@ order of task and run_id, then in that of the file. InputError names a file that
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,6 @@ JOINED = (
 ).split()
 CURVE_COLUMNS = "sweep guidance steps nfe metric value stderr n".split()
 LOSS_COLUMNS = "steps samples loss".split()  # then the terms
-SWEEPS = ("guidance", "steps")
 
 
 def curves(records: Sequence[Record], out: Path) -> pd.DataFrame:
@@ -34,17 +32,12 @@ def curves(records: Sequence[Record], out: Path) -> pd.DataFrame:
     network calls of both branches.
     """
 
-    def read(table: pd.DataFrame) -> pd.DataFrame:
-        if list(table.columns) != CURVE_COLUMNS:
-            raise ValueError(f"the columns are not {','.join(CURVE_COLUMNS)}")
-        table = _numbers(table, ("sweep", "metric"))
-        if not table["sweep"].isin(SWEEPS).all():
-            raise ValueError(f"a sweep is none of {', '.join(SWEEPS)}")
-        if not table["nfe"].between(0, math.inf, inclusive="neither").all():
-            raise ValueError("nfe must be above 0 and finite: it stands on a logarithmic axis")
+    def checked(table: pd.DataFrame) -> pd.DataFrame:
+        if list(table.columns) != CURVE_COLUMNS or not (table["nfe"] > 0).all():
+            raise ValueError(f"the columns are not {','.join(CURVE_COLUMNS)} with nfe above 0")
         return table
 
-    return _gather(records, out, "", CURVE_COLUMNS, read)
+    return _gather(records, out, "", CURVE_COLUMNS, checked)
 
 
 def losses(records: Sequence[Record], out: Path) -> pd.DataFrame:
@@ -54,14 +47,12 @@ def losses(records: Sequence[Record], out: Path) -> pd.DataFrame:
     losses of two arms have different targets and are never compared.
     """
 
-    def read(table: pd.DataFrame) -> pd.DataFrame:
+    def long(table: pd.DataFrame) -> pd.DataFrame:
         if list(table.columns[:3]) != LOSS_COLUMNS:
             raise ValueError(f"the columns do not start with {','.join(LOSS_COLUMNS)}")
-        long = _numbers(table).melt(LOSS_COLUMNS[:2], var_name="term")
-        return long.dropna(subset=["value"]).reset_index(drop=True)
+        return table.melt(LOSS_COLUMNS[:2], var_name="term").dropna(subset=["value"])
 
-    columns = [*LOSS_COLUMNS[:2], "term", "value"]
-    return _gather(records, out, "-losses", columns, read)
+    return _gather(records, out, "-losses", [*LOSS_COLUMNS[:2], "term", "value"], long)
 
 
 def _gather(
@@ -69,32 +60,21 @@ def _gather(
     out: Path,
     ending: str,
     columns: Sequence[str],
-    read: Callable[[pd.DataFrame], pd.DataFrame],
+    shaped: Callable[[pd.DataFrame], pd.DataFrame],
 ) -> pd.DataFrame:
-    """The tables of all records that have one, as `read` makes them of texts, one below another."""
+    """The tables of all records that have one, as `shaped` makes them, one below another."""
     import pandas as pd
 
-    parts = []
+    parts = [pd.DataFrame(columns=[*JOINED, *columns])]
     for record in sorted(records, key=lambda record: (record.task, record.run_id)):
         path = out / "curves" / record.task / f"{record.run_id}{ending}.csv"
-        if not path.is_file():
-            continue
-        try:
-            texts = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-            table = read(texts)
-        except (ValueError, TypeError, OSError) as error:  # pandas' parser errors are ValueErrors
-            raise InputError(f"{path}: not a table of curves ({error})") from error
-        cells = shared_cells(record)
-        for place, name in enumerate(JOINED):
-            table.insert(place, name, [cells[name]] * len(table))
-        parts.append(table)
-    empty = pd.DataFrame(columns=[*JOINED, *columns])
-    return pd.concat(parts, ignore_index=True) if parts else empty
-
-
-def _numbers(table: pd.DataFrame, texts: Sequence[str] = ()) -> pd.DataFrame:
-    """The table with numbers for all columns but `texts`, digit for digit; empty cells are NaN."""
-    for name in table.columns:
-        if name not in texts:
-            table[name] = [float(cell) if cell else math.nan for cell in table[name]]
-    return table
+        if path.is_file():
+            try:
+                texts = pd.read_csv(path, dtype=str)
+                numbers = [name for name in texts if name not in ("sweep", "metric")]
+                table = shaped(texts.astype(dict.fromkeys(numbers, float)))  # digit for digit
+            except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
+                raise InputError(f"{path}: not a table of curves ({error})") from error
+            cells = shared_cells(record)
+            parts.append(table.assign(**{name: cells[name] for name in JOINED}))
+    return pd.concat(parts[1:] or parts, ignore_index=True)[parts[0].columns]

@@ -7,9 +7,8 @@ from benchmarks.report import answer
 
 
 def budget(limit):
-    return records.Budget(
-        kind="flops", limit=limit, steps=1, samples=8, train_flops=limit, convention="2 a MAC"
-    )
+    cost = {"limit": limit, "train_flops": limit, "steps": 1, "samples": 8}
+    return records.Budget(kind="flops", convention="2 a MAC", **cost)
 
 
 @pytest.fixture
@@ -19,9 +18,8 @@ def arm(record):
     def make(method="crossflow", seed=0, value=0.5, limit=2e13, **changes):
         fair = {"budget_limit": limit} | changes.pop("fair", {})
         config = {"budget": {"flops": limit}} | changes.pop("config", {})
-        return record(
-            method, seed, value, fair=fair, config=config, budget=budget(limit), **changes
-        )
+        more = {"fair": fair, "config": config, "budget": budget(limit)} | changes
+        return record(method, seed, value, **more)
 
     return make
 
@@ -82,9 +80,8 @@ def test_equal_arms_are_level_and_a_barred_one_is_named(arm):
     assert "crossflow (0.5) and flow_matching (0.5) are level" in answer.sentence(question)
     broken = arm("crossflow", status="failed")
     (question,) = answer.questions([broken, arm("flow_matching")])
-    assert "crossflow is invalid (crossflow: a seed has no absrel_object" in answer.sentence(
-        question
-    )
+    barred = "crossflow is invalid (crossflow: a seed has no absrel_object"
+    assert barred in answer.sentence(question)
 
 
 def test_scores_are_scaled_from_floor_to_oracle(told, arm, record):
@@ -97,9 +94,8 @@ def test_scores_are_scaled_from_floor_to_oracle(told, arm, record):
 def test_the_summary_has_a_row_a_task_at_the_budget_of_the_verdict(told):
     header, _, row = answer.summary_table(told).splitlines()
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert [cell.strip() for cell in header.strip("|").split("|")][:4] == [
-        "task", "score", "budget an arm", "seeds",
-    ]  # fmt: skip
+    heads = [cell.strip() for cell in header.strip("|").split("|")]
+    assert heads[:4] == ["task", "score", "budget an arm", "seeds"]
     assert cells[:5] == ["Depth, tabletop", "absrel_object ↓", "2×10¹³ FLOPs", "5", "0.9"]
     assert cells[7].startswith("0.57 ± 0.016") and cells[8] == "0.1"
     assert cells[9].startswith("better (+0.054, 90 % interval")
@@ -108,9 +104,8 @@ def test_the_summary_has_a_row_a_task_at_the_budget_of_the_verdict(told):
 def test_the_matrix_has_methods_as_rows_and_all_told_budgets(told):
     header, rows = answer.matrix(told)
     assert [text.split(", ")[-1] for text in header[1:]] == ["5 seeds", "one seed"]
-    assert [row[0] for row in rows] == [
-        "floor", "regression", "flow_matching", "crossflow", "oracle",
-    ]  # fmt: skip
+    names = ["floor", "regression", "flow_matching", "crossflow", "oracle"]
+    assert [row[0] for row in rows] == names
     assert rows[1][1].endswith(" better") and rows[1][2] == "–"
 
 

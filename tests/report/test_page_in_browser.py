@@ -79,7 +79,7 @@ def test_nothing_is_loaded_and_nothing_complains(opened):
 
 
 def test_the_first_screen_holds_the_answer(opened):
-    for part in ("#answer p", "#answer svg"):
+    for part in ("#answer p", "#answer img"):
         box = opened.find_element(By.CSS_SELECTOR, part).rect
         assert box["y"] >= 0 and box["y"] + box["height"] < 900, part
 

@@ -6,10 +6,9 @@ Charts are written as PDF and SVG, pictures as PDF and PNG, the answer as all th
 from __future__ import annotations
 
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from benchmarks.records import samples
 from benchmarks.records.keys import exact
 from benchmarks.records.record import Record
 from benchmarks.report import curves
-from benchmarks.report.answer import budget_of, current, family_of, questions
+from benchmarks.report.answer import budget_of, current, family_of, model_of, questions
 from benchmarks.report.figures import charts, pictures, style
 from benchmarks.report.files import Files
 from benchmarks.report.rows import Board, Row, boards
@@ -27,112 +26,94 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A figure that may be drawn, and the boards that it is of."""
+class Drawn:
+    """A figure and what it is of."""
 
     name: str  # of its files, without an ending
+    board: Board  # the first, of several
     title: str
-    boards: Sequence[Board]
-    draw: Callable[[], Figure | None]  # None where there is nothing to show after all
-    picture: bool = False
-
-    @property
-    def endings(self) -> list[str]:
-        if self.name == "answer":
-            return ["pdf", "png", "svg"]
-        return ["pdf", "png"] if self.picture else ["pdf", "svg"]
+    figure: Figure
+    endings: tuple[str, ...] = ("pdf", "svg")
 
 
 def files(records: Sequence[Record], out: Path) -> Files:
-    """figures/<name>.<ending>; what is not drawn is named on stderr."""
+    """figures/<name>.<ending>. Of two figures of one name the later has its fair_key in it too."""
     written: Files = {}
-    for plan in [*chart_plans(records, out), *picture_plans(records, out)]:
-        with style.styled():
-            figure = plan.draw()
-            if figure is None:
-                print(f"not drawn: {plan.name}: no items in common", file=sys.stderr)
-                continue
-            for ending in plan.endings:
-                name = f"figures/{plan.name}.{ending}"
-                written[name] = style.drawn(figure, ending, plan.title)
+    with style.styled():
+        for draw in (chart_figures, picture_figures):
+            for drawn in draw(records, out):
+                name = f"figures/{drawn.name}"
+                if f"{name}.pdf" in written:
+                    name += f"-{drawn.board.fair_key}"
+                for ending in drawn.endings:
+                    written[f"{name}.{ending}"] = style.drawn(drawn.figure, ending)
     return written
 
 
-def chart_plans(records: Sequence[Record], out: Path) -> list[Plan]:
-    """The answer, then the charts of several budgets or models, then those of each board."""
-    plans = []
+def chart_figures(records: Sequence[Record], out: Path) -> Iterator[Drawn]:
+    """The answer, then the charts of several budgets or models, then those of each board.
+
+    Draw within `style.styled()`, as for the pictures.
+    """
     asked = questions(records)
     if asked:
-        shown = [standing.board for question in asked for standing in question.standings]
         title = "Primary score against budget, a panel a task"
-        plans.append(Plan("answer", title, shown, partial(charts.answer, asked)))
+        board, endings = asked[0].standings[0].board, ("pdf", "png", "svg")
+        yield Drawn("answer", board, title, charts.answer(asked), endings)
     trained = [board for board in current(boards(records)) if board.arms]
     for field, draw in (("budget_limit", charts.budget), ("model", charts.size)):
         for family in _families(trained, field):
-            first = family[0].first
-            rest = str((first.fair.fair or {})["model"]) if field != "model" else _limit(family[0])
-            title = f"{first.task}: {first.primary} against {draw.__name__}"
-            name = f"{first.task}-{rest}-{draw.__name__}"
-            plans.append(Plan(name, title, family, partial(draw, family)))
+            first = family[0]
+            same = model_of(first) if field == "budget_limit" else _limit(first)
+            title = f"{first.first.task}: {first.first.primary} against {draw.__name__}"
+            name = f"{first.first.task}-{same}-{draw.__name__}"
+            yield Drawn(name, first, title, draw(family))
     for board in trained:
-        plans += _charts_of(board, out)
-    return _named_apart(plans)
+        runs = [run for arm in board.arms for run in arm.records]
+        if len({style.method_of(arm) for arm in board.arms}) < len(board.arms):
+            yield _drawn(board, "ablation", charts.variants(board))
+        swept = curves.curves(runs, out).dropna(subset=["value"])
+        if len(swept):
+            yield _drawn(board, "sampling", charts.sampling(board, swept))
+        lost = curves.losses(runs, out)
+        if len(lost):
+            yield _drawn(board, "losses", charts.losses(board, lost))
 
 
-def _charts_of(board: Board, out: Path) -> Iterator[Plan]:
-    where = f"{board.first.task}, {budget_of(board)}"
-    runs = [run for arm in board.arms for run in arm.records]
-    labels = charts.variants(board)
-    if labels:
-        draw = partial(charts.ablation, board, labels)
-        yield Plan(_name(board, "ablation"), f"{where}: variants of a method", [board], draw)
-    swept = curves.curves(runs, out).dropna(subset=["value"])
-    if len(swept):
-        title = f"{where}: score on validation against evaluations and guidance"
-        draw = partial(charts.sampling, board, swept)
-        yield Plan(_name(board, "sampling"), title, [board], draw)
-    lost = curves.losses(runs, out)
-    if len(lost):
-        title = f"{where}: training losses"
-        yield Plan(_name(board, "losses"), title, [board], partial(charts.losses, board, lost))
-
-
-def picture_plans(records: Sequence[Record], out: Path) -> list[Plan]:
+def picture_figures(records: Sequence[Record], out: Path) -> Iterator[Drawn]:
     """Grids, strips and sums. A file of samples that is missing is named on stderr."""
-    plans = []
     for board in current(boards(records)):
-        where, task, quick = (
-            f"{board.first.task}, {budget_of(board)}",
-            board.first.task,
-            board.quick,
-        )
+        task, title = board.first.task, f"{board.first.task}, {budget_of(board)}"
         runs = lowest_seeds(board.arms)
         rows = {end: f"{end}-{board.first.score_key}" for end in samples.ENDS}
-        kept = kept_samples(out, task, rows | {name: run.run_id for name, run in runs.items()})
+        kept = kept_samples(out, task, rows | runs)
         if not kept.keys() >= rows.keys() or len(kept) < 3:
             continue
-        draw = partial(pictures.grid, where, kept, quick)
-        plans.append(Plan(_name(board, "samples"), where, [board], draw, True))
-        for arm, run in runs.items():
-            for kind in samples.BLENDS:
-                path = samples.path_of(out, task, f"{run.run_id}-{kind}")
+        made = {"samples": pictures.grid(title, kept, board.quick)}
+        for kind, draw in pictures.BLENDS.items():
+            for arm, run in runs.items():
+                path = samples.path_of(out, task, f"{run}-{kind}")
                 if path is not None:
-                    title = f"{where}, {arm}"
-                    draw = partial(pictures.BLENDS[kind], title, path, kept["source"], quick)
-                    plans.append(Plan(_name(board, f"{kind}-{arm}"), title, [board], draw, True))
-    return _named_apart(plans)
+                    of_arm = samples.read(path), kept["source"], board.quick
+                    made[f"{kind}-{arm}"] = draw(f"{title}, {arm}", *of_arm)
+        for kind, figure in made.items():
+            if figure is None:
+                print(f"{title}: no {kind}: no items in common", file=sys.stderr)
+            else:
+                yield _drawn(board, kind, figure, ("pdf", "png"))
 
 
-def lowest_seeds(arms: Iterable[Row]) -> dict[str, Record]:
-    """Name -> the completed run with the lowest seed, of each arm that has one."""
+def lowest_seeds(arms: Iterable[Row]) -> dict[str, str]:
+    """Name -> run_id of the completed run with the lowest seed, of each arm that has one."""
     done = {arm.name: [run for run in arm.records if run.status == "completed"] for arm in arms}
-    return {n: min(runs, key=lambda r: (r.seed, r.run_id)) for n, runs in done.items() if runs}
+    lowest = {n: min(runs, key=lambda r: (r.seed, r.run_id)) for n, runs in done.items() if runs}
+    return {name: run.run_id for name, run in lowest.items()}
 
 
-def kept_samples(out: Path, task: str, files: dict[str, str]) -> dict[str, samples.Samples]:
-    """Samples by name. files: name -> row; those without a file are named on stderr."""
-    paths = {name: samples.path_of(out, task, row) for name, row in files.items()}
-    missing = [files[name] for name, path in paths.items() if path is None]
+def kept_samples(out: Path, task: str, rows: dict[str, str]) -> dict[str, samples.Samples]:
+    """Samples by name. rows: name -> row of a file; missing ones go to stderr."""
+    paths = {name: samples.path_of(out, task, row) for name, row in rows.items()}
+    missing = [rows[name] for name, path in paths.items() if path is None]
     if missing:
         print(f"{task}: no samples of {', '.join(missing)}", file=sys.stderr)
     return {name: samples.read(path) for name, path in paths.items() if path is not None}
@@ -148,23 +129,14 @@ def _families(trained: Sequence[Board], field: str) -> list[list[Board]]:
     return [list(family.values()) for family in families.values() if len(family) > 1]
 
 
-def _name(board: Board, kind: str) -> str:
-    quick = "-quick" if board.quick else ""
-    model = str((board.first.fair.fair or {})["model"])
-    return f"{board.first.task}-{model}-{_limit(board)}{quick}-{kind.replace('#', '-')}"
+def _drawn(
+    board: Board, kind: str, figure: Figure, endings: tuple[str, ...] = ("pdf", "svg")
+) -> Drawn:
+    parts = [board.first.task, model_of(board), _limit(board), *["quick"] * board.quick, kind]
+    title = f"{board.first.task}, {budget_of(board)}: {kind}"
+    return Drawn("-".join(parts).replace("#", "-"), board, title, figure, endings)
 
 
 def _limit(board: Board) -> str:
     budget = board.first.budget
     return f"{exact(budget.limit).replace('+', '')}-{budget.kind}" if budget else "none"
-
-
-def _named_apart(plans: Sequence[Plan]) -> list[Plan]:
-    """Where words do not tell two figures apart, the fair_key does."""
-    counts = Counter(plan.name for plan in plans)
-    return [
-        plan
-        if counts[plan.name] == 1
-        else replace(plan, name=f"{plan.name}-{plan.boards[0].fair_key}")
-        for plan in plans
-    ]

@@ -7,26 +7,24 @@ a column of 3.3 inches without scaling.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 import statistics
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from benchmarks.report.answer import powers
+from benchmarks.report.rows import Row, shared_cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH = 3.3  # inches
-DPI = 200
 QUICK = "quick: not for comparison"
 WARNING, NOTE = "#B22222", "#555555"
 
@@ -44,68 +42,68 @@ OTHERS = [(c, m) for c in ("#56B4E9", "#000000", "#A6761D", "#7A4FBF") for m in 
 DASHES = {"floor": (0, (2, 1.5)), "oracle": (0, (6, 2))}
 VARIANTS = ["--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2))]
 
+METADATA = {
+    "pdf": ("CreationDate", "Creator", "Producer"),
+    "png": ("Software",),
+    "svg": ("Date", "Creator", "Format", "Type"),
+}
 STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
-    "font.size": 8,
+    "font.size": 7,
     "axes.titlesize": 7,
-    "axes.labelsize": 8,
     "figure.titlesize": 8,
-    "figure.labelsize": 8,
-    "legend.fontsize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
     "axes.grid": True,
-    "axes.axisbelow": True,
     "grid.color": "#DDDDDD",
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.2,
     "lines.markersize": 4.5,
-    "errorbar.capsize": 2,
+    "lines.markeredgewidth": 0,
+    "savefig.dpi": 200,
     "pdf.fonttype": 42,  # TrueType, embedded: journals refuse Type 3
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "crossflow-bench",  # equal figures have equal ids
-    "text.usetex": False,
     "text.parse_math": False,  # a method or caption with a dollar sign is no formula
 }
 
 
+def styled() -> AbstractContextManager[None]:
+    """Our settings on matplotlib's own defaults: a user's matplotlibrc changes nothing."""
+    from matplotlib import style
+
+    return style.context(STYLE, after_reset=True)
+
+
 @dataclass(frozen=True)
-class Look:
-    """How an arm is drawn: in the colour of its method, its variants by dashes."""
+class Series:
+    """What an arm reached, by x."""
 
-    colour: str
-    marker: str
-    dashes: Any
+    look: dict[str, Any]
+    label: str
+    values: dict[float, list[float]]  # of all training seeds
+    errors: Mapping[float, float] = field(default_factory=dict)  # around the means
 
 
-def look(arm: str, method: str | None = None) -> Look:
-    """The look of an arm by its name and its method's, else the part of its name before `#`.
+def look(row: Row) -> dict[str, Any]:
+    """How an arm or a bound is drawn: in the colour of its method, its variants by dashes.
 
-    Methods that the table does not know get one of 32 looks by the digest of their name.
+    Unknown methods get one of 32 looks by a checksum of their name.
     """
-    method = method or arm.partition("#")[0]
-    colour, marker = COLOURS.get(method) or OTHERS[_number(method) % len(OTHERS)]
-    dashes = DASHES.get(method, "-")
-    return Look(colour, marker, dashes if arm == method else VARIANTS[_number(arm) % len(VARIANTS)])
+    method = method_of(row)
+    colour, marker = COLOURS.get(method) or OTHERS[crc32(method.encode()) % len(OTHERS)]
+    variant = row.kind == "arm" and row.name != method
+    dashes = (
+        VARIANTS[crc32(row.name.encode()) % len(VARIANTS)] if variant else DASHES.get(method, "-")
+    )
+    return {"color": colour, "marker": marker, "linestyle": dashes}
 
 
-def _number(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-
-
-@contextmanager
-def styled() -> Iterator[None]:
-    """Our settings and matplotlib's own defaults: a user's matplotlibrc changes nothing."""
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]  # names are not literals
-        yield
+def method_of(row: Row) -> str:
+    """`arm.NAME.method` of an arm's configuration, else the name it ran under."""
+    options = shared_cells(row.records[0])["options"]
+    return str(options.get("method", row.method)) if isinstance(options, dict) else row.method
 
 
 def panels(
@@ -123,38 +121,42 @@ def panels(
     return figure, axes[:count]
 
 
-def series(
-    axes: Axes,
-    look: Look,
-    label: str,
-    values: Mapping[float, Sequence[float]],
-    errors: Mapping[float, float] | None = None,
-    joined: bool = True,
-) -> None:
-    """Every seed a mark, a line through the means. values: by x; errors: around the means."""
-    xs = [x for x, of_seeds in sorted(values.items()) for _ in of_seeds]
-    ys = [y for _, of_seeds in sorted(values.items()) for y in of_seeds]
-    alpha = 0.9 if len(xs) == len(values) else 0.5
-    shape: dict[str, Any] = {"color": look.colour, "marker": look.marker}
-    axes.plot(xs, ys, linestyle="", alpha=alpha, markeredgewidth=0, **shape)
-    means = {x: statistics.fmean(of_seeds) for x, of_seeds in sorted(values.items())}
-    if joined:
-        axes.plot(list(means), list(means.values()), color=look.colour, linestyle=look.dashes)
-    for x, half in (errors or {}).items():
-        axes.errorbar(x, means[x], yerr=half, color=look.colour, elinewidth=0.8)
-    axes.plot([], [], linestyle=look.dashes, label=label, **shape)  # for the legend
+def panel(axes: Axes, series: Sequence[Series], log: bool = True) -> None:
+    """Every seed a mark, a line through the means of each series; x on a log scale."""
+    for one in series:
+        marks = [(x, value) for x, values in one.values.items() for value in values]
+        means = {x: statistics.fmean(values) for x, values in sorted(one.values.items())}
+        alpha = 0.9 if len(marks) == len(means) else 0.5
+        axes.plot(*zip(*marks, strict=True), alpha=alpha, **one.look | {"linestyle": ""})
+        axes.plot(list(means), list(means.values()), **one.look | {"marker": ""})
+        for x, half in one.errors.items():
+            axes.errorbar(x, means[x], yerr=half, color=one.look["color"], elinewidth=0.8)
+        axes.plot([], [], label=one.label, **one.look)  # for the legend
+    if log:
+        log_axis(axes.xaxis, [x for one in series for x in one.values])
 
 
-def head(figure: Figure, axes: Axes, title: str, note: str, quick: bool) -> None:
-    """Title; below it what the marks mean, and the warning where nothing may be concluded."""
-    letters = int(figure.get_size_inches()[0] / WIDTH * 54)
-    figure.suptitle(title, x=0.02, ha="left")
-    note = "\n".join(textwrap.wrap(note, letters))
-    text = f"{QUICK}\n{note}" if quick else note
-    axes.set_title(text, loc="left", color=WARNING if quick else NOTE)
+def log_axis(axis: Any, values: Iterable[float]) -> None:
+    """A log scale that names the values that were measured, where they are few and apart."""
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    shown = sorted({float(f"{value:.2g}") for value in values})
+    if len(shown) <= 6 and all(b / a > 1.3 for a, b in pairwise(shown)):
+        axis.set_ticks(shown)
+        axis.set_minor_locator(NullLocator())
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axis.set_major_formatter(quantity)
+    axis.set_minor_formatter(NullFormatter())
 
 
-def legend(figure: Figure, axes: Iterable[Axes], columns: int = 3, title: str = "") -> None:
+def quantity(value: float, _: object = None) -> str:
+    """An axis number: 0.25, 640, 2×10⁵."""
+    return powers(f"{value:.4g}")
+
+
+def legend(figure: Figure, axes: Iterable[Axes], columns: int, title: str = "") -> None:
     """One entry per label, below the axes, with a line above them; floor and oracle last."""
     entries: dict[str, Any] = {}
     for panel in axes:
@@ -162,76 +164,16 @@ def legend(figure: Figure, axes: Iterable[Axes], columns: int = 3, title: str = 
         entries |= dict(zip(labels, handles, strict=True))
     names = sorted(entries, key=lambda name: name in DASHES)
     handles = [entries[name] for name in names]
-    look: dict[str, Any] = {"ncols": columns, "title": title, "title_fontsize": 7}
-    figure.legend(handles, names, loc="outside lower center", **look)
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, title=title)
 
 
-def drawn(figure: Figure, ending: str, label: str) -> str | bytes:
-    """The figure as pdf, png or svg, without dates or versions. label: of the SVG."""
-    if ending == "svg":
-        return svg(label, figure)
+def drawn(figure: Figure, ending: str) -> bytes:
+    """The figure as pdf, png or svg, without dates or versions. The SVG shows what lies below it,
+    and has two decimals, which are enough for a point."""
     file = io.BytesIO()
-    names = ("CreationDate", "Creator", "Producer") if ending == "pdf" else ("Software",)
-    figure.savefig(file, format=ending, dpi=DPI, metadata=dict.fromkeys(names))
-    return file.getvalue()
-
-
-def svg(label: str, figure: Figure) -> str:
-    """The figure as SVG that may stand in a page: no style attribute, no id but of what is used.
-
-    A page's Content-Security-Policy forbids style attributes; the same names are attributes of SVG.
-    """
-    file = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(file, format="svg", metadata=nothing)
-    text = file.getvalue()
-    text = re.sub(r"\s*<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    # A figure's own background and the axes' are the page's.
-    text = re.sub(r'<path d="[^"]*" style="fill: #ffffff"/>', "", text)
-    text = re.sub(r"\s*<[^>]+>", _plain_tag, text)
-    named = f'<svg role="img" aria-label="{escape(label)}" stroke-linejoin="round" '
-    return text.replace("<svg ", named + 'font-family="DejaVu Sans, Verdana, sans-serif" ', 1)
-
-
-def _plain_tag(match: re.Match[str]) -> str:
-    tag = re.sub(r' style="([^"]*)"', _attributes, " ".join(match[0].split()))
-    tag = re.sub(r'(?<=<g) id="[^"]*"', "", tag)
-    return re.sub(r"(\.\d\d)\d+", r"\1", tag)
-
-
-def _attributes(match: re.Match[str]) -> str:
-    pairs = [pair.split(": ", 1) for pair in match[1].split("; ")]
-    return "".join(f' {name}="{value}"' for name, value in pairs if name != "font-family")
-
-
-def drawable(text: str) -> str:
-    """The text in characters that our font has; the others, and control characters, as boxes."""
-    from matplotlib.font_manager import findfont, get_font
-
-    known = get_font(findfont(STYLE["font.family"])).get_charmap()
-    return "".join(c if c == " " or (c.isprintable() and ord(c) in known) else "□" for c in text)
-
-
-def quantity(value: float, _: object = None) -> str:
-    """An axis number without mathtext: 0.25, 640, 200k, 1.5M, then 2×10¹⁴."""
-    size = abs(value)
-    if size and (size >= 1e9 or size < 1e-3):
-        return powers(f"{value:.1e}")
-    unit, letter = (1e6, "M") if size >= 1e6 else (1e3, "k") if size >= 1e3 else (1.0, "")
-    return f"{value / unit:.3g}{letter}"
-
-
-def log_axis(axes: Axes, values: Iterable[float], which: str = "x") -> None:
-    """A log scale that names the values that were measured, where they are few and apart."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
-
-    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    shown = sorted({float(f"{value:.2g}") for value in values})
-    if len(shown) <= 6 and all(b / a > 1.3 for a, b in pairwise(shown)):
-        axis.set_ticks(shown)
-        axis.set_minor_locator(NullLocator())
-    else:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
-    axis.set_major_formatter(FuncFormatter(quantity))
-    axis.set_minor_formatter(NullFormatter())
+    metadata = dict.fromkeys(METADATA[ending])
+    figure.savefig(file, format=ending, metadata=metadata, transparent=ending == "svg")
+    if ending != "svg":
+        return file.getvalue()
+    digits = re.compile(rb"(\.\d\d)\d+")
+    return re.sub(rb"<[^>]+>", lambda tag: digits.sub(rb"\1", tag[0]), file.getvalue())

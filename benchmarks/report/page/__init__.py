@@ -8,45 +8,88 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.records.keys import exact
 from benchmarks.records.record import Record
 from benchmarks.report import answer, figures, leaderboard, published, tables
 from benchmarks.report.figures import style
 from benchmarks.report.files import Files
 from benchmarks.report.gates import clock_is_invalid
-from benchmarks.report.page import fairness, gallery
+from benchmarks.report.page import gallery
 from benchmarks.report.rows import Board
-from benchmarks.report.tables import QUICK, Table
+from benchmarks.report.tables import ABSENT, QUICK, Table
 
 HERE = Path(__file__).parent
+PROOF = (  # of a record, and the judgement on its clock
+    "same_ids_as training_ids params_ratio_to_crossflow evaluation_flops_ratio_to_crossflow "
+    "guidance_trials frozen clock"
+).split()
+VERDICT = {  # heading of a column -> of leaderboard.csv; two are an interval
+    "method": "method",
+    "rank": "rank",
+    "mean": "mean",
+    "95 % interval over seeds": "ci_low ci_high",
+    "verdict": "verdict",
+    "against": "reference",
+    "paired seeds": "common_seeds",
+    "difference, + is better": "difference",
+    "90 % interval": "diff_low diff_high",
+    "margin": "margin",
+    "p (Holm)": "p_holm",
+    "smallest detectable": "detectable",
+    "note": "note",
+}
 
 
 def files(records: Sequence[Record], out: Path) -> Files:
     """index.html. Reads curves and samples beside the records, in `out`.
 
-    InputError names the file that is not what the harness writes.
+    All text is escaped; style and script stand inline, allowed by their hashes.
     """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    loader = FileSystemLoader(HERE)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    css, js = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(css)}'; script-src '{_hash(js)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
     records = sorted(records, key=lambda record: (record.task, record.run_id))
-    return {"index.html": _rendered(_context(records, out))}
+    template = environment.get_template("template.html")
+    shown = template.render(
+        **_context(records, out), css=Markup(css), js=Markup(js), policy=policy, quick=QUICK
+    )
+    return {"index.html": shown}
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _context(records: Sequence[Record], out: Path) -> dict[str, Any]:
     """All that the template shows."""
     header, rows = answer.matrix(records)
     leaders = leaderboard.leader_rows(records)
-    built = [table for table in tables.build(records) if table.board is not None]
+    built = tables.build(records)
     boards = [table.board for table in built if table.board is not None]
     current = {id(board) for board in answer.current(boards)}
-    charts = _charts(records, out)
+    with style.styled():
+        charts = [
+            (drawn, gallery.uri("svg+xml", style.drawn(drawn.figure, "svg")))
+            for drawn in figures.chart_figures(records, out)
+        ]
     shown = [
         {
             "task": board.first.task,
             "table": table,
             "verdicts": _verdicts(board, leaders),
-            "proof": fairness.proof(board),
+            "keys": _keys(board),
+            "proof": _proof(board),
             "folded": bool(board.arms) and id(board) not in current,
         }
         for table, board in zip(built, boards, strict=True)
@@ -54,7 +97,7 @@ def _context(records: Sequence[Record], out: Path) -> dict[str, Any]:
     return {
         "facts": _facts(records),
         "answers": [(q.first.task, q.title, answer.sentence(q)) for q in answer.questions(records)],
-        "answer": [chart for chart in charts if chart["task"] is None],
+        "answer": [uri for drawn, uri in charts if drawn.name == "answer"],
         "matrix": Table("Methods and tasks", header=header, rows=rows),
         "boards": shown,
         "tasks": [
@@ -62,126 +105,106 @@ def _context(records: Sequence[Record], out: Path) -> dict[str, Any]:
                 "name": task,
                 "title": answer.title_of(task),
                 "boards": [board for board in shown if board["task"] == task],
-                "charts": [chart for chart in charts if chart["task"] == task],
+                "charts": [
+                    (drawn.title, uri)
+                    for drawn, uri in charts
+                    if drawn.name != "answer" and drawn.board.first.task == task
+                ],
                 "galleries": gallery.of(boards, task, out),
                 "published": published.build(published.rows(task)),
             }
             for task in dict.fromkeys(record.task for record in records)
         ],
-        "runs": _runs(records),
+        "runs": _table("Runs and their commands", map(_run, records)),
         "preface": published.PREFACE,
-        "quick": QUICK,
     }
 
 
 def _facts(records: Sequence[Record]) -> str:
     """What the page is made of, in a line."""
-    days = sorted(record.volatile.created[:10] for record in records)
-    devices = sorted({str(record.volatile.device) for record in records if record.volatile.device})
+    made = [record.volatile for record in records]
+    days = sorted(volatile.created[:10] for volatile in made)
+    devices = ", ".join(sorted({str(volatile.device) for volatile in made if volatile.device}))
     failed = sum(record.status == "failed" for record in records)
     matches = len({(record.task, record.match) for record in records if record.match})
-    made = f"made on {', '.join(devices) or 'unknown devices'}"
-    when = " to ".join(dict.fromkeys((days[0], days[-1])))
-    return f"{len(records)} records of {matches} matches, {failed} of them failed; {made}, {when}"
+    count = f"{len(records)} records of {matches} matches, {failed} of them failed"
+    return f"{count}; made on {devices or 'unknown devices'}, {days[0]} to {days[-1]}"
 
 
-def _charts(records: Sequence[Record], out: Path) -> list[dict[str, Any]]:
-    """task, title and SVG of each chart; the answer has no task."""
-    from markupsafe import Markup
-
-    charts = []
-    for plan in figures.chart_plans(records, out):
-        with style.styled():
-            drawn = plan.draw()
-            assert drawn is not None
-            svg = Markup(style.svg(plan.title, drawn))  # matplotlib escapes what it writes
-        task = None if plan.name == "answer" else plan.boards[0].first.task
-        charts.append({"task": task, "title": plan.title, "svg": svg})
-    return charts
+def _table(title: str, rows: Iterable[Mapping[str, Any]]) -> Table:
+    cells = list(rows)
+    texts = [[_text(cell) for cell in row.values()] for row in cells]
+    return Table(title, header=list(cells[0]) if cells else [], rows=texts)
 
 
-def _verdicts(board: Board, leaders: Sequence[Mapping[str, Any]]) -> Table:
+def _text(*values: Any) -> str:
+    """A cell; of two values, an interval."""
+    if any(value in (None, "", [], {}) for value in values):
+        return ABSENT
+    return " to ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
+
+
+def _verdicts(board: Board, leaders: Iterable[Mapping[str, Any]]) -> Table:
     """The board's arms on the primary score: rank, intervals, verdict; no row without an arm."""
+    key = (board.fair_key, board.first.primary)
+    rows = [row for row in leaders if (row["fair_key"], row["metric"]) == key]
+    cells = [
+        {head: _text(*(row[name] for name in names.split())) for head, names in VERDICT.items()}
+        for row in rows
+    ]
+    return _table(f"Verdicts on {answer.score_of(board)}", cells)
+
+
+def _run(record: Record) -> dict[str, Any]:
+    """A record with the exact command that made it, and why a run is not to be used."""
+    made = record.volatile
+    clock = str(made.host["clock"]) if clock_is_invalid(record) else ""
+    return {
+        "run": record.run_id,
+        "method": record.method,
+        "seed": record.seed,
+        "status": record.status,
+        "exact command": made.command,
+        "note": "; ".join(filter(None, [made.error, QUICK if record.quick else "", clock])),
+        "device": made.device,
+        "threads": made.threads,
+        "training seconds": made.device_seconds,
+        "commit": made.commit,
+        "created": made.created,
+    }
+
+
+def _keys(board: Board) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Keys with the fields that they are digests of."""
+    fair = board.first.fair
+    keys = [(f"score_key {board.first.score_key}", list(_flat(fair.score)))]
+    return keys + ([(f"fair_key {board.fair_key}", list(_flat(fair.fair)))] if board.arms else [])
+
+
+def _flat(fields: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(dotted name, value as text) of every field; an empty group is one field."""
+    for name, value in sorted(fields.items()) if isinstance(fields, Mapping) else ():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", exact(value) if isinstance(value, float) else str(value)
+
+
+def _proof(board: Board) -> Table:
+    """What each run proved of itself when it was recorded."""
+    named = [(arm.name, run) for arm in board.arms for run in arm.records]
+    named.sort(key=lambda arm: (str(arm[1].match), arm[1].seed))
     rows = []
-    for row in leaders:
-        if (row["fair_key"], row["metric"]) == (board.fair_key, board.first.primary):
-            cells = {
-                "method": row["method"],
-                "rank": _text(row["rank"]),
-                "mean": _text(row["mean"]),
-                "95 % interval over seeds": _span(row["ci_low"], row["ci_high"]),
-                "verdict": _text(row["verdict"]).replace("_", " "),
-                "against": _text(row["reference"]),
-                "paired seeds": _text(row["common_seeds"]),
-                "difference, + is better": _text(row["difference"]),
-                "90 % interval": _span(row["diff_low"], row["diff_high"]),
-                "margin": _text(row["margin"]),
-                "p (Holm)": _text(row["p_holm"]),
-                "smallest detectable": _text(row["detectable"]),
-                "note": _text(row["note"]),
-            }
-            rows.append(cells)
-    title = f"Verdicts on {answer.score_of(board)}"
-    return Table(title, header=list(rows[0] if rows else ()), rows=[[*r.values()] for r in rows])
-
-
-def _text(value: Any) -> str:
-    if value is None or value == "":
-        return tables.ABSENT
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _span(low: float | None, high: float | None) -> str:
-    return tables.ABSENT if low is None or high is None else f"{low:.4g} to {high:.4g}"
-
-
-def _runs(records: Sequence[Record]) -> Table:
-    """Every record with the exact command that made it, and why a run is not to be used."""
-    rows = []
-    for record in records:
-        made = record.volatile
-        notes = [made.error or "", QUICK if record.quick else ""]
-        notes += [str(made.host["clock"])] if clock_is_invalid(record) else []
-        cells = {
-            "run": record.run_id,
-            "method": record.method,
-            "seed": str(record.seed),
-            "status": record.status,
-            "exact command": _text(made.command),
-            "note": "; ".join(filter(None, notes)),
-            "device": _text(made.device),
-            "threads": _text(made.threads),
-            "training seconds": _text(made.device_seconds),
-            "commit": _text(made.commit),
-            "created": made.created,
-        }
-        rows.append(cells)
-    return Table(
-        "Runs and their commands", header=list(rows[0]), rows=[[*r.values()] for r in rows]
-    )
-
-
-def _rendered(context: dict[str, Any]) -> str:
-    """The whole page. All text is escaped; style and script stand inline, allowed by hashes."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    css, js = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(css)}'; script-src '{_hash(js)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    template = environment.get_template("template.html")
-    return template.render(**context, css=Markup(css), js=Markup(js), policy=policy)
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    for name, run in named:
+        given = dict(run.fair.proof)
+        chain = given.get("training_ids")
+        if isinstance(chain, Mapping):
+            given["training_ids"] = {key: chain[key] for key in chain if key != "marks"}
+        clock = {"clock": run.volatile.host.get("clock")}
+        row = {"arm": name, "seed": run.seed, "match": run.match, "status": run.status}
+        for field in PROOF:
+            value = (given | clock).get(field)
+            texts = [f"{key} {text}" for key, text in _flat(value)]
+            row[field.replace("_", " ")] = ", ".join(texts) if texts else value
+        rows.append(row)
+    return _table("Proof", rows)

@@ -1,12 +1,11 @@
 "use strict";
 // Sorts a table by a column: numbers by value, texts by their letters, what is empty comes last.
-function key(row, column) {
-  const text = row.cells[column].textContent.trim();
-  return text === "" || text === "–" ? null : text;
+function text(row, column) {
+  return row.cells[column].textContent.trim().replace(/^–$/, "");
 }
-function compare(a, b) {
-  const difference = parseFloat(a) - parseFloat(b);
-  return difference || a.localeCompare(b, "en", { numeric: true });
+function compare(a, b, sign) {
+  const difference = parseFloat(a) - parseFloat(b) || a.localeCompare(b, "en", { numeric: true });
+  return !a - !b || sign * difference;
 }
 for (const table of document.querySelectorAll("table.sort")) {
   [...table.tHead.rows[0].cells].forEach((head, column) => {
@@ -17,9 +16,9 @@ for (const table of document.querySelectorAll("table.sort")) {
       const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
       for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
-      const rows = [...table.tBodies[0].rows].map((row) => [key(row, column), row]);
-      rows.sort(([a], [b]) => (a === null) - (b === null) || (a === null ? 0 : sign * compare(a, b)));
-      table.tBodies[0].append(...rows.map(([, row]) => row));
+      const rows = [...table.tBodies[0].rows];
+      rows.sort((a, b) => compare(text(a, column), text(b, column), sign));
+      table.tBodies[0].append(...rows);
     });
   });
 }
