@@ -1,8 +1,7 @@
 """The frozen image autoencoder: the latent space three of the embedded tasks flow in.
 
-Like the paper's autoencoder it is trained beforehand, shared by all arms and never updated. It is
-fully convolutional: 64 px images become 16 x 8 x 8 latents, 32 px images 16 x 4 x 4.
-`encode` returns the mean, so a stored latent is a function of its image alone.
+Like the paper's it is trained beforehand, shared by all arms and never updated. It is fully
+convolutional: 64 px images become 16 x 8 x 8 latents, 32 px images 16 x 4 x 4.
 """
 
 from __future__ import annotations
@@ -24,10 +23,9 @@ FINE = 32  # channels at 1/2
 
 
 class Residual(nn.Module):
-    """x + f(x) with two convolutions.
+    """x + f(x) with two convolutions, f zero at the start.
 
-    No normalisation layer: it would tie a pixel's value to the rest of the picture or the batch,
-    which costs a reconstruction its exact colours. f starts at zero instead.
+    A normalisation layer would tie a pixel to its picture or batch: exact colours would be lost.
     """
 
     def __init__(self, width: int) -> None:
@@ -84,10 +82,7 @@ class Autoencoder(nn.Module):
 
 @cache
 def load(device: str = "cpu") -> Autoencoder:
-    """The shipped autoencoder, frozen, in eval mode; read once per process and device.
-
-    Raises InputError if its files are missing or altered.
-    """
+    """The shipped autoencoder, frozen, read once per process and device; see `read_weights`."""
     with torch.device("meta"):  # no initialisation: the global random state stays untouched
         network = Autoencoder()
     network.load_state_dict(read_weights(NAME), assign=True)

@@ -123,16 +123,20 @@ def scene_f1(text: str, scene: Scene) -> float:
     precision = true claims / claims. recall = clear properties of matched solids that are stated /
     all clear properties of all solids (shape, colour, and material and size where they are clear).
     """
+    from scipy.optimize import linear_sum_assignment
+
     statement = parse(text)
     if statement is None:
         return 0.0
     truth, clear = detections_of(scene), clear_descriptions(scene)
     described = [g.what for g in statement.groups for _ in range(g.count or 1)]
     fits = np.array([matches(what, truth) for what in described])
-    pairs = _assign(fits * np.array([[what.words] for what in described]))
-    true = sum(described[i].words for i, j in pairs if fits[i, j])
-    covered = sum(_shared(described[i], clear[j]) for i, j in pairs if fits[i, j])
     claims = sum(what.words for what in described)
+    gain = fits * np.array([[what.words] for what in described])
+    rows, columns = linear_sum_assignment(gain, maximize=True)
+    pairs = [(described[i], clear[j]) for i, j in zip(rows, columns, strict=True) if fits[i, j]]
+    true = sum(what.words for what, _ in pairs)
+    covered = sum(len(what.stated & known.stated) for what, known in pairs)
     for group in statement.groups:
         if group.count is not None:
             claims += 1
@@ -146,21 +150,6 @@ def scene_f1(text: str, scene: Scene) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def _assign(gain: np.ndarray) -> list[tuple[int, int]]:
-    """One-to-one pairs (row, column) with the largest sum of gains."""
-    from scipy.optimize import linear_sum_assignment
-
-    rows, columns = linear_sum_assignment(gain, maximize=True)
-    return list(zip(rows.tolist(), columns.tolist(), strict=True))
-
-
-def _shared(stated: Description, clear: Description) -> int:
-    """How many of the clear properties are stated."""
-    mine = (stated.shape, stated.color, stated.material, stated.size)
-    theirs = (clear.shape, clear.color, clear.material, clear.size)
-    return sum(a is not None and a == b for a, b in zip(mine, theirs, strict=True))
-
-
 def _plain(what: Description) -> Description:
     return Description(what.shape, what.color)
 
@@ -171,12 +160,9 @@ def _named(what: Description, count: int | None = None) -> Statement:
 
 def _one_more(what: Description, rng: Random) -> Description:
     """Colour and shape with one of the other clear words, if there is one."""
-    more = [
-        Description(what.shape, what.color, material, size)
-        for material, size in ((what.material, None), (None, what.size))
-        if material or size
-    ]
-    return rng.choice(more) if more else _plain(what)
+    less = [replace(what, size=None)] * bool(what.material)
+    less += [replace(what, material=None)] * bool(what.size)
+    return rng.choice(less) if less else _plain(what)
 
 
 def _of_one(what: Description, rng: Random) -> list[tuple[str, Statement]]:
@@ -202,19 +188,22 @@ def _two(clear: list[Description], whole: Statement, rng: Random) -> Statement:
     return stated
 
 
-def _placed(scene: Scene, clear: list[Description], rng: Random) -> Statement:
-    """Two solids that differ, in a relation beyond its margin; a number where there is none."""
-    seen = detections_of(scene)
-    possible = [
-        Statement((Group(_plain(clear[i])), Group(_plain(clear[j]))), relation)
-        for i in range(len(seen))
-        for j in range(len(seen))
+def _relations(scene: Scene, named: list[Description]) -> list[Statement]:
+    """Solids that are named differently, in the relations they have beyond the margin."""
+    seen = list(zip(named, detections_of(scene), strict=True))
+    return [
+        Statement((Group(a), Group(b)), relation)
+        for a, first in seen
+        for b, second in seen
         for relation in RELATIONS
-        if _plain(clear[i]) != _plain(clear[j]) and related(seen[i], seen[j], relation, state=True)
+        if a != b and related(first, second, relation, state=True)
     ]
-    if possible:
+
+
+def _placed(scene: Scene, clear: list[Description], rng: Random) -> Statement:
+    """Two solids in a relation; the number of those of one shape where no place is clear."""
+    if possible := _relations(scene, [_plain(what) for what in clear]):
         return rng.choice(possible)
-    # Nothing is clear about the places: count the solids of one shape instead.
     shape = rng.choice(clear).shape
     return _named(Description(shape), sum(what.shape == shape for what in clear))
 
@@ -253,18 +242,7 @@ def _vague(
             for b in shapes
             if a != b
         ],
-        _vague_places(scene),
+        _relations(scene, [Description(what.shape) for what in clear]),
     ]
     fresh = [[s for s in form if s not in taken] for form in forms]
     return rng.choice(rng.choice([form for form in fresh if form]))
-
-
-def _vague_places(scene: Scene) -> list[Statement]:
-    seen = detections_of(scene)
-    return [
-        Statement((Group(Description(a.shape)), Group(Description(b.shape))), relation)
-        for a in seen
-        for b in seen
-        for relation in RELATIONS
-        if a.shape != b.shape and related(a, b, relation, state=True)
-    ]

@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
 from torch import Tensor
@@ -50,42 +49,27 @@ def read_weights(name: str, folder: Path = WEIGHTS) -> dict[str, Tensor]:
             f"{path}: missing, or sha256 {digest[:12]} is not the {str(stated)[:12]} of its card; "
             "install the package again"
         )
-    return {
-        key: value.float() if value.is_floating_point() else value
-        for key, value in load_bytes(blob).items()
-    }
+    return {k: v.float() if v.is_floating_point() else v for k, v in load_bytes(blob).items()}
 
 
 def write_weights(
     name: str, state: dict[str, Tensor], facts: dict[str, Any], folder: Path = WEIGHTS
-) -> Path:
+) -> None:
     """Store `state` in half precision beside a card that holds `facts` and the digest.
 
     Raises ValueError if the file would be larger than 5 MB or a number does not fit in float16.
     """
-    halved = {key: _half(key, value) for key, value in state.items()}
-    blob = save_bytes(halved)
-    if len(blob) > LARGEST:
-        raise ValueError(f"{name}: {len(blob)} bytes of weights, at most {LARGEST} are shipped")
+    kept = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
+    blob = save_bytes(kept)
+    if len(blob) > LARGEST or not all(bool(value.isfinite().all()) for value in kept.values()):
+        raise ValueError(f"{name}: more than {LARGEST} bytes, or numbers beyond float16")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.safetensors"
-    path.write_bytes(blob)
+    (folder / f"{name}.safetensors").write_bytes(blob)
     digest = hashlib.sha256(blob).hexdigest()
     write_card(name, facts | {"sha256": digest, "bytes": len(blob)}, folder)
-    return path
 
 
 def write_card(name: str, card: dict[str, Any], folder: Path = WEIGHTS) -> None:
     """Write the card alone, e.g. after its scores were measured."""
     text = json.dumps(card, indent=2, sort_keys=True, allow_nan=False) + "\n"
     (folder / f"{name}.json").write_text(text, encoding="utf-8")
-
-
-def _half(key: str, value: Tensor) -> Tensor:
-    """float16 copy on the CPU; integers stay."""
-    if not value.is_floating_point():
-        return value.detach().cpu().contiguous()
-    halved = value.detach().cpu().to(torch.float16)
-    if not bool(torch.isfinite(halved).all()):
-        raise ValueError(f"{key} holds numbers beyond float16")
-    return halved.contiguous()

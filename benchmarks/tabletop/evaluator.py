@@ -94,11 +94,11 @@ class Evaluator:
         of three facts scores near 2/3 where its verdict is False: made for comparing pictures that
         all fail. A text that cannot be read scores 0.
         """
-        scores = []
-        for caption, seen in zip(captions, self.sightings(images), strict=True):
-            statement = statement_of(caption)
-            scores.append(0.0 if statement is None else statement_probability(statement, seen))
-        return scores
+        statements = map(statement_of, captions)
+        return [
+            0.0 if statement is None else statement_probability(statement, seen)
+            for statement, seen in zip(statements, self.sightings(images), strict=True)
+        ]
 
     @torch.no_grad()
     def _output(self, images: UInt8[Tensor, "n 3 s s"]) -> detector.Output:
@@ -243,16 +243,10 @@ def fit_probabilities(what: Description, seen: Sequence[Sighting]) -> Float[np.n
     """Of every sighting, the probability that it is there and fits the description."""
     sizes = size_words([s.best.size for s in seen], VERIFY_SIZE)
     chances = np.array([s.best.confidence for s in seen], np.float64)
-    for k, sighting in enumerate(seen):
-        if what.shape is not None:
-            chances[k] *= sighting.shape[SHAPES.index(what.shape)]
-        if what.color is not None:
-            chances[k] *= sighting.color[COLORS.index(what.color)]
-        if what.material is not None:
-            chances[k] *= sighting.material[MATERIALS.index(what.material)]
-        if what.size is not None and what.size != sizes[k]:
-            chances[k] = 0.0
-    return chances
+    for name, words in (("shape", SHAPES), ("color", COLORS), ("material", MATERIALS)):
+        if (word := getattr(what, name)) is not None:
+            chances *= [float(getattr(s, name)[words.index(word)]) for s in seen]
+    return chances * [what.size in (None, size) for size in sizes]
 
 
 def _exactly(count: int, chances: Float[np.ndarray, " k"]) -> float:

@@ -51,9 +51,14 @@ class Description:
     size: str | None = None
 
     @property
+    def stated(self) -> frozenset[tuple[str, str]]:
+        """The properties that are stated, with their names."""
+        return frozenset((name, word) for name, word in vars(self).items() if word is not None)
+
+    @property
     def words(self) -> int:
         """How many properties are stated."""
-        return sum(v is not None for v in (self.shape, self.color, self.material, self.size))
+        return len(self.stated)
 
 
 @dataclass(frozen=True)
@@ -116,15 +121,12 @@ def size_words(sizes: Sequence[float], margin: float) -> list[str | None]:
 def related(first: Detection, second: Detection, relation: str, state: bool = False) -> bool:
     """Says whether a relation holds: beyond the margin for stating, or for verifying."""
     side, depth = (STATE_SIDE, STATE_DEPTH) if state else (VERIFY_SIDE, VERIFY_DEPTH)
-    if relation == "left of":
-        return first.u <= second.u - side
-    if relation == "right of":
-        return first.u >= second.u + side
-    if relation == "in front of":
-        return first.depth * depth <= second.depth
-    if relation == "behind":
-        return first.depth >= depth * second.depth
-    raise ValueError(f"unknown relation {relation!r}: one of {', '.join(RELATIONS)}")
+    return {
+        "left of": first.u <= second.u - side,
+        "right of": first.u >= second.u + side,
+        "in front of": first.depth * depth <= second.depth,
+        "behind": first.depth >= depth * second.depth,
+    }[relation]
 
 
 def clear_descriptions(scene: Scene) -> list[Description]:

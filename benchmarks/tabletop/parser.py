@@ -11,7 +11,9 @@ what a model wrote. Whatever it cannot read is None, never an exception.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 import numpy as np
 from jaxtyping import Int16
@@ -31,8 +33,14 @@ VOCABULARY: tuple[str, ...] = (
 # Five plain "a <colour> <shape>" with their separators and the end token.
 MAX_TOKENS = 20
 _WORD_ID = {word: i for i, word in enumerate(VOCABULARY)}
-_SINGULAR = {f"{noun}s": noun for noun in NOUNS}
-_RELATION_WORDS = {relation: tuple(relation.split()) for relation in RELATIONS}
+# A model's "two cube" is readable; what it means is not in doubt.
+_PHRASE = re.compile(
+    rf"(an?|{'|'.join(NUMBERS)})"
+    + "".join(rf"(?: ({'|'.join(words)}))?" for words in (SIZES, MATERIALS, COLORS))
+    + rf" ({'|'.join(NOUNS)})s?"
+)
+_SEPARATOR = re.compile(" , and | , | and ")
+_RELATION = re.compile(rf" ({'|'.join(RELATIONS)}) ")
 
 
 def tokens_of(text: str) -> list[str]:
@@ -58,81 +66,29 @@ def encode(text: str) -> Int16[np.ndarray, " length"]:
 
 def decode(ids: Sequence[int] | np.ndarray) -> str:
     """Turns token ids into text: up to the first end token, padding left out."""
-    words: list[str] = []
-    for i in ids:
-        word = VOCABULARY[int(i)]
-        if word == END:
-            break
-        if word != PAD:
-            words.append(word)
-    return " ".join(words).replace(" ,", ",")
+    words = takewhile(lambda word: word != END, (VOCABULARY[int(i)] for i in ids))
+    return " ".join(word for word in words if word != PAD).replace(" ,", ",")
 
 
 def parse(text: str) -> Statement | None:
     """Reads a caption; None where the text is not in the language."""
-    words = tokens_of(text)
-    place, groups, relation = 0, [], None
-    while True:
-        phrase = _phrase(words, place)
-        if phrase is None:
-            return None
-        group, place = phrase
-        groups.append(group)
-        if place == len(words):
-            break
-        step = _separator(words, place)
-        if step is not None:
-            place = step
-            continue
-        linked = _relation(words, place)
-        if linked is None or relation is not None or len(groups) > 1:
-            return None
-        relation, place = linked
-    if relation is not None and len(groups) != 2:
-        return None
-    return Statement(tuple(groups), relation)
-
-
-def _phrase(words: list[str], place: int) -> tuple[Group, int] | None:
-    """Reads one noun phrase from `place`; returns its group and the place behind it."""
-    if place == len(words):
-        return None
-    head, place = words[place], place + 1
-    if head in NUMBERS:
-        count: int | None = NUMBERS.index(head) + 1
-    elif head in ("a", "an"):
-        count = None
+    first, *linked = _RELATION.split(" ".join(tokens_of(text)))
+    if not linked:
+        phrases, relation = _SEPARATOR.split(first), None
+    elif len(linked) == 2:
+        relation, second = linked
+        phrases = [first, second]
     else:
         return None
-    adjectives: list[str | None] = []
-    for choices in (SIZES, MATERIALS, COLORS):
-        named = place < len(words) and words[place] in choices
-        adjectives.append(words[place] if named else None)
-        place += named
-    if place == len(words):
-        return None
-    # A model's "two cube" is readable; what it means is not in doubt.
-    noun = _SINGULAR.get(words[place], words[place])
-    if noun not in NOUNS:
-        return None
-    size, material, color = adjectives
-    shape = None if noun == "object" else noun
-    return Group(Description(shape, color, material, size), count), place + 1
-
-
-def _separator(words: list[str], place: int) -> int | None:
-    """The place behind ",", "and" or ", and"; None where there is none of them."""
-    start = place
-    place += words[place] == ","
-    place += place < len(words) and words[place] == "and"
-    return place if place > start else None
-
-
-def _relation(words: list[str], place: int) -> tuple[str, int] | None:
-    for relation, spelled in _RELATION_WORDS.items():
-        if tuple(words[place : place + len(spelled)]) == spelled:
-            return relation, place + len(spelled)
-    return None
+    groups = []
+    for match in map(_PHRASE.fullmatch, phrases):
+        if match is None:
+            return None
+        head, size, material, color, noun = match.groups()
+        count = NUMBERS.index(head) + 1 if head in NUMBERS else None
+        shape = None if noun == "object" else noun
+        groups.append(Group(Description(shape, color, material, size), count))
+    return Statement(tuple(groups), relation)
 
 
 def say(statement: Statement) -> str:
@@ -147,11 +103,9 @@ def say(statement: Statement) -> str:
 
 def _spoken(group: Group) -> str:
     what = group.what
-    adjectives = [word for word in (what.size, what.material, what.color) if word is not None]
-    noun = what.shape or "object"
-    if group.count is not None:
-        assert 1 <= group.count <= MAX_SOLIDS
-        plural = "" if group.count == 1 else "s"
-        return " ".join([NUMBERS[group.count - 1], *adjectives, noun + plural])
-    article = "an" if (adjectives or [noun])[0][0] in "aeiou" else "a"
-    return " ".join([article, *adjectives, noun])
+    words = [word for word in (what.size, what.material, what.color) if word is not None]
+    words.append(what.shape or "object")
+    if group.count is None:
+        return " ".join(["an" if words[0][0] in "aeiou" else "a", *words])
+    assert 1 <= group.count <= MAX_SOLIDS
+    return " ".join([NUMBERS[group.count - 1], *words]) + "s" * (group.count > 1)

@@ -1,8 +1,5 @@
 """Shipped weights and their cards: what is missing, broken or altered is named."""
 
-import json
-import shutil
-
 import pytest
 import torch
 
@@ -10,25 +7,30 @@ from benchmarks.tabletop import cards
 from crossflow.errors import InputError
 
 
-def test_altered_weights_are_refused(tmp_path):
-    for suffix in (".json", ".safetensors"):
-        shutil.copy(cards.WEIGHTS / f"evaluator{suffix}", tmp_path)
-    blob = bytearray((tmp_path / "evaluator.safetensors").read_bytes())
+@pytest.mark.parametrize("name", ["evaluator", "autoencoder"])
+def test_what_ships_is_small_and_says_where_it_comes_from(name):
+    assert (cards.WEIGHTS / f"{name}.safetensors").stat().st_size <= cards.LARGEST
+    facts = {"version", "sha256", "command", "seed", "scenes", "minutes", "torch", "scores", "n"}
+    assert facts <= cards.read_card(name).keys()
+    assert cards.read_card(name)["n"] >= 500
+
+
+def test_missing_broken_and_altered_files_are_named(tmp_path):
+    card, weights = (tmp_path / f"evaluator.{suffix}" for suffix in ("json", "safetensors"))
+
+    def refused(match):
+        with pytest.raises(InputError, match=match):
+            cards.read_weights("evaluator", tmp_path)
+
+    refused(r"evaluator\.json: no card")
+    card.write_text("{", encoding="utf-8")
+    refused(r"evaluator\.json: no card")
+    card.write_bytes((cards.WEIGHTS / card.name).read_bytes())
+    refused(r"evaluator\.safetensors: missing")
+    blob = bytearray((cards.WEIGHTS / weights.name).read_bytes())
     blob[-1] ^= 1
-    (tmp_path / "evaluator.safetensors").write_bytes(blob)
-    with pytest.raises(InputError, match="sha256"):
-        cards.read_weights("evaluator", tmp_path)
-
-
-def test_missing_or_broken_files_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"evaluator\.json"):
-        cards.read_weights("evaluator", tmp_path)
-    (tmp_path / "evaluator.json").write_text("{", encoding="utf-8")
-    with pytest.raises(InputError, match=r"evaluator\.json: no card"):
-        cards.read_card("evaluator", tmp_path)
-    (tmp_path / "evaluator.json").write_text(json.dumps({"sha256": "0"}), encoding="utf-8")
-    with pytest.raises(InputError, match=r"evaluator\.safetensors: missing"):
-        cards.read_weights("evaluator", tmp_path)
+    weights.write_bytes(blob)
+    refused(r"sha256 .* is not the")
 
 
 def test_written_weights_come_back_exactly(tmp_path):
@@ -42,5 +44,5 @@ def test_written_weights_come_back_exactly(tmp_path):
 
 @pytest.mark.parametrize("value", [torch.full((1,), 1e6), torch.zeros(3_000_000)])
 def test_weights_that_cannot_ship_are_refused(tmp_path, value):
-    with pytest.raises(ValueError, match="a"):
+    with pytest.raises(ValueError, match="more than 5000000 bytes, or numbers beyond float16"):
         cards.write_weights("evaluator", {"a": value}, {}, tmp_path)

@@ -1,9 +1,9 @@
 """Measure the world and its frozen codecs: `python -m benchmarks.tabletop.making.measure WHAT`.
 
-cards NAME: the numbers that the card of `evaluator` or `autoencoder` states, over the first scenes
-of splits they never saw, written into the card; continuous integration measures them again.
+evaluator, autoencoder: the numbers that a codec's card states, over the first scenes of splits it
+never saw, written into the card; continuous integration measures them again.
 floors: what is scored without looking at the source. Where a constant map or a constant caption
-comes close to the truth, a table of trained models says nothing.
+comes close to the truth, a table of trained models says nothing. Exits with 1 where it does.
 chance: what an arm's captions score against scenes that they were not written for. A caption of the
 right form is true of many scenes, so scene_f1 above 0 is no proof that the picture was looked at.
 """
@@ -13,9 +13,9 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
@@ -24,11 +24,10 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from benchmarks.tabletop import autoencoder, detector
+from benchmarks.tabletop import autoencoder, detector, evaluator
 from benchmarks.tabletop.captions import captions, scene_f1, verdict
-from benchmarks.tabletop.cards import WEIGHTS, read_card, write_card
-from benchmarks.tabletop.evaluator import SIZES, Evaluator
-from benchmarks.tabletop.evaluator import load as load_evaluator
+from benchmarks.tabletop.cards import read_card, write_card
+from benchmarks.tabletop.evaluator import Evaluator
 from benchmarks.tabletop.facts import Detection, detections_of
 from benchmarks.tabletop.making.minimal_pairs import minimal_pairs
 from benchmarks.tabletop.render import depth_map, empty_depth, render
@@ -79,10 +78,8 @@ def level_scores(scenes: Sequence[Scene], seen: Sequence[Sequence[Detection]]) -
     for drawn, detections in zip(scenes, seen, strict=True):
         for caption in captions(drawn):
             held[caption.level].append(verdict(caption, detections))
-            held["all"].append(held[caption.level][-1])
-    return {
-        level: float(np.mean(held[level])) for level in sorted(held, key=lambda k: (k == "all", k))
-    }
+    levels = {level: float(np.mean(held[level])) for level in sorted(held)}
+    return levels | {"all": float(np.mean([*chain(*held.values())]))}
 
 
 def flipped_pairs(scenes: Sequence[Scene], seen: Sequence[Sequence[Detection]]) -> float:
@@ -97,26 +94,22 @@ def flipped_pairs(scenes: Sequence[Scene], seen: Sequence[Sequence[Detection]]) 
 
 def solid_scores(scenes: Sequence[Scene], seen: Sequence[Sequence[Detection]]) -> Scores:
     """Solids found, found in surplus, and of the found ones the attributes read right."""
-
-    def distance(a: Detection, b: Detection) -> float:
-        return float(np.hypot(a.u - b.u, a.v - b.v))
-
-    right = dict.fromkeys(("shape", "color", "material"), 0)
-    hits = true = total = 0
+    counts: Counter[str] = Counter()
     for drawn, detections in zip(scenes, seen, strict=True):
         left = list(detections)
-        total += len(detections)
+        counts["seen"] += len(left)
         for truth in detections_of(drawn):
-            true += 1
-            nearest = min(left, key=lambda d: distance(d, truth), default=None)
-            if nearest is None or distance(nearest, truth) > NEAR:
-                continue
-            left.remove(nearest)
-            hits += 1
-            for name in right:
-                right[name] += getattr(nearest, name) == getattr(truth, name)
-    scores = {"solids_found": hits / true, "solids_surplus": (total - hits) / true}
-    return scores | {f"{name}_right": count / max(hits, 1) for name, count in right.items()}
+            counts["true"] += 1
+            distances = [float(np.hypot(d.u - truth.u, d.v - truth.v)) for d in left]
+            if distances and min(distances) <= NEAR:
+                nearest = left.pop(int(np.argmin(distances)))
+                counts["hits"] += 1
+                for name in ("shape", "color", "material"):
+                    counts[name] += getattr(nearest, name) == getattr(truth, name)
+    true, hits = counts["true"], counts["hits"]
+    scores = {"solids_found": hits / true, "solids_surplus": (counts["seen"] - hits) / true}
+    right = {f"{n}_right": counts[n] / max(hits, 1) for n in ("shape", "color", "material")}
+    return scores | right
 
 
 @torch.no_grad()
@@ -146,10 +139,10 @@ def autoencoder_scores(
 
 def measure_card(name: str, count: int) -> None:
     """Measures one codec at both sizes and writes the numbers into its card."""
-    judge, measured = load_evaluator(), {}
+    judge, measured = evaluator.load(), {}
     for split in ("iid", "pairs", "crowd"):
         scenes = scenes_of(split, count)
-        for size in SIZES:
+        for size in evaluator.SIZES:
             if name == detector.NAME:
                 scores = evaluator_scores(judge, scenes, size)
             else:
@@ -159,7 +152,7 @@ def measure_card(name: str, count: int) -> None:
     card = read_card(name) | {"scores": measured, "n": count}
     if name == autoencoder.NAME:
         card["evaluator"] = read_card(detector.NAME)["sha256"]
-    write_card(name, card, WEIGHTS)
+    write_card(name, card)
 
 
 def absrel(predicted: Maps, truth: Maps, mask: Mask) -> float:
@@ -175,10 +168,9 @@ def absrel(predicted: Maps, truth: Maps, mask: Mask) -> float:
 
 def median_ratio(predicted: Maps, truth: Maps, mask: Mask) -> Float[Tensor, "n 1 1"]:
     """Median of the truth over median of the prediction on the masked pixels, for every image."""
-    guess = predicted.expand_as(truth)
     ratios = [
         d[m].median() / p[m].median() if m.any() else d.new_tensor(1.0)
-        for p, d, m in zip(guess, truth, mask, strict=True)
+        for p, d, m in zip(predicted.expand_as(truth), truth, mask, strict=True)
     ]
     return torch.stack(ratios)[:, None, None]
 
@@ -188,8 +180,7 @@ def depth_floors(train: Sequence[Scene], test: Sequence[Scene], size: int = 64) 
     mean = depth_map(train, size)[0].mean(0, keepdim=True)
     truth, owner = depth_map(test, size)
     solid, everything = owner > 0, torch.ones_like(owner, dtype=torch.bool)
-    scaled = mean * median_ratio(mean, truth, everything)
-    scaled_there = mean * median_ratio(mean, truth, solid)
+    scaled, scaled_there = (mean * median_ratio(mean, truth, m) for m in (everything, solid))
     empty = empty_depth(test, size)
     return {
         "mean_map_object": absrel(mean, truth, solid),
@@ -213,25 +204,11 @@ def caption_floors(train: Sequence[Scene], test: Sequence[Scene]) -> Scores:
 
 def failures(measured: Scores) -> list[str]:
     """Names the limits that are missed, with their numbers; empty where the world is hard."""
-    missed = []
-    for name, (sign, limit) in LIMITS.items():
-        value = measured[name]
-        if not (value > limit if sign == ">" else value < limit):
-            missed.append(f"{name} is {value:.4f}, must be {sign} {limit}")
-    return missed
-
-
-def measure_floors(train: int, test: int) -> int:
-    """Prints every floor beside its limit; returns 1 where one is missed."""
-    seen, unseen = scenes_of("train", train), scenes_of("iid", test)
-    measured = depth_floors(seen, unseen) | caption_floors(seen, unseen)
-    for name, value in measured.items():
-        sign, limit = LIMITS.get(name, ("", ""))
-        print(f"{name:36s} {value:.4f}  {sign} {limit}".rstrip())
-    missed = failures(measured)
-    for line in missed:
-        print(f"missed: {line}")
-    return 1 if missed else 0
+    return [
+        f"missed: {name} is {measured[name]:.4f}, must be {sign} {limit}"
+        for name, (sign, limit) in LIMITS.items()
+        if not (measured[name] > limit if sign == ">" else measured[name] < limit)
+    ]
 
 
 def levels(texts: Sequence[str], scenes: Sequence[Scene]) -> tuple[float, float]:
@@ -243,62 +220,47 @@ def levels(texts: Sequence[str], scenes: Sequence[Scene]) -> tuple[float, float]
     count = len(scenes)
     if count < 2:
         raise InputError(f"{CAPTION_TASK}: {count} items: to score against others takes two")
-    own = fmean(scene_f1(text, seen) for text, seen in zip(texts, scenes, strict=True))
+    mine = fmean(scene_f1(text, seen) for text, seen in zip(texts, scenes, strict=True))
     other = fmean(
         scene_f1(text, scenes[(place + shift) % count])
         for shift in range(1, min(SHIFTS, count - 1) + 1)
         for place, text in enumerate(texts)
     )
-    return own, other
-
-
-def read_captions(path: Path) -> tuple[list[str], list[Scene]]:
-    """The captions of an items file and the scenes they were written for."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return [row["caption"] for row in rows], [scene(int(row["id"])) for row in rows]
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: no items of {CAPTION_TASK} ({error})") from error
+    return mine, other
 
 
 def measure_chance(out: Path) -> None:
-    """Prints a line for each completed run whose items stand in `out`. InputError for none."""
-    paths = sorted((out / "records" / CAPTION_TASK).glob("*.json"))
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    runs = [record["run_id"] for record in records if record["status"] == "completed"]
-    if not runs:
-        raise InputError(f"--out {out}: no completed record of {CAPTION_TASK}")
+    """Prints a line for each completed run whose items stand in `out`."""
     print(f"{'run':50} {'scene_f1':>8} {'others':>8}")
-    for run in runs:
-        own, other = levels(*read_captions(out / "items" / CAPTION_TASK / f"{run}.csv"))
-        print(f"{run:50} {own:8.4f} {other:8.4f}")
+    for path in sorted((out / "records" / CAPTION_TASK).glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["status"] == "completed":
+            items = out / "items" / CAPTION_TASK / f"{record['run_id']}.csv"
+            with items.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+            scenes = [scene(int(row["id"])) for row in rows]
+            mine, other = levels([row["caption"] for row in rows], scenes)
+            print(f"{record['run_id']:50} {mine:8.4f} {other:8.4f}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 1 where the world is too easy, 2 where there is nothing to read."""
+    """Returns 1 where the world is too easy."""
     parser = argparse.ArgumentParser(description=__doc__)
-    what = parser.add_subparsers(dest="what", required=True)
-    cards = what.add_parser("cards")
-    cards.add_argument("name", choices=(autoencoder.NAME, detector.NAME))
-    cards.add_argument("--count", type=int, default=1000, help="scenes of each split")
-    floors = what.add_parser("floors")
-    floors.add_argument("--train", type=int, default=2000, help="training scenes")
-    floors.add_argument("--test", type=int, default=1000, help="test scenes of the split iid")
-    chance = what.add_parser("chance")
-    chance.add_argument("--out", type=Path, default=Path("results/local"), help="has records/")
+    parser.add_argument("what", choices=(detector.NAME, autoencoder.NAME, "floors", "chance"))
+    parser.add_argument("--train", type=int, default=2000, help="training scenes, of floors")
+    parser.add_argument("--test", type=int, default=1000, help="test scenes of each split")
+    parser.add_argument("--out", type=Path, default=Path("results/local"), help="has records/")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    if options.what == "floors":
-        return measure_floors(options.train, options.test)
-    try:
-        if options.what == "cards":
-            measure_card(options.name, options.count)
-        else:
-            measure_chance(options.out)
-    except InputError as error:
-        print(f"measure: error: {error}", file=sys.stderr)
-        return 2
+    if options.what == "chance":
+        measure_chance(options.out)
+    elif options.what != "floors":
+        measure_card(options.what, options.test)
+    else:
+        train, test = scenes_of("train", options.train), scenes_of("iid", options.test)
+        measured = depth_floors(train, test) | caption_floors(train, test)
+        print("\n".join([f"{n:36s} {v:.4f}" for n, v in measured.items()] + failures(measured)))
+        return int(bool(failures(measured)))
     return 0
 
 

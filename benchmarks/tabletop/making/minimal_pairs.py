@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import combinations
 from random import Random
 
 from benchmarks.tabletop.captions import Caption, captions
@@ -16,12 +17,8 @@ from benchmarks.tabletop.scenes import COLORS, MATERIALS, MAX_SOLIDS, SHAPES, Sc
 
 CHANGES = ("shape", "color", "material", "size", "count", "binding", "relation")
 _CHOICES = {"shape": SHAPES, "color": COLORS, "material": MATERIALS, "size": SIZES}
-_REVERSED = {
-    "left of": "right of",
-    "right of": "left of",
-    "in front of": "behind",
-    "behind": "in front of",
-}
+_REVERSED = {"left of": "right of", "in front of": "behind"}
+_REVERSED |= {value: key for key, value in _REVERSED.items()}
 _SALT = 0x3A1F
 
 
@@ -55,27 +52,25 @@ def _changed(statement: Statement) -> Iterator[tuple[str, Statement]]:
     """All statements that differ in one property, number, binding or relation."""
     groups = statement.groups
 
-    def at(place: int, group: Group) -> Statement:
-        return replace(statement, groups=(*groups[:place], group, *groups[place + 1 :]))
+    def with_groups(changed: dict[int, Group]) -> Statement:
+        return replace(statement, groups=tuple(changed.get(k, g) for k, g in enumerate(groups)))
+
+    def of(group: Group, **words: str) -> Group:
+        return replace(group, what=replace(group.what, **words))
 
     for place, group in enumerate(groups):
         for name, choices in _CHOICES.items():
             word = getattr(group.what, name)
             for other in choices:
                 if word is not None and other != word:
-                    what = replace(group.what, **{name: other})
-                    yield name, at(place, replace(group, what=what))
+                    yield name, with_groups({place: of(group, **{name: other})})
         if group.count is not None:
             for number in (group.count - 1, group.count + 1):
                 if 1 <= number <= MAX_SOLIDS:
-                    yield "count", at(place, replace(group, count=number))
-    for i, first in enumerate(groups):
-        for j in range(i + 1, len(groups)):
-            a, b = first.what.color, groups[j].what.color
-            if a is not None and b is not None and a != b:
-                swapped = list(groups)
-                swapped[i] = replace(first, what=replace(first.what, color=b))
-                swapped[j] = replace(groups[j], what=replace(groups[j].what, color=a))
-                yield "binding", replace(statement, groups=tuple(swapped))
+                    yield "count", with_groups({place: replace(group, count=number)})
+    for i, j in combinations(range(len(groups)), 2):
+        a, b = groups[i].what.color, groups[j].what.color
+        if a is not None and b is not None and a != b:
+            yield "binding", with_groups({i: of(groups[i], color=b), j: of(groups[j], color=a)})
     if statement.relation is not None:
         yield "relation", replace(statement, relation=_REVERSED[statement.relation])

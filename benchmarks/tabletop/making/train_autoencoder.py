@@ -10,22 +10,13 @@ source of super-resolution is.
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from benchmarks.tabletop import autoencoder
-from benchmarks.tabletop.making.training import (
-    batches,
-    half_size,
-    keep,
-    options_of,
-    rendered,
-    train,
-)
+from benchmarks.tabletop.making import training
 
 BATCH = 24  # pictures or pieces of 32 px in a step
 WHOLE = 6  # pictures of 64 px in a step: the same number of pixels
@@ -62,7 +53,7 @@ def augmented(images: Tensor, rng: np.random.Generator) -> Float[Tensor, "b 3 s 
     if rng.random() < 0.5:
         images = images.flip(3)
     if kind < SMALL:
-        return autoencoder.to_unit(half_size(images))
+        return autoencoder.to_unit(training.half_size(images))
     scaled = autoencoder.to_unit(images if kind < SMALL + PIECES else images[:WHOLE])
     blurred = len(scaled) // BLURRED
     small = nn.functional.interpolate(scaled[:blurred], 16, mode="bicubic", antialias=True)
@@ -74,24 +65,22 @@ def augmented(images: Tensor, rng: np.random.Generator) -> Float[Tensor, "b 3 s 
     return scaled
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Parse the options, train, write weights and an unmeasured card into the store."""
-    options = options_of(__doc__, arguments, scenes=12_000, minutes=50, rate=1.5e-3)
-    pictures = rendered("codec", options.scenes, options.store).pictures
+    options = training.options_of(__doc__, scenes=12_000, minutes=50, rate=1.5e-3)
+    pictures, _ = training.rendered("codec", options.scenes, options.store)
     rng = np.random.default_rng(options.seed)
     generator = torch.Generator().manual_seed(options.seed)
-    rows = batches(options.scenes, BATCH, rng)
+    rows = training.batches(options.scenes, BATCH, rng)
     network = autoencoder.Autoencoder().to(memory_format=torch.channels_last)
 
-    def step_loss(step: int) -> Float[Tensor, ""]:
+    def step_loss() -> Float[Tensor, ""]:
         images = augmented(torch.from_numpy(pictures[next(rows)]), rng)
         return loss_of(network, images.to(memory_format=torch.channels_last), generator)
 
-    def save(averaged: nn.Module, steps: int) -> None:
-        keep(averaged, autoencoder, options, steps=steps)
-
-    train(network, step_loss, options.minutes, options.rate, save)
+    averaged, steps = training.train(network, step_loss, options.minutes, options.rate)
+    training.keep(averaged, autoencoder, options, steps=steps)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

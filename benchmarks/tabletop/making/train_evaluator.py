@@ -9,22 +9,13 @@ picture was spoilt, so that the distances built on it (FID, KID) do see quality.
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 
 from benchmarks.tabletop import detector
-from benchmarks.tabletop.making.training import (
-    batches,
-    half_size,
-    keep,
-    options_of,
-    rendered,
-    train,
-)
+from benchmarks.tabletop.making import training
 
 BATCH = 32
 CALIBRATION = 2000  # pictures, at both sizes, that the features are whitened on
@@ -46,7 +37,7 @@ def spoil(
     """
     count = len(images)
     draws = torch.rand(count, 5, generator=generator)
-    small = nn.functional.interpolate(half_size(images).float(), (64, 64), mode="bilinear")
+    small = nn.functional.interpolate(training.half_size(images).float(), (64, 64), mode="bilinear")
     is_small = (draws[:, 0] < 0.5).float()
     pictures = torch.where(_per_image(is_small) > 0, small, images.float())
     soft = nn.functional.interpolate(
@@ -149,27 +140,21 @@ def shifted(
     return padded[:, :, top : top + 64, left : left + 64], moved
 
 
-def calibration(pictures: UInt8[np.ndarray, "n 3 64 64"]) -> list[Tensor]:
-    """Unspoilt training pictures of both sizes, in batches."""
-    large = torch.from_numpy(np.array(pictures[:CALIBRATION])).split(BATCH)
-    return [picture for part in large for picture in (part, half_size(part))]
-
-
 def _per_image(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Parse the options, train, write weights and an unmeasured card into the store."""
-    options = options_of(__doc__, arguments, scenes=20_000, minutes=40, rate=2e-3)
-    scenes = rendered("codec", options.scenes, options.store)
+    options = training.options_of(__doc__, scenes=20_000, minutes=40, rate=2e-3)
+    pictures, solids = training.rendered("codec", options.scenes, options.store)
     generator = torch.Generator().manual_seed(options.seed)
-    rows = batches(options.scenes, BATCH, np.random.default_rng(options.seed))
+    rows = training.batches(options.scenes, BATCH, np.random.default_rng(options.seed))
     network = detector.Detector().to(memory_format=torch.channels_last)
 
-    def step_loss(step: int) -> Float[Tensor, ""]:
+    def step_loss() -> Float[Tensor, ""]:
         chosen = next(rows)
-        images, truth = (torch.from_numpy(part[chosen]) for part in (scenes.pictures, scenes.truth))
+        images, truth = torch.from_numpy(pictures[chosen]), torch.from_numpy(solids[chosen])
         flips = torch.rand(len(images), generator=generator) < 0.5
         images, truth = mirrored(images, truth, flips)
         right, down = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator).tolist()
@@ -177,13 +162,12 @@ def main(arguments: list[str]) -> None:
         images, done = spoil(images, generator)
         return loss_of(network(images), truth, done)
 
-    def save(averaged: nn.Module, steps: int) -> None:
-        assert isinstance(averaged, detector.Detector)
-        detector.whiten(averaged, calibration(scenes.pictures))
-        keep(averaged, detector, options, pictures_seen=steps * BATCH)
-
-    train(network, step_loss, options.minutes, options.rate, save)
+    averaged, steps = training.train(network, step_loss, options.minutes, options.rate)
+    unspoilt = torch.from_numpy(pictures[:CALIBRATION]).split(BATCH)
+    both = [images for part in unspoilt for images in (part, training.half_size(part))]
+    detector.whiten(averaged, both)
+    training.keep(averaged, detector, options, pictures_seen=steps * BATCH)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

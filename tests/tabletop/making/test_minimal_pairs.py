@@ -28,7 +28,4 @@ def test_pairs_differ_in_one_thing_and_flip_the_verdict() -> None:
             assert len(a - b) <= most
     assert set(changes) == set(CHANGES)
     assert min(changes.values()) > 30
-
-
-def test_pairs_repeat() -> None:
     assert minimal_pairs(scene(3)) == minimal_pairs(scene(3))
