@@ -89,6 +89,10 @@ def test_scores_are_scaled_from_floor_to_oracle(told, arm, record):
     assert question.standings[0].scale() == (0.9, 0.1)
     (question,) = answer.questions([arm(), record("floor", value=0.9)])
     assert question.standings[0].scale() is None
+    floors = [record("floor", value=v, match=m, run_id=m) for m, v in (("m1", 0.9), ("m2", 0.8))]
+    (question,) = answer.questions([arm(), arm("regression", match="m2"), *floors])
+    assert question.standings[0].cell("floor") == "0.8 or 0.9"
+    assert question.standings[0].scale() is None, "two floors are no floor and oracle"
 
 
 def test_the_summary_has_a_row_a_task_at_the_budget_of_the_verdict(told):
