@@ -1,8 +1,7 @@
 """What a person may watch while a match runs: lines on stderr, and a tracker where one is chosen.
 
 A tracker mirrors the run and is no source: each arm is a run of its own there, named by its run_id,
-with the configuration, every line of stats.jsonl and the final scores. What is missing is told
-before the first step. What breaks later is told once, on stderr; training goes on.
+with the configuration, every line of stats.jsonl and the final scores.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossflow.errors import InputError
@@ -35,12 +33,10 @@ PACKAGES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
 
 @dataclass
 class Progress:
-    """`report(stage, done, total, note)`: stages follow one another; `note` is free text.
+    """`report(stage, done, total, note)`: one renewed line on a terminal, a few in a log file.
 
-    A terminal has one line that is renewed; a log file gets a line when a stage starts, every
-    `LOG_SECONDS`, and when it ends. `total` may be any unit (items, FLOPs, seconds): only its share
-    is shown, and with `rates` how many a second. Rate and time left count from the stage's first
-    report: what an earlier, killed process did is none of this one's speed.
+    `total` may be any unit: its share is shown, and with `rates` how many a second. Rate and time
+    left count from the stage's first report: what an earlier process did is not this one's speed.
     """
 
     rates: bool = False
@@ -63,12 +59,10 @@ class Progress:
         self._shown, elapsed = now, now - self._started
         speed = (done - self._before) / max(elapsed, 1e-9)
         share = min(1.0, done / total) if total else 1.0
-        left = ""
-        if speed > 0 and elapsed > 1 and not ends:
-            left = f", {_clock((total - done) / speed)} left"
+        timed = speed > 0 and elapsed > 1 and not ends
+        left = f", {_clock((total - done) / speed)} left" if timed else ""
         if self.rates and speed > 0:
-            rate = f"{speed:,.0f}" if speed >= 100 else f"{speed:.2g}"
-            note = f"{rate}/s  {note}".rstrip()
+            note = f"{speed:{',.0f' if speed >= 100 else '.2g'}}/s  {note}"
         line = f"[{_clock(elapsed)}] {stage}: {share:4.0%}{left}  {note}".rstrip()
         if live:
             line = f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}"
@@ -90,27 +84,29 @@ def _clock(seconds: float) -> str:
 class TensorBoard:
     """Event files in `<run folder>/tensorboard`.
 
-    Steps that a killed run did after its checkpoint come again: the new file hides the old events
-    from its own first step on (TensorBoard's purge), so that each step is shown once.
+    Steps that a killed run did after its checkpoint come again; purge_step hides the old events.
     """
 
-    def __init__(self, folder: Path, match: str, about: Mapping[str, Any]) -> None:
-        self.folder, self.about = folder / "tensorboard", about
-        self.writer: Any = None
+    def __init__(self, trainer: Trainer, match: str, about: Mapping[str, Any]) -> None:
+        self.folder, self.about = trainer.folder / "tensorboard", about
+        self.writer: Any = None  # made at the first line, which says where the old ones end
 
-    def log(self, step: int, numbers: Mapping[str, float], last: bool = False) -> None:
-        """last: scores after the last step, whose own numbers are there already."""
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        self._write(step, step, numbers)
+
+    def _write(self, first: int, step: int, numbers: Mapping[str, float]) -> None:
         if self.writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            first = step + 1 if last else step
             self.writer = SummaryWriter(str(self.folder), purge_step=first)
             config = json.dumps(self.about, indent=1, default=str)
             self.writer.add_text("config", textwrap.indent(config, "    "), first)
         for name, value in numbers.items():
             self.writer.add_scalar(name, value, step)
 
-    def close(self) -> None:
+    def end(self, step: int, scores: Mapping[str, float]) -> None:
+        if scores:
+            self._write(step + 1, step, scores)  # the last step's own numbers are there already
         if self.writer is not None:
             self.writer.close()
 
@@ -118,17 +114,17 @@ class TensorBoard:
 class WandB:
     """A run of Weights & Biases; WANDB_MODE=offline keeps it on this machine, in the run folder.
 
-    Its id belongs to one training: a run that goes on from a checkpoint keeps it, one that starts
-    again gets another, else W&B would keep the old numbers of equal steps and drop the new ones.
+    A run that goes on from a checkpoint keeps its id. One that starts again gets another: W&B would
+    keep the old numbers of equal steps.
     """
 
-    def __init__(self, folder: Path, match: str, about: Mapping[str, Any]) -> None:
+    def __init__(self, trainer: Trainer, match: str, about: Mapping[str, Any]) -> None:
         import wandb
 
+        folder = trainer.folder
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / "wandb.id"
-        goes_on = (folder / "checkpoints" / "last.safetensors").exists()
-        if not (goes_on and kept.exists()):
+        if not (kept.exists() and (folder / "checkpoints" / "last.safetensors").exists()):
             kept.write_text(uuid.uuid4().hex)
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "crossflow-bench"),
@@ -143,13 +139,11 @@ class WandB:
             settings=wandb.Settings(console="off", x_disable_stats=True),
         )
 
-    def log(self, step: int, numbers: Mapping[str, float], last: bool = False) -> None:
-        if last:
-            self.run.summary.update(dict(numbers))
-        else:
-            self.run.log(dict(numbers), step=step)
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        self.run.log(dict(numbers), step=step)
 
-    def close(self) -> None:
+    def end(self, step: int, scores: Mapping[str, float]) -> None:
+        self.run.summary.update(dict(scores))
         self.run.finish()
 
 
@@ -159,7 +153,7 @@ KINDS: dict[str, Callable[..., Any]] = {"tensorboard": TensorBoard, "wandb": Wan
 class Tracker:
     """The tracker runs of one match's arms; does nothing where kind is "none".
 
-    InputError where the package of `kind` cannot be imported.
+    InputError where a tracker cannot be imported or begun: its user would wait for it in vain.
     """
 
     def __init__(self, kind: str) -> None:
@@ -167,22 +161,19 @@ class Tracker:
         self._runs: dict[str, Any] = {}
         if kind != "none":
             try:
-                with redirect_stdout(sys.stderr):
-                    importlib.import_module(PACKAGES[kind])
+                importlib.import_module(PACKAGES[kind])
             except ImportError as error:
                 raise InputError(
-                    f"tracker={kind}: {error}; pip install 'crossflow-bench[trackers]', or leave "
-                    "tracker out"
+                    f"tracker={kind}: {error}; pip install 'crossflow-bench[trackers]'"
                 ) from error
 
     def open(self, trainer: Trainer, run_id: str, match: str, config: Mapping[str, Any]) -> None:
-        """Begins an arm's run. InputError where that fails: its user waits for it in vain."""
         if self.kind == "none":
             return
         about = {**config, "run_id": run_id, "method": trainer.name}
         try:
             with redirect_stdout(sys.stderr):  # stdout is for records and tables
-                self._runs[trainer.name] = KINDS[self.kind](trainer.folder, match, about)
+                self._runs[trainer.name] = KINDS[self.kind](trainer, match, about)
         except Exception as error:
             raise InputError(f"tracker={self.kind}: {type(error).__name__}: {error}") from error
 
@@ -196,14 +187,13 @@ class Tracker:
         """Mirrors the scores of a record, and ends the arm's run."""
         steps = 0 if record.budget is None else record.budget.steps
         scores = {f"scores/{name}": score.value for name, score in record.scores.items()}
-        self._mirror(record.method, lambda run: run.log(steps, scores, last=True))
-        self._mirror(record.method, lambda run: run.close())
+        self._mirror(record.method, lambda run: run.end(steps, scores))
         self._runs.pop(record.method, None)
 
     def close(self) -> None:
         """Ends the runs of arms that left no record, as after an interrupt."""
         for name in list(self._runs):
-            self._mirror(name, lambda run: run.close())
+            self._mirror(name, lambda run: run.end(0, {}))
         self._runs.clear()
 
     def _mirror(self, name: str, action: Callable[[Any], None]) -> None:
@@ -216,19 +206,13 @@ class Tracker:
         except Exception as error:  # whatever a network, a disk or another's package may raise
             del self._runs[name]
             why = " ".join(f"{type(error).__name__}: {error}".split())
-            print(
-                f"WARNING: tracker={self.kind} of {name} gave up ({why}): nothing more goes there. "
-                "The run goes on; stats.jsonl and the record will hold everything",
-                file=sys.stderr,
-            )
+            print(f"WARNING: tracker={self.kind} of {name} gave up ({why})", file=sys.stderr)
 
 
 def stats_numbers(arm: str, line: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a line of stats.jsonl by the names that trackers show; no null.
 
-    Trackers draw equal names of several runs on one axis, and losses of two arms have different
-    targets: `<arm>/loss`, `<arm>/grad_norm` and `<arm>/terms/<name>` carry the arm, so that no
-    chart holds two arms' losses; all else is `train/<field>`.
+    Losses of two arms have different targets and must not share an axis: they carry the arm's name.
     """
     numbers = {
         (f"{arm}/{name}" if name in ("loss", "grad_norm") else f"train/{name}"): float(value)
