@@ -55,7 +55,7 @@ def keep(match: Match, row: str, values: Any, scored: Scored) -> None:
     truth.write(match.folder(row) / "predictions", values)
     for path in (match.beside("items", row), match.folder(row) / "items.csv"):
         write_items(path, scored.items)
-    samples.keep(match.out, name, match.ids[row], truth.ids, lambda i: truth.cell(values, i))
+    samples.keep(match.out, name, [match.ids[row]], truth.ids, lambda i: [truth.cell(values, i)])
 
 
 def _sampler(match: Match, steps: int | None = None) -> Sampler:

@@ -31,8 +31,8 @@ def score(match: Match, rows: dict[str, records.Record]) -> None:
         match.progress(f"{name}: scoring", 1, 1)
         _require_primary(match, scored[name][1].unavailable)
     if scored:
-        truth, score_key = prepared.truth, keys.digest(match.score)
-        samples.keep_ends(match.out, match.config.task.name, score_key, truth.ids, truth.cells)
+        truth, ends = prepared.truth, samples.ends(keys.digest(match.score))
+        samples.keep(match.out, match.config.task.name, ends, truth.ids, truth.cells)
     for name, (values, scores) in scored.items():
         arm.keep(match, name, values, scores)
         rows[name] = recording.of_bound(match, name, scores)

@@ -117,14 +117,14 @@ def _keep_samples(out: Path, record: records.Record, truth: Items, values: Any) 
     Captions are scored without their pictures; where these are not there, it is said. Source and
     truth that a run has kept stay: captions have one score_key for pictures of every size.
     """
-    samples.keep(out, record.task, record.run_id, truth.ids, lambda i: truth.cell(values, i))
-    ends = (f"{end}-{record.score_key}" for end in samples.ENDS)
-    if all(samples.path_of(out, record.task, row) for row in ends):
+    task, ends = record.task, samples.ends(record.score_key)
+    samples.keep(out, task, [record.run_id], truth.ids, lambda i: [truth.cell(values, i)])
+    if all(samples.path_of(out, task, row) for row in ends):
         return
     try:
-        samples.keep_ends(out, record.task, record.score_key, truth.ids, truth.cells)
+        samples.keep(out, task, ends, truth.ids, truth.cells)
     except InputError as error:
-        print(f"{record.task}: no samples of source and truth: {error}", file=sys.stderr)
+        print(f"{task}: no samples of source and truth: {error}", file=sys.stderr)
 
 
 def predictions_digest(values: Any) -> str:

@@ -1,14 +1,12 @@
 """The record: one strict JSON file per arm, the only thing a run leaves that others build on.
 
-Everything else under `out` is derived from records. They are written once, whole or not at all,
-and never edited; reading refuses unknown fields, missing fields, NaN, and keys that do not fit the
-fields they are digests of.
+Records are written once, whole or not at all, and never edited; reading refuses unknown fields,
+missing fields, NaN, and keys that do not fit the fields they are digests of.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -22,7 +20,7 @@ from benchmarks.config.schema import PLACES, Config
 from benchmarks.metrics.score import Score
 from benchmarks.records.keys import digest
 from crossflow.errors import InputError
-from crossflow.files import stamp, write_atomic
+from crossflow.files import sha256, stamp, write_atomic
 
 # Fields of the free sections that no report can do without.
 NEEDED: dict[str, dict[str, tuple[type, ...]]] = {
@@ -44,8 +42,7 @@ class Fair(Strict):
 
     score: dict[str, JsonValue]
     fair: dict[str, JsonValue] | None
-    # Chained hash of training ids, gaps of parameters and FLOPs between arms, what was frozen.
-    proof: dict[str, JsonValue]
+    proof: dict[str, JsonValue]  # chained hash of training ids, gaps between arms, what was frozen
 
 
 class Model(Strict):
@@ -125,7 +122,7 @@ class Record(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Record:
-        """Keys are the digests of their fields; a row with a rank has a budget."""
+        """Keys are digests of their fields, a ranked row has a budget, NEEDED fields are there."""
         fair = None if self.fair.fair is None else digest(self.fair.fair)
         twice = self.scores.keys() & self.unavailable.keys()
         ranked, done = self.fair_key is not None, self.status == "completed"
@@ -139,23 +136,17 @@ class Record(Strict):
             "a failed run has no scores": not done and self.scores,
             "a completed arm has a model": done and ranked and self.model is None,
         }
-        for reason, holds in wrong.items():
-            if holds:
-                raise ValueError(reason)
-        return self
-
-    @model_validator(mode="after")
-    def _reports_find_what_they_read(self) -> Record:
-        """The fields of NEEDED are there, of their types."""
         sections = {"config": self.config, "fair.score": self.fair.score}
         if self.fair.fair is not None:
             sections["fair.fair"] = self.fair.fair
         for section, fields in sections.items():
             for name, kinds in NEEDED[section].items():
                 value = fields.get(name)
-                if not isinstance(value, kinds) or isinstance(value, bool):
-                    words = " or ".join(kind.__name__ for kind in kinds)
-                    raise ValueError(f"{section}.{name} is {value!r}, no {words}")
+                words = " or ".join(kind.__name__ for kind in kinds)
+                wrong[f"{section}.{name} is {value!r}, no {words}"] = type(value) not in kinds
+        for reason, holds in wrong.items():
+            if holds:
+                raise ValueError(reason)
         return self
 
     @property
@@ -184,18 +175,16 @@ class Record(Strict):
 def recorded_config(config: Config) -> dict[str, Any]:
     """The resolved configuration as a record keeps it: without its PLACES.
 
-    A user's method file counts by its content: an edited method is another run. So do shards that
-    are trained on, by their names, sizes and times: a crawl that has grown is another run.
+    Files of a user's own count by their content, shards by their names, sizes and times: an edited
+    method and a crawl that has grown are another run.
     """
     fields = {name: value for name, value in asdict(config).items() if name not in PLACES}
     for name in ("arm", "task_file"):  # younger than the first records, which lack them
         if not fields[name]:
             del fields[name]
-    if config.task_file is not None:
-        fields["task_file_sha256"] = hashlib.sha256(Path(config.task_file).read_bytes()).hexdigest()
-    if config.method_file is not None:
-        content = Path(config.method_file).read_bytes()
-        fields["method_file_sha256"] = hashlib.sha256(content).hexdigest()
+    for name in ("task_file", "method_file"):
+        if (path := getattr(config, name)) is not None:
+            fields[f"{name}_sha256"] = sha256(Path(path))
     if config.task.train_root is not None:
         fields["train_root_files"] = stamp(Path(config.task.train_root), "*.tar", "task.train_root")
     return fields
@@ -215,7 +204,7 @@ def free_run_id(out: Path, task: str, run_id: str) -> str:
 
 
 def write(record: Record, out: Path) -> Path:
-    """Writes a record whole or not at all; returns its path. A record of that name is replaced."""
+    """Writes a record, whole or not at all, in place of one of that name; returns its path."""
     path = record_path(out, record.task, record.run_id)
     text = json.dumps(record.dump(), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_atomic(path, text + "\n")
@@ -243,11 +232,8 @@ def read(path: Path) -> Record:
 
 
 def read_all(out: Path) -> list[Record]:
-    """All records under `out`, ordered by task and run_id. InputError where there is none.
-
-    What is hidden, a writer's unfinished file above all, is no record.
-    """
-    paths = sorted((out / "records").glob("[!.]*/[!.]*.json"))
+    """All records under `out`, ordered by task and run_id. InputError where there is none."""
+    paths = sorted((out / "records").glob("[!.]*/[!.]*.json"))  # hidden: a writer's unfinished file
     if not paths:
         raise InputError(f"no records under {out / 'records'}: run something first, or give --out")
     return [read(path) for path in paths]
@@ -258,10 +244,9 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def write_items(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Writes columns as CSV, one row an item, `id` first; what is None has an empty cell.
+    """Writes columns as CSV, one row an item, `id` first; None is an empty cell, floats are exact.
 
-    Floats are written so that reading them gives the same float. ValueError where columns differ
-    in length.
+    ValueError where columns differ in length.
     """
     names = sorted(columns, key=lambda name: name != "id")
     text = io.StringIO()

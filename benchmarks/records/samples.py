@@ -1,12 +1,9 @@
 """Sample files: what each row of a table made of the same first items, exactly as it was made.
 
-`samples/<task>/<row>.png` is a mosaic at native pixels, eight cells a row, without labels: 8-bit
-RGB for pictures, 16-bit grey for depth in millimetres (0 is "not measured"). What the cells are
-stands in the PNG's text chunk `samples`, as JSON. Rows of texts are `samples/<task>/<row>.json`.
-A row is a run_id (arms, floor, oracle, evaluations), or `source-<score_key>`, `truth-<score_key>`.
-
-Files stay below 300 kB, because they are committed beside the records. Where noise does not
-compress, a file holds fewer first items, and its list of ids says so: readers show common ids.
+`samples/<task>/<row>.png` is a mosaic at native pixels, eight cells a row: 8-bit RGB, or 16-bit
+grey for depth (0 is "not measured"). Its text chunk `samples` says in JSON what the cells are.
+Texts are in `<row>.json`. A row is a run_id, or `source-<score_key>`, `truth-<score_key>`.
+Files are committed, hence small: where noise does not compress, they hold fewer first items.
 """
 
 from __future__ import annotations
@@ -20,18 +17,14 @@ from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from crossflow.errors import InputError
 from crossflow.files import write_atomic
 
-if TYPE_CHECKING:
-    pass
-
-Cell = np.ndarray | str
-"""A picture (uint8, h x w x 3), a depth map (float, h x w, metres), or a text."""
+Cell = np.ndarray | str  # picture (uint8, h x w x 3), depth map (float, h x w, metres), or text
 
 ITEMS = 32
 COLUMNS = 8
@@ -40,7 +33,7 @@ MOST_PIXELS = 2**24  # of a mosaic: 32 cells of 724 x 724; a small file can deco
 CHUNK = "samples"
 MODES = {"picture": "RGB", "depth": "I;16"}
 ENDS = ("source", "truth")
-BLENDS = ("interpolation", "arithmetic")  # endings of further rows of an arm (see `blends`)
+BLENDS = ("interpolation", "arithmetic")  # endings of further rows of an arm (see tasks/sums.py)
 ROLES = ("start", "minus", "plus", "sum")  # cells of one sum of `arithmetic`, in order
 
 
@@ -50,8 +43,7 @@ class Samples:
 
     kind: Literal["picture", "depth", "text"]
     ids: list[str]
-    # uint8 (h, w, 3), float32 (h, w) in metres with 0 for "not measured", or texts
-    cells: list[np.ndarray] | list[str]
+    cells: list[np.ndarray] | list[str]  # depth as float32, 0 where it was not measured
 
 
 def path_of(out: Path, task: str, row: str) -> Path | None:
@@ -66,30 +58,30 @@ def common(rows: Mapping[str, Samples]) -> list[str]:
     return [name for name in first.ids if all(name in row.ids for row in others)]
 
 
-def keep(out: Path, task: str, row: str, ids: Sequence[str], cell: Callable[[int], Cell]) -> None:
-    """Writes the file of a row; cell(number) is what the row made of an item."""
-    ids = ids[:ITEMS]
-    write(out, task, row, ids, [cell(number) for number in range(len(ids))])
+def ends(score_key: str) -> list[str]:
+    """Rows of source and truth, which all rows of a score_key share."""
+    return [f"{end}-{score_key}" for end in ENDS]
 
 
-def keep_ends(
+def keep(
     out: Path,
     task: str,
-    score_key: str,
+    rows: Sequence[str],
     ids: Sequence[str],
-    cells: Callable[[int], tuple[Cell, Cell]],
+    cells: Callable[[int], Sequence[Cell]],
 ) -> None:
-    """Writes source and truth of the first items, which all rows of a score_key share."""
-    pairs = [cells(number) for number in range(len(ids[:ITEMS]))]
-    for end, row in zip(ENDS, zip(*pairs, strict=True), strict=True):
-        write(out, task, f"{end}-{score_key}", ids[:ITEMS], row)
+    """Writes the files of rows; cells(number) is what each row has of an item."""
+    ids = ids[:ITEMS]
+    columns = zip(*map(cells, range(len(ids))), strict=True)
+    for row, column in zip(rows, columns, strict=True):
+        write(out, task, row, ids, column)
 
 
 def write(out: Path, task: str, row: str, ids: Sequence[str], cells: Sequence[Cell]) -> Path | None:
     """Writes the first cells that fit into the file of a row; returns its path.
 
-    None, no file and a line on stderr where not even one fits. Depth that is no number is written
-    as not measured, depth beyond 655.35 m as 655.35 m. ValueError for cells of several kinds.
+    None, and a line on stderr, where not even one fits. Depth beyond 655.35 m is written as
+    655.35 m. ValueError for cells of several kinds.
     """
     texts = isinstance(cells[0], str)
 
@@ -98,8 +90,7 @@ def write(out: Path, task: str, row: str, ids: Sequence[str], cells: Sequence[Ce
 
     content = encoded(len(cells))
     if len(content) > LARGEST:
-        sizes = range(1, len(cells))
-        count = bisect(sizes, LARGEST, key=lambda count: len(encoded(count)))
+        count = bisect(range(1, len(cells)), LARGEST, key=lambda count: len(encoded(count)))
         if count == 0:
             print(f"{task}: no samples of {row}: one item alone is too large", file=sys.stderr)
             return None
@@ -120,9 +111,16 @@ def _mosaic_bytes(ids: Sequence[str], cells: Sequence[Cell], asked: int) -> byte
     from PIL.PngImagePlugin import PngInfo
 
     arrays = [np.asarray(cell) for cell in cells]
-    kind, per_metre = _kind(arrays)
-    if per_metre is not None:
-        arrays = [_codes(depth, per_metre) for depth in arrays]
+    kind, per_metre = "picture", cast(int | None, None)  # codes a metre
+    if all(array.dtype.kind == "f" and array.ndim == 2 for array in arrays):
+        # Millimetres, or centimetres where a depth is beyond what 16 bits hold of those.
+        farthest = max(float(np.nan_to_num(array).max()) for array in arrays)
+        kind, per_metre = "depth", 1000 if farthest * 1000 <= 65_535 else 100
+        metres = [np.nan_to_num(depth.astype(np.float64)) for depth in arrays]
+        codes = [np.rint(np.clip(m, 0, 65_535 / per_metre) * per_metre) for m in metres]
+        arrays = [code.astype(np.uint16) for code in codes]
+    elif not all(array.dtype == np.uint8 and array.shape[2:] == (3,) for array in arrays):
+        raise ValueError("cells are neither all pictures nor all depth maps")
     sizes = [(array.shape[0], array.shape[1]) for array in arrays]
     height, width = (max(lengths) for lengths in zip(*sizes, strict=True))
     columns, rows = min(COLUMNS, len(arrays)), math.ceil(len(arrays) / COLUMNS)
@@ -155,25 +153,6 @@ def _places(sizes: Sequence[tuple[int, int]], cell: tuple[int, int]) -> Iterable
         yield np.s_[top : top + high, left : left + wide]
 
 
-def _kind(arrays: Sequence[np.ndarray]) -> tuple[Any, Literal[1000, 100] | None]:
-    """picture or depth, and for depth the codes a metre.
-
-    Millimetres, or centimetres where a depth is beyond what 16 bits hold of those.
-    """
-    if all(array.dtype == np.uint8 and array.shape[2:] == (3,) for array in arrays):
-        return "picture", None
-    if all(array.dtype.kind == "f" and array.ndim == 2 for array in arrays):
-        farthest = max(float(np.nan_to_num(array).max()) for array in arrays)
-        return "depth", 1000 if farthest * 1000 <= 65_535 else 100
-    kinds = sorted({f"{array.dtype} {array.shape}" for array in arrays})
-    raise ValueError(f"cells are neither all pictures nor all depth maps: {', '.join(kinds)}")
-
-
-def _codes(depth: np.ndarray, per_metre: int) -> np.ndarray:
-    metres = np.clip(np.nan_to_num(depth.astype(np.float64)), 0, 65_535 / per_metre)
-    return np.rint(metres * per_metre).astype(np.uint16)
-
-
 def read(path: Path) -> Samples:
     """The samples of a file of `write`. InputError with the file and what is wrong with it."""
     try:
@@ -182,17 +161,14 @@ def read(path: Path) -> Samples:
         content = path.read_bytes()
         return _read_texts(content) if path.suffix == ".json" else _read_mosaic(content)
     except Exception as error:  # a decoder of pictures may raise anything
-        why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"{path}: not a sample file ({why})") from error
+        raise InputError(f"{path}: not a sample file ({error})") from error
 
 
 def _read_texts(content: bytes) -> Samples:
     held = json.loads(content)
     ids, texts = held["ids"], held["texts"]
-    if not 0 < len(ids) == len(texts) == len(set(ids)):
-        raise ValueError(f"{len(set(ids))} ids for {len(texts)} texts")
-    if not all(isinstance(text, str) for text in ids + texts):
-        raise ValueError("ids and texts must be texts")
+    if not 0 < len(ids) == len(texts) == len(set(ids)) or {*map(type, ids + texts)} != {str}:
+        raise ValueError("ids and texts must be texts, as many of both")
     return Samples("text", ids, texts)
 
 
@@ -208,12 +184,8 @@ def _read_mosaic(content: bytes) -> Samples:
         whole, mode = np.asarray(image), image.mode
     cells = [whole[place].copy() for place in _places(sizes, sheet["cell"])]
     shapes = [list(cell.shape[:2]) for cell in cells if cell.size]
-    if (
-        sheet["schema"] != 1
-        or mode != MODES[kind]
-        or shapes != sizes
-        or not 0 < len(ids) == len(set(ids)) == len(sizes)
-    ):
+    fits = 0 < len(ids) == len(set(ids)) == len(sizes) and shapes == sizes
+    if not fits or sheet["schema"] != 1 or mode != MODES[kind]:
         raise ValueError("its text chunk does not fit the picture")
     if kind == "depth":
         cells = [(c.astype(np.float64) / per_metre).astype(np.float32) for c in cells]

@@ -157,8 +157,8 @@ def test_a_malformed_picture_is_refused_in_one_line(tmp_path, content, reason):
         ("", "not a sample file"),
         ("[1]", "not a sample file"),
         ('{"ids": ["a"], "texts": [1]}', "texts"),
-        ('{"ids": ["a"], "texts": []}', "1 ids for 0 texts"),
-        ('{"ids": ["a", "a"], "texts": ["b", "c"]}', "1 ids for 2 texts"),
+        ('{"ids": ["a"], "texts": []}', "as many of both"),
+        ('{"ids": ["a", "a"], "texts": ["b", "c"]}', "as many of both"),
         ('{"ids": [], "texts": []}', "ids"),
     ],
 )
