@@ -50,11 +50,7 @@ def machine(device: str) -> dict[str, Any]:
     """What a second buys; bits repeat only under the same number of threads."""
     import torch
 
-    return {
-        "device": _device_name(device),
-        "devices": 1,
-        "threads": torch.get_num_threads(),
-    }
+    return {"device": _device_name(device), "devices": 1, "threads": torch.get_num_threads()}
 
 
 def _device_name(device: str) -> str:

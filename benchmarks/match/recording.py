@@ -46,21 +46,35 @@ def of_arm(
     from benchmarks.metrics.score import Scored
 
     proof, volatile, scored = _common_proof(match), _volatile(match), Scored({})
-    parts: dict[str, Any] = {}
+    spent, budget, given = Spent(), match.config.budget, match.config.arm.get(name)
+    parts: dict[str, Any] = {"fair": fair_fields(match)}
     if trainer is not None:
-        proof, volatile = _proof(match, trainer, proofs), volatile | _training_volatile(trainer)
+        spent, volatile = trainer.spent, volatile | _training_volatile(trainer)
+        proof |= {
+            **proofs.get(name, {}),
+            "training_data": match.prepared.train.digest,
+            "params_ratio_to_crossflow": trainer.arm.params_ratio,
+            "evaluation_flops_ratio_to_crossflow": trainer.arm.flops_ratio,
+            "guidance_trials": [],
+            "weights": "average at the end of the budget; no checkpoint was chosen",
+        }
+        if given:  # all options that the arm had, not those given alone
+            parts["arms"] = match.config.arm | {name: {**given, **trainer.arm.options}}
+    parts["budget"] = records.Budget(
+        kind=budget.kind,  # type: ignore[arg-type]  # one of the four
+        limit=budget.limit,
+        steps=int(spent.steps),
+        samples=int(spent.samples),
+        train_flops=float(spent.flops),
+        convention=CONVENTION,
+    )
     if isinstance(result, Exception):
         volatile["error"] = f"{type(result).__name__}: {result}"
     elif trainer is not None:
         scored = result.scored
         proof["guidance_trials"] = [trial.guidance for trial in result.trials]
-        parts = {"model": _model(match, trainer, result), "source": _source(match, trainer)}
-    fair, given = fair_fields(match), match.config.arm.get(name)
-    record = _record(match, name, scored, proof, volatile, fair, _budget(match, trainer), **parts)
-    if given and trainer is not None:  # all options that the arm had, not those given alone
-        arms = match.config.arm | {name: {**given, **trainer.arm.options}}
-        record = record.model_copy(update={"config": record.config | {"arm": arms}})
-    return record
+        parts |= {"model": _model(match, trainer, result), "source": _source(match, trainer)}
+    return _record(match, name, scored, proof, volatile, **parts)
 
 
 def _record(
@@ -69,14 +83,14 @@ def _record(
     scored: Scored,
     proof: dict[str, Any],
     volatile: dict[str, Any],
+    *,
     fair: dict[str, Any] | None = None,
+    arms: dict[str, Any] | None = None,
     budget: records.Budget | None = None,
     model: records.Model | None = None,
     source: records.Source | None = None,
 ) -> records.Record:
-    failed = "error" in volatile
-    if not failed:
-        proof = proof | {"counts": scored.counts}
+    failed, config = "error" in volatile, records.recorded_config(match.config)
     return records.Record(
         run_id=match.ids[name],
         match=match.name,
@@ -86,8 +100,12 @@ def _record(
         status="failed" if failed else "completed",
         score_key=keys.digest(match.score),
         fair_key=None if fair is None else keys.digest(fair),
-        fair=records.Fair(score=match.score, fair=fair, proof=proof),
-        config=records.recorded_config(match.config),
+        fair=records.Fair(
+            score=match.score,
+            fair=fair,
+            proof=proof if failed else proof | {"counts": scored.counts},
+        ),
+        config=config if arms is None else config | {"arm": arms},
         scores=scored.scores,
         unavailable=scored.unavailable,
         model=model,
@@ -132,8 +150,8 @@ def averaged(trainer: Trainer) -> Arm:
 def proofs(trainers: Sequence[Trainer], finished: Mapping[str, records.Record]) -> dict[str, Any]:
     """By arm, the hash chain of training ids and how it relates to the other arms' chains.
 
-    finished: records of arms that an earlier process trained; they are compared with, so that a
-    match that was interrupted between two arms leaves the records of an unbroken one.
+    finished: arms that an earlier process trained. They are compared with, so that an interrupted
+    match leaves the records of an unbroken one.
     """
     from crossflow.order import is_prefix
     from crossflow.train import proof_of_order
@@ -200,36 +218,12 @@ def _passes(match: Match) -> int:
 
 
 def _common_proof(match: Match) -> dict[str, Any]:
-    """What holds of all rows. Training data that are no published split are told of each."""
+    """What holds of all rows; of a crawl, which is no published split, each row names the data."""
     prepared = match.prepared
     proof: dict[str, Any] = {"absent": match.absent, "frozen": prepared.frozen}
     if crawled := match.task.crawled():
         proof |= {"training": crawled, "training_data": prepared.train.digest}
     return proof
-
-
-def _proof(match: Match, trainer: Trainer, proofs: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **proofs.get(trainer.name, {}),
-        **_common_proof(match),
-        "training_data": match.prepared.train.digest,
-        "params_ratio_to_crossflow": trainer.arm.params_ratio,
-        "evaluation_flops_ratio_to_crossflow": trainer.arm.flops_ratio,
-        "guidance_trials": [],
-        "weights": "average at the end of the budget; no checkpoint was chosen",
-    }
-
-
-def _budget(match: Match, trainer: Trainer | None) -> records.Budget:
-    spent, budget = Spent() if trainer is None else trainer.spent, match.config.budget
-    return records.Budget(
-        kind=budget.kind,  # type: ignore[arg-type]  # one of the four
-        limit=budget.limit,
-        steps=int(spent.steps),
-        samples=int(spent.samples),
-        train_flops=float(spent.flops),
-        convention=CONVENTION,
-    )
 
 
 def _source(match: Match, trainer: Trainer) -> records.Source | None:
@@ -248,12 +242,10 @@ def _source(match: Match, trainer: Trainer) -> records.Source | None:
 def source_statistics(method: Method, pairs: Iterable[Pair], seed: int = 0) -> records.Source:
     """What x0 is over some pairs, at most a few thousand (means are kept), on the method's device.
 
-    "Flowing from the source" says little by itself: a draw with sigma near 1 and a mean near 0 is
-    noise, and sigma 0 collapses to a mean. Averaged over items and dimensions: sigma_mean, the
-    standard deviation of x0 given its source; mu_std, the deviation over items of the mean of x0
-    (root mean square over dimensions): how much x0 says about its source; kl_per_dimension, nats to
-    N(0, 1), None where x0 is its mean exactly (infinite); transport, E|x1 - x0|^2, what the flow
-    must travel. ValueError without at least two items.
+    Averaged over items and dimensions: sigma_mean, the standard deviation of x0 given its source
+    (near 1, with a mean near 0, it is noise); mu_std, the deviation over items of the mean of x0
+    (root mean square over dimensions); kl_per_dimension, nats to N(0, 1), None where x0 is its mean
+    exactly (infinite); transport, E|x1 - x0|^2. ValueError without at least two items.
     """
     import torch
 

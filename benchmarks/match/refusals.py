@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def refuse_what_is_not_built(config: Config) -> None:
-    """A field that would be ignored is refused: its user would believe that it had worked."""
+    """A field that would be ignored: its user would believe that it had worked."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("torchrun: a match runs in one process so far; start it with python -m")
     if config.track != "defaults":
@@ -49,27 +49,24 @@ def find_arms(match: Match) -> None:
 
 def refuse_sampling_without_effect(match: Match) -> None:
     """Guidance of arms that have no null branch, and a tuning whose score cannot be computed."""
-    config, prepared = match.config, match.prepared
-    sampling, items = config.sampling, len(prepared.validation_truth.ids)
-    primary, guided = match.primary_on_validation, prepared.problem.null_rate > 0
-    if sampling.guidance is not None and not (guided or config.quick):
-        # The quick preset gives one weight for all its tasks; it is not for comparison.
+    config, items = match.config, len(match.prepared.validation_truth.ids)
+    given, guided = config.sampling.guidance, match.prepared.problem.null_rate > 0
+    # The quick preset gives one weight for all its tasks; it is not for comparison.
+    if given is not None and not guided and not config.quick:
         raise InputError(
-            f"sampling.guidance={sampling.guidance:g}: {config.task.name} trains no null rows, so "
-            "there is nothing to guide by; leave it out"
+            f"sampling.guidance={given:g}: {config.task.name} trains no null rows, so there is "
+            "nothing to guide by; leave it out"
         )
-    tuned = (guided and sampling.guidance is None) or sampling.curve
-    reason = match.task.unscored() if tuned else None
-    if reason is not None:
-        raise InputError(
-            f"guidance or a curve is chosen by {primary}, which cannot be computed: "
-            f"{reason}; or give sampling.guidance and no sampling.curve"
-        )
-    if tuned and primary.startswith("kid") and items < 100:
-        raise InputError(
-            f"task.validation_limit={items}: guidance or a curve by KID needs 100 validation "
-            "items; raise it, or give sampling.guidance and no sampling.curve"
-        )
+    primary = match.primary_on_validation
+    if (guided and given is None) or config.sampling.curve:
+        reason = match.task.unscored()
+        if primary.startswith("kid") and items < 100:
+            reason = reason or f"KID needs 100 items, task.validation_limit={items}"
+        if reason is not None:
+            raise InputError(
+                f"guidance or a curve is chosen by {primary}, which cannot be computed: {reason}; "
+                "or give sampling.guidance and no sampling.curve"
+            )
 
 
 def expected(config: Config) -> list[Reference] | None:
@@ -79,8 +76,8 @@ def expected(config: Config) -> list[Reference] | None:
     file = references.default_file()
     if file is None:
         raise InputError(
-            "check=true: this package lies in no checkout with results/public; after the run, "
-            "python -m benchmarks.report check --against FILE compares its records"
+            "check=true: this package lies in no checkout with results/public; compare its records "
+            "by python -m benchmarks.report check --against FILE"
         )
     return references.read(file)
 
@@ -103,13 +100,9 @@ def require_references(match: Match, rows: Sequence[Reference] | None) -> None:
     file = references.default_file()
     for name, fields in known.items():
         stored, differences = nearest(rows, task.name, name, {"score": match.score, **fields})
-        if not stored:
+        if not stored or differences:
+            why = "; ".join(differences) or "python -m benchmarks.report check --accept makes one"
             raise InputError(
-                f"check=true: {file} has no reference of {task.name} {name}; run without check, "
-                "then python -m benchmarks.report check --accept makes one"
-            )
-        if differences:
-            raise InputError(
-                f"check=true: {task.name} {name} cannot be compared with {file}: another protocol "
-                f"(this run / reference): {'; '.join(differences)}"
+                f"check=true: {file} has no reference of {task.name} {name} of this protocol "
+                f"(this run / reference): {why}"
             )

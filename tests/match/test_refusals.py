@@ -95,7 +95,7 @@ def test_another_protocol_is_refused_before_the_first_step(
     assert call(tmp_path / "out", checkout / "work", "check=true", argument) == 2
     error = capsys.readouterr().err
     assert field in error
-    assert "another protocol (this run / reference)" in error
+    assert "of this protocol (this run / reference)" in error
     assert set((checkout / "work" / "depth_tabletop").iterdir()) == before, "no run has begun"
     assert not (tmp_path / "out").exists()
 
