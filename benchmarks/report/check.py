@@ -26,7 +26,7 @@ from benchmarks.records.record import Record, read_all
 from benchmarks.report import references
 from benchmarks.report.files import path, save, say
 from benchmarks.report.references import Fields, Reference, bound_of, protocol
-from benchmarks.report.rows import Row, arms, untrained
+from benchmarks.report.rows import Row, rows_of
 from crossflow.errors import InputError
 
 FAILING = ("regressed", "changed", "missing", "absent", "failed")
@@ -79,7 +79,7 @@ def compare(records: Iterable[Record], stored: Sequence[Reference]) -> list[Chec
         groups[record.task, record.method, canonical(protocol(record))].append(record)
     checks = []
     for _, members in sorted(groups.items()):
-        for row in [*arms(members), *untrained(members)]:
+        for row in rows_of(members):
             checks += _of_arm(row, protocol(members[0]), stored)
     return checks + _vanished(groups, stored)
 

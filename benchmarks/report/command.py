@@ -51,10 +51,9 @@ class Derived:
 
 def leaderboard_files(records: Sequence[Record], out: Path) -> Files:
     """runs.csv and leaderboard.csv."""
-    runs = rows.rows(records)[rows.RUN_COLUMNS].to_csv(index=False, lineterminator="\n")
     leaders = leaderboard.leader_rows(records)
     return {
-        "runs.csv": runs,
+        "runs.csv": leaderboard.csv_text(rows.RUN_COLUMNS, rows.run_rows(records)),
         "leaderboard.csv": leaderboard.csv_text(leaderboard.LEADER_COLUMNS, leaders),
     }
 

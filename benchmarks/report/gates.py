@@ -18,6 +18,7 @@ from benchmarks.report.rows import Board, Row
 Closed = tuple[str, str]
 # Of a network evaluation. Parameters have no gate: where both cannot be matched, FLOPs are.
 FLOPS_TOLERANCE = 0.05
+FLOPS = "FLOPs per network evaluation"
 
 
 def clock_is_invalid(record: Record) -> bool:
@@ -44,40 +45,29 @@ def of_pair(arm: Row, reference: Row | None) -> Closed | None:
     reference: the arm itself, or None where there is none to stand beside.
     """
     reference = reference or arm
-    for one in (arm, reference):
-        if all(record.status == "failed" for record in one.records):
-            return "invalid", f"{one.name}: no run was completed"
-        closed = of_arm(one)
+    for row in (arm, reference):
+        if all(record.status == "failed" for record in row.records):
+            return "invalid", f"{row.name}: no run was completed"
+        closed = of_arm(row)
         if closed is not None:
             return closed
         # Matching is to CrossFlow: two arms may be near one another and both far from it.
-        for record in one.records:
+        for record in row.records:
             ratio = record.fair.proof.get("evaluation_flops_ratio_to_crossflow")
             if isinstance(ratio, int | float) and abs(ratio - 1) > FLOPS_TOLERANCE:
-                return _unequal(one, ratio, "CrossFlow's FLOPs per network evaluation")
+                return "invalid", f"{row.name}: {ratio:.2f} times CrossFlow's {FLOPS}"
     for record, other in product(arm.records, reference.records):
         if record.seed != other.seed:
             continue
         if not read_the_same(record, other):
             return "invalid", f"{record.run_id} and {other.run_id}: other training rows"
-        ratio = _flops_ratio(record, other)
+        if record.model is None or other.model is None or "failed" in (record.status, other.status):
+            continue
+        ours, theirs = record.model.evaluation_flops, other.model.evaluation_flops
+        ratio = 1.0 if ours == theirs else ours / theirs if theirs else math.inf
         if abs(ratio - 1) > FLOPS_TOLERANCE:
-            return _unequal(arm, ratio, f"the FLOPs per network evaluation of {reference.name}")
+            return "invalid", f"{arm.name}: {ratio:.2f} times the {FLOPS} of {reference.name}"
     return None
-
-
-def _unequal(arm: Row, ratio: float, flops: str) -> Closed:
-    return "invalid", f"{arm.name}: {ratio:.2f} times {flops}"
-
-
-def _flops_ratio(one: Record, other: Record) -> float:
-    """FLOPs of a network evaluation of one run over the other's; 1 where one was not completed."""
-    if one.model is None or other.model is None or "failed" in (one.status, other.status):
-        return 1.0
-    ours, theirs = one.model.evaluation_flops, other.model.evaluation_flops
-    if ours == theirs:
-        return 1.0
-    return ours / theirs if theirs else math.inf
 
 
 def read_the_same(one: Record, other: Record) -> bool:
@@ -110,15 +100,11 @@ def alone(board: Board, same_items: Sequence[Board]) -> Closed | None:
     same_items: all boards of the score_key. The reason names the fields in which the nearest rival
     differs.
     """
-    if len(board.arms) != 1:
-        return None
-    own = board.first
-    gaps = []
-    for other in same_items:
-        names = ", ".join(arm.name for arm in other.arms if arm.method != own.method)
+    mine, gaps = board.first, []
+    for other in same_items if len(board.arms) == 1 else []:
+        names = ", ".join(arm.name for arm in other.arms if arm.method != mine.method)
         if names and other.fair_key != board.fair_key:
-            fields = differing(own.fair.fair or {}, other.first.fair.fair or {})
-            gaps.append(
-                (len(fields), f"{names} under fair_key {other.fair_key}: {'; '.join(fields)}")
-            )
+            fields = differing(mine.fair.fair or {}, other.first.fair.fair or {})
+            why = f"{names} under fair_key {other.fair_key}: {'; '.join(fields)}"
+            gaps.append((len(fields), why))
     return ("not_comparable", f"alone under its fair_key; {min(gaps)[1]}") if gaps else None

@@ -1,11 +1,9 @@
 """Student's t over training seeds: intervals, the paired test, detectable effects; and margins.
 
-Plain numbers in and out; the quantiles come from scipy.special, which loads ten times as fast as
-scipy.stats. Tests hold every function here against scipy.stats and statsmodels.
-
-Seeds of two arms are paired: both saw the same rows in the same order, so what a seed does to both
-leaves their difference. The differences are taken as independent and normal; with five of them the
-normality cannot be tested, and a failed seed that counts as the floor widens the interval.
+Quantiles come from scipy.special, which loads ten times as fast as scipy.stats; tests hold every
+function against scipy.stats and statsmodels. Seeds of two arms are paired: both saw the same rows
+in the same order, so what a seed does to both leaves their difference. Differences are taken as
+independent and normal, which five of them cannot test; a failed seed widens the interval.
 """
 
 from __future__ import annotations
@@ -78,18 +76,18 @@ def paired(ours: Mapping[int, float], theirs: Mapping[int, float], better: str) 
     return Paired(len(common), mean, sd, statistics.fmean(other), moves)
 
 
-def of_mean(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of the mean over seeds; None for one seed."""
-    sd = deviation(values)
-    return None if sd is None else interval(statistics.fmean(values), sd, len(values), 0.95)
-
-
 def deviation(values: Sequence[float]) -> float | None:
-    """Standard deviation over seeds (n - 1); None for one."""
+    """Standard deviation over seeds (n - 1); None for one. Committed files have its last digit."""
     if len(values) < 2:
         return None
     mean = statistics.fmean(values)
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def of_mean(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of the mean over seeds; None for one seed."""
+    sd = deviation(values)
+    return None if sd is None else interval(statistics.fmean(values), sd, len(values), 0.95)
 
 
 def interval(mean: float, sd: float, n: int, level: float) -> tuple[float, float]:
@@ -121,30 +119,21 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-@dataclass(frozen=True)
-class Margin:
-    """The smallest difference that is worth a word: a line of margins.csv.
-
-    A margin chosen after the numbers are known can make any two arms equivalent, or any one
-    better; that is why it is a committed file and no option.
-    """
-
-    value: float
-    kind: str  # absolute, in the scale of the metric; or relative, a share of the reference's mean
-
-    def around(self, reference: float) -> float:
-        """The margin in the scale of the metric, given the mean of the reference arm."""
-        return self.value * abs(reference) if self.kind == "relative" else self.value
-
-
 @lru_cache
-def margins() -> dict[str, Margin]:
-    """By metric; `fid@*` stands for any number of samples."""
+def margins() -> dict[str, tuple[float, str]]:
+    """(margin, absolute or relative) by metric; `fid@*` stands for any number of samples."""
     with MARGINS.open(encoding="utf-8", newline="") as stream:
         lines = list(csv.DictReader(stream))
-    return {line["metric"]: Margin(float(line["margin"]), line["kind"]) for line in lines}
+    return {line["metric"]: (float(line["margin"]), line["kind"]) for line in lines}
 
 
-def margin_of(metric: str) -> Margin | None:
-    """The margin of a metric; None where the file has none: it gets no verdict word then."""
-    return margins().get(metric) or margins().get(re.sub(r"@\d+$", "@*", metric))
+def margin_of(metric: str, reference: float) -> float | None:
+    """The smallest difference that is worth a word, given the mean of the reference arm.
+
+    None where margins.csv has none. A margin chosen after the numbers are known can make any two
+    arms equivalent, or any one better; that is why it is a committed file and no option.
+    """
+    margin, kind = margins().get(metric) or margins().get(
+        re.sub(r"@\d+$", "@*", metric), (None, "")
+    )
+    return margin * abs(reference) if margin and kind == "relative" else margin

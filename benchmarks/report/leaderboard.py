@@ -1,16 +1,12 @@
 """leaderboard.csv: one row per arm and metric, ranked within one fair_key; from records alone.
 
-The unit of inference is the training seed. Floor, oracle and evaluations have no fair_key and are
-never ranked. Nor are arms of a quick preset, which is too small to compare methods, arms whose
-seeds are worth nothing (`gates`), and arms of different seeds (`note` names them; verdicts, which
-are paired by seed, stay). A failed seed counts as `rows.Board.failed` says.
-
-Columns after `verdict`: reference is the arm that the verdict is against, and stands in its own row
-without one. difference (mean over common_seeds), diff_low and diff_high (90 % interval) compare the
-arm with it, paired by seed and signed so that positive means that the arm is better, also where the
-metric is better when lower. margin, in the metric's scale; p and p_holm, on primary scores that
-were tested; detectable, the smallest difference that these seeds find in 80 % of repetitions; note,
-the correction, and why there is no (stronger) word. See `verdicts` and `intervals`.
+The unit of inference is the training seed. Not ranked: floor, oracle and evaluations, which have no
+fair_key; arms that a gate bars (`gates.of_arm`); arms of different seeds (`note` names them). A
+failed seed counts as `rows.Board.failed` says. After `verdict` stands the `reference` that it is
+against, empty in its own row; difference (mean over common_seeds, positive where the arm is
+better), its 90 % interval, margin in the metric's scale, p and p_holm of primary scores that were
+tested; detectable, the smallest difference that these seeds find in 80 % of repetitions; note, the
+correction, and why there is no (stronger) word. See `verdicts` and `intervals`.
 """
 
 from __future__ import annotations
@@ -36,12 +32,12 @@ def leader_rows(records: Iterable[Record]) -> list[Cells]:
     """Rows of leaderboard.csv: every arm of every fair_key, every metric, ranked."""
     every = [board for board in boards(records) if board.arms]
     every.sort(key=lambda board: (board.first.task, board.first.score_key, board.fair_key or ""))
-    found = []
+    compared = []
     for board in every:
         same_items = [other for other in every if other.first.score_key == board.first.score_key]
-        found += [(board, one) for one in _compared(board, gates.alone(board, same_items))]
-    verdicts.settle([one for _, one in found if one.metric == one.first.primary])
-    return [_cells(board, one) for board, one in found]
+        compared += [(board, one) for one in _compared(board, gates.alone(board, same_items))]
+    verdicts.settle([one for _, one in compared if one.metric == one.first.primary])
+    return [_cells(board, one) for board, one in compared]
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -56,39 +52,31 @@ def _compared(board: Board, alone: gates.Closed | None) -> list[Comparison]:
     """Every arm of one fair_key on every metric: metrics by name, arms by rank."""
     arms, primary = board.arms, board.first.primary
     scored = {name for arm in arms for run in arm.records for name in run.scores}
-    if any(primary in floor.scores for floor in board.floors):
+    if board.failed(primary) is not None:
         scored.add(primary)  # where every run failed, the floor's value is theirs
     references = {arm.name: verdicts.reference_of(arm, arms) for arm in arms}
     closed = {arm.name: gates.of_pair(arm, references[arm.name]) or alone for arm in arms}
-    found: dict[tuple[str, str], Comparison] = {}
+    every: dict[tuple[str, str], Comparison] = {}
     for metric in sorted(scored):
-        values = {arm.name: board.values(arm, metric) for arm in arms}
-        of_metric = []
-        for arm in arms:
-            one = _compare(arm, references[arm.name], metric, board.better[metric], values)
-            one.gate = one.gate or closed[arm.name]
-            of_metric.append(one)
-        found |= {(one.arm.name, metric): one for one in _ranked(board, of_metric)}
-    for (name, metric), one in found.items():
+        of_metric = [_compare(board, arm, references[arm.name], metric) for arm in arms]
+        for one in of_metric:
+            one.gate = one.gate or closed[one.arm.name]
+        every |= {(one.arm.name, metric): one for one in _ranked(board, of_metric)}
+    for (name, metric), one in every.items():
         if metric == primary:
-            one.beside = found.get((name, verdicts.co_primary(primary, scored) or ""))
-    return list(found.values())
+            one.beside = every.get((name, verdicts.co_primary(primary, scored) or ""))
+    return list(every.values())
 
 
-def _compare(
-    arm: Row,
-    reference: Row | None,
-    metric: str,
-    better: str,
-    values: Mapping[str, dict[int, float] | None],
-) -> Comparison:
+def _compare(board: Board, arm: Row, reference: Row | None, metric: str) -> Comparison:
     """An arm against its reference on one metric; no numbers where it has none or is its own."""
-    missing = [row.name for row in (arm, reference) if row is not None and not values[row.name]]
-    ours = values[arm.name]
-    theirs = None if reference is None or reference is arm else values[reference.name]
-    numbers = intervals.paired(ours, theirs, better) if ours and theirs else None
-    known = intervals.margin_of(metric)
-    margin = known.around(numbers.reference) if known and numbers else None
+    better, ours = board.better[metric], board.values(arm, metric)
+    theirs = board.values(reference, metric) if reference else None
+    numbers = None
+    if reference is not arm and ours and theirs:
+        numbers = intervals.paired(ours, theirs, better)
+    margin = intervals.margin_of(metric, numbers.reference) if numbers else None
+    missing = [row.name for row, of in ((arm, ours), (reference, theirs)) if row and not of]
     gate = ("invalid", f"{missing[0]}: a seed has no {metric}") if missing else None
     return Comparison(arm, reference, metric, better, ours, numbers, margin, gate)
 

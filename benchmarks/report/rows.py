@@ -1,9 +1,9 @@
-"""What every report makes of records first: one data frame of scores, and the boards they stand on.
+"""What every report makes of records first: lines of runs.csv, and the boards that arms stand on.
 
-`rows` has one row an arm's run and metric: runs.csv and more. `boards` says which rows may stand in
-one table: arms of one fair_key, the bounds beside them, and evaluations of the same items. What a
-floor or an oracle reaches depends on training rows and frozen codecs, which two matches of one
-score_key need not share: arms stand between the bounds of their own matches.
+`boards` says which rows may stand in one table: arms of one fair_key, the bounds beside them, and
+evaluations of the same items. What a floor or an oracle reaches depends on training rows and frozen
+codecs, which two matches of one score_key need not share: arms stand between the bounds of their
+own matches.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.config.registry import BOUNDS
 from benchmarks.records.keys import digest
 from benchmarks.records.record import Record
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RUN_COLUMNS = (
     "run_id match kind task task_version split level method model track seed budget_kind "
@@ -28,11 +25,6 @@ RUN_COLUMNS = (
     "solver nfe guidance device threads precision peak_memory metric better value stderr n "
     "score_key fair_key status commit created"
 ).split()
-# score: the metric with its level. arm: its name in the leaderboard, else the method. options: of
-# the arm, a dictionary, None where none were given.
-MORE_COLUMNS = ["score", "primary", "arm", "options", "quick"]
-WHOLE = "task_version seed steps samples params params_encoder nfe threads peak_memory n".split()
-REAL = "budget_limit device_seconds train_flops sample_flops guidance value stderr".split()
 ORDER = ("floor", "oracle", "regression", "flow_matching", "crossflow")
 
 # What a configuration says about the comparison around an arm, has no effect on a score, or is a
@@ -50,8 +42,8 @@ class Row:
 
     name: str  # the method, with the first digits of `variant` where it has several rows
     kind: str  # arm, bound or evaluation
-    records: list[Record]
-    variant: str = ""  # digest of an arm's configuration, the same for all arms of a match
+    records: list[Record]  # by run_id
+    variant: str = ""  # of an arm a digest of its configuration, the same for all arms of a match
     note: str = ""  # what tells a bound or an evaluation from others of its name
 
     @property
@@ -122,24 +114,21 @@ class Board:
     def seeds(self) -> list[int]:
         return sorted({seed for arm in self.arms for seed in arm.seeds})
 
-    @property
-    def floors(self) -> list[Record]:
-        """Records of the floor; none where it is not known which of several holds for the arms."""
-        rows = [row for row in self.rows if (row.kind, row.method) == ("bound", "floor")]
-        floors = [record for row in rows for record in row.records]
-        matches = {record.match for arm in self.arms for record in arm.records}
-        return floors if len(rows) == 1 or any(one.match in matches for one in floors) else []
-
     def failed(self, metric: str) -> float | None:
         """What a failed seed counts as: the worse of the floor and the worst completed run.
 
         The floor alone can be better than all that was trained (a distance of distributions is
-        near zero for training photographs), and failing would win. None where no floor is known.
+        near zero for training photographs), and failing would win. None where no floor is known, or
+        not which of several holds for the arms.
         """
-        floors = [one.scores[metric].value for one in self.floors if metric in one.scores]
-        runs = [run for arm in self.arms for run in arm.records if metric in run.scores]
-        worst = max if self.better.get(metric) == "lower" else min
-        return worst([*floors, *(run.scores[metric].value for run in runs)]) if floors else None
+        rows = [row for row in self.rows if (row.kind, row.method) == ("bound", "floor")]
+        floors = [run for row in rows for run in row.records]
+        runs = [run for arm in self.arms for run in arm.records]
+        mine = {run.match for run in runs} & {floor.match for floor in floors}
+        if not any(metric in floor.scores for floor in floors) or not (len(rows) == 1 or mine):
+            return None
+        worst = max if self.better[metric] == "lower" else min
+        return worst(run.scores[metric].value for run in floors + runs if metric in run.scores)
 
     def values(self, row: Row, metric: str) -> dict[int, float] | None:
         """Values of one of the rows by training seed: see `Row.values`."""
@@ -159,37 +148,26 @@ class Board:
         return f"training seeds differ: {'; '.join(each)}"
 
 
-def rows(records: Sequence[Record]) -> pd.DataFrame:
-    """One row per record and score, RUN_COLUMNS and MORE_COLUMNS, in the order of the records.
+def run_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Lines of runs.csv: a record and a score each, in the order of the records.
 
-    A record without scores has one row with an empty metric.
+    A record without scores has one line with an empty metric.
     """
-    import pandas as pd
-
-    names = {
-        (record.fair_key, record.run_id): arm.name
-        for group in by(records, "fair_key").values()
-        for arm in arms(group)
-        for record in arm.records
-    }
-    lines: list[dict[str, Any]] = []
+    lines = []
     for record in records:
         shared = shared_cells(record)
-        shared["arm"] = names.get((record.fair_key, record.run_id), record.method)
         for name, score in sorted(record.scores.items()):
             metric, _, level = name.partition("/")
-            lines.append({**shared, "score": name, "metric": metric, "level": level, **vars(score)})
+            lines.append({**shared, "metric": metric, "level": level, **vars(score)})
         if not record.scores:
             lines.append(shared)
-    types = dict.fromkeys(WHOLE, "Int64") | dict.fromkeys(REAL, "float64")
-    return pd.DataFrame(lines, columns=RUN_COLUMNS + MORE_COLUMNS).astype(types)
+    return lines
 
 
 def shared_cells(record: Record) -> dict[str, Any]:
-    """The cells that all scores of a record share, but `arm`; and fields that are no column."""
-    model, budget, config = record.model, record.budget, record.config
-    training, options = config.get("training"), config.get("arm")
-    names = "run_id match kind task method seed score_key fair_key status primary quick".split()
+    """The cells that all scores of a record share; and fields that are no column."""
+    model, budget, training = record.model, record.budget, record.config.get("training")
+    names = "run_id match kind task method seed score_key fair_key status quick".split()
     return {
         **(vars(model) if model else {}),
         **(vars(budget) if budget else {}),
@@ -198,8 +176,7 @@ def shared_cells(record: Record) -> dict[str, Any]:
         "task_version": record.fair.score.get("version"),
         "split": record.fair.score.get("split"),
         "model": model.size if model else None,
-        "track": config.get("track"),
-        "options": options.get(record.method) if isinstance(options, dict) else None,
+        "track": record.config.get("track"),
         "budget_kind": budget.kind if budget else None,
         "budget_limit": budget.limit if budget else None,
         "precision": training.get("precision") if isinstance(training, dict) else None,
@@ -208,79 +185,71 @@ def shared_cells(record: Record) -> dict[str, Any]:
 
 def boards(records: Iterable[Record]) -> list[Board]:
     """One per score_key and fair_key, ordered by task, score_key and budget, smaller ones first."""
-    found = []
+    every = []
     ordered = sorted(records, key=lambda record: record.run_id)
     for same_items in by(ordered, "task", "score_key").values():
         fields = {key: field for (key,), field in by(same_items, "fair_key").items() if key}
         for key, field in sorted(fields.items(), key=lambda item: _budget(item[1])) or [(None, [])]:
-            others = _beside(same_items, field)
-            members = sorted([*arms(field), *untrained(others)], key=_place)
-            found.append(Board(members, [*field, *others], None if key is None else str(key)))
-    return found
+            members = [*field, *_beside(same_items, field)]
+            every.append(Board(sorted(rows_of(members), key=_place), members, key))
+    return every
 
 
-def arms(records: Iterable[Record]) -> list[Row]:
-    """Ranked rows of one fair_key. A method run with two configurations makes two arms.
+def rows_of(records: Iterable[Record]) -> list[Row]:
+    """Rows of records that share a score_key and, where they have one, a fair_key.
 
-    fair_key leaves the learning rate and the like open, and a mean over two of them would be the
-    mean of two things: such arms are named by the first digits of their configuration's digest.
+    A mean over two things is none, and fair_key leaves the learning rate and the like open: what
+    differs in configuration (arms), scores (bounds) or predictions (evaluations) under one name is
+    a row of its own, named by the first digits of that digest.
     """
-    grouped: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        if record.fair_key is not None:
-            grouped[record.method][digest(arm_config(record), 64)].append(record)
-    digits = digits_of(variant for variants in grouped.values() for variant in variants)
-    found = []
-    for method, variants in sorted(grouped.items()):
-        for variant, members in sorted(variants.items()):
-            name = method if len(variants) == 1 else f"{method}#{variant[:digits]}"
-            members.sort(key=lambda record: record.run_id)
-            found.append(Row(name, "arm", members, variant))
-    return found
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: record.run_id):
+        untrained = "evaluation" if record.kind == "evaluation" else "bound"
+        groups["arm" if record.fair_key else untrained, record.method].append(record)
+    rows = []
+    for (kind, method), members in sorted(groups.items()):
+        variants = _reading_alike(members) if kind == "bound" else _of_one_thing(members)
+        digits = next(n for n in count(4) if len({key[:n] for key in variants}) == len(variants))
+        for variant, group in sorted(variants.items()):
+            if len(variants) == 1:
+                rows.append(Row(method, kind, group, variant))
+                continue
+            name, note = f"{method}#{variant[:digits]}", ""
+            if kind == "bound":
+                matches = _listed("match", "es", {str(record.match) for record in group})
+                note = f"{name}: of {matches}; rows of different matches are not averaged"
+            elif kind == "evaluation":
+                scored = _listed("record", "s", {record.run_id for record in group})
+                note = f"{name}: of {scored}; other predictions are another row"
+            rows.append(Row(name, kind, group, variant, note))
+    return rows
+
+
+def _listed(noun: str, ending: str, names: set[str]) -> str:
+    return f"{noun}{ending if len(names) > 1 else ''} {', '.join(sorted(names))}"
+
+
+def _of_one_thing(members: Iterable[Record]) -> dict[str, list[Record]]:
+    """Arms by a digest of their configuration, evaluations by that of their predictions."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in members:
+        scored = str(record.fair.proof.get("predictions", "unknown"))
+        groups[digest(arm_config(record), 64) if record.fair_key else scored].append(record)
+    return groups
 
 
 def arm_config(record: Record) -> dict[str, Any]:
     """What an arm's configuration says about the arm itself: all but AROUND and others' options."""
-    found: dict[str, Any] = {}
+    kept: dict[str, Any] = {}
     for name, value in record.config.items():
         if name == "arm" and isinstance(value, dict):
-            found |= {name: value[record.method]} if value.get(record.method) else {}
+            kept |= {name: value[record.method]} if value.get(record.method) else {}
             continue
         if isinstance(value, dict):
             value = {key: item for key, item in value.items() if f"{name}.{key}" not in AROUND}
         if name not in AROUND:
-            found[name] = value
-    return found
-
-
-def untrained(records: Iterable[Record]) -> list[Row]:
-    """Bounds and evaluations among records. A mean over two things is none: what differs in scores
-    (bounds) or predictions (evaluations) under one name is a row of its own."""
-    found = []
-    without = [record for record in records if record.fair_key is None]
-    for (method, kind), members in by(without, "method", "kind").items():
-        members = sorted(members, key=lambda record: record.run_id)
-        evaluation = kind == "evaluation"
-        if evaluation:
-            scored = [str(one.fair.proof.get("predictions", "unknown")) for one in members]
-            pairs = list(zip(scored, members, strict=True))
-            groups = {key: [one for of, one in pairs if of == key] for key in scored}
-        else:
-            groups = _reading_alike(members)
-        digits = digits_of(groups)
-        for key, group in sorted(groups.items()):
-            name, note = str(method), ""
-            if len(groups) > 1:
-                name = f"{method}#{key[:digits]}"
-                note = f"{name}: {_told_apart(group, evaluation)}"
-            found.append(Row(name, "evaluation" if evaluation else "bound", group, note=note))
-    return found
-
-
-def digits_of(digests: Iterable[str]) -> int:
-    """How many first digits tell these digests apart: four, more where two of them clash."""
-    every = set(digests)
-    return next(n for n in count(4) if len({text[:n] for text in every}) == len(every))
+            kept[name] = value
+    return kept
 
 
 def by(records: Iterable[Record], *names: str) -> dict[tuple[Any, ...], list[Record]]:
@@ -330,14 +299,3 @@ def _reading_alike(members: Iterable[Record]) -> dict[str, list[Record]]:
         else:
             groups.append((shown, [record]))
     return {digest(shown, 64): group for shown, group in groups}
-
-
-def _told_apart(group: Sequence[Record], evaluation: bool) -> str:
-    """Of what a bound or an evaluation is that has rows of the same name beside it."""
-    if evaluation:
-        runs = [record.run_id for record in group]
-        of = f"of record{'s' if len(runs) > 1 else ''} {', '.join(runs)}"
-        return f"{of}; other predictions are another row"
-    matches = sorted({str(record.match) for record in group})
-    of = f"of match{'es' if len(matches) > 1 else ''} {', '.join(matches)}"
-    return f"{of}; rows of different matches are not averaged"

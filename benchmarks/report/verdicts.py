@@ -1,30 +1,23 @@
 """One word for an arm against the reference arm, on the primary score of a task.
 
 The reference is `flow_matching` where it runs under the same fair_key, else the first of REFERENCES
-that does, else the first arm by name. Differences are signed so that positive means that the arm is
-better. Three statements about the true difference d and the margin m of `margins.csv`, by the seeds
-that both arms have (`intervals`), each at 5 %:
+that does, else the first arm by name. A difference d is positive where the arm is better; m is its
+margin. By the seeds that both arms have (`intervals`), each statement at 5 %:
 
 - equivalent: the 90 % interval of d lies inside (-m, m), which is the two one-sided tests (TOST).
-- better, worse: d differs from 0 by the paired t test, p adjusted by Holm (`families`), and the
-  90 % interval lies wholly beyond the margin. The first bounds the chance of any wrong direction
-  in a family; the second, per comparison, that of calling a difference that is not worth it.
-- undecided: neither. `detectable` says how small a difference these seeds could have found. Always
-  with fewer than five common seeds, where nothing is tested.
+- better, worse: d differs from 0 by the paired t test, p adjusted by Holm, and the 90 % interval
+  lies wholly beyond the margin. The first bounds the chance of any wrong direction in a family; the
+  second, per comparison, that of calling a difference that is not worth it.
+- undecided: neither. Always with fewer than five common seeds, where nothing is tested.
+- conflicting: better or worse, but the interval of the co-primary score lies wholly beyond its
+  margin on the other side (KID or FID rank super-resolution, PSNR stands beside them; no Holm, it
+  would hide conflicts); or under another kind of budget, all else equal, the same methods get the
+  opposite word. Two limits of one kind that disagree show what more training does.
+- none, where FID has fewer than 10,000 samples.
 
-Two words are taken back:
-
-- conflicting: better or worse, but the co-primary score says the opposite (KID or FID rank
-  super-resolution, PSNR stands beside them), or the same two methods, on the same items and with
-  fair fields that differ in the budget alone, get the opposite word under another kind of budget.
-  Two limits of one kind that disagree are no conflict: that is what more training does. The
-  co-primary says the opposite where its interval lies wholly beyond its margin, without Holm: a
-  correction would hide conflicts.
-- none, where FID has fewer than 10,000 samples, and where the metric has no margin.
-
-Before all statistics stand the `gates`. A family of Holm's: all comparisons of one method with one
-reference that are tested, over tasks, budgets and models. Methods are not corrected for one
-another, and secondary metrics, which get intervals and no word, for nothing.
+A family of Holm's: all comparisons of one method with one reference that are tested, over tasks,
+budgets and models. Methods are not corrected for one another, and secondary metrics, which get
+intervals and no word, for nothing. Before all statistics stand the `gates`.
 """
 
 from __future__ import annotations
@@ -85,14 +78,10 @@ class Comparison:
     @property
     def tested(self) -> bool:
         """Whether the difference is tested, and so counts in its family."""
-        return (
-            self.gate is None
-            and self.numbers is not None
-            and self.numbers.seeds >= SEEDS_FOR_A_VERDICT
-            and self.numbers.moves
-            and self.margin is not None
-            and not is_small_fid(self.metric)
-        )
+        numbers, small = self.numbers, is_small_fid(self.metric)
+        if self.gate or numbers is None or self.margin is None or small:
+            return False
+        return numbers.seeds >= SEEDS_FOR_A_VERDICT and numbers.moves
 
     @property
     def beyond(self) -> str | None:
@@ -123,8 +112,8 @@ def reference_of(arm: Row, field: Sequence[Row]) -> Row | None:
 
 def is_small_fid(metric: str) -> bool:
     """FID of so few samples that its bias is of the size of what it should show."""
-    match = re.fullmatch(r"fid\w*@(\d+)", metric)
-    return match is not None and int(match[1]) < FID_SAMPLES
+    samples = re.fullmatch(r"fid\w*@(\d+)", metric)
+    return samples is not None and int(samples[1]) < FID_SAMPLES
 
 
 def co_primary(primary: str, metrics: Iterable[str]) -> str | None:
@@ -189,19 +178,20 @@ def _word(one: Comparison) -> tuple[str, str]:
 def _take_back(comparisons: Sequence[Comparison]) -> None:
     """Makes words that another score or another kind of budget contradicts `conflicting`."""
     words = [(one, one.verdict) for one in comparisons if one.verdict in OPPOSITE]
-    alike: dict[str, list[tuple[Comparison, str]]] = defaultdict(list)
     for one, word in words:
         if one.beside is not None and one.beside.beyond == OPPOSITE[word]:
             _conflict(one, word, f"by {one.beside.metric} it is {OPPOSITE[word]}")
-        rest = {name: value for name, value in one.fair.items() if name not in OF_THE_BUDGET}
-        same = canonical([one.first.task, one.first.score_key, *one.methods, rest])
-        alike[same].append((one, word))
-    for members in alike.values():
-        for (one, word), (other, opposite) in combinations(members, 2):
-            kinds = one.fair["budget_kind"], other.fair["budget_kind"]
-            if OPPOSITE[word] == opposite and kinds[0] != kinds[1]:
-                _conflict(one, word, f"under {_budget(other)} it is {opposite}")
-                _conflict(other, opposite, f"under {_budget(one)} it is {word}")
+    for (one, word), (other, opposite) in combinations(words, 2):
+        kinds = one.fair["budget_kind"], other.fair["budget_kind"]
+        if OPPOSITE[word] == opposite and kinds[0] != kinds[1] and _race(one) == _race(other):
+            _conflict(one, word, f"under {_budget(other)} it is {opposite}")
+            _conflict(other, opposite, f"under {_budget(one)} it is {word}")
+
+
+def _race(one: Comparison) -> str:
+    """Equal for two comparisons that differ in their budget alone."""
+    rest = {name: value for name, value in one.fair.items() if name not in OF_THE_BUDGET}
+    return canonical([one.first.task, one.first.score_key, *one.methods, rest])
 
 
 def _conflict(one: Comparison, word: str, why: str) -> None:

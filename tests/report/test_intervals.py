@@ -210,7 +210,7 @@ def test_three_seeds_decide_nothing_whatever_the_truth():
 def test_every_primary_score_has_a_margin(task):
     for items in (256, 1000, 30_000):
         primary = registry.load_task(task)(Config()).primary(items)
-        assert intervals.margin_of(primary) is not None, primary
+        assert intervals.margin_of(primary, 1.0) is not None, primary
 
 
 def test_every_margin_is_fixed_for_a_score_of_the_contract_with_a_reason():
@@ -231,7 +231,7 @@ def test_a_protocol_number_is_covered_and_another_extractor_is_not(tmp_path, mon
     file.write_text(f"{head}\nfid@*,0.1,relative,x\nfid@50000,0.5,absolute,x\n")
     monkeypatch.setattr(intervals, "MARGINS", file)
     monkeypatch.setattr(intervals, "margins", intervals.margins.__wrapped__)
-    assert intervals.margin_of("fid@30000").around(-20.0) == pytest.approx(2.0)
-    assert intervals.margin_of("fid@50000").around(-20.0) == 0.5
+    assert intervals.margin_of("fid@30000", -20.0) == pytest.approx(2.0)
+    assert intervals.margin_of("fid@50000", -20.0) == 0.5
     for other in ("fid", "fid_tabletop@30000", "xfid@30000", "fid@30000/L1"):
-        assert intervals.margin_of(other) is None
+        assert intervals.margin_of(other, 1.0) is None

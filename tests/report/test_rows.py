@@ -18,29 +18,6 @@ def runs(records):
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_the_frame_names_the_arm_of_the_leaderboard(record):
-    several = [
-        record(),
-        record(config={"training": {"lr": 1.0}}),
-        record("regression"),
-        record("floor"),
-        record("flow_matching", status="failed", config={"quick": True}),
-    ]
-    frame = rows.rows(several)
-    names = set(frame["arm"])
-    assert {"regression", "floor", "flow_matching"} < names
-    assert len([name for name in names if name.startswith("crossflow#")]) == 2
-    assert frame.set_index("method")["quick"]["flow_matching"]
-    assert frame.set_index("method")["value"]["floor"] == 0.5
-    assert frame.set_index("method")["seed"].dtype == "Int64"
-
-
-def test_the_frame_holds_the_options_of_an_arm(record):
-    options = {"path": "sin_cos"}
-    frame = rows.rows([record(config={"arm": {"crossflow": options}}), record("regression")])
-    assert frame["options"].tolist() == [options, None]
-
-
 def test_whole_numbers_and_all_digits_survive_the_csv(record):
     values = [0.1 + 0.2, 1 / 3, 1e-7, 123456789.0, 1e22]
     found = runs([record(seed=seed, value=value) for seed, value in enumerate(values)])
