@@ -9,50 +9,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# In the order of the paper's columns. KID stands beside FID, which is biased for few items.
-PAPER = (
-    r"fid(_[a-z]\w*)?@\d+",
-    r"kid(_[a-z]\w*)?@\d+",
-    r"is@\d+",
-    r"clip_\w+_cos",
-    r"scene_match",
-    r"geneval_\w+",
-    r"bleu4",
-    r"meteor",
-    r"rouge_l",
-    r"cider",
-    r"spice",
-    r"absrel",
-    r"delta1",
-    r"psnr_{space}",
-    r"ssim_{space}",
-    r"lpips_\w+",
-)
-
-# Beginning of a metric's name -> what stands above its column, decimals. Whatever follows in the
-# name is its protocol and stands below, in small. Decimals as the paper has them, in the harness's
-# scale (its 36.4 is 0.364 here), one more where values lie close.
-HEADINGS = {
-    "fid": ("FID", 2),
-    "kid": ("KID", 4),
-    "is": ("IS", 2),
-    "clip": ("CLIP", 3),
-    "scene_score": ("Scene score", 3),
-    "scene_f1": ("Scene F1", 3),
-    "scene_match": ("Scene match", 3),
-    "geneval": ("GenEval", 3),
-    "bleu4": ("BLEU-4", 3),
-    "meteor": ("METEOR", 3),
-    "rouge_l": ("ROUGE-L", 3),
-    "cider": ("CIDEr", 3),
-    "spice": ("SPICE", 3),
-    "absrel": ("AbsRel", 3),
-    "delta1": ("δ1", 3),
-    "psnr": ("PSNR", 2),
-    "ssim": ("SSIM", 3),
-    "lpips": ("LPIPS", 3),
+# Beginning of a metric's name, in the order of the paper's columns: what stands above its column;
+# decimals as the paper has them, in the harness's scale (its 36.4 is 0.364 here), one more where
+# values lie close; names that are a column of a paper's table. Whatever follows in the name is its
+# protocol and stands below, in small. KID stands beside FID, which is biased for few items.
+KNOWN = {
+    "fid": ("FID", 2, r"fid(_[a-z]\w*)?@\d+"),
+    "kid": ("KID", 4, r"kid(_[a-z]\w*)?@\d+"),
+    "is": ("IS", 2, r"is@\d+"),
+    "clip": ("CLIP", 3, r"clip_\w+_cos"),
+    "scene_score": ("Scene score", 3, ""),
+    "scene_f1": ("Scene F1", 3, ""),
+    "scene_match": ("Scene match", 3, "scene_match"),
+    "geneval": ("GenEval", 3, r"geneval_\w+"),
+    "bleu4": ("BLEU-4", 3, "bleu4"),
+    "meteor": ("METEOR", 3, "meteor"),
+    "rouge_l": ("ROUGE-L", 3, "rouge_l"),
+    "cider": ("CIDEr", 3, "cider"),
+    "spice": ("SPICE", 3, "spice"),
+    "absrel": ("AbsRel", 3, "absrel"),
+    "delta1": ("δ1", 3, "delta1"),
+    "psnr": ("PSNR", 2, "psnr_{space}"),
+    "ssim": ("SSIM", 3, "ssim_{space}"),
+    "lpips": ("LPIPS", 3, r"lpips_\w+"),
 }
-DECIMALS = 3
 
 
 def paper_columns(names: Iterable[str], primary: str) -> list[str]:
@@ -60,30 +40,20 @@ def paper_columns(names: Iterable[str], primary: str) -> list[str]:
 
     PSNR and SSIM are shown in one space, that of the primary score: on luma or on RGB.
     """
-    known = set(names)
-    space = "y" if primary.endswith("_y") else "rgb"
-    found = [primary] if primary in known else []
-    for pattern in PAPER:
+    known, space = set(names), "y" if primary.endswith("_y") else "rgb"
+    chosen = [primary] if primary in known else []
+    for _, _, pattern in KNOWN.values():
         wanted = pattern.replace("{space}", space)
-        found += sorted(n for n in known - set(found) if re.fullmatch(wanted, n))
-    return found
+        chosen += sorted(n for n in known - set(chosen) if re.fullmatch(wanted, n))
+    return chosen
 
 
-def heading(name: str) -> tuple[str, str]:
-    """What stands above a metric's column, and the rest of its name, which is the protocol."""
-    start = _known(name)
-    return (HEADINGS[start][0], name.removeprefix(start).lstrip("_")) if start else (name, "")
-
-
-def decimals(name: str) -> int:
-    """Decimals of a metric in a paper's table."""
-    return HEADINGS.get(_known(name), ("", DECIMALS))[1]
-
-
-def _known(name: str) -> str:
-    """The beginning of a metric's name that HEADINGS knows; else empty."""
-    known = (start for start in HEADINGS if re.match(rf"{start}(_|@|$)", name))
-    return next(known, "")
+def heading(name: str) -> tuple[str, str, int]:
+    """What stands above a metric's column, the rest of its name (the protocol), its decimals."""
+    for start, (above, decimals, _) in KNOWN.items():
+        if re.match(rf"{start}(_|@|$)", name):
+            return above, name.removeprefix(start).lstrip("_"), decimals
+    return name, "", 3
 
 
 def places(numbers: Iterable[float | None], better: str) -> list[int | None]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from benchmarks.config.schema import Config
 from benchmarks.records.record import Record, read_all
@@ -19,7 +18,6 @@ from benchmarks.report import (
     check,
     latex,
     leaderboard,
-    overview,
     page,
     published,
     rows,
@@ -37,13 +35,8 @@ class OneLineParser(argparse.ArgumentParser):
         raise InputError(message)
 
 
-@dataclass(frozen=True)
-class Derived:
-    """A report that is made of the records, and of the items, curves and samples beside them.
-
-    files(records, out): relative path -> text or bytes of every file of the report. The same
-    records give the same bytes. out is only read.
-    """
+class Derived(NamedTuple):
+    """A report: files(records, out) gives its files by relative path; out is only read."""
 
     purpose: str
     files: Callable[[Sequence[Record], Path], Files]
@@ -64,7 +57,7 @@ def table_files(records: Sequence[Record], out: Path) -> Files:
     Where papers print numbers on the task's data, they follow below ours, in the CSV case in a file
     of their own. There are none for the embedded tasks.
     """
-    files: Files = {"tables/overview.md": overview.markdown(tables.build(records))}
+    files: Files = {"tables/overview.md": tables.overview(tables.build(records))}
     tex: dict[str, str] = {}
     for (task,), group in rows.by(records, "task").items():
         built, of_papers = tables.build(group), published.rows(task)
@@ -74,9 +67,8 @@ def table_files(records: Sequence[Record], out: Path) -> Files:
         files[f"tables/{task}.csv"] = leaderboard.csv_text(*tables.table_rows(built))
         files[f"tables/{task}.tex"] = tex[task]
         if of_papers:
-            files[f"tables/{task}_published.csv"] = leaderboard.csv_text(
-                published.CSV_COLUMNS, published.csv_rows(of_papers)
-            )
+            lines = leaderboard.csv_text(published.CSV_COLUMNS, published.csv_rows(of_papers))
+            files[f"tables/{task}_published.csv"] = lines
     return files | {"tables/all.tex": latex.all_file(tex)}
 
 
@@ -96,8 +88,7 @@ DERIVED = {
         "runs.csv and leaderboard.csv: all scores; ranked arms", leaderboard_files
     ),
     "results": Derived(
-        "results.md: who is ahead, in sentences and a table; summary.md: the table",
-        result_files,
+        "results.md: who is ahead, in sentences and a table; summary.md: the table", result_files
     ),
     "tables": Derived(
         "tables/: Markdown, LaTeX and CSV for each task; overview.md; all.tex", table_files

@@ -17,14 +17,10 @@ NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 def write(files: Mapping[str, str | bytes], out: Path) -> list[Path]:
-    """Writes each file below `out`; returns the paths.
-
-    Names may come from records, which anybody can write: InputError for a part that is no plain
-    name, before anything is written.
-    """
+    """Writes each file below `out`; returns the paths. InputError, before anything is written, for
+    a part of a name that is no plain name: they may come from records."""
     for name in files:
-        wrong = [part for part in name.split("/") if not NAME.fullmatch(part)]
-        if wrong:
+        if not all(NAME.fullmatch(part) for part in name.split("/")):
             raise InputError(
                 f"{name!r} of the records is no file name: letters, digits, '._-' only"
             )

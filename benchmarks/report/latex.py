@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from benchmarks.report import published, tables
-from benchmarks.report.columns import decimals, heading, paper_columns
+from benchmarks.report.columns import heading, paper_columns
 from benchmarks.report.rows import Board
 
 MADE = "% Made by `python -m benchmarks.report tables` from records: do not edit."
@@ -77,40 +77,33 @@ def _of_records(table: tables.Table, board: Board) -> str:
     """One budget. What the rows cost is a note: columns of it would make the table too wide."""
     whole = [name for name in table.metrics if "/" not in name]
     wanted = paper_columns(whole, board.first.primary)
-    marks = tables.marks(board, wanted, lambda name, mean: float(_number(mean, decimals(name))))
+    marks = tables.marks(board, wanted, lambda name, mean: float(_number(mean, heading(name)[2])))
     columns: dict[tuple[str, str], list[str]] = {}
     for place, name in enumerate(wanted):
         values = [list((board.values(row, name) or {}).values()) for row in board.rows]
-        above, below = heading(name)
+        above, below, decimals = heading(name)
         columns[escape(f"{above} {tables.ARROWS[board.better[name]]}"), escape(below)] = [
             MARKS[marks.get((row, place))] % cell
-            for row, cell in enumerate(_cells(values, decimals(name)))
+            for row, cell in enumerate(_cells(values, decimals))
         ]
     models = [(row.name, row.completed[-1].model) for row in board.rows]
     costs = [f"{name} {model.nfe}, {model.params / 1e6:.2f} M" for name, model in models if model]
+    head = [*table.notes, *([tables.MARKED] if marks else [])]
+    notes = [*(["NFE and parameters: " + "; ".join(costs)] if costs else []), *table.footnotes]
+    label = f"{board.first.task}-{board.fair_key or board.first.score_key}"
     return _float(
-        table.title,
-        [*table.notes, *([tables.MARKED] if marks else [])],
-        [escape(row.label) for row in board.rows],
-        columns,
-        [*(["NFE and parameters: " + "; ".join(costs)] if costs else []), *table.footnotes],
-        f"{board.first.task}-{board.fair_key or board.first.score_key}",
+        table.title, head, [escape(row.label) for row in board.rows], columns, notes, label
     )
 
 
 def _of_papers(block: tables.Table, number: int) -> str:
     """One table of a paper, every row with a dagger; training data are too wide for a column."""
-    shown = [*_scores(block), *(name for name in block.header if name == "parameters")]
     cells = dict(zip(block.header, zip(*block.rows, strict=True), strict=True))
-    columns = {
-        (escape(name), ""): [
-            ABSENT if cell == tables.ABSENT else escape(cell) for cell in cells[name]
-        ]
-        for name in shown
-    }
-    data = zip(cells["method"], cells.get("training data", ()), strict=False)
-    notes = [f"training data of {method}: {text}" for method, text in data]
-    names = [escape(name) + DAGGER for name in cells["method"]]
+    methods, data = cells["method"], cells.get("training data", ())
+    shown = [*_scores(block), *(name for name in block.header if name == "parameters")]
+    columns = {(escape(name), ""): [escape(cell) for cell in cells[name]] for name in shown}
+    notes = [f"training data of {name}: {text}" for name, text in zip(methods, data, strict=False)]
+    names = [escape(name) + DAGGER for name in methods]
     label = f"{block.title.partition(',')[0]}-published-{number}"
     return _float(block.title, block.notes, names, columns, [*notes, *block.footnotes], label)
 
@@ -138,9 +131,9 @@ def _float(
         position_float="centering",
         multicol_align="c",
     )
-    begin = "\\par\\smallskip\\begin{minipage}{\\linewidth}\\scriptsize\\raggedright"
-    lines = [begin, *(f"{escape(note)}\\par" for note in notes), "\\end{minipage}\n"]
-    below = "\n".join(lines) if notes else ""
+    lines = "\n".join(f"{escape(note)}\\par" for note in notes)
+    small = r"\par\smallskip\begin{minipage}{\linewidth}\scriptsize\raggedright"
+    below = f"{small}\n{lines}\n\\end{{minipage}}\n" if notes else ""
     text = text.replace(r"\centering", r"\centering\small\setlength{\tabcolsep}{3.5pt}", 1)
     return text.replace(r"\end{table}", below + r"\end{table}")
 

@@ -1,11 +1,9 @@
 """Numbers that papers print: `published.csv`, copied by hand, none of them re-run here.
 
-A published number is only as comparable as its protocol is known, so one rule holds for all rows:
 `metric` is the name the paper gives its column, never one of the harness's, whose names promise a
 protocol (`fid@30000` is our reference set, crop and feature extractor; "FID-30K" is whatever the
 paper did). Published rows have no score_key: they are shown apart from ours, never ranked, never
-joined by metric name. Bold in the CrossFlow paper marks its own row; no mark was copied. What each
-column may hold is checked by tests/report/test_published.py.
+joined by metric name. What a column may hold is checked by tests/report/test_published.py.
 """
 
 from __future__ import annotations
@@ -101,39 +99,36 @@ def _by(rows: Iterable[Published], column: str) -> dict[str, list[Published]]:
 
 def _table(block: Sequence[Published]) -> tables.Table:
     """All rows of one block: a line per method, a column per metric."""
-    first = block[0]
+    first, metrics = block[0], _by(block, "metric")
     paper, _, number = first.source.split(", ")
-    metrics = list(dict.fromkeys(row.metric for row in block))
     arrows = {name: tables.ARROWS["lower" if name in LOWER else "higher"] for name in metrics}
-    further = ["parameters"] if any(row.params for row in block) else []
-    further += ["training data"] if len({row.train_data for row in block}) > 1 else []
-    table = tables.Table(
-        f"{first.task}, {first.setting}: {paper}, {number}",
-        notes=_notes(block, metrics),
-        header=["method", *(f"{name} {arrows[name]}" for name in metrics), *further],
-    )
-    for method, members in _by(block, "method").items():
-        values = {row.metric: str(row.value) for row in members}
-        more = {"parameters": members[0].params, "training data": members[0].train_data}
-        cells = [*(values.get(name) for name in metrics), *(more[name] for name in further)]
-        table.rows.append([method, *(cell or tables.ABSENT for cell in cells)])
-    remarks = [(remark, row) for row in block if row.note for remark in row.note.split("; ")]
-    table.footnotes = _shared(block, remarks, "method")
-    return table
-
-
-def _notes(block: Sequence[Published], metrics: Sequence[str]) -> list[str]:
-    """Where the block was read, what its setting means, what was scored on what."""
-    first = block[0]
+    further = {"parameters": "params"} if any(row.params for row in block) else {}
     notes = [f"{STATUS}; {first.source}", f"{first.setting}: {SETTINGS[first.setting]}"]
-    if len({row.train_data for row in block}) == 1:
+    if len(_by(block, "train_data")) == 1:
         notes.append(f"training data: {first.train_data}")
+    else:
+        further |= {"training data": "train_data"}
     references = _shared(block, [(row.reference_set, row) for row in block], "metric")
     notes += [f"scored on: {text}" for text in references]
-    percent = [n for n in metrics if any(r.metric == n and r.value != r.printed for r in block)]
+    percent = [name for name, of in metrics.items() if any(r.value != r.printed for r in of)]
     if percent:
         notes.append(f"printed 100 times as large in the source: {', '.join(percent)}")
-    return notes
+    lines = []
+    for method, members in _by(block, "method").items():
+        values = {row.metric: str(row.value) for row in members}
+        cells = [
+            *map(values.get, metrics),
+            *(getattr(members[0], name) for name in further.values()),
+        ]
+        lines.append([method, *(cell or tables.ABSENT for cell in cells)])
+    remarks = [(remark, row) for row in block if row.note for remark in row.note.split("; ")]
+    return tables.Table(
+        f"{first.task}, {first.setting}: {paper}, {number}",
+        notes=notes,
+        header=["method", *(f"{name} {arrow}" for name, arrow in arrows.items()), *further],
+        rows=lines,
+        footnotes=_shared(block, remarks, "method"),
+    )
 
 
 def _shared(
@@ -148,11 +143,11 @@ def _shared(
     beside: dict[str, list[Published]] = {}
     for text, row in texts:
         beside.setdefault(text, []).append(row)
-    found = []
+    lines = []
     for text, members in beside.items():
         owners = _by(members, owner)
         names = ", ".join(owners)
         if len(members) != sum(getattr(row, owner) in owners for row in block):
             names += f" ({', '.join(_by(members, other))})"
-        found.append(text if len(members) == len(block) else f"{names}: {text}")
-    return found
+        lines.append(text if len(members) == len(block) else f"{names}: {text}")
+    return lines

@@ -22,6 +22,14 @@ MARKED = (
     "verdicts are in leaderboard.csv"
 )
 AS_FAILED = "; a failed seed counts as the worse of the floor and the worst completed run"
+METHODS = ("floor", "regression", "flow_matching", "crossflow", "oracle")
+OVERVIEW = (
+    "Lines are not to be compared with each other: each is a fair_key of its own. Best arm of a "
+    "line bold, second underlined, equal numbers alike; none in lines marked quick, which are too "
+    "small to compare methods. A difference may be chance: the verdicts are in leaderboard.csv. "
+    "Floor and oracle frame, they are not ranked. – is not run, not applicable or without this "
+    "score; the task's table says which, and holds all other scores."
+)
 COSTS = ["NFE", "guidance", "parameters", "samples", "FLOPs"]
 
 
@@ -43,7 +51,13 @@ class Table:
 
 def comparison_table(records: Sequence[Record]) -> str:
     """The records of one match, or of many, as text for the screen."""
-    return "\n\n".join(_as_text(table) for table in build(records)) + "\n"
+    from tabulate import tabulate
+
+    texts = []
+    for table in build(records):
+        body = tabulate(table.rows, table.header, tablefmt="simple", disable_numparse=True)
+        texts.append("\n".join([table.title, *table.notes, "", body, *table.footnotes]))
+    return "\n\n".join(texts) + "\n"
 
 
 def markdown(tables: Sequence[Table]) -> str:
@@ -56,11 +70,8 @@ def table_rows(tables: Sequence[Table]) -> tuple[list[str], list[dict[str, str]]
     names = [name for table in tables for name in table.header]
     rows = []
     for table in tables:
-        keys = {
-            "table": table.title,
-            "score_key": table.score_key,
-            "fair_key": table.fair_key or "",
-        }
+        keys = {"table": table.title, "score_key": table.score_key}
+        keys["fair_key"] = table.fair_key or ""
         rows += [keys | dict(zip(table.header, row, strict=True)) for row in table.rows]
     return list(dict.fromkeys(["table", "score_key", "fair_key", *names])), rows
 
@@ -73,10 +84,13 @@ def build(records: Sequence[Record]) -> list[Table]:
     tables: list[Table] = []
     before: Record | None = None
     for board in boards(records):
-        table = of_board(board)
-        if before is not None and before.task == board.first.task:
-            table.notes.append(_difference(before, board.first))
-        before = board.first
+        table, first = of_board(board), board.first
+        if before is not None and before.task == first.task:
+            fields = differing(before.fair.score, first.fair.score)
+            fields = fields or differing(before.fair.fair or {}, first.fair.fair or {})
+            note = f"not comparable with the table above, which differs in {'; '.join(fields)}"
+            table.notes.append(note)
+        before = first
         tables.append(table)
     return tables
 
@@ -98,8 +112,8 @@ def of_board(board: Board) -> Table:
         # The run whose network and cost the row shows: a failed one spent a part of the budget.
         table.rows.append([row.label, *cells, *_effort(row.completed[-1])])
         table.footnotes += [*_failures(row), *([row.note] if row.note else [])]
-    found = marks(board, table.metrics, lambda _, mean: float(f"{mean:.4g}"))
-    table.marks = {(row, 1 + column): place for (row, column), place in found.items()}
+    marked = marks(board, table.metrics, lambda _, mean: float(f"{mean:.4g}"))
+    table.marks = {(row, 1 + column): place for (row, column), place in marked.items()}
     if board.uneven:
         table.footnotes.append(f"{board.uneven}; no arm is marked or ranked")
         table.header.append("seeds")
@@ -117,34 +131,33 @@ def marks(
     shown(metric, mean) is the mean as the reader sees it: numbers that read equal share a place.
     None where the arms have different seeds, or a preset was too small.
     """
-    found: dict[tuple[int, int], int] = {}
     if board.quick or board.uneven:
-        return found
+        return {}
+    marked: dict[tuple[int, int], int] = {}
     ranked = [row.kind == "arm" and gates.of_arm(row) is None for row in board.rows]
     for column, metric in enumerate(metrics):
-        values = [board.values(row, metric) for row in board.rows]
-        numbers = [
-            shown(metric, statistics.fmean(of_row.values())) if may and of_row else None
-            for may, of_row in zip(ranked, values, strict=True)
+        values = [
+            board.values(row, metric) if may else None
+            for may, row in zip(ranked, board.rows, strict=True)
         ]
+        numbers = [shown(metric, statistics.fmean(of.values())) if of else None for of in values]
         for row, place in enumerate(places(numbers, board.better[metric])):
             if place in (FIRST, SECOND):
-                found[row, column] = place
-    return found
+                marked[row, column] = place
+    return marked
 
 
 def _failures(row: Row) -> list[str]:
     """What must be known of a row's runs before its numbers are read."""
-    found = []
-    runs = len(row.records)
+    notes, runs = [], len(row.records)
     failed = sum(record.status == "failed" for record in row.records)
     if failed:
         why = AS_FAILED if row.kind == "arm" else ""
-        found.append(f"{row.name}: {failed} of {runs} runs failed{why}")
+        notes.append(f"{row.name}: {failed} of {runs} runs failed{why}")
     slowed = sum(map(gates.clock_is_invalid, row.records))
     if slowed:
-        found.append(f"{row.name}: invalid: {slowed} of {runs} runs trained on a slowed clock")
-    return found
+        notes.append(f"{row.name}: invalid: {slowed} of {runs} runs trained on a slowed clock")
+    return notes
 
 
 def _columns(board: Board) -> list[str]:
@@ -152,10 +165,8 @@ def _columns(board: Board) -> list[str]:
     primary = board.first.primary
     levels = sorted(name for name in board.better if name.startswith(f"{primary}/"))
     whole = sorted(name for name in board.better if "/" not in name)
-    first = paper_columns(whole, primary)
-    papers = [name for name in first if name != primary]
-    others = [name for name in whole if name not in first]
-    return [*([primary] if primary in board.better else []), *levels, *papers, *others]
+    first = [primary] if primary in whole else []
+    return list(dict.fromkeys([*first, *levels, *paper_columns(whole, primary), *whole]))
 
 
 def _notes(board: Board) -> list[str]:
@@ -181,13 +192,6 @@ def _notes(board: Board) -> list[str]:
         if len(board.seeds) > 1:
             notes.append("mean ± standard deviation over training seeds")
     return [*notes, QUICK] if board.quick else notes
-
-
-def _difference(before: Record, now: Record) -> str:
-    fields = differing(before.fair.score, now.fair.score)
-    if not fields and before.fair.fair is not None and now.fair.fair is not None:
-        fields = differing(before.fair.fair, now.fair.fair)
-    return f"not comparable with the table above, which differs in {'; '.join(fields)}"
 
 
 def _cell(values: dict[int, float] | None) -> str:
@@ -220,19 +224,11 @@ def _absences(records: Sequence[Record]) -> list[str]:
         absent = record.fair.proof.get("absent")
         for name, why in sorted(absent.items()) if isinstance(absent, dict) else []:
             unfit[f"{name} does not apply: {why}"] = None
-    every = {record.method for record in records}
-    notes = []
+    every, notes = {record.method for record in records}, []
     for (name, reason), methods in missing.items():
         where = "" if methods.keys() == every else f" for {', '.join(methods)}"
         notes.append(f"{name} unavailable{where}: {reason}")
     return [*notes, *unfit]
-
-
-def _as_text(table: Table) -> str:
-    from tabulate import tabulate
-
-    body = tabulate(table.rows, table.header, tablefmt="simple", disable_numparse=True)
-    return "\n".join([table.title, *table.notes, "", body, *table.footnotes])
 
 
 def as_markdown(table: Table) -> str:
@@ -264,3 +260,53 @@ def escape(text: str) -> str:
     """Text that Markdown shows as it is, on one line; `_` inside a word needs no escape."""
     text = re.sub(r"[\\`*|<>\[\]~&#$]", r"\\\g<0>", " ".join(text.split()))
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
+
+
+def overview(built: Sequence[Table]) -> str:
+    """tables/overview.md: a line per task and budget, on the primary score, all trained arms."""
+    from tabulate import tabulate
+
+    rows, notes = [], [OVERVIEW]
+    firsts = [table.board.first for table in built if table.board]
+    versions = {(first.task, str(first.fair.score["version"])) for first in firsts}
+    for table in built:
+        board = table.board
+        if board is None or not board.arms:
+            continue
+        several = sum(task == board.first.task for task, _ in versions) > 1
+        rows.append(_overview_line(table, board, several))
+        where = f"{table.title}, fair_key {table.fair_key}"
+        if board.uneven:
+            notes.append(f"{where}: {board.uneven}; no arm is marked.")
+        others = [arm.name for arm in board.arms if arm.name not in METHODS]
+        if others:
+            notes.append(f"{where}: also {', '.join(others)}; see its table.")
+    header = ["task", "score", "budget an arm", "model", "seeds", *METHODS, "fair_key"]
+    align = [*["left"] * 4, *["right"] * (1 + len(METHODS)), "left"]
+    body = tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=align)
+    return "\n\n".join([body, *map(escape, notes)]) + "\n"
+
+
+def _overview_line(table: Table, board: Board, several: bool) -> list[str]:
+    """One line: cells are Markdown, already escaped. several: its task has two versions."""
+    first, score = board.first, board.first.primary
+    scored = score in table.metrics
+    cells: dict[str, list[str]] = {}
+    for row, shown in zip(board.rows, markdown_rows(table), strict=True):
+        if scored and row.kind != "evaluation":
+            # Bounds of different matches may be several rows: each is told, none is averaged.
+            name = row.name if row.kind == "arm" else row.method
+            cells.setdefault(name, []).append(shown[1 + table.metrics.index(score)])
+    counts = sorted({len(arm.seeds) for arm in board.arms})
+    version = f", version {first.fair.score['version']}" if several else ""
+    budget, fair = first.budget, first.fair.fair or {}
+    return [
+        escape(f"{first.task}, {first.fair.score['split']}{version}")
+        + (" (quick)" if board.quick else ""),
+        escape(f"{score} {ARROWS[board.better[score]]}" if scored else score),
+        f"{exact(budget.limit)} {budget.kind}" if budget else "",
+        escape(str(fair["model"])),
+        " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))),
+        *(" or ".join(cells.get(name, [ABSENT])) for name in METHODS),
+        str(table.fair_key),
+    ]

@@ -1,6 +1,5 @@
 """Tables for papers: LaTeX that shows any text, and marks only what may be marked."""
 
-import random
 import re
 import shutil
 import subprocess
@@ -102,43 +101,18 @@ def test_missing_values_are_a_dash_and_never_marked(record):
     assert rows["b"][:2] == [r"\textbf{0.200}", "0.500"], "the best of one is not marked"
 
 
-def test_arms_with_other_seeds_are_not_marked_and_say_so(record):
-    text = text_of([record("regression", value=0.3), record(value=0.5), record(seed=1, value=0.5)])
-    assert "textbf" not in text and "underline" not in text
-    assert "training seeds differ: crossflow 2 (0, 1); regression 1 (0)" in text
-
-
-def test_quick_arms_are_not_marked_and_say_so(record):
+def test_what_must_not_be_compared_is_not_marked_and_says_so(record):
+    uneven = [record("regression", value=0.3), record(value=0.5), record(seed=1, value=0.5)]
     quick = [record(name, value=v, config={"quick": True}) for name, v in (("a", 0.1), ("b", 0.2))]
-    text = text_of(quick)
-    assert "quick: not for comparison" in text
-    assert r"\textbf" not in text and r"\underline" not in text
-    assert not tables.build(quick)[0].marks
-    for shown in (
-        tables.markdown(tables.build(quick)),
-        tables.markdown(tables.build([record("floor"), *quick])),
+    failed = record("a", 1, status="failed", model=None)
+    for records, note in (
+        (uneven, "training seeds differ: crossflow 2 (0, 1); regression 1 (0)"),
+        (quick, "quick: not for comparison"),
+        ([record("a"), failed, record("floor")], "NFE and parameters: a 16, 2.50 M"),
     ):
-        assert "<ins>" not in shown and "**0" not in shown
-
-
-def test_the_floor_of_a_quick_match_does_not_make_a_table_quick(record):
-    records = [record("a", value=0.1), record("b", value=0.2)]
-    records.append(record("floor", config={"quick": True}))
-    (table,) = tables.build(records)
-    assert table.marks and tables.QUICK not in table.notes
-
-
-def test_an_arm_on_a_slowed_clock_is_not_marked(record):
-    fair = {"budget_kind": "device_seconds", "device": "x", "devices": 1, "threads": 1}
-    base = record("a", value=0.1, fair=fair)
-    timed = base.budget.model_copy(update={"kind": "device_seconds"})
-    slowed = base.volatile.model_copy(update={"host": {"clock": "invalid: varied"}})
-    records = [
-        record("a", value=0.1, fair=fair, budget=timed, volatile=slowed),
-        record("b", value=0.2, fair=fair, budget=timed),
-        record("c", value=0.3, fair=fair, budget=timed),
-    ]
-    assert {row for row, _ in tables.build(records)[0].marks} == {1, 2}
+        text = text_of(records)
+        assert note in text
+        assert "textbf" not in text and "underline" not in text
 
 
 def test_seeds_give_a_deviation(record):
@@ -149,12 +123,6 @@ def test_seeds_give_a_deviation(record):
     assert rows["crossflow"] == [r"0.200 $\pm$ 0.100"]
     assert rows["floor"] == [r"0.900\phantom{ $\pm$ 0.000}"], "as wide: the points are aligned"
     assert r"mean $\pm$ standard deviation" in text
-
-
-def test_cost_is_that_of_a_completed_run(record):
-    failed = record(seed=1, status="failed", model=None)
-    text = text_of([record(), failed, record("floor")])
-    assert "NFE and parameters: crossflow 16, 2.50 M" in text
 
 
 def test_numbers_that_do_not_fit(record):
@@ -215,16 +183,6 @@ def test_ablations_and_wide_tables_of_papers_stay_in_the_markdown(record):
     assert "Table 2" in text
     for left_out in ("Table 3a", "Table 7", "Table 8", "LABridge"):
         assert left_out not in text
-
-
-def test_the_same_records_in_any_order_give_the_same_bytes(record, tmp_path):
-    records = [record(m, seed, value=v) for m, v in (("a", 0.1), ("b", 0.2)) for seed in range(3)]
-    records += [record("floor", seed, value=0.9 + seed * 1e-9) for seed in range(3)]
-    records += [record(task="sr_tabletop"), record(fair={"batch": 8})]
-    expected = command.table_files(records, tmp_path)
-    for seed in range(3):
-        random.Random(seed).shuffle(records)
-        assert command.table_files(records, tmp_path) == expected
 
 
 def styles_missing():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import command, leaderboard
+from benchmarks.report import command
 
 ARMS = {"crossflow": [0.30, 0.32, 0.31], "flow_matching": [0.28, 0.29, 0.30]}
 
@@ -59,17 +59,10 @@ def test_ranks_follow_the_direction_of_the_metric(record):
         record("flow_matching", value={"absrel_object": 0.2, "delta1": 0.8}),
     ]
     ranks = {(row["metric"], row["method"]): row["rank"] for row in leaders(arms)}
-    assert ranks == {
-        ("absrel_object", "crossflow"): "1",
-        ("absrel_object", "flow_matching"): "2",
-        ("delta1", "crossflow"): "1",
-        ("delta1", "flow_matching"): "2",
-    }
-
-
-def test_equal_means_share_a_rank(record):
+    for metric in ("absrel_object", "delta1"):
+        assert [ranks[metric, name] for name in ARMS] == ["1", "2"]
     rows = leaders([record("crossflow", value=0.1), record("flow_matching", value=0.1)])
-    assert [row["rank"] for row in rows] == ["1", "1"]
+    assert [row["rank"] for row in rows] == ["1", "1"], "equal means share a rank"
 
 
 def test_no_rank_across_fair_keys(record):
@@ -89,11 +82,6 @@ def test_framing_and_evaluation_rows_are_never_ranked(record):
         ]
     )
     assert [row["method"] for row in rows] == ["crossflow"]
-
-
-def test_few_seeds_decide_nothing(record):
-    verdicts = {row["method"]: row["verdict"] for row in leaders(match(record))}
-    assert verdicts == {"crossflow": "undecided", "flow_matching": ""}
 
 
 def test_secondary_metrics_have_no_verdict(record):
@@ -226,8 +214,3 @@ def test_the_same_records_in_any_order_give_the_same_bytes(record):
             command.table_files(records, Path()),
         )
         assert again == expected
-
-
-def test_csv_quotes_what_needs_it():
-    text = leaderboard.csv_text(["a", "b"], [{"a": 'x,"y"\nz', "b": None}])
-    assert list(csv.DictReader(io.StringIO(text))) == [{"a": 'x,"y"\nz', "b": ""}]

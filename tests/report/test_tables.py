@@ -3,10 +3,7 @@
 import pytest
 
 from benchmarks.report import leaderboard, tables
-
-
-def lines(records):
-    return tables.comparison_table(records).splitlines()
+from benchmarks.report.columns import heading, paper_columns, places
 
 
 def test_the_order_of_rows(record):
@@ -54,13 +51,9 @@ def test_one_table_per_fair_key_within_the_same_framing(record):
     assert any("differs in batch: " in note for note in both[1].notes)
 
 
-def test_predictions_called_like_a_method_are_marked(record):
-    (table,) = tables.build([record(), record(kind="evaluation")])
-    assert [row[0] for row in table.rows] == ["crossflow", "crossflow (predictions only)"]
-
-
 def test_evaluations_alone_make_a_table(record):
     (table,) = tables.build([record("mymodel", kind="evaluation", value=0.25)])
+    assert not any(line[0] in "|#" for line in tables.comparison_table(table.board.records).split())
     assert table.rows == [["mymodel (predictions only)", "0.25", *["–"] * 5]]
 
 
@@ -71,15 +64,11 @@ def test_seeds_become_mean_and_deviation(record):
     assert any("standard deviation over training seeds" in note for note in table.notes)
 
 
-def test_the_floor_of_several_matches_is_one_value(record):
-    (table,) = tables.build([record("floor", 0, 0.9), record("floor", 1, 0.9), record()])
-    assert table.rows[0][:2] == ["floor", "0.9"]
-
-
-def test_frames_that_matches_repeat_are_read_once_but_no_result_is_lost(record):
-    frames = [record("floor", seed, 0.9) for seed in range(4)]
+def test_bounds_that_matches_repeat_are_read_once_but_no_result_is_lost(record):
+    floors = [record("floor", seed, 0.9) for seed in range(4)]
     broken = record("floor", 5, status="failed", unavailable={"rmse": "why"})
-    (table,) = tables.build([*frames, broken, record()])
+    (table,) = tables.build([*floors, broken, record()])
+    assert table.rows[0][:2] == ["floor", "0.9"]
     assert "floor: 1 of 5 runs failed" in table.footnotes
     assert "rmse unavailable for floor: why" in table.footnotes
 
@@ -89,6 +78,7 @@ def test_a_failed_seed_is_the_same_number_as_in_the_leaderboard(record):
     records += [record("floor", 4, 0.7), record(), record(seed=1, status="failed")]
     (row,) = leaderboard.leader_rows(records)
     (table,) = tables.build(records)
+    assert any(note.startswith("crossflow: 1 of 2 runs failed") for note in table.footnotes)
     assert row["mean"] == pytest.approx((0.5 + 0.9) / 2)
     assert table.rows[-1][1].startswith("0.7 ±")
 
@@ -182,14 +172,6 @@ def test_what_a_row_cost_is_that_of_a_completed_run(record):
     assert table.rows[-1][1:] == ["–", "–", "–", "7", "1"], "where none was completed, of a failed"
 
 
-def test_failures_are_counted_aloud(record):
-    text = tables.comparison_table(
-        [record(seed=0), record(seed=1, status="failed"), record("floor", value=0.9)]
-    )
-    assert "crossflow: 1 of 2 runs failed" in text
-    assert "0.7 ± " in text
-
-
 HOSTILE = "a|b*c_d`e`<script>[x](y)\n# z ~ \\"
 
 
@@ -231,5 +213,171 @@ def test_csv_rows_have_all_columns(record):
     assert len({row["score_key"] for row in rows}) == 2
 
 
-def test_the_screen_table_has_no_markdown(record):
-    assert not any(line.startswith(("|", "#")) for line in lines([record()]))
+def test_the_floor_of_a_quick_match_does_not_make_a_table_quick(record):
+    records = [record("a", value=0.1), record("b", value=0.2)]
+    records.append(record("floor", config={"quick": True}))
+    (table,) = tables.build(records)
+    assert table.marks and tables.QUICK not in table.notes
+
+
+def test_an_arm_on_a_slowed_clock_is_not_marked(record):
+    fair = {"budget_kind": "device_seconds", "device": "x", "devices": 1, "threads": 1}
+    base = record("a", value=0.1, fair=fair)
+    timed = base.budget.model_copy(update={"kind": "device_seconds"})
+    slowed = base.volatile.model_copy(update={"host": {"clock": "invalid: varied"}})
+    records = [
+        record("a", value=0.1, fair=fair, budget=timed, volatile=slowed),
+        record("b", value=0.2, fair=fair, budget=timed),
+        record("c", value=0.3, fair=fair, budget=timed),
+    ]
+    assert {row for row, _ in tables.build(records)[0].marks} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "better", "expected"),
+    [
+        ([3.0, 1.0, 2.0], "lower", [3, 1, 2]),
+        ([3.0, 1.0, 2.0], "higher", [1, 3, 2]),
+        ([1.0, 1.0, 2.0], "lower", [1, 1, 3]),
+        ([1.0, 2.0, 2.0], "lower", [1, 2, 2]),
+        ([None, 2.0, 1.0], "lower", [None, 2, 1]),
+        ([-1.0, 0.0], "lower", [1, 2]),
+        ([2.0, None], "lower", [None, None]),
+        ([2.0, 2.0], "lower", [None, None]),
+        ([], "lower", []),
+    ],
+)
+def test_places(numbers, better, expected):
+    assert places(numbers, better) == expected
+
+
+CAPTION = ["bleu1", "bleu4", "cider", "meteor", "rouge_l", "spice"]
+
+
+@pytest.mark.parametrize(
+    ("primary", "names", "expected"),
+    [
+        (
+            "fid@30000",
+            ["clip_vitb32_openai_cos", "clip_vitb32_openai_cos_clipped", "fid@30000", "is@30000"],
+            ["fid@30000", "is@30000", "clip_vitb32_openai_cos"],
+        ),
+        ("cider", CAPTION, ["cider", "bleu4", "meteor", "rouge_l", "spice"]),
+        ("scene_f1", ["scene_f1", "cider"], ["scene_f1", "cider"]),
+        ("absrel", ["absrel", "absrel_median", "delta1", "delta2"], ["absrel", "delta1"]),
+        ("psnr_y", ["psnr_rgb", "psnr_y", "ssim_rgb", "ssim_y"], ["psnr_y", "ssim_y"]),
+        (
+            "kid_tabletop@256",
+            ["fid_tabletop@256", "kid_tabletop@256", "psnr_rgb", "psnr_y", "ssim_rgb"],
+            ["kid_tabletop@256", "fid_tabletop@256", "psnr_rgb", "ssim_rgb"],
+        ),
+        ("geneval_overall", ["geneval_overall", "geneval_a"], ["geneval_overall", "geneval_a"]),
+        ("somebodys_own", ["other", "somebodys_own"], ["somebodys_own"]),
+        ("absent", ["other"], []),
+    ],
+)
+def test_paper_columns(primary, names, expected):
+    assert paper_columns(names, primary) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "above", "below", "digits"),
+    [
+        ("fid@30000", "FID", "@30000", 2),
+        ("kid_tabletop@256", "KID", "tabletop@256", 4),
+        ("clip_vitb32_openai_cos", "CLIP", "vitb32_openai_cos", 3),
+        ("scene_f1", "Scene F1", "", 3),
+        ("absrel_object", "AbsRel", "object", 3),
+        ("delta1", "δ1", "", 3),
+        ("issue", "issue", "", 3),
+    ],
+)
+def test_headings_lose_no_part_of_a_name(name, above, below, digits):
+    assert heading(name) == (above, below, digits)
+
+
+def lines_of(records):
+    """Rows of the table: header -> cell."""
+    lines = tables.overview(tables.build(records)).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split(" |")] for line in lines]
+    return [dict(zip(cells[0], row, strict=True)) for row in cells[2 : lines.index("")]]
+
+
+def three(record, **changes):
+    values = {"regression": 0.3, "flow_matching": 0.2, "crossflow": 0.4}
+    return [record(method, value=value, **changes) for method, value in values.items()]
+
+
+def test_a_line_holds_bounds_arms_seeds_and_budget(record):
+    records = [*three(record), record("floor", value=0.9), record("oracle", value=0.0)]
+    (line,) = lines_of(records)
+    assert line == {
+        "task": "depth_tabletop, iid",
+        "score": "absrel_object ↓",
+        "budget an arm": "2e+13 flops",
+        "model": "T",
+        "seeds": "1",
+        "floor": "0.9",
+        "regression": "<ins>0.3</ins>",
+        "flow_matching": "**0.2**",
+        "crossflow": "0.4",
+        "oracle": "0",
+        "fair_key": records[0].fair_key,
+    }
+
+
+def test_versions_of_a_task_are_told_apart(record):
+    first = three(record)
+    assert [line["task"] for line in lines_of(first)] == ["depth_tabletop, iid"]
+    second = three(record, score={"version": 2})
+    assert sorted(line["task"] for line in lines_of([*first, *second])) == [
+        "depth_tabletop, iid, version 1",
+        "depth_tabletop, iid, version 2",
+    ]
+
+
+def test_quick_lines_are_called_quick_and_unmarked(record):
+    (line,) = lines_of(three(record, config={"quick": True}))
+    assert line["task"] == "depth_tabletop, iid (quick)"
+    assert [line[m] for m in ("regression", "flow_matching", "crossflow")] == ["0.3", "0.2", "0.4"]
+
+
+def test_a_line_of_arms_with_other_seeds_says_so_and_is_unmarked(record):
+    records = [*three(record), record("crossflow", 1, 0.4)]
+    (line,) = lines_of(records)
+    assert line["seeds"] == "1 to 2"
+    assert (line["regression"], line["flow_matching"]) == ("0.3", "0.2")
+    text = tables.overview(tables.build(records))
+    assert "training seeds differ: crossflow 2 (0, 1); flow_matching 1 (0)" in text
+
+
+def test_floors_that_differ_stand_in_one_cell(record):
+    floors = [record("floor", 0, 0.9, match="A"), record("floor", 1, 0.7, match="B")]
+    (line,) = lines_of([record(match="A"), record(seed=1, match="B"), *floors])
+    assert sorted(line["floor"].split(" or ")) == ["0.7", "0.9"]
+
+
+def test_what_is_missing_is_a_dash(record):
+    (line,) = lines_of([record(value={"delta1": 0.5})])
+    assert line["crossflow"] == line["floor"] == "–"
+    assert line["score"] == "absrel_object"
+
+
+def test_other_arms_are_named_below(record):
+    text = tables.overview(tables.build([record("zebra", value=0.1), *three(record)]))
+    assert "also zebra; see its table" in text
+    assert "**" not in text, "the best arm has no column"
+    twice = [record(value=0.1), record(value=0.2, config={"check": False, "model": "S"})]
+    (line,) = lines_of(twice)
+    assert line["crossflow"] == "–", "two configurations are not one number"
+    assert "also crossflow\\#" in tables.overview(tables.build(twice))
+
+
+def test_evaluations_make_no_line(record):
+    assert lines_of([record("mine", kind="evaluation")]) == []
+
+
+@pytest.mark.parametrize(("split", "shown"), [("a|b", r"a\|b"), ("<x>", r"\<x\>")])
+def test_hostile_text_stays_in_its_cell(record, split, shown):
+    (line,) = lines_of(three(record, score={"split": split}))
+    assert line["task"] == f"depth_tabletop, {shown}"

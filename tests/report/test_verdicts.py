@@ -92,14 +92,6 @@ def test_seeds_are_paired_by_number(record):
     assert "common seeds: 0" in note
 
 
-def test_a_failed_seed_counts_as_the_floor(record):
-    ours = arm(record, "crossflow", -0.2)
-    ours[0] = record("crossflow", 0, status="failed")
-    both = [*arm(record, "flow_matching", 0.0), record("floor", value=9.0)]
-    assert judged(both + ours)[0] == "undecided"
-    assert rows(both + ours)["depth_tabletop", "crossflow"]["difference"] < 0
-
-
 def test_the_reference_is_the_first_of_a_fixed_order(record):
     names = ("zebra", "crossflow", "regression", "flow_matching")
     records = [one for name in names for one in arm(record, name, 0.0, seeds=1)]
