@@ -1,4 +1,4 @@
-"""Photographs with captions: what they are, how their pixels are read, what a store depends on."""
+"""Photographs with captions, how their pixels are read, and what a store depends on."""
 
 from __future__ import annotations
 
@@ -48,10 +48,7 @@ class Photo:
 
     @property
     def trained(self) -> list[str]:
-        """The VARIANTS captions of smallest id; where there are fewer they come round again.
-
-        The one caption of a pair of a web-crawled set stays one: its features take the most bytes.
-        """
+        """The VARIANTS captions of smallest id, fewer come round again; a crawled pair has one."""
         if self.crawled_as is not None:
             return [self.captions[0].text]
         return [self.captions[k % len(self.captions)].text for k in range(VARIANTS)]
@@ -75,23 +72,16 @@ class Pictures(OnDemand):
     """
 
     def __init__(
-        self,
-        photos: Sequence[Photo],
-        size: int,
-        prepare: Callable[[np.ndarray, int], np.ndarray],
+        self, photos: Sequence[Photo], size: int, prepare: Callable[[np.ndarray, int], np.ndarray]
     ) -> None:
-        self.photos, self.size, self.prepare = photos, size, prepare
-        super().__init__(self._read, len(photos))
-
-    def _read(self, index: int) -> UInt8[np.ndarray, "size size 3"]:
-        return self.prepare(read_rgb(self.photos[index].path, PHOTO_MODES), self.size)
+        self.photos = photos
+        super().__init__(
+            lambda i: prepare(read_rgb(photos[i].path, PHOTO_MODES), size), len(photos)
+        )
 
 
 def cropped(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Centre crop to the short side, then Pillow's Lanczos to `size` (U-ViT's, CrossFlow's rule).
-
-    Photographs whose short side is below `size` are enlarged, as theirs are.
-    """
+    """Centre crop to the short side, then Pillow's Lanczos to `size`: U-ViT's, CrossFlow's rule."""
     return centre_square(image, size, Image.Resampling.LANCZOS)
 
 
@@ -101,10 +91,7 @@ def squashed(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, 
 
 
 def files_digest(photos: Iterable[Photo]) -> str:
-    """Of names, sizes and times of files and of their captions: what a store is made from.
-
-    Reading every picture to see a change would take as long as encoding them.
-    """
+    """Of names, sizes and times of files and of their captions: reading them takes too long."""
     stats = ((photo, photo.path.stat()) for photo in photos)
     rows = (
         f"{photo.id} {photo.path.name} {s.st_size} {s.st_mtime_ns} {captions_json([photo])}"

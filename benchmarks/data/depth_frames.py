@@ -6,16 +6,15 @@ A list has a line a frame, `image depth [focal]`. Depth PNGs are 16 bits, 0 = no
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.data.files import find_listed, first_few, one_form, stamp_of
+from benchmarks.data.files import first_few, one_form, require_listed, stamp_of
 from benchmarks.data.images import image_size, open_picture, read_rgb
 from benchmarks.metrics import depth_crops
 from benchmarks.metrics.depth import DepthProtocol
@@ -64,58 +63,39 @@ def nyu_protocol(nonfinite: str = "refuse", crop: str = "eigen") -> DepthProtoco
 
 
 def kitti_protocol(nonfinite: str = "refuse", crop: str = "kb_garg") -> DepthProtocol:
-    """KITTI: 1e-3 to 80 m, at most 80 m being the Eigen split's rule."""
+    """KITTI: 1e-3 to 80 m, the Eigen split's rule."""
     return DepthProtocol(1e-3, 80.0, depth_crops.KITTI[crop], nonfinite, float32=True)
 
 
 @dataclass(frozen=True)
-class Frame(ABC):
-    """A picture with its depth map, wherever they lie."""
+class Frame:
+    """A picture with its depth map: a line of a list."""
 
-    id: str  # names the prediction
+    id: str  # names the prediction: the line's first field without leading slash and suffix
     group: str  # the scene: its frames must not be both in training and validation
     scale: float  # depth codes a metre
-
-    @abstractmethod
-    def size(self) -> tuple[int, int]:
-        """(height, width) of picture and depth. InputError where they differ."""
-
-    @abstractmethod
-    def picture(self) -> UInt8[np.ndarray, "h w 3"]:
-        """The picture, RGB."""
-
-    @abstractmethod
-    def codes(self) -> UInt16[np.ndarray, "h w"]:
-        """Depth times scale, 0 = no measurement."""
-
-    @abstractmethod
-    def stamp(self) -> str:
-        """Changes when the files do, without reading them."""
-
-
-@dataclass(frozen=True)
-class DepthFrame(Frame):
-    """One line of a list file. id: its first field without leading slash and suffix."""
-
     image: Path
     depth: Path
 
     def size(self) -> tuple[int, int]:
+        """(height, width) of picture and depth. InputError where they differ."""
         size, other = image_size(self.depth), image_size(self.image)
         if size != other:
             raise InputError(
-                f"{self.image} and {self.depth} differ in size: {other[0]} x {other[1]} and "
-                f"{size[0]} x {size[1]} pixels"
+                f"{self.image} and {self.depth} differ in size: {other} and {size} (width, height)"
             )
         return size[1], size[0]
 
     def picture(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The picture, RGB."""
         return read_rgb(self.image)
 
     def codes(self) -> UInt16[np.ndarray, "h w"]:
+        """Depth times scale, 0 = no measurement."""
         return read_depth_codes(self.depth)
 
     def stamp(self) -> str:
+        """Changes when the files do, without reading them."""
         return stamp_of(self.image, self.depth)
 
 
@@ -130,7 +110,7 @@ def load(frame: Frame) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "h
     return frame.picture(), load_depth(frame)
 
 
-def nyu_frames(root: Path, split: str, list_file: Path | None = None) -> list[DepthFrame]:
+def nyu_frames(root: Path, split: str, list_file: Path | None = None) -> list[Frame]:
     """Frames of "train" (24,231 in the published list) or "test" (654), in the order of the list.
 
     list_file: another list for the same folder (`task.split_file`). A missing split is never
@@ -146,9 +126,11 @@ def nyu_frames(root: Path, split: str, list_file: Path | None = None) -> list[De
     listed, without = read_list(path)
     if without:
         raise InputError(f"{path}: {len(without)} frames have no depth map: {first_few(without)}")
-    files = [folder / file for pair in listed.values() for file in pair]
-    frames = _frames(listed, files, 1, NYU_SCALE, NYU_PUBLISHED)
-    return [replace(frame, group=scene(frame.group)) for frame in frames]
+    frames = [
+        Frame(id_, scene("/".join(id_.split("/")[:-1][:1])), NYU_SCALE, folder / a, folder / b)
+        for id_, (a, b) in listed.items()
+    ]
+    return _there(frames, NYU_PUBLISHED)
 
 
 def scene(name: str) -> str:
@@ -162,7 +144,7 @@ def scene(name: str) -> str:
 
 def kitti_frames(
     root: Path, split: str, list_file: Path | None = None
-) -> tuple[list[DepthFrame], list[str]]:
+) -> tuple[list[Frame], list[str]]:
     """Frames with ground truth of "train" (23,158) or "test" (652), ids of those without (45).
 
     list_file, errors: as in `nyu_frames`.
@@ -175,75 +157,61 @@ def kitti_frames(
             f"{KITTI_PUBLISHED}"
         )
     listed, without = read_list(path)
-    if not listed:
-        raise InputError(f"{path}: none of its {len(without)} frames has a depth map")
-    below: dict[str, Path] = {}  # the first folder that has a drive, else the root
 
-    def depth_file(depth: PurePosixPath) -> Path:
-        drive = depth.parts[0]
-        if drive not in below:
-            folders = (root / name for name in KITTI_DEPTH_FOLDERS)
-            having = (folder for folder in folders if is_folder(folder / drive / "proj_depth"))
-            below[drive] = next(having, root)
-        return below[drive] / depth
+    @cache
+    def folder_of(drive: str) -> Path:
+        folders = (root / name for name in KITTI_DEPTH_FOLDERS)
+        return next((f for f in folders if is_folder(f / drive / "proj_depth")), root)
 
-    files = [file for image, depth in listed.values() for file in (root / image, depth_file(depth))]
-    return _frames(listed, files, 2, KITTI_SCALE, KITTI_PUBLISHED), without
+    frames = [
+        Frame(
+            id_, "/".join(id_.split("/")[:-1][:2]), KITTI_SCALE, root / a, folder_of(b.parts[0]) / b
+        )
+        for id_, (a, b) in listed.items()
+    ]
+    return _there(frames, KITTI_PUBLISHED), without
+
+
+def _there(frames: list[Frame], published: str) -> list[Frame]:
+    """The frames; InputError where their files are not there."""
+    files = [path for frame in frames for path in (frame.image, frame.depth)]
+    require_listed(files, "listed files", published)
+    return frames
 
 
 Listed = dict[str, tuple[PurePosixPath, PurePosixPath]]  # picture and depth map of an id
-
-
-def _frames(
-    listed: Listed, files: Sequence[Path], parts: int, scale: float, published: str
-) -> list[DepthFrame]:
-    """files: where picture and depth map of each frame should be; InputError: they are not there.
-
-    parts: how many folders of the id name its scene.
-    """
-    there = iter(find_listed(files, "listed files", published))
-    return [
-        DepthFrame(name, "/".join(name.split("/")[:-1][:parts]), scale, next(there), next(there))
-        for name in listed
-    ]
 
 
 def read_list(path: Path) -> tuple[Listed, list[str]]:
     """Files of a BTS list, and the ids whose depth map is None; in the order of the list.
 
     The training list's paths begin with a slash, which is no root. InputError names the line that
-    has another form.
+    has another form, or whose picture was there before.
     """
     listed: Listed = {}
     without: list[str] = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not (fields := line.split()):
             continue
-        if len(fields) not in (2, 3):
-            raise InputError(
-                f"{path} line {number}: {len(fields)} fields, need `image depth [focal]`"
-            )
-        image, depth = (PurePosixPath(field.lstrip("/")) for field in fields[:2])
+        image, depth = (PurePosixPath(field.lstrip("/")) for field in (*fields, "")[:2])
         name = one_form(str(image.with_suffix(""))) if image.name else ""
-        if not (name and depth.name) or ".." in (*image.parts, *depth.parts):
-            raise InputError(f"{path} line {number}: {line.strip()} are no two files in the folder")
-        if name in listed or name in without:
-            raise InputError(f"{path} line {number}: {name} occurs twice")
+        inside = image.name and depth.name and ".." not in (*image.parts, *depth.parts)
+        if len(fields) not in (2, 3) or not inside or name in listed or name in without:
+            raise InputError(
+                f"{path} line {number}: {line.strip()}: need `image depth [focal]`, two files in "
+                "the folder, each picture once"
+            )
         if fields[1] == "None":
             without.append(name)
         else:
             listed[name] = image, depth
-    if not listed and not without:
-        raise InputError(f"{path}: the list is empty")
+    if not listed:
+        raise InputError(f"{path}: none of its {len(without)} frames has a depth map")
     return listed, without
 
 
 def read_depth_codes(path: Path) -> UInt16[np.ndarray, "h w"]:
-    """The codes of a 16-bit grey PNG.
-
-    Raises InputError naming the file for another bit depth: an 8-bit map would be read as
-    millimetres and score as a scene 25 cm deep.
-    """
+    """The codes of a 16-bit grey PNG; InputError: an 8-bit one would score as 25 cm deep."""
     with open_picture(path) as image:
         if image.mode not in _PNG16_MODES:
             raise InputError(
@@ -258,10 +226,7 @@ def read_depth_png(path: Path, scale: float = NYU_SCALE) -> Float[np.ndarray, "h
 
 
 def write_depth_png(path: Path, depth: Float[np.ndarray, "h w"], scale: float = NYU_SCALE) -> None:
-    """Writes uint16(depth * scale), truncated as NYU's and KITTI's own files are.
-
-    Raises InputError for depths that 16 bits cannot hold.
-    """
+    """Writes uint16(depth * scale), truncated as NYU's and KITTI's own files are."""
     if not np.isfinite(depth).all() or depth.min() < 0 or depth.max() * scale >= 65536:
         raise InputError(f"{path}: depths must be finite and below {65536 / scale:g} m")
     codes: UInt16[np.ndarray, "h w"] = (depth.astype(np.float64) * scale).astype(np.uint16)

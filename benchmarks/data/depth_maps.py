@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 def to_log(
     depth: Float[np.ndarray, "*shape"], protocol: DepthProtocol
 ) -> Float[np.ndarray, "*shape"]:
-    """ln(metres), limited to the protocol's range.
+    """ln(metres), limited to the protocol's range: the errors that score depth are relative.
 
-    The errors that score depth are relative, so equal steps of the target should be equal ratios.
     The paper does not say how it scales depth.
     """
     return np.log(protocol.clamp(depth)).astype(np.float32)
@@ -32,10 +31,7 @@ def from_log(
 
 
 def fill_holes(depth: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    """Pixels without a measurement (0) get the nearest measured depth; all zero stays all zero.
-
-    A flow needs a target at every pixel. Scoring never sees a filled pixel: there 0 means unknown.
-    """
+    """Pixels without a measurement (0) get the nearest measured depth; all zero stays all zero."""
     holes = depth <= 0
     if not holes.any() or holes.all():
         return depth

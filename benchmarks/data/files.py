@@ -8,10 +8,14 @@ import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from crossflow.errors import InputError
-from crossflow.files import is_folder
+from crossflow.files import is_file, read_json
+
+Form = TypeVar("Form")
 
 
 def stamp_of(*paths: Path) -> str:
@@ -83,30 +87,25 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
             yield path
 
 
-def find_listed(paths: Sequence[Path], what: str, published: str) -> list[Path]:
-    """The files that a list names, as they are called on the disk; each folder is read once.
+def read_form(path: Path, form: type[Form], published: str = "") -> Form:
+    """A user's JSON file as pydantic's `form`. InputError names the file and its first fault."""
+    if not is_file(path):
+        raise InputError(f"{path}: no such file; {published}")
+    try:
+        return TypeAdapter(form).validate_python(read_json(path), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        fault = f"{where}: {first['msg']}, not {first['input']!r:.50}"
+        raise InputError(f"{path}: {fault} ({error.error_count()} faults); {published}") from None
 
-    Names are equal in one Unicode form: archives unpacked on macOS spell "é" as two characters.
-    InputError counts what is missing.
-    """
-    contents: dict[Path, dict[str, Path]] = {}
 
-    def inside(folder: Path) -> dict[str, Path]:
-        if folder not in contents:
-            real: Path | None = folder
-            if not is_folder(folder):
-                real = inside(folder.parent).get(one_form(folder.name))
-            files = real.iterdir() if real is not None and is_folder(real) else ()
-            contents[folder] = {one_form(path.name): path for path in files}
-        return contents[folder]
-
-    there = [inside(path.parent).get(one_form(path.name)) for path in paths]
-    missing = [path for path, real in zip(paths, there, strict=True) if real is None]
-    if missing:
+def require_listed(paths: Sequence[Path], what: str, published: str) -> None:
+    """InputError that counts the files of a list which are missing."""
+    if missing := [path for path in paths if not is_file(path)]:
         raise InputError(
             f"{len(missing)} of {len(paths)} {what} are missing: {first_few(missing)}; {published}"
         )
-    return [real for real in there if real is not None]
 
 
 def one_form(name: str) -> str:

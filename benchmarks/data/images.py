@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -33,11 +33,7 @@ class OnDemand(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return self.length
 
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+    def __getitem__(self, index: int | slice) -> Any:
         chosen = range(self.length)[index]  # the rules of a list, and IndexError past the end
         return self.make(chosen) if isinstance(chosen, int) else [self.make(i) for i in chosen]
 
@@ -55,8 +51,6 @@ def open_picture(path: Path | Member) -> Iterator[ImageFile.ImageFile]:
             yield image
     except InputError:
         raise
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such image") from None
     except Exception as error:
         raise InputError(f"{path}: not an image, or truncated or damaged ({error})") from None
 
@@ -71,14 +65,12 @@ def read_rgb(
     16 bits a channel, of which Pillow would keep the upper eight.
     """
     with open_picture(path) as image:
-        bits = 16 if any(";16" in str(tile) for tile in image.tile) else 8
-        if image.mode not in modes or bits != 8:
-            mode = f"image mode {image.mode}" + (f" of {bits} bits" if bits != 8 else "")
-            raise InputError(f"{path}: {mode}, need {' or '.join(modes)} (8 bit)")
+        deep = " of 16 bits" if any(";16" in str(tile) for tile in image.tile) else ""
+        if deep or image.mode not in modes:
+            need = f"need {' or '.join(modes)} (8 bit)"
+            raise InputError(f"{path}: image mode {image.mode}{deep}, {need}")
         if min(image.size) < least:
-            raise InputError(
-                f"{path}: {image.width} x {image.height} pixels, the short side must be {least}"
-            )
+            raise InputError(f"{path}: {image.size} pixels, the short side must be {least}")
         return np.array(image.convert("RGB"))
 
 

@@ -10,6 +10,8 @@ codes are uint16(1000 d), truncated; pictures are black outside rows 7:474 and c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,9 +38,8 @@ PUBLISHED = (
 
 @dataclass(frozen=True)
 class LabeledFrame(Frame):
-    """One frame of the .mat file. index: counted from 0."""
+    """One frame of the .mat file, which is `image` and `depth`. index: counted from 0."""
 
-    file: Path
     index: int
 
     def size(self) -> tuple[int, int]:
@@ -54,22 +55,15 @@ class LabeledFrame(Frame):
         metres = self._read("rawDepths").T
         codes = metres * metres.dtype.type(self.scale)  # truncation depends on the precision
         if not (np.isfinite(codes).all() and codes.min() >= 0 and codes.max() < 65536):
-            raise InputError(
-                f"{self.file}: rawDepths of frame {self.index} are not all between 0 and 65.5 m"
-            )
+            raise InputError(f"{self.depth}: rawDepths of {self.id} are not all from 0 to 65.5 m")
         return np.ascontiguousarray(codes.astype(np.uint16))
 
     def stamp(self) -> str:
-        return f"{self.index} {stamp_of(self.file)}"
+        return f"{self.index} {stamp_of(self.image)}"
 
     def _read(self, name: str) -> np.ndarray:
-        try:
-            with _h5py().File(self.file) as file:
-                return np.asarray(file[name][self.index])
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{self.file}: {name} of frame {self.index} cannot be read ({error})"
-            ) from None
+        with _opened(self.image) as file:
+            return np.asarray(file[name][self.index])
 
 
 def frames(root: Path, split: str) -> list[LabeledFrame]:
@@ -83,27 +77,17 @@ def frames(root: Path, split: str) -> list[LabeledFrame]:
         raise InputError(
             f"NYU Depth v2 in layout labeled needs {path} and {splits}, not found; {PUBLISHED}"
         )
-    h5py = _h5py()
-    try:
-        with h5py.File(path) as file:
-            images, depths = file["images"], file["rawDepths"]
-            shapes, kinds = (images.shape, depths.shape), (images.dtype, depths.dtype.kind)
-            types, scenes = _texts(file, "sceneTypes"), _texts(file, "scenes")
-    except Exception as error:
-        # no such array, null references, references to what is no text, a damaged file
-        raise InputError(f"{path}: not the published MATLAB file ({error}); {PUBLISHED}") from None
-    count, (height, width) = len(types), SIZE
-    if shapes != ((count, 3, width, height), (count, width, height)) or len(scenes) != count:
-        raise InputError(
-            f"{path}: {len(types)} sceneTypes, {len(scenes)} scenes, images {shapes[0]} and "
-            f"rawDepths {shapes[1]}; need N, N, (N, 3, {width}, {height}) and (N, {width}, "
-            f"{height}), the axes in this order"
-        )
-    if kinds != (np.uint8, "f"):
-        raise InputError(f"{path}: images must be uint8 and rawDepths metres in floating point")
+    with _opened(path) as file:
+        images, depths = file["images"], file["rawDepths"]
+        has = [(images.shape, str(images.dtype)), (depths.shape, depths.dtype.kind)]
+        types, scenes = _texts(file, "sceneTypes"), _texts(file, "scenes")
+    height, width = SIZE
+    need = [((len(types), 3, width, height), "uint8"), ((len(scenes), width, height), "f")]
+    if has != need or len(types) != len(scenes):
+        raise InputError(f"{path}: images and rawDepths are {has}, need {need}: axes in this order")
     chosen = [
-        LabeledFrame(frame_id(types[i], i), scene(scenes[i]), NYU_SCALE, path, i)
-        for i in split_indices(splits, split, count)
+        LabeledFrame(frame_id(types[i], i), scene(scenes[i]), NYU_SCALE, path, path, i)
+        for i in split_indices(splits, split, len(types))
     ]
     return sorted(chosen, key=lambda frame: frame.id)
 
@@ -121,10 +105,7 @@ def split_indices(path: Path, split: str, count: int) -> list[int]:
         splits = loadmat(path, variable_names=list(INDICES.values()))
         numbers = {name: [int(i) - 1 for i in splits[key].ravel()] for name, key in INDICES.items()}
     except Exception as error:  # scipy's parser raises whatever it runs into
-        raise InputError(
-            f"{path}: not a MATLAB file with {' and '.join(INDICES.values())} ({error}); "
-            f"{PUBLISHED}"
-        ) from None
+        raise InputError(f"{path}: not the published file ({error}); {PUBLISHED}") from None
     every = sorted(i for indices in numbers.values() for i in indices)
     if every != list(range(count)):
         raise InputError(
@@ -139,5 +120,12 @@ def _texts(file: Any, name: str) -> list[str]:
     return ["".join(map(chr, np.asarray(file[text]).ravel())) for text in references]
 
 
-def _h5py() -> Any:
-    return optional("h5py", "task.layout=labeled")
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The HDF5 file; InputError that names it for whatever reading it runs into."""
+    h5py = optional("h5py", "task.layout=labeled")
+    try:
+        with h5py.File(path) as file:
+            yield file
+    except Exception as error:
+        raise InputError(f"{path}: not the published file ({error}); {PUBLISHED}") from None

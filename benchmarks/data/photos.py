@@ -18,7 +18,6 @@ which is not MATLAB's. Where it is there it is used, and must hold one for every
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -27,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.data.files import first_few, list_files, one_form
+from benchmarks.data.files import first_few, list_files, one_form, stamp_of
 from benchmarks.data.images import (
     PHOTO_MODES,
     centre_square,
@@ -78,39 +77,36 @@ def imagenet(
     """Photographs whose short side is at least `size`, smaller ones skipped and counted.
 
     `limit` takes evenly spaced files before their size is looked at, so that a small run need not
-    open 1.28 million headers. A missing split is never replaced by the other. Raises InputError
-    that says what was looked for, where, and where the data are published.
+    open 1.28 million headers. InputError says what was looked for, where, and where it is
+    published; a missing split is never replaced by the other.
     """
-    if split not in ("train", "val"):
-        raise InputError(f"task.split={split}: ImageNet has train and val")
     folder, left_out = root / split, 0
-    every: dict[str, Photo] = {}
+    files: dict[str, Path | Member] = {}
     if layout == "webdataset":
         for sample in samples(folder, f"task.layout=webdataset: the {split} split"):
             name = one_form(sample.key)
-            if name in every:
+            if name in files:
                 raise InputError(
-                    f"{every[name].path} and {sample.image} share one key: keys name predictions"
+                    f"{files[name]} and {sample.image} would share one prediction name"
                 )
-            every[name] = Photo(name, sample.image)
-    elif is_folder(folder):
+            files[name] = sample.image
+    elif split in ("train", "val") and is_folder(folder):
         listing = list_files(folder, IMAGENET_SUFFIXES)
-        every = {name: Photo(name, path) for name, path in listing.files.items()}
-        left_out = listing.left_out
-    if not every:
+        files, left_out = {**listing.files}, listing.left_out
+    if not files:
         raise InputError(
-            f"the {split} split of ImageNet needs {folder}/<wnid>/*.JPEG (task.layout=webdataset: "
-            f"{folder}/*.tar), no picture was found; {IMAGENET_PUBLISHED}"
+            f"task.split={split} (train, val) of ImageNet needs {folder}/<wnid>/*.JPEG "
+            f"(task.layout=webdataset: {folder}/*.tar), no picture was found; {IMAGENET_PUBLISHED}"
         )
-    chosen = spread(list(every.values()), limit)
-    large = [min(image_size(photo.path)) >= size for photo in chosen]
-    if not any(large):
+    chosen = spread([Photo(name, path) for name, path in files.items()], limit)
+    large = [photo for photo in chosen if min(image_size(photo.path)) >= size]
+    if not large:
         raise InputError(
             f"task.size={size}: all {len(chosen)} images in {folder} are smaller, "
             f"{first_few([photo.id for photo in chosen])}"
         )
-    kept = [photo for photo, fits in zip(chosen, large, strict=True) if fits]
-    return Photos(kept, [p.id for p, fits in zip(chosen, large, strict=True) if not fits], left_out)
+    kept = {photo.id for photo in large}
+    return Photos(large, [photo.id for photo in chosen if photo.id not in kept], left_out)
 
 
 def load_photo(
@@ -121,15 +117,12 @@ def load_photo(
     return shrink(target, scale), target
 
 
-# layout -> (folder, name) of a photograph, then of its small version
+# layout -> where a photograph lies, then its small version; * is the name they share
 LAYOUTS = {
-    "folders": ("HR", "{name}", "LR", "{name}"),
-    "basicsr": ("GTmod12", "{name}", "LRbicx{scale}", "{name}"),
-    "selfexsr": (
-        *("image_SRF_{scale}", "{name}_SRF_{scale}_HR"),
-        *("image_SRF_{scale}", "{name}_SRF_{scale}_LR"),
-    ),
-    "div2k": ("DIV2K_{part}_HR", "{name}", "DIV2K_{part}_LR_bicubic/X{scale}", "{name}x{scale}"),
+    "folders": ("HR/*", "LR/*"),
+    "basicsr": ("GTmod12/*", "LRbicx{scale}/*"),
+    "selfexsr": ("image_SRF_{scale}/*_SRF_{scale}_HR", "image_SRF_{scale}/*_SRF_{scale}_LR"),
+    "div2k": ("DIV2K_{part}_HR/*", "DIV2K_{part}_LR_bicubic/X{scale}/*x{scale}"),
 }
 
 
@@ -152,9 +145,8 @@ class Pair:
 
     def stamp(self) -> str:
         """Names, sizes and times of the files."""
-        files = [path.stat() for path in (self.high, self.low) if path is not None]
-        times = " ".join(f"{file.st_size} {file.st_mtime_ns}" for file in files)
-        return f"{self.id} {self.scale} {self.box} {times}"
+        files = [path for path in (self.high, self.low) if path is not None]
+        return f"{self.id} {self.scale} {self.box} {stamp_of(*files)}"
 
 
 def pairs(root: Path, layout: str, part: str, scale: int) -> list[Pair]:
@@ -164,20 +156,18 @@ def pairs(root: Path, layout: str, part: str, scale: int) -> list[Pair]:
     size than the photograph's (cut to multiples of the scale) divided by the scale.
     """
     base = root / "train" if part == "train" and layout != "div2k" else root
-    words = {"scale": scale, "part": "train" if part == "train" else "valid", "name": "{name}"}
-    folder, name, low_folder, low_name = (text.format(**words) for text in LAYOUTS[layout])
-    high, low = _named(base / folder, name), _named(base / low_folder, low_name)
+    words = {"scale": scale, "part": "train" if part == "train" else "valid"}
+    patterns = [str(base / pattern.format(**words)) for pattern in LAYOUTS[layout]]
+    high, low = map(_named, patterns)
     if not high:
         raise InputError(
-            f"the {part} split (task.layout={layout}) needs {base / folder}/"
-            f"{name.format(name='NAME')}.png, none was found; {FOLDERS_PUBLISHED}"
+            f"the {part} split (task.layout={layout}) needs {patterns[0]}.png, none was found; "
+            f"{FOLDERS_PUBLISHED}"
         )
-    missing, extra = sorted(high.keys() - low.keys()), sorted(low.keys() - high.keys())
-    if low and (missing or extra):
-        what = "have no small version" if missing else "small versions have no photograph"
+    if low and (alone := sorted(high.keys() ^ low.keys())):
         raise InputError(
-            f"{base / low_folder}: {len(missing or extra)} {what} of {base / folder}: "
-            f"{first_few(missing or extra)}"
+            f"{len(alone)} photographs {patterns[0]} have no small version {patterns[1]}, or the "
+            f"reverse: {first_few(alone)}"
         )
     every = [Pair(name, high[name], low.get(name), scale) for name in sorted(high)]
     wrong = [text for text in per_item(lambda index: _mismatch(every[index]), len(every)) if text]
@@ -186,24 +176,25 @@ def pairs(root: Path, layout: str, part: str, scale: int) -> list[Pair]:
     return every
 
 
-def _named(folder: Path, name: str) -> dict[str, Path]:
-    """Picture files of a folder by what stands for {name}; other files are let be."""
-    pattern = re.compile("([^/]+)".join(re.escape(part) for part in name.split("{name}")))
+def _named(pattern: str) -> dict[str, Path]:
+    """Picture files of a folder by what stands for *; other files are let be."""
+    folder, suffix = Path(pattern).parent, pattern.rpartition("*")[2]
     files = list_files(folder, SUFFIXES).files if is_folder(folder) else {}
-    matches = ((pattern.fullmatch(stem), path) for stem, path in files.items())
-    return {match[1]: path for match, path in matches if match is not None}
+    return {
+        name.removesuffix(suffix): path
+        for name, path in files.items()
+        if name.endswith(suffix) and "/" not in name
+    }
 
 
 def _mismatch(pair: Pair) -> str | None:
     """What is wrong with the sizes of a pair, from the headers."""
     height, width = pair.size()
-    if not height or not width:
-        return f"{pair.id} is smaller than the scale"
     need = width // pair.scale, height // pair.scale
     has = need if pair.low is None else image_size(pair.low)
-    if pair.low is None or has == need:
-        return None
-    return f"{pair.id}: {pair.low.name} is {has[0]} x {has[1]} instead of {need[0]} x {need[1]}"
+    if not all(need):
+        return f"{pair.id} is smaller than the scale"
+    return None if has == need else f"{pair.id}: {has} instead of {need} pixels (width, height)"
 
 
 def same_files(scored: Sequence[Pair], trained: Sequence[Pair]) -> list[str]:
@@ -222,23 +213,25 @@ def load_pair(pair: Pair) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray,
 
     A box is cut out of both after the whole picture was enlarged: it has no border of its own.
     """
-    enlarged, target = _whole(pair.high, pair.low, pair.scale, replace(pair, box=None).stamp())
+    whole = replace(pair, id="", box=None)
+    both = _whole(whole, whole.stamp())
     if pair.box is None:
-        return enlarged, target
+        return both
     top, left, side = pair.box
     inside = np.s_[top : top + side, left : left + side]
-    return np.ascontiguousarray(enlarged[inside]), np.ascontiguousarray(target[inside])
+    enlarged, target = (np.ascontiguousarray(picture[inside]) for picture in both)
+    return enlarged, target
 
 
 # Squares of one photograph follow each other: it is read once for all of them.
 @lru_cache(maxsize=8)
-def _whole(high: Path, low: Path | None, scale: int, stamp: str) -> tuple[np.ndarray, np.ndarray]:
+def _whole(pair: Pair, stamp: str) -> tuple[np.ndarray, np.ndarray]:
     """See `load_pair`; `stamp` makes a changed file another entry. Both are read-only."""
-    target = read_rgb(high, MODES)
-    height, width = target.shape[:2]
-    target = np.ascontiguousarray(target[: height - height % scale, : width - width % scale])
-    small = shrink(target, scale) if low is None else read_rgb(low, MODES)
-    enlarged = enlarge(small, scale)
+    target = read_rgb(pair.high, MODES)
+    height, width = (length - length % pair.scale for length in target.shape[:2])
+    target = np.ascontiguousarray(target[:height, :width])
+    low = shrink(target, pair.scale) if pair.low is None else read_rgb(pair.low, MODES)
+    enlarged = enlarge(low, pair.scale)
     for picture in (enlarged, target):
         picture.setflags(write=False)
     return enlarged, target

@@ -9,18 +9,20 @@ pixels are read one item at a time.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel, Field
 
 from benchmarks.data.depth_frames import read_depth_png
-from benchmarks.data.files import first_few, list_files, one_form
+from benchmarks.data.files import first_few, list_files, one_form, read_form
 from benchmarks.data.images import OnDemand, image_size, read_rgb
 from crossflow.errors import InputError
-from crossflow.files import is_file, is_folder, read_json, write_atomic
+from crossflow.files import is_folder, write_atomic
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -41,12 +43,10 @@ def find_predictions(
         raise InputError(f"predictions={folder}: no such folder")
     there = list_files(folder, suffixes).files
     names = [one_form(name) for name in ids]
-    known = {*names, *map(one_form, unscored)}
     missing = [f"{name}{suffixes[0]}" for name in names if name not in there]
-    extra = [name for name in there if name not in known]
-    kinds = " or ".join(suffixes)
+    extra = sorted(there.keys() - {*names, *map(one_form, unscored)})
     for offenders, what in (
-        (missing, f"of {len(ids)} files ({kinds}) are missing"),
+        (missing, f"of {len(ids)} files ({' or '.join(suffixes)}) are missing"),
         (extra, f"predictions belong to no item of the split ({len(ids)} items)"),
     ):
         if offenders:
@@ -60,8 +60,7 @@ class DepthPredictions(OnDemand):
     """Depth maps of a folder, read when asked for: float32 metres, sizes checked beforehand.
 
     shapes: of the ground truth of each id. scale: of the uint16 coding in PNGs, None where the data
-    set has none (then only .npy is taken). Values are judged by the scorer, which knows the rule
-    for those that are not finite.
+    set has none (then only .npy is taken). Values are judged by the scorer.
     """
 
     def __init__(
@@ -121,10 +120,7 @@ def _is_png(path: Path) -> bool:
 
 
 def _open_npy(path: Path) -> np.ndarray:
-    """A float32 array, mapped; pickled files are refused by numpy itself.
-
-    Not by `np.load`, which takes whatever begins like a zip for an archive of arrays.
-    """
+    """A float32 array, mapped. Not by `np.load`, which takes what begins like a zip for several."""
     try:
         array = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # whatever numpy's reading of a damaged header runs into
@@ -144,8 +140,6 @@ def write_depth(folder: Path, name: str, depth: Float[np.ndarray, "h w"]) -> Pat
 
 def write_image(folder: Path, name: str, image: UInt8[np.ndarray, "h w 3"]) -> Path:
     """Writes `<name>.png`, 8-bit RGB."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"{name}: {image.dtype} {image.shape} is no uint8 RGB image")
     path = folder / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)
@@ -160,39 +154,25 @@ def write_captions(folder: Path, captions: Mapping[int, str]) -> Path:
     return path
 
 
+class _Caption(BaseModel):
+    image_id: int
+    caption: Annotated[str, Field(min_length=0)] | None  # lone surrogates have no length
+
+
 def read_captions(location: Path, ids: Iterable[int]) -> dict[int, str]:
     """Captions by image id, in the order of `ids`, from a folder or a COCO results file.
 
-    null is an empty caption. InputError: no such list, an id that is missing, unknown or twice, a
-    caption that is no text.
+    null is an empty caption. InputError: no such list, an id that is missing, unknown or twice.
     """
     path = location / CAPTIONS_FILE if is_folder(location) else location
-    if not is_file(path):
-        raise InputError(f"predictions={location}: no {path}, the COCO results file of captions")
-    rows = read_json(path)
-    if not isinstance(rows, list) or not rows:
-        raise InputError(f'{path}: need a list of {{"image_id": 1, "caption": "..."}}')
-    captions: dict[int, str] = {}
-    for number, row in enumerate(rows, start=1):
-        key, caption = _caption_row(row, f"{path} entry {number}")
-        if key in captions:
-            raise InputError(f"{path} entry {number}: image_id {key} has a caption already")
-        captions[key] = caption
-    wanted = dict.fromkeys(ids)
-    missing = [key for key in wanted if key not in captions]
-    extra = [key for key in captions if key not in wanted]
-    for what, keys in (("images have no caption", missing), ("captions are of no image", extra)):
+    rows = read_form(path, list[_Caption], 'the COCO results file: [{"image_id", "caption"}]')
+    counts, wanted = Counter(row.image_id for row in rows), dict.fromkeys(ids)
+    for what, keys in (
+        ("images have no caption", wanted.keys() - counts.keys()),
+        ("captions are of no image", counts.keys() - wanted.keys()),
+        ("images have several captions", [key for key, count in counts.items() if count > 1]),
+    ):
         if keys:
-            raise InputError(f"{path}: {len(keys)} {what} of the split: {first_few(keys)}")
+            raise InputError(f"{path}: {len(keys)} {what} of the split: {first_few(sorted(keys))}")
+    captions = {row.image_id: row.caption or "" for row in rows}
     return {key: captions[key] for key in wanted}
-
-
-def _caption_row(row: Any, where: str) -> tuple[int, str]:
-    if not isinstance(row, dict) or not {"image_id", "caption"} <= row.keys():
-        raise InputError(f"{where}: need the keys image_id and caption")
-    key, caption = row["image_id"], "" if row["caption"] is None else row["caption"]
-    if isinstance(key, bool) or not isinstance(key, int):
-        raise InputError(f"{where}: image_id {key!r} is not a whole number")
-    if not isinstance(caption, str) or any("\ud800" <= c <= "\udfff" for c in caption):
-        raise InputError(f"{where}: the caption of image {key} is not text")
-    return key, caption

@@ -20,7 +20,6 @@ from crossflow.errors import InputError
 from crossflow.files import is_folder, parse_json
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
-BLOCK = 512  # bytes of a header, and of the mark at the end of a tar
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +70,17 @@ class Sample:
                 text = parse_json(text, str(self.text))["caption"]
             return "" if text is None else text.strip()
         except (AttributeError, KeyError, TypeError, UnicodeDecodeError):
+            where = self.text or self.image
             raise InputError(
-                f'{self.text or self.image}: no caption; it is in .txt, or "caption" of .json, '
-                "UTF-8"
+                f'{where}: no caption; it is in .txt, or "caption" of .json, UTF-8'
             ) from None
 
 
 def samples(folder: Path, what: str) -> Iterator[Sample]:
     """Samples of `folder`/*.tar, in the order of the archives' names and of their files.
 
-    what: begins the message where there are no archives. Raises InputError for a truncated or
-    damaged archive, a sample without image or with two, a name that leads out of its folder.
+    what: begins the message where there are no archives. InputError names an archive that is
+    truncated or damaged, or in which a sample has no image or two.
     """
     archives = sorted(folder.glob("[!.]*.tar")) if is_folder(folder) else []
     if not archives:
@@ -93,42 +92,34 @@ def samples(folder: Path, what: str) -> Iterator[Sample]:
                 pictures = [files[suffix] for suffix in IMAGES if suffix in files]
                 if len(pictures) != 1:
                     names = ", ".join(f.name for f in files.values() if isinstance(f, Member))
-                    raise InputError(
-                        f"{path}: sample {files['__key__']} has {len(pictures)} images ({names}), "
+                    raise ValueError(
+                        f"sample {files['__key__']} has {len(pictures)} images ({names}), "
                         f"it needs one of {', '.join(IMAGES)}"
                     )
-                text = files.get("txt", files.get("json"))
-                yield Sample(files["__key__"], pictures[0], text)
-        except InputError:
-            raise
-        except ValueError as error:  # one suffix twice
+                yield Sample(files["__key__"], pictures[0], files.get("txt", files.get("json")))
+        except ValueError as error:
             raise InputError(f"{path}: {error.args[0]}") from None
+        except (OSError, tarfile.TarError, EOFError) as error:
+            raise InputError(f"{path}: truncated, or not an uncompressed tar ({error})") from None
 
 
 def _members(path: Path) -> Iterator[dict[str, Any]]:
     """The plain files of an archive, as `group_by_keys` takes them; dot files are skipped.
 
-    InputError unless the archive can be read to its end.
+    ValueError unless the archive can be read to its end.
     """
-    end = 0
-    try:
-        time = path.stat().st_mtime_ns
-        with tarfile.open(path, "r:") as archive:
-            for entry in archive:
-                name, end = PurePosixPath(entry.name), entry.offset_data
-                if entry.isdir():
-                    continue
-                if not entry.isreg() or name.is_absolute() or ".." in name.parts:
-                    raise InputError(f"{path}:{name}: not a plain file in the archive's folder")
-                end += -(-entry.size // BLOCK) * BLOCK
-                if not any(part.startswith(".") for part in name.parts):
-                    member = Member(path, entry.name, entry.offset_data, entry.size, time)
-                    yield {"fname": name.as_posix(), "data": member, "__url__": str(path)}
-        # tarfile stops without a word at a header it cannot read, and where the file just ends.
-        with path.open("rb") as file:
-            file.seek(end)
-            mark = file.read(BLOCK)
-    except (OSError, tarfile.TarError, EOFError) as error:
-        raise InputError(f"{path}: truncated, or not an uncompressed tar ({error})") from None
-    if len(mark) < BLOCK or any(mark):
-        raise InputError(f"{path}: truncated or damaged, no end of archive at byte {end}")
+    time = path.stat().st_mtime_ns
+    with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        for entry in archive:
+            name = PurePosixPath(entry.name)
+            if entry.isdir():
+                continue
+            if not entry.isreg() or name.is_absolute() or ".." in name.parts:
+                raise ValueError(f"{name} is not a plain file in the archive's folder")
+            if not any(part.startswith(".") for part in name.parts):
+                member = Member(path, entry.name, entry.offset_data, entry.size, time)
+                yield {"fname": name.as_posix(), "data": member, "__url__": str(path)}
+        # tarfile stops without a word at a header that it cannot read, and where the file ends.
+        file.seek(archive.offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise ValueError(f"truncated or damaged, no end of archive at byte {archive.offset}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,21 +46,15 @@ def digest_all(parts: Iterable[bytes | str | np.ndarray]) -> str:
 def require_root(config: Config, files: str, published: str) -> Path:
     """The folder `task.root`; the reader judges what is in it.
 
-    InputError where it is not given or no folder: `files` says what it must hold, `published`
-    where they are.
+    InputError where there is none: `files` says what it must hold, `published` where they are.
     """
-    if config.task.root is None:
+    root = config.task.root
+    if root is None or not is_folder(Path(root)):
+        problem = "task.root is not set" if root is None else f"task.root={root}: no such folder"
         raise InputError(
-            f"task.root is not set: {config.task.name} looks for {files} in it, give the folder "
-            f"with task.root=DIR; {published}"
+            f"{problem}; {config.task.name} looks for {files} in task.root=DIR; {published}"
         )
-    root = Path(config.task.root)
-    if not is_folder(root):
-        raise InputError(
-            f"task.root={root}: no such folder; {config.task.name} looks for {files} in it; "
-            f"{published}"
-        )
-    return root
+    return Path(root)
 
 
 def choose(field_name: str, value: Any, allowed: Sequence[Any]) -> Any:
@@ -71,10 +66,7 @@ def choose(field_name: str, value: Any, allowed: Sequence[Any]) -> Any:
 
 
 def refuse_shared(both: Sequence[str], what: str) -> None:
-    """InputError that names what is both scored and trained on, where there is any.
-
-    what: their kind, frames or photographs.
-    """
+    """InputError that names what is both scored and trained on. what: their kind, as frames."""
     if both:
         raise InputError(
             f"{len(both)} {what} are scored and in the training split too: {first_few(both)}"
@@ -93,21 +85,19 @@ def cut(
     least 2, at most 500) has left: the cut does not depend on how the list is sorted. Limits then
     take evenly spaced items of each part. Raises InputError where there is but one group.
     """
-    groups = sorted({group(item) for item in items}, key=_order)
-    if len(groups) < 2:
+    sizes = Counter(map(group, items))
+    if len(sizes) < 2:
         raise InputError(
-            f"the training split has {len(groups)} scene or image: validation is cut from it by "
+            f"the training split has {len(sizes)} scene or image: validation is cut from it by "
             "scene or image, give at least two"
         )
     wanted = min(LARGEST, max(2, len(items) // SHARE))
-    counts = dict.fromkeys(groups, 0)
-    for item in items:
-        counts[group(item)] += 1
     leaving: set[str] = set()
-    for name in groups[:-1]:
-        if sum(counts[other] for other in leaving) >= wanted:
+    for name in sorted(sizes, key=_order)[:-1]:
+        if wanted <= 0:
             break
         leaving.add(name)
+        wanted -= sizes[name]
     train = [item for item in items if group(item) not in leaving]
     validation = [item for item in items if group(item) in leaving]
     return spread(train, train_limit), spread(validation, validation_limit)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,23 +59,13 @@ class Vocabulary:
 
     def decode(self, ids: Int64[np.ndarray, " length"]) -> str:
         """Words up to the first padding, joined by blanks; UNKNOWN is left out."""
-        words = []
-        for number in ids.tolist():
-            if number == PADDING:
-                break
-            if number != UNKNOWN:
-                words.append(self.words[number - FIRST])
-        return " ".join(words)
+        spoken = takewhile(lambda number: number != PADDING, ids.tolist())
+        return " ".join(self.words[number - FIRST] for number in spoken if number != UNKNOWN)
 
     def facts(self) -> dict[str, Any]:
         """What word ids depend on, for fingerprints and records."""
-        return {
-            "rule": RULE,
-            "least": LEAST,
-            "length": LENGTH,
-            "size": len(self),
-            "sha256": digest("\n".join(self.words)),
-        }
+        sizes = {"rule": RULE, "least": LEAST, "length": LENGTH, "size": len(self)}
+        return {**sizes, "sha256": digest("\n".join(self.words))}
 
 
 def learn(texts: Iterable[str]) -> Vocabulary:

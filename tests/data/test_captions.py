@@ -1,6 +1,5 @@
 """COCO's and Karpathy's files: what is read, and what is refused."""
 
-import json
 import shutil
 
 import numpy as np
@@ -30,16 +29,8 @@ def test_coco_splits(coco_root):
 def test_karpathy_splits(coco_root):
     trained = karpathy(coco_root, None, None, train=True)
     assert [photo.id for photo in trained.photos] == [*range(1, 25), *range(101, 107)]
-    assert [p.id for p in karpathy(coco_root, None, None, train=False).photos] == [
-        110,
-        111,
-        112,
-    ]
-    assert [p.id for p in karpathy(coco_root, "val", None, train=False).photos] == [
-        107,
-        108,
-        109,
-    ]
+    for split, ids in ((None, [110, 111, 112]), ("val", [107, 108, 109])):
+        assert [p.id for p in karpathy(coco_root, split, None, train=False).photos] == ids
 
 
 def test_both_readers_agree_on_ids_paths_and_captions(coco_root):
@@ -66,11 +57,9 @@ def test_five_captions_are_trained_on():
     assert few.trained == ["caption 0", "caption 1", "caption 0", "caption 1", "caption 0"]
 
 
-@pytest.mark.parametrize(
-    "character", ["\r", "\x0b", "\x0c", "\u2028", "\u2029", "\x85", "\x00", "\n"]
-)
+@pytest.mark.parametrize("character", ["\r", "\u2028", "\x85", "\x00", "\n", "\ud83d"])
 def test_control_characters_become_spaces_and_are_counted(coco_root, edited, character):
-    """C2 of the cases: such a caption would move every later one to another image."""
+    """Such a caption would move every later one to another image."""
 
     def change(content):
         content["annotations"][3]["caption"] = f" A red{character}dog "
@@ -85,110 +74,69 @@ def set_in(key, number, **values):
     return lambda content: content[key][number].update(values)
 
 
+def sentence(**values):
+    return lambda content: content["images"][35]["sentences"][0].update(values)
+
+
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (set_in("annotations", 1, id=1010), "1 caption ids are there twice: 1010"),
         (set_in("images", 1, id=101), "1 image ids are there twice: 101"),
         (set_in("annotations", 1, image_id=7), "1 captions are of no listed image: 1011"),
         (set_in("annotations", 1, caption="  \n "), "1 captions are empty: 1011"),
-        (set_in("annotations", 1, caption=None), "annotations[1]: caption is None"),
-        (set_in("annotations", 1, id="1"), "annotations[1]: id is '1'"),
-        (
-            set_in("images", 1, file_name="gone.jpg"),
-            "1 of 12 images of the val2014 split are missing",
-        ),
-        (
-            lambda c: c["images"].append({"id": 5, "file_name": "x.jpg"}),
-            "1 images have no caption: 5",
-        ),
-        (lambda c: c.pop("annotations"), "needs an object with lists of images and annotations"),
+        (set_in("annotations", 1, caption=None), "annotations.1.caption: Input should be"),
+        (set_in("annotations", 1, id="1"), "annotations.1.id: Input should be a valid integer"),
+        (set_in("annotations", 1, id=2**63), "annotations.1.id: Input should be less than"),
+        (set_in("images", 1, file_name="no.jpg"), "1 of 12 images of the val2014 split are miss"),
+        (lambda c: c["images"].append({"id": 5, "file_name": "x"}), "1 images have no caption: 5"),
         (lambda c: c.update(images=[], annotations=[]), "has no images"),
-        (
-            set_in("annotations", 1, id=2**63),
-            "annotations[1]: id is 9223372036854775808, beyond 64",
-        ),
-        (lambda c: c["images"].insert(0, "text"), "images[0]: id is None"),
     ],
 )
-def test_a_wrong_annotation_file_is_refused(coco_root, edited, change, said):
+def test_a_wrong_annotation_file_is_refused(coco_root, edited, change, message):
     edited(coco_root / VAL, change)
-    with pytest.raises(InputError, match=r"captions_val2014|val2014 split") as found:
+    with pytest.raises(InputError, match=r"captions_val2014|val2014 split") as error:
         coco(coco_root, None, None, train=False)
-    assert said in str(found.value)
-    assert "\n" not in str(found.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (set_in("images", 0, split="dev"), "split=dev: this task takes train, restval, val, test"),
-        (set_in("images", 35, cocoid=1), "1 image ids are there twice: 1"),
+        (set_in("images", 0, split="dev"), "images.0.split: Input should be 'train', 'restval', "),
+        (set_in("images", 35, cocoid=1), "1 image ids are there twice: 1"),  # in two splits
         (set_in("images", 35, sentences=[]), "1 images have no caption: 112"),
-        (set_in("images", 35, filename="gone.jpg"), "1 of 3 images of the test split are missing"),
+        (set_in("images", 35, filename="no.jpg"), "1 of 3 images of the test split are missing"),
         (set_in("images", 35, filepath="x" * 300), "1 of 3 images of the test split are missing"),
-        (
-            set_in("images", 35, sentences=[{"tokens": ["a"]}]),
-            "images[35].sentences[0]: sentid is None",
-        ),
-        (set_in("images", 35, filepath=3), "images[35]: filepath is 3"),
-        (lambda c: c["images"][35].pop("split"), "images[35]: split is None"),
-        (
-            lambda c: c["images"][35]["sentences"][0].update(raw=" "),
-            "1 captions are empty: 1120",
-        ),
-        (
-            lambda c: c["images"][35]["sentences"][0].update(sentid=1121),
-            "1 caption ids are there twice: 1121",
-        ),
-        (lambda c: c.pop("images"), "needs an object with lists of images"),
+        (set_in("images", 35, sentences=[{"tokens": []}]), "images.35.sentences.0.sentid: Field"),
+        (sentence(raw=" "), "1 captions are empty: 1120"),
+        (sentence(sentid=1121), "1 caption ids are there twice: 1121"),
+        (lambda c: c.pop("images"), "images: Field required"),
     ],
 )
-def test_a_wrong_karpathy_file_is_refused(coco_root, edited, change, said):
+def test_a_wrong_karpathy_file_is_refused(coco_root, edited, change, message):
     edited(coco_root / DATASET, change)
-    with pytest.raises(InputError) as found:
+    with pytest.raises(InputError, match=r"dataset_coco|test split") as error:
         karpathy(coco_root, None, None, train=False)
-    assert said in str(found.value)
-    assert "\n" not in str(found.value)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        *("", "{", "[]", '"text"', "\udcff"),
-        pytest.param('{"images": [{"id": ' + "9" * 5000 + "}]}", id="a number of 5,000 digits"),
-        pytest.param('{"images": ' * 100_000, id="nested too deep"),
-    ],
-)
-def test_what_is_no_json_object_is_refused(coco_root, content):
-    for path in (coco_root / VAL, coco_root / DATASET):
-        path.write_text(content, errors="surrogateescape")
-    for reader in (coco, karpathy):
-        with pytest.raises(InputError, match=r"captions_val2014.json|dataset_coco.json"):
-            reader(coco_root, None, None, train=False)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_missing_file_says_where_it_is_published(coco_root):
     (coco_root / VAL).unlink()
     with pytest.raises(InputError, match=r"captions_val2014.json: no such file; .*cocodataset.org"):
         coco(coco_root, None, None, train=False)
-    (coco_root / "annotations/captions_train2014.json").unlink()
-    with pytest.raises(InputError, match=r"captions_train2014.json: no such file"):
-        coco(coco_root, None, None, train=True)
     (coco_root / DATASET).rename(coco_root / "dataset_flickr8k.json")
-    with pytest.raises(
-        InputError, match=r"dataset_coco.json: no such file; name dataset_flickr8k.json"
-    ):
+    with pytest.raises(InputError, match=r"no such file; name dataset_flickr8k.json"):
         karpathy(coco_root, None, None, train=False)
 
 
-@pytest.mark.parametrize("split", ["train2014", "test", "all"])
+@pytest.mark.parametrize("split", ["train2014", "all"])
 def test_what_is_trained_on_or_unknown_is_not_scored(coco_root, split):
-    with pytest.raises(InputError, match=r"task.split|captions_test.json: no such file"):
-        coco(coco_root, split, None, train=False)
-    if split != "test":
-        with pytest.raises(InputError, match=r"task\.split"):
-            karpathy(coco_root, split, None, train=False)
+    for reader in (coco, karpathy):
+        with pytest.raises(InputError, match=r"task\.split="):
+            reader(coco_root, split, None, train=False)
 
 
 def test_images_are_not_needed_where_captions_are_scored(coco_root):
@@ -210,12 +158,9 @@ def test_a_split_file_of_another_data_set(coco_root, tmp_path):
     listed = lists / "captions_test.json"
     assert len(coco(coco_root, None, listed, train=False).photos) == 12
     assert coco(coco_root, None, listed, train=True).name == "train"
-    with pytest.raises(
-        InputError, match=r"layout coco needs a file captions_<split>.json, of task.split"
-    ):
-        coco(coco_root, "val", listed, train=False)
-    with pytest.raises(InputError, match=r"captions_<split>.json"):
-        coco(coco_root, None, coco_root / DATASET, train=False)
+    for split, file in (("val", listed), (None, coco_root / DATASET)):
+        with pytest.raises(InputError, match=r"layout coco scores captions_<split>\.json"):
+            coco(coco_root, split, file, train=False)
 
 
 def test_flickr_folders_have_no_filepath(coco_root, edited):
@@ -230,9 +175,6 @@ def test_flickr_folders_have_no_filepath(coco_root, edited):
         shutil.copytree(coco_root / name, coco_root / "Flicker8k_Dataset", dirs_exist_ok=True)
     scored = karpathy(coco_root, None, None, train=False)
     assert [photo.id for photo in scored.photos] == [33, 34, 35]
-    (coco_root / "images").mkdir()
-    with pytest.raises(InputError, match=r"need one folder of images, .*; has 2"):
-        karpathy(coco_root, None, None, train=False)
 
 
 def test_pictures_are_cropped_then_reduced(tmp_path):
@@ -274,11 +216,8 @@ def test_real_flickr8k(bench_data):
     root = bench_data / "captions/flickr8k128"
     listed = root / "dataset_flickr8k128.json"
     test = karpathy(root, None, listed, train=False)
-    assert (len(test.photos), len(karpathy(root, None, listed, train=True).photos)) == (
-        100,
-        1200,
-    )
+    trained = karpathy(root, None, listed, train=True)
+    assert (len(test.photos), len(trained.photos)) == (100, 1200)
     same = coco(root, None, root / "captions_test.json", train=False)
     assert same.photos == test.photos
     assert len(coco(root, None, root / "captions_test.json", train=True).photos) == 1200
-    assert json.loads(listed.read_text())["dataset"] == "flickr8k128"

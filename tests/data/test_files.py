@@ -3,14 +3,14 @@
 import unicodedata
 
 import pytest
+from pydantic import BaseModel
 
-from benchmarks.data.files import (
-    find_listed,
-    first_few,
-    list_files,
-    optional,
-)
+from benchmarks.data.files import first_few, list_files, optional, read_form, require_listed
 from crossflow.errors import InputError
+
+
+class Row(BaseModel):
+    a: int
 
 
 def touch(path):
@@ -48,20 +48,43 @@ def test_two_files_of_one_name(tmp_path):
         list_files(tmp_path, (".jpg", ".png"))
 
 
-def test_names_compare_in_one_unicode_form(tmp_path):
+def test_names_are_in_one_unicode_form(tmp_path):
     composed, decomposed = (unicodedata.normalize(form, "café/é.jpg") for form in ("NFC", "NFD"))
     assert composed != decomposed
-    real = touch(tmp_path / decomposed)
+    touch(tmp_path / decomposed)
     assert list(list_files(tmp_path, (".jpg",)).files) == [composed.removesuffix(".jpg")]
-    assert find_listed([tmp_path / composed], "files", "") == [real]
-    assert find_listed([real], "files", "") == [real]
 
 
 def test_missing_files_are_counted(tmp_path):
     touch(tmp_path / "a/1.jpg")
     paths = [tmp_path / name for name in ("a/1.jpg", "a/2.jpg", "b/1.jpg", "x" * 300)]
+    require_listed(paths[:1], "files", "published")
     with pytest.raises(InputError, match=r"3 of 4 files are missing: .*a/2\.jpg, .*; published"):
-        find_listed(paths, "files", "published")
+        require_listed(paths, "files", "published")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[{"a": 1}, {"a": "1"}]', r"f\.json: 1\.a: .*valid integer, not '1' \(1 faults\); whence"),
+        ('[{"b": 1}]', r"f\.json: 0\.a: Field required"),
+        ("3", r"f\.json: the whole: .*valid list, not 3"),
+        ("{", r"f\.json: not JSON"),
+        ("[" * 200_000, r"f\.json: not JSON"),
+        ('[{"a": ' + "1" * 5000 + "}]", r"f\.json: not JSON"),  # a number Python does not read
+        ("\udcff", r"f\.json: not a text file"),
+        (None, r"f\.json: no such file; whence"),
+    ],
+)
+def test_a_file_of_another_form(tmp_path, content, message):
+    path = tmp_path / "f.json"
+    if content is not None:
+        path.write_text(content, errors="surrogateescape")
+    with pytest.raises(InputError, match=message) as error:
+        read_form(path, list[Row], "whence")
+    assert "\n" not in str(error.value)
+    path.write_text('\ufeff[{"a": 1, "b": 2}]')
+    assert read_form(path, list[Row]) == [Row(a=1)]
 
 
 def test_lists_in_messages_are_short():

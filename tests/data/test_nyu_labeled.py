@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.io import loadmat, savemat
+from scipy.io import loadmat
 
 from benchmarks import evaluate, run
 from benchmarks.config import command, registry
@@ -33,12 +33,8 @@ def test_frames_are_those_of_the_converter(make_labeled, tmp_path):
     root, images, depths = make_labeled(tmp_path)
     test, train = (nyu_labeled.frames(root, split) for split in ("test", "train"))
     assert [frame.id for frame in test] == ["kitchen/rgb_00000", "study_room/rgb_00003"]
-    assert [frame.id for frame in train] == [
-        "bathroom/rgb_00001",
-        "bathroom/rgb_00004",
-        "kitchen/rgb_00002",
-        "kitchen/rgb_00005",
-    ]
+    kinds = ["bathroom/rgb_00001", "bathroom/rgb_00004", "kitchen/rgb_00002", "kitchen/rgb_00005"]
+    assert [frame.id for frame in train] == kinds
     assert train[1].group == "bathroom_0004"
     picture, depth = load(train[1])
     assert (picture.shape, picture.dtype, depth.dtype) == ((60, 80, 3), np.uint8, np.float32)
@@ -111,19 +107,16 @@ def test_training_to_record(make_labeled, tmp_path):
     assert records.read_all(tmp_path / "again")[0].scores == ours.scores
 
 
-def bad(changes, message):
-    return pytest.param(changes, message, id=message[:24].replace(" ", "_"))
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        bad({"images": None}, "not the published MATLAB file"),
-        bad({"rawDepths": np.ones((6, 80, 59), np.float32)}, "the axes in this order"),
-        bad({"rawDepths": np.ones((6, 80, 60), np.uint16)}, "rawDepths metres in floating point"),
-        bad({"images": np.ones((6, 3, 80, 60), np.float32)}, "images must be uint8"),
-        bad({"images": np.ones(6, np.uint8)}, "the axes in this order"),
-        bad({"test": [0, 6]}, "its 7 indices are not those of 6 frames"),
+        ({"images": None}, "not the published file"),
+        ({"rawDepths": np.ones((6, 80, 60), np.uint16)}, "'u'.*, need .*'f'"),
+        ({"images": np.ones((6, 3, 80, 60), np.float32)}, "'float32'.*, need .*'uint8'"),
+        # Axes that another tool turned; read as they lie, absrel was 0.1005 where 0.1085 was right.
+        ({"images": np.ones((6, 3, 60, 80), np.uint8)}, r"need .*\(6, 3, 80, 60\).*axes in this"),
+        ({"rawDepths": np.ones((6, 60, 80), np.float32)}, r"need .*\(6, 80, 60\).*axes in this"),
+        ({"test": [0, 6]}, "its 7 indices are not those of 6 frames"),
     ],
 )
 def test_files_that_are_not_what_they_should_be(make_labeled, tmp_path, changes, message):
@@ -132,54 +125,21 @@ def test_files_that_are_not_what_they_should_be(make_labeled, tmp_path, changes,
         nyu_labeled.frames(root, "test")
 
 
-@pytest.mark.parametrize("turned", ["images", "rawDepths", "both"])
-def test_axes_that_another_tool_turned_are_refused(make_labeled, tmp_path, turned):
-    """Read as they lie, such frames scored absrel 0.1005 where 0.1085 was right."""
-    arrays = {
-        "images": np.ones((6, 3, 60, 80), np.uint8),
-        "rawDepths": np.ones((6, 60, 80), np.float32),
-    }
-    changes = arrays if turned == "both" else {turned: arrays[turned]}
-    root, _, _ = make_labeled(tmp_path, **changes)
-    with pytest.raises(
-        InputError, match=r"need N, N, \(N, 3, 80, 60\) and \(N, 80, 60\), the axes"
-    ):
-        nyu_labeled.frames(root, "test")
-
-
-def test_references_to_what_is_no_text(make_labeled, tmp_path):
-    h5py = pytest.importorskip("h5py")
-    root, _, _ = make_labeled(tmp_path)
-    with h5py.File(root / nyu_labeled.DATA_FILE, "a") as file:
-        del file["scenes"]
-        file.create_dataset("scenes", (6,), h5py.ref_dtype)  # null references
-    with pytest.raises(InputError, match=r"labeled\.mat: not the published MATLAB file"):
-        nyu_labeled.frames(root, "test")
-
-
 @pytest.mark.parametrize("value", [np.nan, -0.1, 66.0])
 def test_depths_that_no_code_holds(make_labeled, tmp_path, value):
     root, _, _ = make_labeled(tmp_path, rawDepths=np.full((6, 80, 60), value, np.float32))
-    with pytest.raises(InputError, match=r"frame 0 are not all between 0 and 65\.5 m"):
+    with pytest.raises(InputError, match=r"kitchen/rgb_00000 are not all from 0 to 65\.5 m"):
         truth_of(root).key()
 
 
 def test_missing_and_broken_files(make_labeled, tmp_path):
     root, _, _ = make_labeled(tmp_path)
-    (root / nyu_labeled.SPLIT_FILE).write_bytes(b"no matrix")
-    with pytest.raises(InputError, match=r"splits\.mat: not a MATLAB file"):
-        nyu_labeled.frames(root, "test")
-    savemat(root / nyu_labeled.SPLIT_FILE, {"testNdxs": np.ones((2, 1)), "x": np.ones(9)})
-    whole = (root / nyu_labeled.SPLIT_FILE).read_bytes()
-    for length in (0, 100, 130, len(whole) - 8):
-        (root / nyu_labeled.SPLIT_FILE).write_bytes(whole[:length])
-        with pytest.raises(InputError, match=r"splits\.mat: "):
+    for content in (b"no matrix", b""):
+        (root / nyu_labeled.SPLIT_FILE).write_bytes(content)
+        with pytest.raises(InputError, match=r"splits\.mat: not the published file"):
             nyu_labeled.frames(root, "test")
-    savemat(root / nyu_labeled.SPLIT_FILE, {"testNdxs": np.ones((2, 1))})
-    with pytest.raises(InputError, match=r"splits\.mat: not a MATLAB file with trainNdxs"):
-        nyu_labeled.frames(root, "test")
     (root / nyu_labeled.DATA_FILE).write_bytes(b"MATLAB 5.0 MAT-file")
-    with pytest.raises(InputError, match=r"labeled\.mat: not the published MATLAB file"):
+    with pytest.raises(InputError, match=r"labeled\.mat: not the published file"):
         nyu_labeled.frames(root, "test")
     (root / nyu_labeled.DATA_FILE).unlink()
     with pytest.raises(InputError, match=r"needs .*labeled\.mat and .*; both files are publ"):

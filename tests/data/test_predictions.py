@@ -101,15 +101,6 @@ def test_depth_of_another_type_is_refused(folder, depth_maps, kind):
         open_depth(folder)
 
 
-def test_files_that_are_no_arrays_are_refused(folder):
-    (folder / f"{IDS[1]}.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(InputError, match=r"rgb\.2\.npy: not a numpy file"):
-        open_depth(folder)
-    np.save(folder / f"{IDS[1]}.npy", np.array([{"pickled": 1}]), allow_pickle=True)
-    with pytest.raises(InputError, match=r"rgb\.2\.npy: not a numpy file"):
-        open_depth(folder)
-
-
 def npy(header):
     """A numpy file of this header."""
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64)
@@ -118,35 +109,19 @@ def npy(header):
 @pytest.mark.parametrize(
     "content",
     [
+        pytest.param(b"\x93NUMPY", id="cut short"),
         pytest.param(b"PK\x03\x04" + bytes(60), id="like a zip"),
-        pytest.param(npy("{'descr': '<f4', 'shape': (3, 4), "), id="header cut short"),
+        pytest.param(npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}"), id="pickled"),
         pytest.param(npy("(" * 9000), id="header nested"),
-        pytest.param(npy("-" * 9000 + "1"), id="header too deep"),
         pytest.param(
-            npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({10**30},)}}"),
-            id="too large",
+            npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({10**30},)}}"), id="too large"
         ),
     ],
 )
-def test_damaged_arrays_are_refused(folder, content):
+def test_files_that_are_no_arrays_are_refused(folder, content):
     (folder / f"{IDS[1]}.npy").write_bytes(content)
     with pytest.raises(InputError, match=r"rgb\.2\.npy: not a numpy file"):
         open_depth(folder)
-
-
-def test_an_archive_of_arrays_is_no_array(folder, depth_maps):
-    with (folder / f"{IDS[1]}.npy").open("wb") as file:
-        np.savez(file, depth_maps[1])
-    with pytest.raises(InputError, match=r"rgb\.2\.npy: not a numpy file"):
-        open_depth(folder)
-
-
-def test_a_folder_whose_name_is_too_long(folder):
-    for path in (folder / ("x" * 300), folder / ("x/" * 3000)):
-        with pytest.raises(InputError, match="no such folder"):
-            open_depth(path)
-        with pytest.raises(InputError, match="the COCO results file"):
-            read_captions(path, [1])
 
 
 def test_eight_bit_depth_is_refused(folder):
@@ -201,8 +176,6 @@ def test_image_round_trip(tmp_path):
     assert image_scores(ids, found, images).counts["equal_images_rgb"] == 2
     with pytest.raises(InputError, match="n01443537/x is 16 x 20 instead of 20 x 20"):
         ImagePredictions(tmp_path, ids, [(20, 20), (16, 20)])
-    with pytest.raises(ValueError, match="no uint8 RGB"):
-        write_image(tmp_path, "z", images[0, ..., 0])
 
 
 def test_bad_images_are_refused_by_name(tmp_path):
@@ -221,27 +194,20 @@ def test_captions_round_trip(tmp_path):
     path = write_captions(tmp_path / "x", captions)
     assert read_captions(tmp_path / "x", [3, 7]) == captions
     assert list(read_captions(path, [3, 7])) == [3, 7]
-
-
-def test_a_file_of_another_program(tmp_path):
-    """With a byte order mark; null is no caption."""
-    content = json.dumps([{"image_id": 1, "caption": None}])
-    (tmp_path / "captions.json").write_text(content, encoding="utf-8-sig")
-    assert read_captions(tmp_path, [1]) == {1: ""}
+    path.write_text(json.dumps([{"image_id": 1, "caption": None}]))  # of another program
+    assert read_captions(path, [1]) == {1: ""}
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], "need a list"),
-        ({"1": "a"}, "need a list"),
-        ([{"image_id": 1}], "entry 1: need the keys image_id and caption"),
-        ([{"image_id": "1", "caption": "a"}], "image_id '1' is not a whole number"),
-        ([{"image_id": True, "caption": "a"}], "image_id True is not a whole number"),
-        ([{"image_id": 1, "caption": 3}], "the caption of image 1 is not text"),
-        ([{"image_id": 1, "caption": "\ud83d"}], "the caption of image 1 is not text"),
-        ([{"image_id": 1, "caption": "a"}] * 2, "entry 2: image_id 1 has a caption already"),
-        ([{"image_id": 1, "caption": "a"}], "1 images have no caption of the split: 2"),
+        ([], "2 images have no caption of the split: 1, 2"),
+        ([{"image_id": 1}], r"captions\.json: 0\.caption: Field required"),
+        ([{"image_id": "1", "caption": "a"}], r"0\.image_id: .*integer, not '1'"),
+        ([{"image_id": True, "caption": "a"}], r"0\.image_id: .*integer, not True"),
+        ([{"image_id": 1, "caption": 3}], r"0\.caption: .*string, not 3"),
+        ([{"image_id": 1, "caption": "\ud83d"}], r"0\.caption: .*unable to parse"),
+        ([{"image_id": i, "caption": "a"} for i in (1, 2, 1)], "1 images have several .*: 1"),
         ([{"image_id": i, "caption": "a"} for i in (1, 2, 5)], "1 captions are of no image .*: 5"),
     ],
 )
@@ -249,13 +215,6 @@ def test_bad_captions_are_refused(tmp_path, content, message):
     (tmp_path / "captions.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
         read_captions(tmp_path, [1, 2])
-
-
-def test_files_that_are_no_captions_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"captions\.json, the COCO results file"):
-        read_captions(tmp_path, [1])
-    # cut short, of another coding, a number that Python does not read, nested too deep
-    for content in (b"{", b"\xff\xfe", b'[{"image_id": ' + b"1" * 5000 + b"}]", b"[" * 200_000):
-        (tmp_path / "captions.json").write_bytes(content)
-        with pytest.raises(InputError, match=r"captions\.json: not (JSON|a text file) that"):
-            read_captions(tmp_path, [1])
+    for missing in (tmp_path / "x", tmp_path / ("x/" * 3000)):
+        with pytest.raises(InputError, match="no such file; the COCO results file"):
+            read_captions(missing, [1])

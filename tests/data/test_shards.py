@@ -85,39 +85,27 @@ def test_photos_are_those_of_folders(tmp_path):
             assert a.path.stat().st_size == b.path.stat().st_size
 
 
-def test_a_header_longer_than_what_is_read_for_the_size(tmp_path):
-    content = encoded("jpg", exif=b"Exif\0\0" + bytes(60_000), comment=bytes(50_000))
-    tar(tmp_path / "val" / "a.tar", [("a.jpg", content)])
-    (found,) = listed(tmp_path / "val")
-    assert image_size(found.image) == (48, 40)
-
-
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_a_missing_split_is_never_replaced(tmp_path, split):
-    other = {"train": "val", "val": "train"}[split]
-    tar(tmp_path / other / "a.tar", sample("a"))
-    with pytest.raises(InputError, match=rf"{split} split needs .*{split}/\*\.tar, none was found"):
-        imagenet(tmp_path, split, 8, layout="webdataset")
+def test_a_missing_split_is_never_replaced(tmp_path):
+    tar(tmp_path / "train" / "a.tar", sample("a"))
+    with pytest.raises(InputError, match=r"val split needs .*val/\*\.tar, none was found"):
+        imagenet(tmp_path, "val", 8, layout="webdataset")
 
 
 BAD = {
-    "one.tar:a.jpg and .*two.tar:a.jpeg share one key": [sample("a"), sample("a", "jpeg")],
-    "share one key: keys name": [
-        [*sample("a"), *sample("b"), ("a.txt", b"x"), *sample("a", "png")]
-    ],
+    "one.tar:a.jpg and .*two.tar:a.jpeg would share one": [sample("a"), sample("a", "jpeg")],
+    "would share one prediction name": [[*sample("a"), *sample("b"), *sample("a", "png")]],
     "a.JPG: duplicate file name": [[*sample("a", "jpg"), ("a.JPG", b"")]],
     r"sample a has 0 images \(a\.v2\.jpg\)": [[("a.v2.jpg", b"the key ends at the first dot")]],
-    "sample b has 0 images": [[*sample("a"), ("b.txt", b"no image"), *sample("c")]],
     "sample a has 2 images": [[*sample("a"), *sample("a", "png")]],
     "not a plain file in the archive's folder": [[*sample("../../a")]],
     "no picture was found": [[]],
+    r"one\.tar:a\.jpg: not an image": [[("a.jpg", b"hello")]],
 }
 
 
 @pytest.mark.parametrize("message", BAD)
 def test_bad_samples_are_refused(tmp_path, message):
-    names = ("one.tar", "two.tar")
-    for name, files in zip(names, BAD[message], strict=False):
+    for name, files in zip(("one.tar", "two.tar"), BAD[message], strict=False):
         tar(tmp_path / "train" / name, files)
     with pytest.raises(InputError, match=message):
         imagenet(tmp_path, "train", 8, layout="webdataset")
@@ -129,7 +117,7 @@ def test_links_are_refused(tmp_path):
         link = tarfile.TarInfo("b.jpg")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
-    with pytest.raises(InputError, match=r"a\.tar:b\.jpg: not a plain file"):
+    with pytest.raises(InputError, match=r"a\.tar: b\.jpg is not a plain file"):
         listed(tmp_path / "val")
 
 
@@ -160,12 +148,10 @@ def test_a_damaged_header_does_not_end_the_archive_in_silence(tmp_path):
 
 
 def test_a_compressed_archive_is_refused(tmp_path):
-    path = tmp_path / "val" / "a.tar"
-    path.parent.mkdir()
-    with tarfile.open(path, "w:gz"):
+    with tarfile.open(tmp_path / "a.tar", "w:gz"):
         pass
     with pytest.raises(InputError, match="not an uncompressed tar"):
-        listed(tmp_path / "val")
+        listed(tmp_path)
 
 
 def test_an_archive_that_shrank_is_noticed(tmp_path):
@@ -179,18 +165,6 @@ def test_an_archive_that_shrank_is_noticed(tmp_path):
         found.image.read_bytes()
 
 
-def test_an_image_that_is_none_is_named(tmp_path):
-    tar(tmp_path / "val" / "a.tar", [("a.jpg", b"hello")])
-    with pytest.raises(InputError, match=r"a\.tar:a\.jpg: not an image"):
-        imagenet(tmp_path, "val", 8, layout="webdataset")
-
-
-def test_a_card_without_a_caption(tmp_path):
-    tar(tmp_path / "a.tar", sample("a", json=b'{"caption": null}'))
-    (found,) = listed(tmp_path)
-    assert found.caption() == ""
-
-
 def test_files_that_begin_with_a_dot_are_skipped(tmp_path):
     files = [("._a.jpg", b"fork"), ("./b/._a.jpg", b"fork"), (".c/a.jpg", b"x"), *sample("./b/a")]
     tar(tmp_path / "a.tar", [*files, ("README", b"no sample")])
@@ -198,11 +172,12 @@ def test_files_that_begin_with_a_dot_are_skipped(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text",
-    [{"txt": b"\xff"}, {"json": b"{"}, {"json": b"[]"}, {"json": b'{"caption": 1}'}],
+    "text", [{"txt": b"\xff"}, {"json": b"{"}, {"json": b"[]"}, {"json": b'{"caption": 1}'}]
 )
 def test_a_caption_that_is_none_is_refused(tmp_path, text):
-    tar(tmp_path / "train" / "a.tar", sample("a", **text))
-    (found,) = listed(tmp_path / "train")
+    tar(tmp_path / "a.tar", sample("a", **text))
+    (found,) = listed(tmp_path)
     with pytest.raises(InputError, match=r"a\.tar:a\.(txt|json): "):
         found.caption()
+    tar(tmp_path / "a.tar", sample("a", json=b'{"caption": null}'))
+    assert listed(tmp_path)[0].caption() == ""

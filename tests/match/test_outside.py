@@ -173,7 +173,7 @@ def test_a_missing_picture_leaves_no_folder(issue, tmp_path):
     (tmp_path / "coco/dataset_coco.json").write_text(json.dumps({"images": [row]}))
     status, _, trouble = issue("prepare", "task=caption_coco", "task.root=coco", "export=given")
     assert status == 2
-    assert "a.jpg: no such image" in trouble
+    assert "a.jpg: not an image" in trouble
     assert not Path("given").exists()
     assert not list(Path().glob(".*partial"))
 

@@ -225,14 +225,14 @@ def rows(*numbers):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ([], "need a list of"),
+        ([], "3 images have no caption"),
         (rows(110, 111), "1 images have no caption of the split: 112"),
         (rows(110, 111, 112, 7), "1 captions are of no image of the split: 7"),
         (rows(107, 108, 109), "3 images have no caption of the split"),  # of val
-        (rows(110, 110, 111, 112), "image_id 110 has a caption already"),
-        ({"110": "a dog"}, "need a list"),
-        ([{"image_id": "110", "caption": "a"}], "image_id '110' is not a whole number"),
-        ([{"image_id": 110}], "need the keys image_id and caption"),
+        (rows(110, 110, 111, 112), "1 images have several captions of the split: 110"),
+        ({"110": "a dog"}, "valid list"),
+        ([{"image_id": "110", "caption": "a"}], "0.image_id: Input should be a valid integer"),
+        ([{"image_id": 110}], "0.caption: Field required"),
     ],
 )
 def test_wrong_predictions_are_refused(coco_root, issue, tmp_path, content, said):

@@ -94,7 +94,8 @@ def test_a_line_with_a_missing_picture(data, issue):
 
 def test_a_line_that_is_none(data, issue):
     data[2].write_text(data[2].read_text() + "\nonly_one_field.png")
-    assert f"{data[2]} line 3: 1 fields" in issue("evaluate", "predictions=.", "name=x")
+    message = f"{data[2]} line 3: only_one_field.png: need"
+    assert message in issue("evaluate", "predictions=.", "name=x")
 
 
 def test_a_truncated_picture(data, issue):
@@ -126,7 +127,7 @@ def test_picture_and_depth_of_different_size(data, issue, tmp_path):
     width, height = image_size(data[3])
     Image.fromarray(np.zeros((height + 1, width, 3), np.uint8)).save(data[3])
     for name, fields in (("prepare", ()), ("evaluate", (f"predictions={folder}", "name=x"))):
-        assert f"differ in size: {width} x {height + 1} and" in issue(name, *fields)
+        assert f"differ in size: ({width}, {height + 1}) and" in issue(name, *fields)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])

@@ -96,7 +96,7 @@ def test_a_missing_split_says_what_where_and_whence(make_kitti):
 def test_lines_without_a_file_name(make_kitti, line):
     root = make_kitti(train=2)
     (root / "eigen_test_files_with_gt.txt").write_text(line)
-    with pytest.raises(InputError, match=r"line 1: .* are no two files"):
+    with pytest.raises(InputError, match=r"line 1: .* two files in the folder"):
         kitti_frames(root, "test")
 
 
