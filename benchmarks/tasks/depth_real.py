@@ -93,7 +93,7 @@ class Frames(DepthItems):
             "split": self.name,
             "items": digest("\n".join(frame.id for frame in frames)),
             "truth": digest("\n".join(codes)),
-            "protocols": {"depth": metric.PROTOCOL},
+            "protocols": {"depth": metric.PROTOCOL_BTS},
             "options": {
                 "crop": self.task.crop,
                 "nonfinite": self.protocol.nonfinite,
