@@ -99,28 +99,18 @@ def test_nyu_range_clamp_and_crop(crop, pixels, wanted):
 
 def test_mean_over_images_not_over_pixels():
     r = np.random.RandomState(2)
-    g1 = r.uniform(1, 3, 100)
-    g2 = r.uniform(5, 9, 20)
-    truths = [g1[None], g2[None]]
-    predictions = [1.2 * g1[None], 0.9 * g2[None]]
-    found = depth_scores(["a", "b"], predictions, truths, WIDE).scores
-    assert found["absrel"].value == pytest.approx(0.15, rel=1e-9)
-    assert found["rmse"].value == pytest.approx(0.566445995171, rel=1e-9)
-    assert found["log10"].value == pytest.approx(0.0624693683041, rel=1e-9)
+    g1, g2 = r.uniform(1, 3, 100), r.uniform(5, 9, 20)
+    found = depth_scores(["a", "b"], [1.2 * g1[None], 0.9 * g2[None]], [g1[None], g2[None]], WIDE)
+    values = {name: score.value for name, score in found.scores.items()}
+    check(values, {"absrel": 0.15, "rmse": 0.566445995171, "log10": 0.0624693683041}, 1e-9)
     # a pure scale error: the variance rounds to zero or below, where the reference gives NaN
-    assert found["silog"].value == pytest.approx(0.0, abs=1e-5)
+    assert values["silog"] == pytest.approx(0.0, abs=1e-5)
     pooled = depth_errors(np.concatenate([g1, g2]), np.concatenate([1.2 * g1, 0.9 * g2]))[0]
-    assert pooled["absrel"] == pytest.approx(0.183333333333, rel=1e-9)
-    assert pooled["rmse"] == pytest.approx(0.471385038923, rel=1e-9)
-    assert pooled["log10"] == pytest.approx(0.0736106201331, rel=1e-9)
-
-
-def test_variance_below_zero_is_counted():
-    """Some pure scale error among many rounds below zero; each is counted and scores 0."""
-    r = np.random.RandomState(3)
+    wanted = {"absrel": 0.183333333333, "rmse": 0.471385038923, "log10": 0.0736106201331}
+    check(pooled, wanted, 1e-9)
+    # some of many round below zero; each is counted and scores 0
     truths = [r.uniform(1, 9, (1, 40)) for _ in range(200)]
-    ids = [str(i) for i in range(200)]
-    found = depth_scores(ids, [1.1 * d for d in truths], truths, WIDE)
+    found = depth_scores(list(map(str, range(200))), [1.1 * d for d in truths], truths, WIDE)
     negative = sum(depth_errors(d[0], 1.1 * d[0])[1] for d in truths)
     assert found.counts["silog_variance_below_zero"] == negative > 0
     assert found.scores["silog"].value == pytest.approx(0.0, abs=1e-4)
@@ -196,23 +186,14 @@ def test_maps_are_read_by_the_workers_and_not_all_at_once():
             return super().__getitem__(index)
 
     found = depth_scores(ids, OnDemand(predictions), truths, nyu_protocol(), workers=3)
-    assert found.items["id"] == ids
-    assert sorted(held) == list(range(9))
+    assert found.items["id"] == ids and sorted(held) == list(range(9))
     assert threading.current_thread().name not in threads
-
-
-@pytest.mark.parametrize("workers", [1, 4])
-def test_the_first_bad_item_is_named_whoever_meets_it(workers):
-    ids, predictions, truths = many_maps()
-    predictions[2, 0, 0] = predictions[3, 0, 0] = -1
-    with pytest.raises(InputError, match="scene/2: 1 of"):
-        depth_scores(ids, predictions, truths, nyu_protocol(), workers=workers)
-
-
-def test_numbers_of_items_must_agree():
-    ids, predictions, truths = many_maps()
     with pytest.raises(ValueError, match="9 ids, 8 predictions"):
         depth_scores(ids, predictions[:8], truths, nyu_protocol())
+    predictions[2, 0, 0] = predictions[3, 0, 0] = -1
+    for workers in (1, 4):
+        with pytest.raises(InputError, match="scene/2: 1 of"):  # the first, whoever meets it
+            depth_scores(ids, predictions, truths, nyu_protocol(), workers=workers)
 
 
 def test_object_pixels():
@@ -245,21 +226,18 @@ def test_crop_scales_with_the_size():
     assert (rows[0], rows[-1], columns[0], columns[-1]) == (11, 117, 10, 149)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -0.5])
-def test_bad_values_are_refused_by_name(value):
+def test_bad_predictions_and_protocols_are_refused():
     truth = np.full((2, 2), 4.0, np.float32)
-    prediction = truth.copy()
-    prediction[1, 1] = value
-    with pytest.raises(InputError, match=r"bathroom/rgb_1: 1 of 4 .*task\.nonfinite=bts"):
-        depth_scores(["bathroom/rgb_1"], [prediction], [truth], nyu_protocol())
-
-
-def test_wrong_size_type_and_protocol_are_refused():
-    truth = np.full((2, 2), 4.0, np.float32)
-    with pytest.raises(InputError, match=r"x: .*float32 \(2, 3\), not float32 metres \(2, 2\)"):
-        depth_scores(["x"], [np.ones((2, 3), np.float32)], [truth], WIDE)
-    with pytest.raises(InputError, match=r"int64 .*not float32"):
-        depth_scores(["x"], [truth.astype(np.int64)], [truth], WIDE)
+    bad = [truth.copy() for _ in range(3)]
+    bad[0][1, 1], bad[1][1, 1], bad[2][1, 1] = np.nan, np.inf, -0.5
+    one = r"bathroom/rgb_1: 1 of 4 .*task\.nonfinite=bts"
+    for prediction, reason in (
+        *((prediction, one) for prediction in bad),
+        (np.ones((2, 3), np.float32), r"rgb_1: .*float32 \(2, 3\), not float32 metres \(2, 2\)"),
+        (truth.astype(np.int64), r"int64 .*not float32"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            depth_scores(["bathroom/rgb_1"], [prediction], [truth], nyu_protocol())
     with pytest.raises(InputError, match=r"task\.nonfinite=ignore"):
         DepthProtocol(1.0, 2.0, nonfinite="ignore")
     with pytest.raises(InputError, match="low < high"):

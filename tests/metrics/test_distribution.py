@@ -161,17 +161,17 @@ def test_names_carry_count_and_extractor():
     assert list(names) == ["fid@9", "kid@9", "is@9", *dist.score_names("prc", 9)]
 
 
-def global_draws():
-    return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
-
-
 def test_random_state_is_left_alone():
     """The library's loader draws from torch's generator; later training noise must not change."""
+
+    def draws():
+        return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+
     with dist.preserved_random_state():
-        expected = global_draws()
+        expected = draws()
     with dist.preserved_random_state():
         toy_features(0, 20)
-        assert global_draws() == expected
+        assert draws() == expected
 
 
 def test_images_must_be_uint8():

@@ -98,6 +98,7 @@ def test_a_download_is_asked_for_and_checked(hub, monkeypatch):
         inception.Path(path).write_bytes(b"not it")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    assert inception.used_digest(None, download=False) is None, "the scores are unavailable then"
     with pytest.raises(InputError, match="is another file"):
         inception.find_inception(None, download=True)
     assert asked == [(inception.INCEPTION_URL, inception.INCEPTION_SHA256)]
@@ -113,16 +114,6 @@ def test_another_file_is_refused(tmp_path, hub):
             inception.find_inception(str(given), download=False)
     with pytest.raises(InputError, match="no such file"):
         inception.find_inception(str(tmp_path / "lost.pth"), download=True)
-
-
-def test_the_digest_of_what_is_used(tmp_path, hub, monkeypatch):
-    """None where there is no file: the scores are unavailable then."""
-    assert inception.used_digest(None, download=False) is None
-    file = tmp_path / inception.INCEPTION_FILE
-    file.write_bytes(b"network")
-    digest = hashlib.sha256(b"network").hexdigest()
-    monkeypatch.setattr(inception, "INCEPTION_SHA256", digest)
-    assert inception.used_digest(str(file), download=False) == digest
 
 
 @pytest.fixture
@@ -166,6 +157,6 @@ def test_scores_by_the_architecture_itself(tmp_path, network):
     assert set(first.scores) == {"is@10", "precision_inception@10", "recall_inception@10"}
     assert set(first.unavailable) == {"fid@10", "kid@10"}
     assert "6 images, 2048 dimensions" in first.unavailable["fid@10"]
-    again = inception.inception_scores(shown, real, **options)
-    assert again == first
+    assert inception.inception_scores(shown, real, **options) == first
     assert len(list(cache.iterdir())) == 1
+    assert inception.used_digest(network, download=False) == inception.INCEPTION_SHA256

@@ -34,20 +34,18 @@ def test_known_distances(folder, pictures, net):
     assert found.counts == {f"lpips_{net}_weight_bits": {"alex": 16, "squeeze": 32}[net]}
 
 
-def test_equal_pictures_and_other_company(folder, pictures):
+def test_equal_pictures_native_sizes_and_other_company(folder, pictures):
     """0 for equal pictures; a pair's distance does not depend on the pairs beside it."""
-    both = metric.lpips_scores(
-        ["a", "b"], pictures[:2], [pictures[0], pictures[0][:, ::-1]], weights=str(folder)
-    )
-    assert both.items["lpips_alex"][0] == 0
-    alone = metric.lpips_scores(["b"], [pictures[1]], [pictures[0][:, ::-1]], weights=str(folder))
-    assert alone.items["lpips_alex"] == both.items["lpips_alex"][1:]
-
-
-def test_native_sizes(folder, pictures):
     cut = [picture[: 40 + 7 * i, : 32 + i] for i, picture in enumerate(pictures)]
-    found = metric.lpips_scores(list("abc"), cut, cut, weights=str(folder))
-    assert found.items["lpips_alex"] == [0, 0, 0]
+    others = [pictures[0][:, ::-1], pictures[1]]
+    shown, truths = [*cut, others[1]], [*cut, others[0]]
+    before = torch.get_rng_state()
+    metric._network.cache_clear()
+    found = metric.lpips_scores(list("abcd"), shown, truths, weights=str(folder))
+    assert torch.equal(before, torch.get_rng_state()), "random states are left alone"
+    assert found.items["lpips_alex"][:3] == [0, 0, 0]
+    alone = metric.lpips_scores(["d"], shown[3:], truths[3:], weights=str(folder))
+    assert alone.items["lpips_alex"] == found.items["lpips_alex"][3:]
 
 
 def test_all_kinds_of_files(folder, pictures, tmp_path):
@@ -65,16 +63,15 @@ def test_all_kinds_of_files(folder, pictures, tmp_path):
     assert [found.counts["lpips_alex_weight_bits"] for found in distances] == [16, 32, 32]
 
 
-def test_without_weights_it_is_unavailable(pictures):
+def test_where_it_is_unavailable_or_refused(folder, pictures):
     found = metric.lpips_scores(["a"], pictures[:1], pictures[:1], weights=None)
     assert not found.scores
     assert "weights.lpips is not set" in found.unavailable["lpips_alex"]
-
-
-def test_small_pictures_are_unavailable(folder, pictures):
     small = [picture[:31] for picture in pictures]
     found = metric.lpips_scores(list("abc"), small, small, weights=str(folder))
     assert found.unavailable == {"lpips_alex": "LPIPS needs 32 x 32 pixels, a has 64 x 31"}
+    with pytest.raises(InputError, match="nothing is resized"):
+        metric.lpips_scores(["a"], [pictures[0][1:]], pictures[:1], weights=str(folder))
 
 
 def test_wrong_weights_are_refused(folder, pictures, tmp_path):
@@ -92,15 +89,3 @@ def test_wrong_weights_are_refused(folder, pictures, tmp_path):
     state.pop("features.10.bias")
     np.savez(tmp_path / "lacking.npz", **state)
     refused(tmp_path / "lacking.npz", r"lacks features\.10\.bias")
-
-
-def test_sizes_must_agree(folder, pictures):
-    with pytest.raises(InputError, match="nothing is resized"):
-        metric.lpips_scores(["a"], [pictures[0][1:]], pictures[:1], weights=str(folder))
-
-
-def test_the_random_state_is_left(folder, pictures):
-    metric._network.cache_clear()
-    before = torch.get_rng_state()
-    metric.lpips_scores(["a"], pictures[:1], pictures[:1], weights=str(folder))
-    assert torch.equal(before, torch.get_rng_state())

@@ -17,31 +17,18 @@ def test_mean_and_standard_error():
     assert (score.n, score.better) == (10, "higher")
 
 
-def test_items_without_value_are_left_out():
+def test_what_is_left_out_and_what_is_no_score():
     assert mean_score([1.0, None, 3.0], "lower") == mean_score([1.0, 3.0], "lower")
-
-
-def test_one_item_has_no_standard_error():
-    assert mean_score([0.5], "lower") == Score(0.5, None, 1, "lower")
-
-
-@pytest.mark.parametrize("values", [[], [None, None]])
-def test_no_value_is_no_score(values):
-    with pytest.raises(ValueError, match="no values"):
-        mean_score(values, "lower")
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_score_is_finite(value):
-    with pytest.raises(ValueError, match="finite"):
-        Score(value, None, 3, "lower")
-    with pytest.raises(ValueError, match="finite"):
-        Score(1.0, value, 3, "lower")
-
-
-def test_a_score_holds_plain_numbers_and_one_of_two_directions():
+    assert mean_score([0.5], "lower") == Score(0.5, None, 1, "lower"), "one has no standard error"
     score = Score(np.float32(0.5), np.float64(0.25), np.int64(3), "lower")
     assert [type(v) for v in (score.value, score.stderr, score.n)] == [float, float, int]
+    for values in ([], [None, None]):
+        with pytest.raises(ValueError, match="no values"):
+            mean_score(values, "lower")
+    for value in (math.nan, math.inf, -math.inf):
+        for given in ((value, None), (1.0, value)):
+            with pytest.raises(ValueError, match="finite"):
+                Score(*given, 3, "lower")
     with pytest.raises(ValueError, match="higher or lower"):
         Score(0.5, None, 3, "up")
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.metrics import distribution as dist
 from benchmarks.tabletop import cards, detector, evaluator
 from benchmarks.tabletop.captions import captions
 from benchmarks.tabletop.evaluator import Sighting, fact_probability, statement_probability
@@ -47,7 +48,7 @@ def test_the_card_states_the_bars(size):
     assert scores["average_picture"] < 0.05
 
 
-def test_loading_is_cached_and_leaves_the_random_state_alone(judge):
+def test_loading_is_cached_and_leaves_the_random_state_alone():
     evaluator.load.cache_clear()
     before = torch.random.get_rng_state()
     first = evaluator.load()
@@ -71,16 +72,12 @@ def test_true_pictures_hold_what_their_captions_state(judge, scenes, pictures, s
     assert measure.flipped_pairs(scenes, seen) > 0.92
 
 
-def test_the_pictures_of_other_scenes_do_not(judge, scenes, pictures):
+def test_other_scenes_do_not_and_a_score_is_the_verdict(judge, scenes, pictures):
     others = judge.detect(pictures[64].roll(1, 0))
     assert measure.level_scores(scenes, others)["all"] < 0.15
-
-
-def test_score_is_the_verdict_on_the_picture(judge, scenes, pictures):
     texts = [captions(one)[0].text for one in scenes]
-    verdicts = judge.score(pictures[64], texts)
-    assert np.mean(verdicts) > 0.9
-    assert np.mean(judge.score(pictures[64], [captions(s)[0].text for s in scenes[::-1]])) < 0.4
+    assert np.mean(judge.score(pictures[64], texts)) > 0.9
+    assert np.mean(judge.score(pictures[64], texts[::-1])) < 0.4
     assert judge.score(pictures[64][:1], ["no caption of this world"]) == [False]
 
 
@@ -110,29 +107,9 @@ def test_other_pictures_are_refused(judge, images):
         judge.detect(images)
 
 
-class Set(torch.utils.data.Dataset):
-    """Pictures as torch-fidelity reads them."""
-
-    def __init__(self, images):
-        self.images = images
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, row):
-        return self.images[row]
-
-
 def certain(truth: Detection) -> Sighting:
-    rows = [
-        np.eye(len(names))[names.index(value)]
-        for names, value in (
-            (SHAPES, truth.shape),
-            (COLORS, truth.color),
-            (MATERIALS, truth.material),
-        )
-    ]
-    return Sighting(truth, *rows)
+    named = (SHAPES, truth.shape), (COLORS, truth.color), (MATERIALS, truth.material)
+    return Sighting(truth, *(np.eye(len(words))[words.index(word)] for words, word in named))
 
 
 def test_soft_score_of_certain_sightings_is_one_for_true_captions(scenes):
@@ -175,16 +152,17 @@ def test_soft_score_of_doubtful_sightings():
     half = Detection("cube", "red", "matte", 0.3, 0.2, 0.5, 1.0, confidence=0.5)
     seen = [certain(half), certain(half)]
     cube = Description(shape="cube")
-    assert fact_probability(Fact("object", cube), seen) == pytest.approx(0.75)
-    assert fact_probability(Fact("count", cube, 1), seen) == pytest.approx(0.5)
-    assert fact_probability(Fact("count", cube, 5), seen) == 0
+    for fact, value in (
+        (Fact("object", cube), 0.75),
+        (Fact("count", cube, 1), 0.5),
+        (Fact("count", cube, 5), 0),
+        (Fact("relation", cube, "left of", cube), 0),
+    ):
+        assert fact_probability(fact, seen) == pytest.approx(value)
     assert fact_probability(Fact("object", cube), []) == 0
-    beside = Fact("relation", cube, "left of", cube)
-    assert fact_probability(beside, seen) == 0
 
 
 def test_extractor_is_registered_once_and_gives_the_features(judge, pictures):
-    from torch_fidelity import calculate_metrics
     from torch_fidelity.utils import create_feature_extractor
 
     assert evaluator.register() == evaluator.register() == "tabletop"
@@ -192,18 +170,8 @@ def test_extractor_is_registered_once_and_gives_the_features(judge, pictures):
     features, logits = network(pictures[64][:8])
     torch.testing.assert_close(features, judge.features(pictures[64][:8]), atol=1e-3, rtol=1e-3)
     assert logits.shape == (8, detector.PAIRS)
-
-    scores = calculate_metrics(
-        input1=Set(pictures[64][:70]),
-        input2=Set(pictures[64][:70]),
-        feature_extractor="tabletop",
-        cuda=False,
-        save_cpu_ram=True,  # no worker processes
-        cache=False,
-        fid=True,
-        verbose=False,
-    )
-    assert abs(scores["frechet_inception_distance"]) < 1e-3
+    shown = dist.extract_features(pictures[64][:70], "tabletop", metrics=["fid"])["fid"]
+    assert abs(dist.fid_from_features(shown, shown)) < 1e-3
 
 
 @pytest.mark.parametrize("size", [64, 32])
@@ -213,31 +181,17 @@ def test_features_are_white_on_unseen_pictures(judge, pictures, size):
     assert spread.min() > 0.4
 
 
-def test_features_tell_blurred_pictures_from_sharp_ones(pictures):
-    from torch_fidelity import calculate_metrics
-
+def test_features_tell_blurred_pictures_from_sharp_ones(judge, pictures):
     sharp = pictures[64]
     small = torch.nn.functional.interpolate(sharp.float(), 16, mode="bicubic", antialias=True)
     blurred = torch.nn.functional.interpolate(small, 64, mode="bicubic").clamp(0, 255)
-    blurred = blurred.round().to(torch.uint8)
-
-    def kid(images):
-        scores = calculate_metrics(
-            input1=Set(images),
-            input2=Set(sharp[60:]),
-            feature_extractor=evaluator.register(),
-            cuda=False,
-            save_cpu_ram=True,
-            cache=False,
-            kid=True,
-            kid_subsets=20,
-            kid_subset_size=50,
-            verbose=False,
-        )
-        return scores["kernel_inception_distance_mean"]
-
+    real, near, far = (
+        judge.features(images)
+        for images in (sharp[60:], sharp[:60], blurred[:60].round().to(torch.uint8))
+    )
+    near_kid, far_kid = (dist.kid_from_features(each, real, 20, 50)[0] for each in (near, far))
     # The blur costs far more than the chance of which 60 scenes are compared.
-    assert kid(blurred[:60]) > 0.2 + abs(kid(sharp[:60]))
+    assert far_kid > 0.2 + abs(near_kid)
 
 
 @pytest.mark.slow
