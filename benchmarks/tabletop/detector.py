@@ -84,8 +84,7 @@ class Detector(nn.Module):
 def whiten(network: Detector, pictures: Sequence[UInt8[Tensor, "b 3 s s"]]) -> None:
     """Set `center` and `whitening` so that features of these pictures have covariance one.
 
-    Without it a few directions of large spread, the solids' colours, drown all others in KID's
-    cubic kernel, and two halves of one set of true pictures are further apart than a blur moves it.
+    Else the solids' colours, of large spread, drown all else in KID's cubic kernel, even a blur.
     """
     network.center.zero_()
     network.whitening.copy_(torch.eye(FEATURES))

@@ -60,10 +60,7 @@ class Evaluator:
         self.device = device
 
     def detect(self, images: UInt8[Tensor, "n 3 s s"]) -> list[list[Detection]]:
-        """The solids seen in each picture, most confident first.
-
-        Raises ValueError if the pictures are not uint8 of 64 or 32 px.
-        """
+        """The solids seen in each picture, most confident first; ValueError as in `_checked`."""
         return [
             [sighting.best for sighting in seen if sighting.best.confidence >= THRESHOLD]
             for seen in self.sightings(images)
@@ -90,9 +87,8 @@ class Evaluator:
     ) -> list[float]:
         """The image-text score: mean probability of the stated facts, 0..1.
 
-        Each fact is taken for itself with the detector's probabilities, so a picture that shows two
-        of three facts scores near 2/3 where its verdict is False: made for comparing pictures that
-        all fail. A text that cannot be read scores 0.
+        Two of three facts shown score near 2/3 where the verdict is False: made for comparing
+        pictures that all fail. A text that cannot be read scores 0.
         """
         statements = map(statement_of, captions)
         return [
@@ -108,10 +104,7 @@ class Evaluator:
 
 @cache
 def load(device: str = "cpu") -> Evaluator:
-    """The shipped evaluator; read once per process and device.
-
-    Raises InputError if its files are missing or altered.
-    """
+    """The shipped evaluator; read once per process and device, see `read_weights`."""
     with torch.device("meta"):  # no initialisation: the global random state stays untouched
         network = detector.Detector()
     network.load_state_dict(read_weights(detector.NAME), assign=True)
@@ -143,14 +136,6 @@ def register() -> str:
         @staticmethod
         def get_default_feature_layer_for_metric(metric: str) -> str:
             return "logits" if metric == "isc" else "features"
-
-        @staticmethod
-        def can_be_compiled() -> bool:
-            return False
-
-        @staticmethod
-        def get_dummy_input_for_compile() -> Tensor:
-            return torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
 
         def forward(self, images: UInt8[Tensor, "n 3 s s"]) -> tuple[Tensor, ...]:
             output = self.network(_checked(images))

@@ -90,8 +90,6 @@ def find_layout(shapes: list[str], sizes: np.ndarray, rng: np.random.Generator) 
         large = (area >= MIN_AREA) & (area <= MAX_AREA)
         inside = (np.maximum(np.abs(x), np.abs(y)) < 0.92) & (depth > 0.2)
         kept = np.flatnonzero((large & inside).all(axis=1))[:_KEPT]
-        if len(kept) == 0:
-            continue
         some = free.take(kept)
         seen, framed = _visible(some, ids, half, tall)
         good = (framed >= MIN_INSIDE) & (seen >= MIN_VISIBLE) & (seen * area[kept] >= MIN_AREA)
@@ -103,15 +101,8 @@ def find_layout(shapes: list[str], sizes: np.ndarray, rng: np.random.Generator) 
         views = np.stack(
             [0.5 + 0.5 * x[r], 0.5 - 0.5 * y[r], depth[r], area[r] * seen[a], seen[a]], axis=1
         )
-        return Layout(
-            ground=some.ground[a],
-            camera=some.camera[a],
-            elevation=float(some.elevation[a]),
-            focal=float(some.focal[a]),
-            width=float(some.width[a]),
-            views=views,
-            sizes=sizes,
-        )
+        elevation, focal, width = (float(v[a]) for v in (some.elevation, some.focal, some.width))
+        return Layout(some.ground[a], some.camera[a], elevation, focal, width, views, sizes)
     return None
 
 

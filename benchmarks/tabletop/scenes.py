@@ -7,7 +7,6 @@ and every split is reproduced by its first index alone. Only numpy is needed her
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -47,12 +46,8 @@ _SPAN = 1_000_000_000
 # Colour and shape never seen together in train, validation, iid and crowd. Each colour and each
 # shape has training scenes in other company. Split `codec` (for the evaluator and the image
 # autoencoder, which must know every test picture) has all pairs and one to five solids.
-HELD_OUT_PAIRS = (
-    ("red", "cone"),
-    ("yellow", "cube"),
-    ("blue", "cylinder"),
-    ("purple", "sphere"),
-)
+HELD_OUT_PAIRS = (("red", "cone"), ("yellow", "cube"), ("blue", "cylinder"), ("purple", "sphere"))
+_ALLOWED_PAIRS = tuple((c, s) for c in COLORS for s in SHAPES if (c, s) not in HELD_OUT_PAIRS)
 _SEED = 20_250_713
 
 
@@ -161,7 +156,9 @@ def scene(index: int) -> Scene:
     """
     split = split_of(int(index))
     rng = np.random.Generator(np.random.PCG64((_SEED, int(index))))
-    count = _count(split, rng)
+    count = MAX_SOLIDS
+    if split != "crowd":
+        count = int(rng.integers(1, count + (split == "codec")))
     kinds = _kinds(split, count, rng)
     layout = None
     while layout is None:
@@ -171,22 +168,9 @@ def scene(index: int) -> Scene:
     return _assemble(int(index), kinds, layout, rng)
 
 
-def _count(split: str, rng: np.random.Generator) -> int:
-    if split == "crowd":
-        return MAX_SOLIDS
-    return int(rng.integers(1, (MAX_SOLIDS if split == "codec" else MAX_SOLIDS - 1) + 1))
-
-
-@lru_cache(maxsize=1)
-def _allowed_pairs() -> tuple[tuple[str, str], ...]:
-    return tuple((c, s) for c in COLORS for s in SHAPES if (c, s) not in HELD_OUT_PAIRS)
-
-
 def _kinds(split: str, count: int, rng: np.random.Generator) -> list[tuple[str, str, str]]:
     """Draws colour, shape and material of every solid, minding the pairs held out of training."""
-    allowed = _allowed_pairs()
-    everything = allowed + HELD_OUT_PAIRS
-    pool = everything if split == "codec" else allowed
+    pool = _ALLOWED_PAIRS + HELD_OUT_PAIRS if split == "codec" else _ALLOWED_PAIRS
     picks = rng.integers(0, len(pool), count)
     shiny = rng.integers(0, 2, count)
     pairs = [pool[p] for p in picks]

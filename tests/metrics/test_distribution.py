@@ -157,8 +157,6 @@ def test_names_carry_count_and_extractor():
     assert dist.metric_name("kid", 1000, "tabletop") == "kid_tabletop@1000"
     assert dist.score_names("prc", 9) == ["precision_inception@9", "recall_inception@9"]
     assert dist.score_names("prc", 9, "toy") == ["precision_toy@9", "recall_toy@9"]
-    names = dist.unavailable_scores(9, "why", metrics=dist.ALL_METRICS).unavailable
-    assert list(names) == ["fid@9", "kid@9", "is@9", *dist.score_names("prc", 9)]
 
 
 def test_random_state_is_left_alone():
