@@ -12,16 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from types import MappingProxyType, UnionType
-from typing import (
-    Any,
-    Literal,
-    Protocol,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    runtime_checkable,
-)
+from typing import Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
+from typing import runtime_checkable as checkable
 
 import torch
 from torch import nn
@@ -37,13 +29,11 @@ from crossflow.problem import Problem
 
 TOLERANCE = 0.05
 HIDDEN_STEP = 8  # the MLP's width stays a multiple of this
-LAWS: dict[str, tuple[str, dict[str, Any]]] = {
-    "path": ("interpolant", PATHS),
-    "times": ("time_law", TIMES),
-}
+LAWS: dict[str, tuple[str, dict[str, Any]]]
+LAWS = {"path": ("interpolant", PATHS), "times": ("time_law", TIMES)}
 
 
-@runtime_checkable
+@checkable
 class MethodFile(Protocol):
     """What a method file defines; a module is one. `Options`, a dataclass, is optional."""
 
@@ -81,17 +71,15 @@ class Cost:
 class Arm(nn.Module):
     """A method and its network. Its state dict has the prefixes `net.` and `method.`.
 
-    options: as `resolve_options` gives them, with the path and time law that the method set for
-    itself. size: the backbone after matching. params_ratio, flops_ratio: parameters at inference
-    and FLOPs per network evaluation over the reference arm's.
+    options: as `resolve_options` gives them, with the path and time law the method set for itself.
     """
 
     def __init__(
         self, name: str, method: Method, net: DiT, size: Size, batch: int, options: dict[str, Any]
     ) -> None:
         super().__init__()
-        self.name, self.size = name, size
-        self.method, self.net = method, net
+        self.name, self.method, self.net = name, method, net
+        self.size = size  # of the backbone, after matching
         usual = ("linear", "logit_normal", "own")
         self.options = options | {o: law for o, law in self.laws.items() if law not in usual}
         self.cost = Cost(
@@ -102,18 +90,17 @@ class Arm(nn.Module):
             flops_source=count_source(method),
             flops_train=count_training(net, method, batch),
         )
+        # Parameters at inference and FLOPs of a network evaluation over the reference arm's.
         self.params_ratio = self.flops_ratio = 1.0
         self.model = ""  # name of the backbone's size, where it has one
 
     @property
     def laws(self) -> dict[str, str]:
         """Names of path and time law; `own` where the method defines another."""
-        names = dict.fromkeys(LAWS, "own")
+        names = {}
         for option, (attribute, known) in LAWS.items():
-            law = plain(getattr(self.method, attribute))
-            for name, function in known.items():
-                if function is law and not _overrides(self.method, option):
-                    names[option] = name
+            law = None if _overrides(self.method, option) else getattr(self.method, attribute)
+            names[option] = next((name for name in known if known[name] is plain(law)), "own")
         return names
 
     def flops_sample(self, nfe: int) -> int:
@@ -175,10 +162,9 @@ def build_arm(
 ) -> Arm:
     """The arm of a method file on a problem, matched to the reference.
 
-    model: name of the backbone's size. seed: of the initial weights, whatever the global
-    generator's state. batch: training rows, for the FLOPs of a training step. options: of the
-    method and of every arm; what a method sets for itself stands unless they say otherwise. name:
-    of the arm, that of the method where it is None.
+    model: name of the backbone's size. seed: of the initial weights. batch: training rows, for the
+    FLOPs of a training step. options: of the method and of every arm; what a method sets for itself
+    stands unless they say otherwise. name: of the arm; None: the method's.
 
     Raises InputError for unknown names, options that this arm would ignore, a method that does not
     apply, and a batch that cannot hold the problem's null rows.
@@ -187,8 +173,7 @@ def build_arm(
     if model not in SIZES:
         raise InputError(f"model={model}: unknown. {right_names(model, SIZES)}")
     resolved = resolve_options(module, options, name)
-    reason = module.applies(problem)
-    if reason is not None:
+    if (reason := module.applies(problem)) is not None:
         raise InputError(f"method {module.NAME} does not apply: {reason}")
     require_batch(batch, problem.null_rate)
     named, own = SIZES[model], {o: v for o, v in resolved.items() if o not in COMMON}
@@ -242,10 +227,8 @@ def _matched_size(
 ) -> Size:
     """Depth, then MLP width, of the backbone that costs what the reference costs.
 
-    Each depth gets the MLP width of the smallest error, the larger one of parameters and FLOPs.
-    Among depths whose error is within 5 %, the one that distorts the MLP ratio least; where there
-    is none, the size nearest in FLOPs. Both costs are affine in depth and in depth x MLP width, so
-    three probes give them for every size.
+    Of the depths whose best error is within 5 %, the one that distorts the MLP ratio least, else
+    the size nearest in FLOPs. Costs are affine in depth and in depth x width: three probes do.
     """
     base, deep, wide = (
         _probe(module, problem, named, replace(named, depth=depth, hidden=hidden), options)

@@ -1,11 +1,7 @@
 """Checkpoints: one file, whole or not there, that makes a killed run go on bit for bit.
 
-Tensors (weights, average, optimizer) and a JSON state (counters, hash chain, ledgers) share one
-safetensors file, so they cannot be of different steps. Nothing is pickled.
-
-Bits repeat on one machine with the same versions, thread count and batch. They do not across
-thread counts (sums are split differently) or versions (kernels change), so the file names all
-of these and a resume with others is refused.
+Tensors and a JSON state share one safetensors file, so they cannot be of different steps. Bits
+repeat with the same device, versions, threads and batch: a resume with others is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +26,8 @@ from crossflow.files import sync, write_atomic
 def machine(device: torch.device) -> dict[str, Any]:
     """What bits depend on beside the run's own settings."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "threads": torch.get_num_threads(),
-        "device": name,
-    }
+    versions = {"torch": torch.__version__, "numpy": np.__version__}
+    return versions | {"threads": torch.get_num_threads(), "device": name}
 
 
 def write(path: Path, groups: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
@@ -61,9 +53,7 @@ def read(path: Path, device: torch.device) -> tuple[dict[str, dict[str, Tensor]]
                 group, _, name = key.partition(".")
                 groups[group][name] = file.get_tensor(key)
     except SafetensorError as error:
-        raise InputError(
-            f"checkpoint {path} cannot be read ({error}): delete it to start again"
-        ) from error
+        raise InputError(f"{path} cannot be read ({error}): delete it to start again") from error
     if "state" not in metadata:
         raise InputError(f"{path} is not a checkpoint: it holds no training state")
     return groups, json.loads(metadata["state"])
@@ -111,17 +101,15 @@ def load_weights(path: Path, module: nn.Module) -> None:
 def repeatable(seed: int, step: int, device: torch.device) -> Iterator[None]:
     """Makes what runs inside depend on (seed, step) alone; global settings are put back after.
 
-    Named draws do not use the global generator, but dropout does: it is seeded anew for each step
-    (as EDM2 does), so that nothing has to be saved. Algorithms are deterministic: on a CPU nearly
-    all are anyway; on a GPU cuBLAS, attention and scatter need it, and an operator that has no
-    deterministic form raises. Filling fresh memory with NaN, a debugging aid, stays off.
+    The global generator, which dropout uses, is seeded anew for each step (as EDM2 does). An
+    operator that has no deterministic form raises.
     """
     devices = [device] if device.type == "cuda" else []
     was = torch.are_deterministic_algorithms_enabled()
     memory: Any = torch.utils.deterministic
     filled = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
-    memory.fill_uninitialized_memory = False
+    memory.fill_uninitialized_memory = False  # a debugging aid, slow
     try:
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed * 1_000_003 + step)
@@ -134,8 +122,7 @@ def repeatable(seed: int, step: int, device: torch.device) -> Iterator[None]:
 class Journal:
     """stats.jsonl: a line of JSON for each logged step, and no line of a step that was lost.
 
-    A resumed run drops the lines of the steps that it does again, so that `steps` only rises. A run
-    that failed leaves its lines as stats-failed.jsonl. `Trainer._log` says what stands in one.
+    `Trainer._log` says what stands in one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -156,13 +143,12 @@ class Journal:
         if not self.path.exists():
             return
         kept = []
-        for line in self.path.read_bytes().splitlines(keepends=True):
-            # A line without its end was cut off by a kill, garbage is what a power cut leaves. Both
-            # lie after the checkpoint, for `sync` came before it, and so does all that follows.
-            done = _steps(line)
-            if done is None:
-                break
-            if done <= steps:
+        # A line cut off by a kill and the garbage of a power cut lie after the checkpoint, for
+        # `sync` came before it, and so does all that follows.
+        with suppress(ValueError, KeyError, TypeError):
+            for line in self.path.read_bytes().splitlines(keepends=True):
+                if not line.endswith(b"\n") or int(json.loads(line)["steps"]) > steps:
+                    break
                 kept.append(line)
         write_atomic(self.path, b"".join(kept), durable=False)
 
@@ -170,13 +156,3 @@ class Journal:
         """Keeps the lines of a failed run as stats-failed.jsonl."""
         if self.path.exists():
             self.path.replace(self.path.with_stem(f"{self.path.stem}-failed"))
-
-
-def _steps(line: bytes) -> int | None:
-    """How many steps a line says were done; None for one that is not whole."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        return int(json.loads(line)["steps"])
-    except (ValueError, KeyError, TypeError):
-        return None

@@ -1,8 +1,7 @@
 """Where the wall time of an arm goes: one clock, seven ledgers; and how fast it trains.
 
-Only `train` counts against a budget in seconds. Waiting for data is part of it: a method that
-reads more pays for it. Ledgers follow big_vision's Chrono and live in the checkpoint, so they
-survive a resume; the work a killed run loses is found again through a small heartbeat file.
+Only `train` counts against a budget in seconds, waiting for data included. Ledgers follow
+big_vision's Chrono and live in the checkpoint; what a killed run lost is known by a heartbeat file.
 """
 
 from __future__ import annotations
@@ -35,18 +34,11 @@ PEAKS = {
 
 
 class Clock:
-    """Charges time to the innermost open ledger; stands still while no ledger is open.
+    """`with clock(ledger)` charges time to the innermost open ledger; one moment is charged once.
 
-    One moment is charged once, so the ledgers sum to the time spent inside the outermost `with`.
-    Several arms in one process have one clock each: opening an arm's ledger starts its clock.
-
-        with clock("other"):            # all that is not named otherwise
-            with clock("train"): ...
-            with clock("eval"): ...
-
+    Stands still while no ledger is open: arms of one process have one clock each.
     heartbeat: file that holds all ledgers, renewed about once a second.
-    synchronize: called before each reading; on a GPU it waits for the kernels in flight, else
-        their time would be charged to whichever ledger happens to be open when they end.
+    synchronize: called before each reading, to wait for the kernels that a GPU has in flight.
     """
 
     def __init__(
@@ -113,9 +105,8 @@ class Clock:
     def restore(self, state: Mapping[str, float]) -> None:
         """Goes on from a checkpoint's ledgers, or from none ({}) when there is no checkpoint.
 
-        What the heartbeat saw beyond them was done and lost: work moves to the ledger `lost`, the
-        rest (writing the checkpoint itself, say) stays on its own. Time spent in this process
-        before the call stays charged where it was.
+        What the heartbeat saw beyond them was lost: work moves to the ledger `lost`, the rest
+        (writing the checkpoint itself, say) stays on its own.
         """
         for ledger in LEDGERS:
             saved = state.get(ledger, 0.0)
@@ -126,14 +117,11 @@ class Clock:
 
 
 class Throughput:
-    """Samples a second of the train ledger, window by window.
-
-    windows: samples/s of each full window of 30 s; a rest shorter than that is not judged.
-    """
+    """Samples a second of the train ledger, window by window; a shorter rest is not judged."""
 
     def __init__(self, window: float = WINDOW_SECONDS) -> None:
         self.window = window
-        self.windows: list[float] = []
+        self.windows: list[float] = []  # samples/s of each full window
         self._start = (0, 0.0)
 
     def update(self, samples: int, seconds: float) -> None:

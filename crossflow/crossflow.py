@@ -36,10 +36,7 @@ def applies(problem: Problem) -> str | None:
 
 
 class CrossFlow(Method):
-    """x0 ~ q(z given source), charged with KL and the problem's charge (CrossFlow section 4).
-
-    options: those of `Options`.
-    """
+    """x0 ~ q(z given source), charged with KL and the problem's charge (CrossFlow section 4)."""
 
     training_only = ("tower", "contrastive", "decoder")
 
@@ -68,7 +65,6 @@ class CrossFlow(Method):
             self.ignored += ("stop_gradient",)
 
     def source_moments(self, source: Source) -> Moments:
-        """The encoder's mean and log-variance; no variance for the identity."""
         return self.encoder(source)
 
     def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
@@ -86,10 +82,8 @@ class CrossFlow(Method):
     def sample_ends(self, source: Source, draws: Draws) -> Ends:
         """A draw from the encoder, as in training: the official code starts from it too."""
         x0 = self._draw(*self.source_moments(source), draws)
-        null = None
-        if self.problem.null_rate > 0:
-            null = torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
-        return Ends(x0, None, null=null)
+        null = torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
+        return Ends(x0, None, null=null if self.problem.null_rate > 0 else None)
 
     def _draw(self, mean: Tensor, logvar: Tensor | None, draws: Draws) -> Tensor:
         if logvar is None:
@@ -110,9 +104,7 @@ class CrossFlow(Method):
         return charges
 
 
-def method(problem: Problem, size: Size, **options: Any) -> CrossFlow:
-    """CrossFlow for a problem; `options` are those of `Options`."""
-    return CrossFlow(problem, size, **options)
+method = CrossFlow
 
 
 def kl_per_dimension(
@@ -120,8 +112,7 @@ def kl_per_dimension(
 ) -> Float[Tensor, ""]:
     """KL(N(mean, exp(logvar)) || N(0, 1)), nats per dimension, averaged over rows.
 
-    The standard form of the paper; its code uses (0.3 mean)**6 in place of mean**2 (issue 10 of
-    the official repository: an empirical tweak).
+    The paper's form; its code has (0.3 mean)**6 for mean**2, an empirical tweak (its issue 10).
     """
     return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
 

@@ -21,10 +21,9 @@ def _generator(*key: object) -> torch.Generator:
 
 
 class StepDraws:
-    """Draws of one training step. All rows of the global batch are drawn, then `rows` are taken.
+    """Draws of one training step: of all rows of the global batch, of which `rows` are taken.
 
-    Drawing the whole batch on every process costs little and makes row k the same number whatever
-    the number of processes.
+    So row k gets the same number whatever the number of processes.
     """
 
     def __init__(self, seed: int, step: int, rows: range, total: int) -> None:
@@ -32,19 +31,20 @@ class StepDraws:
 
     def normal(self, name: str, shape: Sequence[int]) -> Float[Tensor, "b ..."]:
         """Standard normal numbers, one block of `shape` a row."""
-        whole = torch.randn(
-            (self.total, *shape), generator=_generator("train", self.seed, self.step, name)
-        )
+        whole = torch.randn((self.total, *shape), generator=self._generator(name))
         return whole[self.rows.start : self.rows.stop]
 
     def uniform(self, name: str) -> Float[Tensor, " b"]:
         """Uniform numbers in [0, 1), one a row."""
-        whole = torch.rand(self.total, generator=_generator("train", self.seed, self.step, name))
+        whole = torch.rand(self.total, generator=self._generator(name))
         return whole[self.rows.start : self.rows.stop]
 
     def permutation(self, name: str) -> Int[Tensor, " total"]:
         """A random order of all rows of the global batch (not of the local ones)."""
-        return torch.randperm(self.total, generator=_generator("train", self.seed, self.step, name))
+        return torch.randperm(self.total, generator=self._generator(name))
+
+    def _generator(self, name: str) -> torch.Generator:
+        return _generator("train", self.seed, self.step, name)
 
 
 class ItemDraws:
@@ -55,12 +55,8 @@ class ItemDraws:
 
     def normal(self, name: str, shape: Sequence[int]) -> Float[Tensor, "b ..."]:
         """Standard normal numbers, one block of `shape` an item."""
-        return torch.stack(
-            [
-                torch.randn(shape, generator=_generator("eval", self.seed, i, self.draw, name))
-                for i in self.items
-            ]
-        )
+        keys = [("eval", self.seed, item, self.draw, name) for item in self.items]
+        return torch.stack([torch.randn(shape, generator=_generator(*key)) for key in keys])
 
 
 Draws = StepDraws | ItemDraws

@@ -1,9 +1,8 @@
 """Source encoders: from tokens or a map to the mean and log-variance of x0.
 
-A variational encoder (VE) may have at most 15 % of the parameters used at inference; its width
-follows from the backbone's size. Tokens reach the latent through one learned query per patch
-position, never through a dense layer from all tokens to all of the latent. A baseline's condition
-trunk is the same encoder without queries and head, so both arms read the source equally well.
+A variational encoder may have at most 15 % of the parameters used at inference. Tokens reach the
+latent through one learned query per patch position. A baseline's condition trunk is the same
+encoder without queries and head, so both arms read the source equally well.
 """
 
 from __future__ import annotations
@@ -144,7 +143,6 @@ class Identity(nn.Module):
     """The source map is x0: no parameters, no variance."""
 
     def forward(self, source: Source) -> Moments:
-        """The source itself and no log-variance."""
         return source.values, None
 
 
@@ -162,14 +160,13 @@ def build_encoder(problem: Problem, size: EncoderSize) -> nn.Module:
 def encoder_size(problem: Problem, size: Size) -> EncoderSize:
     """The widest encoder within 15 % of the inference parameters beside a backbone of `size`.
 
-    Heads are as wide as the backbone's. Raises InputError where even one head is too much (a large
-    vocabulary beside a tiny backbone).
+    Heads are as wide as the backbone's. Raises InputError where even one head is too much.
     """
     layers = max(2, size.depth // 6)
     with torch.device("meta"):
         backbone = parameters_of(DiT(problem, size))
         for heads in range(size.heads, 0, -1):
-            candidate = EncoderSize(layers, heads * size.head_width, heads)
+            candidate = EncoderSize(layers, heads * (size.width // size.heads), heads)
             encoder = parameters_of(build_encoder(problem, candidate))
             if encoder <= LARGEST_SHARE * (backbone + encoder):
                 return candidate

@@ -14,8 +14,7 @@ from typing import Any
 class InputError(ValueError):
     """A mistake found before the first step: wrong option, missing file, bad data.
 
-    The message is one line that names the file, field or value and says what to do. The commands
-    print it without a traceback and exit with status 2.
+    One line that names the file, field or value; commands print it and exit with status 2.
     """
 
 
@@ -48,9 +47,8 @@ class ArmError(RuntimeError):
 def guard(arm: str, file: str | None = None) -> Iterator[None]:
     """The one place in which a method's own code runs: whatever it does becomes an ArmError.
 
-    An exception, a wrong shape, memory, sys.exit. The message names the line of `file`, the
-    method's own, or the last line that is of no installed package. Mistakes of the user and Ctrl-C
-    pass.
+    The message names the line of `file`, the method's own, or the last one that is of no installed
+    package. Mistakes of the user and Ctrl-C pass.
     """
     try:
         yield

@@ -1,9 +1,6 @@
 """Files that are whole or not there, and users' files, whose faults become one line.
 
-Temporary names, renames, fsync and locks stand here alone.
-
-What a killed writer left beside a file is removed by the next writer of that file, on the same
-machine. Modes follow the umask.
+Temporary names, renames, fsync and locks stand here alone. Modes follow the umask.
 """
 
 from __future__ import annotations
@@ -60,8 +57,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 def published(folder: Path) -> Iterator[Path]:
     """A new folder to fill; when the block ends without an error it becomes `folder`.
 
-    Of several processes that fill one, each in a folder of its own, the first gives it its name;
-    what the others made, equal since it comes from the same configuration, is dropped.
+    The first of several processes gives it its name; what the others made, equal, is dropped.
     """
     partial = _partial(folder)
     partial.mkdir()
@@ -105,17 +101,17 @@ def sha256(path: Path) -> str:
 
 def is_file(path: Path) -> bool:
     """Whether there is a file. InputError where that cannot be told, as without permission."""
-    return _is(path, path.is_file)
+    return _is(path, Path.is_file)
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder. InputError where that cannot be told, as without permission."""
-    return _is(path, path.is_dir)
+    """Whether there is a folder; InputError as for a file."""
+    return _is(path, Path.is_dir)
 
 
-def _is(path: Path, ask: Callable[[], bool]) -> bool:
+def _is(path: Path, ask: Callable[[Path], bool]) -> bool:
     try:
-        return ask()
+        return ask(path)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return False  # no file system holds it
@@ -144,10 +140,7 @@ def parse_json(text: str, where: str) -> Any:
 
 
 def stamp(folder: Path, pattern: str, field: str) -> str:
-    """12 hex of names, sizes and times of a folder's files of a pattern.
-
-    InputError that begins with `field` where there are none.
-    """
+    """12 hex of names, sizes and times of a folder's files; InputError where there are none."""
     paths = sorted(filter(is_file, folder.glob(pattern))) if is_folder(folder) else []
     if not paths:
         raise InputError(f"{field} needs {folder}/{pattern}, none was found")
@@ -185,14 +178,13 @@ def _partial(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name}.{platform.node()}-"
     ours = re.compile(re.escape(prefix) + r"(\d+)-\d+\.partial")
-    with os.scandir(path.parent) as entries:
-        left = [(entry.path, ours.fullmatch(entry.name)) for entry in entries]
-    for name, match in left:
-        if match is not None and not _alive(int(match[1])):
-            if Path(name).is_dir():
-                shutil.rmtree(name, ignore_errors=True)
+    for name in os.listdir(path.parent):  # noqa: PTH208 - names alone, of many files
+        if (match := ours.fullmatch(name)) and not _alive(int(match[1])):
+            left = path.with_name(name)
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
             else:
-                Path(name).unlink(missing_ok=True)
+                left.unlink(missing_ok=True)
     return path.with_name(f"{prefix}{os.getpid()}-{next(_NUMBERS)}.partial")
 
 
@@ -203,5 +195,5 @@ def _alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:  # it runs, for another user
-        return True
+        pass
     return True

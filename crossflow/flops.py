@@ -27,11 +27,9 @@ Counted = TypeVar("Counted")
 
 def count_source(method: Method) -> int:
     """Forward FLOPs for one sample of what runs once: source encoder or condition trunk."""
-
-    def encode(_: nn.Module, method: Method, pair: Pair, draws: StepDraws) -> None:
-        method.sample_ends(pair.source, draws)
-
-    return int(_flops(encode, nn.Identity(), method, 1))
+    return int(
+        _flops(lambda _, method, pair, draws: method.sample_ends(pair.source, draws), method)
+    )
 
 
 def count_evaluation(net: nn.Module, method: Method) -> int:
@@ -42,7 +40,7 @@ def count_evaluation(net: nn.Module, method: Method) -> int:
         time = torch.zeros(len(ends.x0), device=ends.x0.device)
         net(ends.x0, time, ends.cond, ends.null, ends.cond_mask)
 
-    return int(_flops(evaluate, net, method, 1)) - count_source(method)
+    return int(_flops(evaluate, method, net)) - count_source(method)
 
 
 def count_training(net: nn.Module, method: Method, batch: int) -> float:
@@ -50,19 +48,17 @@ def count_training(net: nn.Module, method: Method, batch: int) -> float:
 
     The batch matters only to charges that compare all of it with all of it.
     """
-
-    def train(net: nn.Module, method: Method, pair: Pair, draws: StepDraws) -> None:
-        training_loss(net, method, pair, draws).total.backward()
-
-    return _flops(train, net, method, batch)
+    return _flops(lambda *step: training_loss(*step).total.backward(), method, net, batch)
 
 
-def _flops(work: Callable[..., None], net: nn.Module, method: Method, batch: int) -> float:
-    """FLOPs a row of `work` on copies of the modules."""
+def _flops(
+    work: Callable[..., object], method: Method, net: nn.Module | None = None, batch: int = 1
+) -> float:
+    """FLOPs a row of `work(net, method, pair, draws)` on copies of the modules."""
 
     def count(device: str) -> float:
         rows = batch if device == "meta" else min(batch, LEAST_BATCH)
-        copies = [copy.deepcopy(module).to(device) for module in (net, method)]
+        copies = [copy.deepcopy(module).to(device) for module in (net or nn.Identity(), method)]
         pair, draws = example_pair(method.problem, rows, device), StepDraws(0, 0, range(rows), rows)
         with FlopCounterMode(display=False) as counter:
             work(*copies, pair, draws)

@@ -35,20 +35,21 @@ def make_store(
 ) -> Store:
     """The training pairs of a data set, written to `folder` unless they are there.
 
-    data: any map-style data set with a length, such as TensorDataset(source, target). An item is
-    (source, target), or a dictionary with `source`, `target` and, where they matter, `mask` (True
-    at real tokens) and `group` (number of the image: rows of one image are not contrasted).
+    data: map-style, such as TensorDataset(source, target). An item is (source, target), or a
+    dictionary of these and, where they matter, `mask` (True at real tokens) and `group` (number of
+    the image: rows of one image are not contrasted).
     fingerprint: what the data are; a store of another one is refused (InputError).
     """
-    tokens = isinstance(problem.source, TokenShape)
 
     def batches(start: int, stop: int) -> Iterator[dict[str, Any]]:
         for first in range(start, stop, BATCH):
             rows = range(first, min(first + BATCH, stop))
-            items = [_named(data[row]) for row in rows]
+            items = [data[row] for row in rows]
+            if not isinstance(items[0], Mapping):
+                items = [dict(zip(("source", "target"), item, strict=True)) for item in items]
             names = [name for name in ("source", "target", "mask") if name in items[0]]
             batch = {name: np.stack([np.asarray(item[name]) for item in items]) for name in names}
-            if tokens:
+            if isinstance(problem.source, TokenShape):
                 batch.setdefault("mask", np.ones(batch["source"].shape[:2], dtype=np.bool_))
                 batch |= {name: batch[name][:, None] for name in ("source", "mask")}
             groups = [item.get("group", row) for row, item in zip(rows, items, strict=True)]
@@ -58,10 +59,6 @@ def make_store(
     rows = len(data)  # type: ignore[arg-type]  # map-style
     folder, shapes = Path(folder), (problem.source, problem.target)
     return write_store(folder, *shapes, fingerprint, rows, batches, shared_statistics=shared)
-
-
-def _named(item: Any) -> Mapping[str, Any]:
-    return item if isinstance(item, Mapping) else {"source": item[0], "target": item[1]}
 
 
 @dataclass
@@ -84,7 +81,7 @@ class Flow:
     ) -> Flow:
         """Trains an arm to the end of its budget; the flow has the averaged weights.
 
-        folder: keeps checkpoints and stats.jsonl; killed, the same call goes on from there. Raises
+        folder: of checkpoints and stats.jsonl; killed, the same call goes on from there. Raises
         ArmError where training fails, InputError where the folder holds another run.
         """
         trainer = Trainer(arm, store, budget, training or Training(), Path(folder), seed, device)
@@ -104,10 +101,9 @@ class Flow:
         guidance: float = 1.0,
         seed: int = 0,
     ) -> Map:
-        """Targets for a batch of sources, in the units of the data set; on the arm's device.
+        """Targets for a batch of sources, both as in the data set; on the arm's device.
 
-        values, mask: as in items of the data set. grid: steps and solver. guidance: 1, or how much
-        the branch with its source weighs. Random numbers depend on (seed, row).
+        guidance: weight of the branch with its source. Random numbers depend on (seed, row).
         """
         method, device = self.arm.method, next(self.arm.parameters()).device
         if isinstance(method.problem.source, MapShape):

@@ -27,46 +27,32 @@ Network = Callable[..., Tensor]
 
 @dataclass
 class Ends:
-    """Rows that travel together: where each path starts and ends and what the network may see.
-
-    cond: None, token features (b, length, width) or a map (b, c, h, w), with its mask.
-    null: True at rows that train the unconditional branch; the network reads it as the indicator
-    (cond is None) or as "source dropped". None where the problem has no null branch.
-    charges: named scalars, means per dimension, added to the loss with the method's weights.
-    """
+    """Rows that travel together: where each path starts and ends and what the network may see."""
 
     x0: Map
     x1: Map | None
-    cond: Tensor | None = None
+    cond: Tensor | None = None  # token features (b, length, width) or a map (b, c, h, w)
     cond_mask: Bool[Tensor, "b length"] | None = None
-    null: Bool[Tensor, " b"] | None = None
+    null: Bool[Tensor, " b"] | None = None  # True: source dropped; None: no null branch
+    # Means per dimension, added to the loss with the method's weights.
     charges: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
 
 
 class Method(nn.Module):
-    """Base of all methods. Sub-modules (encoder, towers) train together with the backbone.
+    """Base of all methods. Sub-modules (encoder, towers) train together with the backbone."""
 
-    condition: what the backbone takes: "none", "cross" (tokens) or "channels" (a map), and
-    cond_width: how wide those tokens are, or how many channels that map has.
-    guided: whether the method has a null branch; where not, guidance must be 1.
-    training_only: names of sub-modules and parameters that sampling does not use.
-    weights: weight of each charge in the loss.
-    ignored: names of options that have no effect on this problem.
-    interpolant, time_law: functions of `crossflow.path`; a method may set or define its own.
-    """
-
-    condition: str = "none"
-    cond_width: int = 0
-    guided: bool = True
-    training_only: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()
-    interpolant: Interpolant = linear
+    condition: str = "none"  # what the backbone takes: none, cross (tokens) or channels (a map)
+    cond_width: int = 0  # width of those tokens, or channels of that map
+    guided: bool = True  # whether there is a null branch; where not, guidance must be 1
+    training_only: tuple[str, ...] = ()  # names of modules and parameters sampling does not use
+    ignored: tuple[str, ...] = ()  # names of options that have no effect on this problem
+    interpolant: Interpolant = linear  # of `crossflow.path`, or a method's own
     time_law: Times = logit_normal
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.problem = problem
-        self.weights: dict[str, float] = {}
+        self.weights: dict[str, float] = {}  # of each charge in the loss
 
     def parameters_at_inference(self) -> int:
         """Parameters of what samples with the network: source encoder or condition trunk."""

@@ -42,10 +42,6 @@ class Size:
     heads: int
     hidden: int
 
-    @property
-    def head_width(self) -> int:
-        return self.width // self.heads
-
 
 SIZES = {
     "T": Size(8, 128, 4, 512),
@@ -78,12 +74,6 @@ class Block(nn.Module):
             self.norm_cross = nn.LayerNorm(width, eps=1e-6)
             self.cross = Attention(width, size.heads, cond_width)
 
-    def zero_branches(self) -> None:
-        """Starts the block as the identity (adaLN-Zero)."""
-        nn.init.zeros_(self.modulation.weight)
-        if self.cross is not None:
-            nn.init.zeros_(self.cross.out.weight)
-
     def forward(
         self,
         x: Tokens,
@@ -103,11 +93,10 @@ class Block(nn.Module):
 class DiT(nn.Module):
     """Velocity network on maps of the problem's target shape.
 
-    condition "none": the source is x0 and nothing else is seen. "cross": `cond` are tokens of
-    `cond_width` numbers, replaced by one learned null token at null rows. "channels": `cond` is a
-    map of `cond_width` channels, zero at null rows. Where there is no cross-attention and the
-    problem has a null rate, the indicator (learned vectors g_c, g_uc; CrossFlow section 4.3) is
-    one extra token without a position, which is dropped before the output.
+    condition "none": nothing but x0 is seen. "cross": `cond` are tokens of `cond_width` numbers, a
+    learned null token at null rows. "channels": a map of `cond_width` channels, zero at null rows.
+    Without "cross", where there are null rows, the indicator (learned vectors g_c, g_uc; CrossFlow
+    section 4.3) is one extra token without a position, dropped before the output.
     """
 
     positions: Float[Tensor, "n d"]
@@ -133,9 +122,9 @@ class DiT(nn.Module):
         self.modulation = nn.Linear(width, 2 * width)
         self.velocity = nn.Linear(width, channels * area)
         initialise(self)
-        for block in blocks:
-            block.zero_branches()
-        for layer in (self.modulation, self.velocity):
+        # Velocity zero, and each block starts as the identity (adaLN-Zero).
+        zeroed = [self.velocity, *(part.modulation for part in (self, *blocks))]
+        for layer in [*zeroed, *(block.cross.out for block in blocks if block.cross is not None)]:
             nn.init.zeros_(layer.weight)
         if self.nullable:
             # One null token, or the indicator's g_c and g_uc.
@@ -152,13 +141,14 @@ class DiT(nn.Module):
     ) -> Map:
         """Velocity at xt and t. `null` is given exactly when the problem has a null rate.
 
-        Raises ValueError where cond or null do not fit the network: a silently ignored source
-        would look like a bad method.
+        Raises ValueError where cond or null do not fit: an ignored source looks like a bad method.
         """
         if (cond is None) != (self.condition == "none") or (null is None) == self.nullable:
             raise ValueError(f"cond or null does not fit condition {self.condition!r}")
         if cond is not None and self.condition == "cross":
-            cond, cond_mask = self._drop_tokens(cond, cond_mask, null)
+            if null is not None:  # at null rows every token is the null token, none is masked
+                cond = torch.where(null[:, None, None], self.null_vectors.to(cond.dtype), cond)
+                cond_mask = None if cond_mask is None else cond_mask | null[:, None]
         elif cond is not None:
             kept = cond if null is None else cond.masked_fill(null[:, None, None, None], 0)
             x, cond = torch.cat([x, kept], dim=1), None  # blocks take tokens only
@@ -173,15 +163,6 @@ class DiT(nn.Module):
         shift, scale = self.modulation(time).chunk(2, dim=1)
         out = self.velocity(modulate(self.norm(tokens), shift, scale))
         return unpatchify(out, self.patch, self.grid)
-
-    def _drop_tokens(
-        self, cond: Tensor, mask: Tensor | None, null: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """At null rows every token is the null token and none is masked."""
-        if null is None:
-            return cond, mask
-        cond = torch.where(null[:, None, None], self.null_vectors.to(cond.dtype), cond)
-        return cond, None if mask is None else mask | null[:, None]
 
 
 def parameters_of(module: nn.Module) -> int:

@@ -1,8 +1,7 @@
 """Null rows: which training rows lose their own source, and which target they get instead.
 
-The choice depends on (seed, step) and on the images of the global batch alone, so every arm of a
-match and any number of processes choose alike. Never by chance none: a batch at rate > 0 has
-max(2, round(rate * batch)) of them, enough to exchange targets.
+The choice depends on (seed, step) and on the images of the global batch alone, so all arms and
+processes choose alike. At a rate > 0 a batch has max(2, round(rate * batch)): never by chance none.
 """
 
 from __future__ import annotations
@@ -22,14 +21,10 @@ LEAST_BATCH = 4
 
 
 def require_batch(batch: int, rate: float) -> None:
-    """Refuses, before training, batches that would run out of null rows in the middle of it.
-
-    batch: `training.batch`. Raises InputError below LEAST_BATCH where there are null rows.
-    """
+    """InputError, before training, where two rows might have no other image to exchange."""
     if rate > 0 and batch < LEAST_BATCH:
         raise InputError(
-            f"training.batch={batch}: with null rows (rate {rate:g}) it must be at least "
-            f"{LEAST_BATCH}, so that two rows of different images can always exchange targets"
+            f"training.batch={batch}: must be at least {LEAST_BATCH} with a null_rate above 0"
         )
 
 

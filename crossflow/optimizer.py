@@ -14,8 +14,7 @@ DECAYED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.MultiheadAtte
 def decayed_parameters(module: nn.Module) -> set[int]:
     """Ids of the parameters that are decayed: matrices that multiply activations.
 
-    Everything else (norms, biases, embeddings, position codes, learned queries, temperatures) has
-    a scale that means something: pulling it to zero is not a regulariser.
+    The scale of all others (norms, biases, embeddings, queries, temperatures) means something.
     """
     return {
         id(parameter)
@@ -49,9 +48,8 @@ def adamw(
 def rate_factor(fraction: float, warmup: float, cooldown: float) -> float:
     """What the peak learning rate is multiplied with when `fraction` of the budget is spent.
 
-    Linear warm-up, constant, linear cool-down to 0; the parts are shares of the budget, not steps:
-    an arm with slower steps takes fewer of them and would never reach its cool-down. cooldown=0 is
-    the paper's rule (section 5.1).
+    Linear warm-up, constant, linear cool-down to 0, in shares of the budget. cooldown=0 is the
+    paper's rule (section 5.1).
     """
     rising = fraction / warmup if warmup > 0 else 1.0
     falling = (1.0 - fraction) / cooldown if cooldown > 0 else 1.0
@@ -74,9 +72,8 @@ class PowerEMA:
     """The average theta_hat of a module's weights, kept in `module` (a copy, no gradients).
 
     After step t (EDM2 Eq. 123-127), theta_hat <- beta theta_hat + (1 - beta) theta with
-    beta = (1 - 1/t)^(gamma + 1). Here t is any measure of progress that grows: with p the
-    progress before a step and q after it, beta = (p / q)^(gamma + 1), the same number for equal
-    steps and the right one for unequal steps (a budget in seconds). The first step copies.
+    beta = (1 - 1/t)^(gamma + 1). Here, with progress p before a step and q after it,
+    beta = (p / q)^(gamma + 1): right for unequal steps too. The first step copies.
     """
 
     def __init__(self, module: nn.Module, width: float = 0.10) -> None:

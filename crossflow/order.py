@@ -1,8 +1,7 @@
 """Which training pairs step s reads, and the proof that two arms read the same.
 
-The order is a function of (seed, rows, captions, batch, step): nothing is carried from step to
-step, so a resumed run and another arm read the same rows without saving any state. The proof is a
-chain of SHA-256 hashes over what was read: the value after step s says everything up to step s.
+The order is a function of (seed, rows, captions, batch, step): no state is saved. The proof is a
+chain of SHA-256 hashes: the value after step s says everything that was read up to step s.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ MARKS = 64
 def _bits(count: int, *key: object) -> np.ndarray:
     """`count` random 64-bit numbers that depend on `key` alone.
 
-    The raw stream of a numpy bit generator is fixed for all versions (NEP 19), while
-    `Generator.permutation` may change: an order must not change with an upgrade.
+    numpy fixes a bit generator's raw stream for all versions (NEP 19), not `permutation`.
     """
     digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
     return np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(count)
@@ -30,8 +28,7 @@ def _bits(count: int, *key: object) -> np.ndarray:
 class Order:
     """Epoch by epoch, each row once, in a new random order; a caption is drawn for each visit.
 
-    Steps run over the epochs' concatenation, so no row is dropped when `batch` does not divide
-    `rows`, and a batch may be larger than an epoch.
+    Steps run over the epochs' concatenation: no row is dropped, a batch may exceed an epoch.
     """
 
     def __init__(self, seed: int, rows: int, batch: int, captions: int = 1) -> None:
@@ -100,12 +97,12 @@ class Chain:
 def replay(order: Order, ids: Sequence[str], steps: Iterable[int]) -> dict[int, str]:
     """Chain values after each of `steps`, computed from the order alone.
 
-    A run whose own last value is among them has provably read what the order says, so the other
-    values are what it had after those steps: a longer run can show the value at a shorter's end.
+    A run whose own last value is among them has provably read what the order says, so it can show
+    its value at the end of a shorter one.
     """
-    wanted = sorted(set(steps))
+    wanted = set(steps)
     chain, values = Chain(), {}
-    for step in range(wanted[-1] if wanted else 0):
+    for step in range(max(wanted, default=0)):
         rows, captions = order.step(step)
         chain.update([ids[row] for row in rows], captions.tolist())
         if chain.steps in wanted:

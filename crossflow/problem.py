@@ -79,10 +79,7 @@ class Problem:
             raise InputError(f"null_rate is {self.null_rate}: give a share in [0, 1)")
         _, height, width = self.target.sizes
         if height % self.patch or width % self.patch:
-            raise InputError(
-                f"target of {height} x {width} does not divide into patches of {self.patch}: "
-                "choose a size that is a multiple of the patch"
-            )
+            raise InputError(f"target of {height} x {width}: give multiples of {self.patch}")
         if isinstance(self.source, MapShape) and self.source.sizes[1:] != (height, width):
             raise InputError(
                 f"source map is {self.source.height} x {self.source.width} but the target is "
@@ -90,8 +87,7 @@ class Problem:
             )
         if self.encoder == "identity" and self.source != self.target:
             raise InputError(
-                f"the identity encoder needs source and target of one shape, not {self.source} "
-                f"and {self.target}: use the variational encoder"
+                f"the identity encoder needs one shape, not {self.source} and {self.target}"
             )
 
     @property

@@ -30,10 +30,7 @@ MANIFEST = "manifest.json"
 class Store:
     """Reads pairs by row; maps come out standardised per channel, in float32.
 
-    digest: SHA-256 over all fields; equal digests mean equal numbers. statistics: mean and standard
-    deviation of each channel, by field. captions: number of variants that the order draws from.
     fingerprint: what the data were made from; a store of something else is refused (InputError).
-
     A block of rows is compared with its hash when it is first read: InputError where it is damaged.
     """
 
@@ -46,9 +43,10 @@ class Store:
                 f"store {self.folder} was made from something else ({differ}): delete it to "
                 "prepare it again, or name another work folder"
             )
-        self.digest: str = self.manifest["digest"]
+        self.digest: str = self.manifest["digest"]  # SHA-256 over all fields
+        # Mean and standard deviation of each channel, by field.
         self.statistics: dict[str, dict[str, list[float]]] = self.manifest["statistics"]
-        self.captions = max(self.manifest["variants"].values())
+        self.captions = max(self.manifest["variants"].values())  # that the order draws from
         self._maps: dict[str, np.ndarray] = {}
         self._sound: set[tuple[str, int]] = set()  # blocks that were compared with their hash
 
@@ -72,11 +70,7 @@ class Store:
     def read(
         self, field: str, rows: Sequence[int] | np.ndarray, variants: Sequence[int] | np.ndarray
     ) -> np.ndarray:
-        """Raw rows of a field, copied out of the map, as they were written.
-
-        `variants` picks one of k where the field has several and is not looked at where it has
-        one: an image and its five captions share a row.
-        """
+        """Raw rows of a field, as they were written; `variants` picks one where it has several."""
         where = np.asarray(rows, dtype=np.int64)
         if where.size and (where.min() < 0 or where.max() >= len(self)):
             raise IndexError(f"rows {where.min()}..{where.max()} of a store of {len(self)}")
@@ -132,10 +126,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, MANIFEST) from error
     if version != VERSION:
-        raise InputError(
-            f"{folder} has store format {version}, this program reads {VERSION}: delete the folder "
-            "and prepare it again"
-        )
+        raise _damaged(folder, f"store format {version}, this program reads {VERSION}")
     if manifest.pop("check", None) != json_digest(manifest):
         raise _damaged(folder, MANIFEST)
     return manifest
@@ -161,7 +152,7 @@ def standardise(
     values: Tensor, statistics: Mapping[str, Sequence[float]]
 ) -> Float[Tensor, "b c h w"]:
     """Maps with zero mean and unit deviation per channel of the training set, in float32."""
-    mean, std = (torch.tensor(statistics[k])[:, None, None] for k in ("mean", "std"))
+    mean, std = _moments(statistics, values)
     return (values.float() - mean) / std
 
 
@@ -169,7 +160,9 @@ def unstandardise(
     values: Float[Tensor, "b c h w"], statistics: Mapping[str, Sequence[float]]
 ) -> Float[Tensor, "b c h w"]:
     """Back to the units that were written: what a sampled target needs before it is decoded."""
-    mean, std = (
-        torch.tensor(statistics[k], device=values.device)[:, None, None] for k in ("mean", "std")
-    )
+    mean, std = _moments(statistics, values)
     return values * std + mean
+
+
+def _moments(statistics: Mapping[str, Sequence[float]], like: Tensor) -> list[Tensor]:
+    return [torch.tensor(statistics[k], device=like.device)[:, None, None] for k in ("mean", "std")]

@@ -1,9 +1,8 @@
 """Writes a store: block by block, by one process or several, going on where a killed one stopped.
 
-Every process that asks for a store takes the next block of rows that nobody has, and notes it, with
-its hashes, when it is on the disk. A killed process loses the block it was at. A block is a
-function of its range of rows alone, so the store is the same byte for byte whoever wrote it. It
-grows in `.<name>.<digest of what it is made of>.partial`, where the same call goes on.
+Each process takes the next block of rows that nobody has, and notes it, with its hashes, when it is
+on the disk. The store is the same byte for byte whoever wrote it. It grows in
+`.<name>.<digest of what it is made of>.partial`.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -48,26 +46,20 @@ def write_store(
 ) -> Store:
     """The store `folder` of `rows` encoded pairs; written unless it is there.
 
-    batches: `batches(start, stop)` yields rows start to stop - 1 in batches of its choice. It is
-        called once a block, so no batch crosses from one into the next, and must depend on the
-        range alone: a network's numbers depend on how its input is batched.
-    statistics: those of the training store, for validation and test; without them they are
-        computed from what is written (this is the training store).
-    shared_statistics: standardise the source by the target's statistics too. For a source that is
-        itself the start of the flow: only then does a flow that stands still give the source back.
+    batches: `batches(start, stop)`, called once a block, yields its rows in batches of its choice;
+        they must depend on the range alone.
+    statistics: of the training store, for validation and test; None: of what is written.
+    shared_statistics: the target's standardise the source too, where it is itself the start of the
+        flow: only then does a flow that stands still give the source back.
     report: called with (rows done by all processes, rows).
 
-    Raises InputError for a store of another fingerprint, bad rows or a full disk; blocks that are
-    whole stay for the next call.
+    Raises InputError for a store of another fingerprint, bad rows or a full disk.
     """
     folder = Path(folder)
     if rows < 1:
         raise InputError(f"store {folder} would be empty: there is no row")
     if shared_statistics and source != target:
-        raise InputError(
-            f"store {folder.name}: source {source} and target {target} differ in shape, "
-            "they cannot share statistics"
-        )
+        raise InputError(f"store {folder}: {source} and {target} cannot share statistics")
     if not folder.is_dir():
         facts = {
             "version": VERSION,
@@ -96,14 +88,16 @@ class _Writer:
         self.rows: int = self.facts["rows"]
         self.blocks = range(-(-self.rows // BLOCK))
         self.partial = self._beside(f"{json_digest(self.facts)[:12]}.partial")
-        self.notes = self.partial / "blocks"
         self.maps = [field for field in ("source", "target") if self.facts[field]["kind"] == "map"]
 
     def _beside(self, name: str) -> Path:
         return self.folder.with_name(f".{self.folder.name}.{name}")
 
+    def _note(self, block: int) -> Path:
+        return self.partial / "blocks" / f"{block}.json"
+
     def _done(self, block: int) -> bool:
-        return self.folder.is_dir() or (self.notes / f"{block}.json").is_file()
+        return self.folder.is_dir() or self._note(block).is_file()
 
     def run(self) -> None:
         """Writes what nobody else does, waits for the others, and publishes if first."""
@@ -115,34 +109,28 @@ class _Writer:
                             self._write(block)
         with lock(self._beside("lock")):
             if not self.folder.is_dir():
-                paths = (self.notes / f"{block}.json" for block in self.blocks)
-                self._publish([json.loads(path.read_text()) for path in paths])
+                self._publish([json.loads(self._note(b).read_text()) for b in self.blocks])
         self.report(self.rows, self.rows)
 
     def _write(self, block: int) -> None:
         """Writes the rows of a block, and its note. While that is not there, nobody publishes."""
         start, stop = block * BLOCK, min((block + 1) * BLOCK, self.rows)
+        done = BLOCK * len(list(self.partial.glob("blocks/*.json")))
         names: list[str] = []
-        files: dict[str, tuple[np.memmap, IO[bytes]]] = {}
-        self.notes.mkdir(parents=True, exist_ok=True)
-        done = BLOCK * len(list(self.notes.iterdir()))
-        with ExitStack() as stack:
-            stack.callback(self._drop_if_empty)
-            for batch in self.batches(start, stop):
-                self.report(min(done + len(names), self.rows), self.rows)
-                row = start + len(names)
-                for field, values in _checked(self.folder.name, self.facts, batch).items():
-                    if field not in files:
-                        files[field] = self._open(field, values)
-                        stack.enter_context(files[field][1])
-                    self._append(field, *files[field], row, values[: stop - row])
-                names += map(str, batch["ids"])
-            if len(names) != stop - start:
-                raise ValueError(f"block {block}: {len(names)} rows were made of {stop - start}")
-            for _, file in files.values():
-                file.flush()
-                os.fsync(file.fileno())
-        fields = {field: there[start:stop] for field, (there, _) in files.items()}
+        files: dict[str, np.memmap] = {}
+        for batch in self.batches(start, stop):
+            self.report(min(done + len(names), self.rows), self.rows)
+            row = start + len(names)
+            for field, values in _checked(self.folder.name, self.facts, batch).items():
+                if field not in files:
+                    files[field] = self._open(field, values)
+                self._append(field, files[field], row, values[: stop - row])
+            names += map(str, batch["ids"])
+        if len(names) != stop - start:
+            raise ValueError(f"block {block}: {len(names)} rows were made of {stop - start}")
+        for field in files:
+            sync(self.partial / f"{field}.npy")
+        fields = {field: there[start:stop] for field, there in files.items()}
         fields["ids"] = np.asarray(names, dtype=np.str_)
         content = {
             "names": names,
@@ -152,34 +140,27 @@ class _Writer:
             },
             "moments": {field: _moments(fields[field]) for field in self.maps},
         }
-        write_atomic(self.notes / f"{block}.json", json.dumps(content))
+        write_atomic(self._note(block), json.dumps(content))
 
-    def _open(self, field: str, like: np.ndarray) -> tuple[np.memmap, IO[bytes]]:
-        """The field's file, made with room for all rows where it is not there, and its map."""
+    def _open(self, field: str, like: np.ndarray) -> np.memmap:
+        """The field's file by memory map, made with room for all rows where it is not there."""
         path, shape = self.partial / f"{field}.npy", (self.rows, *like.shape[1:])
         with lock(self._beside("files.lock")):
             if not path.exists():
-                header = {"descr": np.lib.format.dtype_to_descr(like.dtype), "shape": shape}
-                with replacing(path) as new, new.open("wb") as file:
-                    np.lib.format.write_array_header_1_0(file, header | {"fortran_order": False})
-                    reserve(file, file.tell() + like[:1].nbytes * self.rows)
-        return np.load(path, mmap_mode="r"), path.open("r+b")
+                with replacing(path) as new:
+                    np.lib.format.open_memmap(new, "w+", like.dtype, shape)
+                    with new.open("r+b") as file:
+                        reserve(file, new.stat().st_size)
+        return np.load(path, mmap_mode="r")
 
-    def _append(
-        self, field: str, there: np.memmap, file: IO[bytes], row: int, values: np.ndarray
-    ) -> None:
+    def _append(self, field: str, there: np.memmap, row: int, values: np.ndarray) -> None:
         if (values.dtype, values.shape[1:]) != (there.dtype, there.shape[1:]):
             now, before = (f"{a.dtype} {list(a.shape[1:])}" for a in (values, there))
             raise InputError(f"store {self.folder.name}, field {field}: {now} after {before}")
         # Not through the map: several machines that share a folder would write whole pages.
-        file.seek(there.offset + row * there.strides[0])
-        file.write(values.tobytes())
-
-    def _drop_if_empty(self) -> None:
-        """Removes the hidden folder where its first rows were refused."""
-        with suppress(OSError):
-            self.notes.rmdir()
-            self.partial.rmdir()
+        with (self.partial / f"{field}.npy").open("r+b") as file:
+            file.seek(there.offset + row * there.strides[0])
+            file.write(values.tobytes())
 
     def _publish(self, notes: list[dict[str, Any]]) -> None:
         """Writes ids and manifest, and gives the folder its name."""
@@ -189,8 +170,8 @@ class _Writer:
             shutil.rmtree(self.partial)
             raise
         names = np.asarray([name for note in notes for name in note["names"]], dtype=np.str_)
-        with replacing(self.partial / "ids.npy") as new, new.open("wb") as file:
-            np.save(file, names)
+        np.save(self.partial / "ids.npy", names)
+        sync(self.partial / "ids.npy")
         first: dict[str, list[Any]] = notes[0]["fields"]
         digest = hashlib.sha256()
         for field in first:
@@ -203,8 +184,7 @@ class _Writer:
             **{k: self.facts[k] for k in ("version", "fingerprint", "rows", "source", "target")},
             "block": BLOCK,
             "digest": digest.hexdigest(),
-            "dtypes": {field: entry[0] for field, entry in first.items()}
-            | {"ids": names.dtype.name},
+            "dtypes": {f: entry[0] for f, entry in first.items()} | {"ids": names.dtype.name},
             "shapes": {field: [self.rows, *entry[1]] for field, entry in first.items()},
             "variants": {field: _variants(first[field][1], row) for field, row in inner.items()},
             "statistics": statistics,
@@ -238,11 +218,9 @@ class _Writer:
 def _checked(
     store: str, facts: Mapping[str, Any], batch: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    """A batch as arrays, without its ids.
+    """A batch as arrays, without its ids: the shapes of `crossflow.store`, tokens always with k.
 
-    target: (n, C, H, W), or (n, k, C, H, W) with k variants each. source: a map like the target;
-    word ids (n, k, L); or features (n, k, L, D). mask: (n, k, L), True at real tokens; required for
-    tokens, refused for maps. groups: (n,) numbers. ids: n names.
+    mask: True at real tokens; required for tokens, refused for maps. ids: n names.
     Raises InputError on a wrong shape, a dtype that is not stored or a non-finite number.
     """
     fields = ["target", "source", "groups", "ids"]
@@ -251,7 +229,7 @@ def _checked(
         raise InputError(f"store {store}: a batch has {sorted(batch)}, not {sorted(fields)}")
     kinds = {"mask": np.bool_, "groups": np.int64}
     arrays = {f: np.asarray(batch[f], dtype=kinds.get(f)) for f in fields if f != "ids"}
-    counts = set()
+    counts = {1}
     for field, values in arrays.items():
         where = f"store {store}, field {field}"
         if len(values) != len(batch["ids"]):
@@ -260,19 +238,16 @@ def _checked(
             raise InputError(f"{where}: dtype {values.dtype} is not one of {', '.join(DTYPES)}")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise InputError(f"{where}: a number is not finite")
-        if field != "groups":
-            inner = _inner(facts, field)
-            extra = values.ndim - 1 - len(inner)
-            # Tokens always have the axis of variants; maps have it where k > 1.
-            if (
-                extra not in ((1,) if len(inner) < 3 else (0, 1))
-                or values.shape[1 + extra :] != inner
-            ):
-                raise InputError(f"{where}: shape {values.shape} does not end in {inner}")
-            counts.add(_variants(values.shape[1:], inner))
-            if extra and values.shape[1] == 1:
-                arrays[field] = values[:, 0]  # one variant is stored like none
-    if len(counts - {1}) > 1:
+        inner = () if field == "groups" else _inner(facts, field)
+        extra = values.ndim - 1 - len(inner)
+        # Tokens always have the axis of variants; maps may have it.
+        allowed = {0: (0,), 3: (0, 1)}.get(len(inner), (1,))
+        if extra not in allowed or values.shape[1 + extra :] != inner:
+            raise InputError(f"{where}: shape {values.shape} does not end in {inner}")
+        counts.add(_variants(values.shape[1:], inner))
+        if extra and values.shape[1] == 1:
+            arrays[field] = values[:, 0]  # one variant is stored like none
+    if len(counts) > 2:
         raise InputError(f"store {store}: fields differ in their variants, {sorted(counts)}")
     return arrays
 

@@ -44,10 +44,8 @@ class TrainingError(ArmError):
 class Trainer:
     """One arm under its budget.
 
-    arm: method and network; moved to `device`. folder: of the run; holds checkpoints/, clock.json,
-    stats.jsonl and, after `finish`, weights.safetensors with the averaged weights.
-    log_every: steps between lines of stats.jsonl. spent, chain, clock: what the record takes over.
-    last: numbers of the last logged step. failure: why training stopped, or None.
+    arm: moved to `device`. folder: of the run; holds checkpoints/, clock.json, stats.jsonl and,
+    after `finish`, weights.safetensors, the average. log_every: steps between lines of stats.jsonl.
     """
 
     def __init__(
@@ -61,7 +59,7 @@ class Trainer:
         device: str | torch.device = "cpu",
         log_every: int = 10,
     ) -> None:
-        self._limit = f"{budget.limit!r} {budget.kind}"
+        self._limit = f"{budget.limit!r} {budget.kind}"  # raises for a wrong budget
         self.device = torch.device(device)
         gpu = self.device.type == "cuda"
         if gpu:
@@ -80,8 +78,8 @@ class Trainer:
         self.lr: float = arm.options.get("lr", training.lr)
         self.optimizer = self._optimizer(self.arm)
         self.spent, self.chain, self.throughput = Spent(), Chain(), Throughput()
-        self.last: dict[str, Any] = {}
-        self.failure: Exception | None = None
+        self.last: dict[str, Any] = {}  # numbers of the last logged step
+        self.failure: Exception | None = None  # why training stopped
         self._ids, self._saved = store.ids, 0.0
         if training.compile:
             self.arm.net.compile()
@@ -176,25 +174,17 @@ class Trainer:
     def _identity(self) -> dict[str, Any]:
         """All that the bits of the next step depend on, beside what the checkpoint holds."""
         settings = {k: v for k, v in asdict(self.training).items() if k != "checkpoint_seconds"}
-        return {
-            **settings,
-            **{f"option {name}": value for name, value in self.arm.options.items()},
-            **checkpoint.machine(self.device),
-            "arm": self.name,
-            "seed": self.seed,
-            "budget": self._limit,
-            "data": self.store.digest,
-        }
+        options = {f"option {name}": value for name, value in self.arm.options.items()}
+        run = {"arm": self.name, "seed": self.seed, "budget": self._limit}
+        here = checkpoint.machine(self.device) | {"data": self.store.digest}
+        return settings | options | run | here
 
     def save(self) -> None:
         """Writes the checkpoint, on its own ledger."""
         with self.clock("checkpoint"):
             self.journal.sync()
-            tensors = {
-                "arm": self.arm.state_dict(),
-                "ema": self.ema.module.state_dict(),
-                "optimizer": checkpoint.optimizer_tensors(self.optimizer),
-            }
+            tensors = {"arm": self.arm.state_dict(), "ema": self.ema.module.state_dict()}
+            tensors["optimizer"] = checkpoint.optimizer_tensors(self.optimizer)
             state = {
                 "identity": self._identity(),
                 "spent": asdict(self.spent),
@@ -210,8 +200,7 @@ class Trainer:
     def resume(self) -> bool:
         """Goes on from the checkpoint in the folder, if there is one; gives whether there was.
 
-        Work that a killed run did after its checkpoint goes to the ledger `lost`. Raises
-        InputError when the checkpoint is of other settings, versions or threads.
+        Raises InputError when it is of other settings, versions or threads.
         """
         ledgers: dict[str, float] = {}
         with self.clock("checkpoint"):
@@ -274,14 +263,15 @@ def train_match(
 ) -> None:
     """Trains every arm to the end of its budget, going on from checkpoints.
 
-    Under flops, samples or steps the arms run one after another. Under device_seconds they take
-    turns of `slice_seconds`, forwards and backwards (A B B A), so that a slow drift of the device
-    (heat, clocks, neighbours) costs every arm the same.
-
+    Under device_seconds the arms take turns of `slice_seconds`, forwards and backwards (A B B A),
+    so that a slow drift of the device costs every arm the same; else they run one after another.
     An arm that fails leaves the match with the reason in `trainer.failure`; the others go on.
     Raises ValueError when arms differ in budget or data, InputError when a checkpoint does not fit.
     """
-    _check_equal(trainers)
+    for trainer in trainers:
+        for what in ("budget", "training", "seed", "device", "store.digest"):
+            if attrgetter(what)(trainer) != attrgetter(what)(trainers[0]):
+                raise ValueError(f"{what} of {trainer.name} is not that of {trainers[0].name}")
     for trainer in trainers:
         trainer.resume()
     timed = bool(trainers) and trainers[0].budget.kind == "device_seconds"
@@ -290,16 +280,13 @@ def train_match(
     for trainer in trainers:
         if not trainer.done:
             _attempt(trainer, trainer.warm_up)
-    if timed:
-        for turn in itertools.count():
-            racing = [t for t in trainers if not t.done and t.failure is None]
-            if not racing:
-                break
-            for trainer in racing if turn % 2 == 0 else reversed(racing):
-                _attempt(trainer, partial(trainer.run, slice_seconds, progress))
-    else:
-        for trainer in trainers:
-            _attempt(trainer, partial(trainer.run, progress=progress))
+    slice_seconds = slice_seconds if timed else math.inf
+    for turn in itertools.count():
+        racing = [t for t in trainers if not t.done and t.failure is None]
+        if not racing:
+            break
+        for trainer in racing if turn % 2 == 0 else reversed(racing):
+            _attempt(trainer, partial(trainer.run, slice_seconds, progress))
     for trainer in trainers:
         _attempt(trainer, trainer.finish)
 
@@ -307,8 +294,8 @@ def train_match(
 def _attempt(trainer: Trainer, work: Callable[[], None]) -> None:
     """Runs `work` unless the arm has failed; keeps the reason if it fails now.
 
-    Numbers that are not finite would be so again: the run starts anew. After any other failure (a
-    method's own mistake, memory, disk) its checkpoint stays, and the same command goes on.
+    Numbers that are not finite would be so again: the run starts anew. After another failure (a
+    method's mistake, memory, disk) the same command goes on.
     """
     if trainer.failure is None:
         module = sys.modules[type(trainer.arm.method).__module__]
@@ -321,21 +308,13 @@ def _attempt(trainer: Trainer, work: Callable[[], None]) -> None:
             trainer.failure = error
 
 
-def _check_equal(trainers: Sequence[Trainer]) -> None:
-    for trainer in trainers[1:]:
-        for what in ("budget", "training", "seed", "device", "store.digest"):
-            if attrgetter(what)(trainer) != attrgetter(what)(trainers[0]):
-                raise ValueError(f"{what} of {trainer.name} is not that of {trainers[0].name}")
-
-
 def proof_of_order(
     trainers: Sequence[Trainer], other_ends: Sequence[int] = ()
 ) -> dict[str, dict[str, object]]:
     """By arm, the hash chain of what it read, with the value at the end of every other arm.
 
-    The values at the others' ends are replayed from the order, and taken only where the replay
-    also gives the arm's own last value: then `order.is_prefix` decides from two records.
-    other_ends: last steps of arms that were trained by an earlier process.
+    These are replayed from the order, which must also give the arm's own last value; then
+    `order.is_prefix` decides from two records. other_ends: of arms of an earlier process.
     """
     proofs: dict[str, dict[str, object]] = {}
     ends = [*(trainer.chain.steps for trainer in trainers), *other_ends]
