@@ -208,7 +208,8 @@ def accept(before: Sequence[Reference], checks: Sequence[Check], command: str) -
         "accepted_by": "unknown" if status else person,
         "accepted_with": command,
     }
-    rows, made = {row.identity: row for row in before}, {}
+    rows = {row.identity: row for row in before}
+    made: dict[tuple[str, ...], Reference] = {}
     for check in checks:
         for new in check.new:
             old, other = rows.get(new.identity), made.setdefault(new.identity, new)

@@ -133,7 +133,6 @@ def margin_of(metric: str, reference: float) -> float | None:
     None where margins.csv has none. A margin chosen after the numbers are known can make any two
     arms equivalent, or any one better; that is why it is a committed file and no option.
     """
-    margin, kind = margins().get(metric) or margins().get(
-        re.sub(r"@\d+$", "@*", metric), (None, "")
-    )
+    known = margins()
+    margin, kind = known.get(metric) or known.get(re.sub(r"@\d+$", "@*", metric)) or (None, "")
     return margin * abs(reference) if margin and kind == "relative" else margin

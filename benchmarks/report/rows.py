@@ -167,6 +167,7 @@ def run_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
 def shared_cells(record: Record) -> dict[str, Any]:
     """The cells that all scores of a record share; and fields that are no column."""
     model, budget, training = record.model, record.budget, record.config.get("training")
+    options = record.config.get("arm")
     names = "run_id match kind task method seed score_key fair_key status quick".split()
     return {
         **(vars(model) if model else {}),
@@ -177,6 +178,7 @@ def shared_cells(record: Record) -> dict[str, Any]:
         "split": record.fair.score.get("split"),
         "model": model.size if model else None,
         "track": record.config.get("track"),
+        "options": options.get(record.method) if isinstance(options, dict) else None,  # of the arm
         "budget_kind": budget.kind if budget else None,
         "budget_limit": budget.limit if budget else None,
         "precision": training.get("precision") if isinstance(training, dict) else None,

@@ -97,13 +97,6 @@ def test_secondary_metrics_have_no_verdict(record):
     assert second["diff_low"] == rows["absrel_object"]["diff_low"] != ""
 
 
-def test_a_failed_seed_counts_as_the_floor(record):
-    arm = [record(seed=0, value=0.1), record(seed=1, status="failed")]
-    (row,) = leaders([*arm, record("floor", value=0.7)])
-    assert float(row["mean"]) == pytest.approx(0.4)
-    assert row["seeds"] == "2"
-
-
 def test_failing_never_wins_where_the_floor_is_better_than_what_was_trained(record):
     """KID of random training photographs is near zero: the floor of a distance is hard to beat."""
     runs = [record("floor", value=0.0002)]

@@ -83,12 +83,11 @@ def test_a_failed_seed_is_the_same_number_as_in_the_leaderboard(record):
     assert table.rows[-1][1].startswith("0.7 ±")
 
 
-def test_floors_of_different_matches_are_not_averaged(record):
+def test_a_floor_holds_for_the_arms_of_its_match(record):
     ours = [record(match="A"), record("floor", 0, 0.9, match="A")]
     theirs = [record(match="B", fair={"batch": 32}), record("floor", 1, 0.7, match="B")]
-    shown = {table.fair_key: table.rows[0][:2] for table in tables.build([*ours, *theirs])}
-    assert shown[ours[0].fair_key] == ["floor", "0.9"]
-    assert shown[theirs[0].fair_key] == ["floor", "0.7"]
+    shown = {table.fair_key: table.rows[0][1] for table in tables.build([*ours, *theirs])}
+    assert shown == {ours[0].fair_key: "0.9", theirs[0].fair_key: "0.7"}
 
 
 def test_floors_that_differ_in_one_table_are_rows_of_their_own(record):
@@ -326,43 +325,6 @@ def test_a_line_holds_bounds_arms_seeds_and_budget(record):
     }
 
 
-def test_versions_of_a_task_are_told_apart(record):
-    first = three(record)
-    assert [line["task"] for line in lines_of(first)] == ["depth_tabletop, iid"]
-    second = three(record, score={"version": 2})
-    assert sorted(line["task"] for line in lines_of([*first, *second])) == [
-        "depth_tabletop, iid, version 1",
-        "depth_tabletop, iid, version 2",
-    ]
-
-
-def test_quick_lines_are_called_quick_and_unmarked(record):
-    (line,) = lines_of(three(record, config={"quick": True}))
-    assert line["task"] == "depth_tabletop, iid (quick)"
-    assert [line[m] for m in ("regression", "flow_matching", "crossflow")] == ["0.3", "0.2", "0.4"]
-
-
-def test_a_line_of_arms_with_other_seeds_says_so_and_is_unmarked(record):
-    records = [*three(record), record("crossflow", 1, 0.4)]
-    (line,) = lines_of(records)
-    assert line["seeds"] == "1 to 2"
-    assert (line["regression"], line["flow_matching"]) == ("0.3", "0.2")
-    text = tables.overview(tables.build(records))
-    assert "training seeds differ: crossflow 2 (0, 1); flow_matching 1 (0)" in text
-
-
-def test_floors_that_differ_stand_in_one_cell(record):
-    floors = [record("floor", 0, 0.9, match="A"), record("floor", 1, 0.7, match="B")]
-    (line,) = lines_of([record(match="A"), record(seed=1, match="B"), *floors])
-    assert sorted(line["floor"].split(" or ")) == ["0.7", "0.9"]
-
-
-def test_what_is_missing_is_a_dash(record):
-    (line,) = lines_of([record(value={"delta1": 0.5})])
-    assert line["crossflow"] == line["floor"] == "–"
-    assert line["score"] == "absrel_object"
-
-
 def test_other_arms_are_named_below(record):
     text = tables.overview(tables.build([record("zebra", value=0.1), *three(record)]))
     assert "also zebra; see its table" in text
@@ -373,11 +335,25 @@ def test_other_arms_are_named_below(record):
     assert "also crossflow\\#" in tables.overview(tables.build(twice))
 
 
-def test_evaluations_make_no_line(record):
+def test_what_a_line_cannot_hold(record):
+    floors = [record("floor", 0, 0.9, match="A"), record("floor", 1, 0.7, match="B")]
+    (line,) = lines_of([record(match="A"), record(seed=1, match="B"), *floors])
+    assert sorted(line["floor"].split(" or ")) == ["0.7", "0.9"]
     assert lines_of([record("mine", kind="evaluation")]) == []
+    (line,) = lines_of([record(value={"delta1": 0.5})])
+    assert line["crossflow"] == line["floor"] == "–"
+    assert line["score"] == "absrel_object"
+    records = [*three(record), record("crossflow", 1, 0.4)]
+    (line,) = lines_of(records)
+    assert (line["seeds"], line["regression"], line["flow_matching"]) == ("1 to 2", "0.3", "0.2")
+    text = tables.overview(tables.build(records))
+    assert "training seeds differ: crossflow 2 (0, 1); flow_matching 1 (0)" in text
 
 
-@pytest.mark.parametrize(("split", "shown"), [("a|b", r"a\|b"), ("<x>", r"\<x\>")])
-def test_hostile_text_stays_in_its_cell(record, split, shown):
-    (line,) = lines_of(three(record, score={"split": split}))
-    assert line["task"] == f"depth_tabletop, {shown}"
+def test_splits_versions_and_quick_lines_are_told_apart(record):
+    (line,) = lines_of(three(record, config={"quick": True}, score={"split": "a|b"}))
+    assert line["task"] == r"depth_tabletop, a\|b (quick)"
+    assert (line["regression"], line["flow_matching"]) == ("0.3", "0.2")
+    both = [*three(record), *three(record, score={"version": 2})]
+    versions = ["depth_tabletop, iid, version 1", "depth_tabletop, iid, version 2"]
+    assert sorted(line["task"] for line in lines_of(both)) == versions
