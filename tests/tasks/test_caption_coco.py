@@ -59,12 +59,8 @@ def configured(root, work, weights=None, **changed):
     return Config(task=TaskConfig(name="caption_coco", **fields), work=str(work), weights=given)
 
 
-def silent(stage, done, total):
-    pass
-
-
 def prepared(root, work, **changed):
-    return caption_coco.TASK(configured(root, work, **changed), silent).prepare()
+    return caption_coco.TASK(configured(root, work, **changed)).prepare()
 
 
 def test_folding_keeps_cells_together():
@@ -152,7 +148,7 @@ def test_truth_and_floor(coco_root, tmp_path, edited):
         lambda c: c["images"][33]["sentences"][4].update(raw="Another text"),
     )
     config = configured(coco_root, tmp_path, limit=2)
-    assert caption_coco.TASK(config, silent).test.key()["truth"] != key["truth"]
+    assert caption_coco.TASK(config).test.key()["truth"] != key["truth"]
 
 
 def test_scores_are_those_of_pycocoevalcap(coco_root, tmp_path):
@@ -160,7 +156,7 @@ def test_scores_are_those_of_pycocoevalcap(coco_root, tmp_path):
 
     The PTB tokeniser would take it for the end of a caption and move the others to other images.
     """
-    truth = caption_coco.TASK(configured(coco_root, tmp_path), silent).test
+    truth = caption_coco.TASK(configured(coco_root, tmp_path)).test
     spoken = [truth.references[name][0] for name in truth.ids]
     spoken[0] = spoken[0].replace(" ", "\u2028", 1)
     scored = truth.score(spoken)
@@ -277,7 +273,7 @@ def test_the_jars_of_spice_are_in_the_score_key(coco_root, tmp_path):
     jars.mkdir()
 
     def named(weights=None):
-        truth = caption_coco.TASK(configured(coco_root, tmp_path, weights), silent).test
+        truth = caption_coco.TASK(configured(coco_root, tmp_path, weights)).test
         return truth.key()["options"]["spice"]
 
     found = [named()]
@@ -292,11 +288,11 @@ def test_the_jars_of_spice_are_in_the_score_key(coco_root, tmp_path):
 def test_missing_jars_are_named_before_anything_is_trained(coco_root, tmp_path):
     config = configured(coco_root, tmp_path, weights={"spice": str(tmp_path / "nowhere")})
     with pytest.raises(InputError, match=r"weights\.spice"):
-        caption_coco.TASK(config, silent).items("test")
+        caption_coco.TASK(config).items("test")
 
 
 def test_coco_layout(coco_root, tmp_path):
-    truth = caption_coco.TASK(configured(coco_root, tmp_path, layout="coco"), silent).test
+    truth = caption_coco.TASK(configured(coco_root, tmp_path, layout="coco")).test
     assert truth.key()["split"] == "val2014"
     assert len(truth.ids) == 12
     assert {len(texts) for texts in truth.references.values()} == {6}
@@ -307,7 +303,7 @@ def test_cleaned_captions_are_counted_in_the_scores(coco_root, tmp_path, edited,
         coco_root / "dataset_coco.json",
         lambda c: c["images"][35]["sentences"][0].update(raw="A dog\nruns"),
     )
-    truth = caption_coco.TASK(configured(coco_root, tmp_path), silent).test
+    truth = caption_coco.TASK(configured(coco_root, tmp_path)).test
     assert truth.score(["a dog"] * 3).counts["captions_cleaned"] == 1
     assert truth.references["112"][0] == "A dog runs"
 

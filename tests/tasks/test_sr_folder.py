@@ -182,16 +182,12 @@ def small_root(bench_data, tmp_path):
     return root
 
 
-def match(tmp_path, root, *more):
-    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}", f"task.root={root}"]
-    fast = ["training.batch=4", "sampling.steps=1", "sampling.solver=euler", "budget.samples=8"]
-    arguments = ["task=sr_folder", "methods=crossflow", "task.size=32", *fast, *places, *more]
-    assert command.run(run.job, arguments, command="run") == 0
-    return {record.method: record for record in records.read_all(tmp_path / "out")}
+FAST = ["task=sr_folder", "methods=crossflow", "task.size=32", "training.batch=4"]
 
 
-def test_training_on_squares_and_sampling_in_tiles(small_root, tmp_path):
-    found = match(tmp_path, small_root)
+def test_training_on_squares_and_sampling_in_tiles(small_root, tmp_path, match, scored_again):
+    data = ["task=sr_folder", f"task.root={small_root}"]
+    found = match(*FAST, *data)
     assert set(found) == {"floor", "oracle", "crossflow"}
     assert found["oracle"].scores["psnr_y"].value == 80
     assert found["oracle"].scores["psnr_y"].n == 2
@@ -202,14 +198,12 @@ def test_training_on_squares_and_sampling_in_tiles(small_root, tmp_path):
     # the files a run leaves give its scores again
     predictions = tmp_path / "work/sr_folder" / found["crossflow"].run_id / "predictions"
     assert read_rgb(predictions / "img_001.png").shape == (48, 64, 3)
-    status, again = evaluated(tmp_path / "again", small_root, predictions)
-    assert status == 0
-    assert again[0].scores == found["crossflow"].scores
-    assert again[0].score_key == found["crossflow"].score_key
+    scored_again(found["crossflow"], *data)
 
 
-def test_folder_in_latents(small_root, bench_data, tmp_path):
-    found = match(tmp_path, small_root, f"weights.autoencoder={bench_data / 'weights/taef2'}")
+def test_folder_in_latents(small_root, bench_data, match):
+    weights = f"weights.autoencoder={bench_data / 'weights/taef2'}"
+    found = match(*FAST, f"task.root={small_root}", weights)
     assert 18 < found["oracle"].scores["psnr_y"].value < 50
     assert found["oracle"].fair.proof["frozen"]["autoencoder"]["factor"] == 8
 

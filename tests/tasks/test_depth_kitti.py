@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import evaluate, run
-from benchmarks.config import command, registry
+from benchmarks.config import registry
 from benchmarks.config.schema import Config
 from benchmarks.data.depth_frames import (
     KITTI_DEPTH_FOLDERS,
@@ -16,10 +15,7 @@ from benchmarks.data.depth_frames import (
 from benchmarks.data.depth_maps import enlarge
 from benchmarks.data.predictions import write_depth
 from benchmarks.metrics.depth import depth_errors
-from benchmarks.records import record as records
 from crossflow.errors import InputError
-
-TINY = ["training.batch=4", "sampling.steps=1", "sampling.solver=euler", "budget.samples=8"]
 
 
 def config_of(root, **task):
@@ -78,35 +74,6 @@ def test_another_list(make_kitti, tmp_path):
     lines = (root / "eigen_test_files_with_gt.txt").read_text().splitlines()
     (tmp_path / "mine.txt").write_text(lines[2])
     assert len(truth_of(root, split_file=str(tmp_path / "mine.txt")).ids) == 1
-
-
-def test_a_missing_split_says_what_where_and_whence(make_kitti):
-    root = make_kitti(train=2)
-    (root / "eigen_train_files_with_gt.txt").unlink()
-    with pytest.raises(InputError) as error:
-        kitti_frames(root, "train")
-    for part in ("eigen_train_files_with_gt.txt", "kitti_eigen_train", str(root), "cleinc/bts"):
-        assert part in str(error.value)
-    (root / "eigen_test_files_with_gt.txt").write_text("a/b/c.png None 7\n")
-    with pytest.raises(InputError, match="none of its 1 frames has a depth map"):
-        kitti_frames(root, "test")
-
-
-@pytest.mark.parametrize("line", ["a/b/c.png / 721", "/ None 1", "a/b/c.png . 721"])
-def test_lines_without_a_file_name(make_kitti, line):
-    root = make_kitti(train=2)
-    (root / "eigen_test_files_with_gt.txt").write_text(line)
-    with pytest.raises(InputError, match=r"line 1: .* two files in the folder"):
-        kitti_frames(root, "test")
-
-
-def test_paths_too_long_for_the_file_system(make_kitti):
-    root = make_kitti(train=2)
-    (root / "eigen_test_files_with_gt.txt").write_text(f"a.png {'x' * 300}/c.png 721")
-    with pytest.raises(InputError, match="2 of 2 listed files are missing"):
-        kitti_frames(root, "test")
-    with pytest.raises(InputError, match=r"the test split of KITTI Eigen needs .*, not found"):
-        kitti_frames(root / ("x" * 300), "test")
 
 
 def test_depth_maps_of_no_drive_are_missing_files(make_kitti):
@@ -170,14 +137,11 @@ def test_a_map_of_the_flow_is_pasted_into_the_window(make_kitti):
     assert truth.whole([full])[0] is full
 
 
-def test_training_to_record(make_kitti, tmp_path):
+def test_training_to_record(make_kitti, tmp_path, match, scored_again):
     """Prepare, train, sample, score, and score the files again; validation is cut by drive."""
     root = make_kitti(train=6, test=2)
     data = ["task=depth_kitti", f"task.root={root}", "task.size=44"]
-    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
-    arguments = [*TINY, *data, "methods=crossflow", *places]
-    assert command.run(run.job, arguments, command="run") == 0
-    found = {record.method: record for record in records.read_all(tmp_path / "out")}
+    found = match(*data, "methods=crossflow", "training.batch=4")
     assert set(found) == {"floor", "oracle", "crossflow"}
     oracle, ours = found["oracle"], found["crossflow"]
     # 1 in 5 pixels measured and 8 x 8 pixels a cell: the codec loses little of a smooth road
@@ -187,11 +151,7 @@ def test_training_to_record(make_kitti, tmp_path):
     predictions = tmp_path / "work" / "depth_kitti" / ours.run_id / "predictions"
     path = predictions / f"{truth_of(root).ids[1]}.npy"
     assert np.load(path).shape == (376, 1241)
-    places = [f"predictions={predictions}", "name=again", f"out={tmp_path / 'again'}"]
-    assert command.run(evaluate.job, [*data, *places], command="evaluate") == 0
-    (again,) = records.read_all(tmp_path / "again")
-    assert again.scores == ours.scores
-    assert again.score_key == ours.score_key
+    scored_again(ours, *data)
 
 
 def test_training_pairs(make_kitti, tmp_path):

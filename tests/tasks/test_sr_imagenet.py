@@ -1,4 +1,4 @@
-"""The tasks on real files, from the list file to the record: train, sample, score, score again."""
+"""Super-resolution on ImageNet, from the files to the record; where its flow runs."""
 
 from types import SimpleNamespace
 
@@ -15,37 +15,6 @@ from benchmarks.data.predictions import write_image
 from benchmarks.records import record as records
 from crossflow.errors import InputError
 
-TINY = ["training.batch=8", "sampling.steps=1", "sampling.solver=euler", "budget.samples=16"]
-
-
-def match(tmp_path, *arguments):
-    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
-    assert command.run(run.job, [*TINY, *arguments, *places], command="run") == 0
-    return {record.method: record for record in records.read_all(tmp_path / "out")}
-
-
-def score_again(tmp_path, record, *arguments):
-    """What `evaluate` makes of the files a run left."""
-    predictions = tmp_path / "work" / record.task / record.run_id / "predictions"
-    out = tmp_path / "again"
-    places = [f"predictions={predictions}", "name=again", f"out={out}", f"work={tmp_path / 'w'}"]
-    assert command.run(evaluate.job, [*arguments, *places], command="evaluate") == 0
-    return records.read_all(out)[0]
-
-
-def test_nyu(bench_data, tmp_path):
-    data = ["task=depth_nyu", f"task.root={bench_data / 'roots' / 'nyu'}", "task.limit=5"]
-    found = match(tmp_path, *data, "task.size=24")
-    assert set(found) == {"floor", "oracle", "regression", "flow_matching", "crossflow"}
-    # A truth of 24 rows, enlarged to 480, loses the edges of things and little else.
-    assert found["oracle"].scores["absrel"].value < 0.05
-    assert found["floor"].scores["absrel"].value > 0.2
-    for record in found.values():
-        assert record.scores["absrel"].n == 5
-    again = score_again(tmp_path, found["crossflow"], *data)
-    assert again.scores == found["crossflow"].scores
-    assert again.score_key == found["crossflow"].score_key
-
 
 @pytest.fixture
 def no_inception(tmp_path, monkeypatch):
@@ -54,12 +23,10 @@ def no_inception(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("no_inception")
-@pytest.mark.parametrize("folder", ["roots/imagenet", "imagenet/tiny64"])
-def test_imagenet(bench_data, tmp_path, folder):
-    data = ["task=sr_imagenet", f"task.root={bench_data / folder}", "task.size=64", "task.limit=5"]
-    found = match(
-        tmp_path, *data, "task.train_limit=16", "methods=crossflow+flow_matching", "quick=true"
-    )
+def test_imagenet(bench_data, match, scored_again):
+    data = ["task=sr_imagenet", f"task.root={bench_data / 'roots/imagenet'}", "task.size=64"]
+    data.append("task.limit=5")
+    found = match(*data, "task.train_limit=16", "methods=crossflow+flow_matching", "quick=true")
     assert found["oracle"].scores["psnr_rgb"].value == 80
     assert 15 < found["floor"].scores["psnr_y"].value < 40
     for name, reason in (("kid@5", "weights.inception"), ("lpips_alex", "weights.lpips")):
@@ -67,9 +34,7 @@ def test_imagenet(bench_data, tmp_path, folder):
     # The source is the enlarged picture itself: after two steps still close to bicubic.
     floor, ours = (found[name].scores["psnr_y"].value for name in ("floor", "crossflow"))
     assert np.isclose(floor, ours, atol=3)
-    again = score_again(tmp_path, found["crossflow"], *data)
-    assert again.scores == found["crossflow"].scores
-    assert again.score_key == found["crossflow"].score_key
+    scored_again(found["crossflow"], *data)
 
 
 @pytest.mark.usefixtures("no_inception")
@@ -99,22 +64,22 @@ def test_imagenet_has_no_curve_of_a_score_that_it_cannot_compute(bench_data, tmp
     """Refused before training, not after it."""
     arguments = ["task=sr_imagenet", f"task.root={bench_data / 'roots/imagenet'}", "task.size=64"]
     arguments += ["task.limit=3", "task.train_limit=8", "sampling.curve=[1]", "methods=crossflow"]
-    arguments += [*TINY, f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
+    arguments += [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
     assert command.run(run.job, arguments, command="run") == 2
     assert "weights.inception is not set" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("no_inception")
-def test_imagenet_in_latents(bench_data, tmp_path):
+def test_imagenet_in_latents(bench_data, tmp_path, match):
     """The oracle is the truth through the autoencoder, the floor bicubic in pixels as before."""
     weights = [f"weights.autoencoder={bench_data / 'weights/taef2'}"]
     weights += [f"weights.lpips={bench_data / 'weights/lpips'}"]
     data = ["task=sr_imagenet", f"task.root={bench_data / 'roots/imagenet'}", "task.size=64"]
     data += ["task.limit=3", "task.train_limit=8", "methods=crossflow"]
     data += ["quick=true"]  # without Inception nothing ranks
-    pixels = match(tmp_path / "pixels", *data)
-    found = match(tmp_path / "latents", *data, *weights)
+    pixels = match(*data, place=tmp_path / "pixels")
+    found = match(*data, *weights, place=tmp_path / "latents")
     floor, oracle, ours = (found[name] for name in ("floor", "oracle", "crossflow"))
     for name, score in pixels["floor"].scores.items():
         assert floor.scores[name] == score
@@ -153,17 +118,3 @@ def test_an_autoencoder_that_does_not_fit_is_refused_before_anything_is_written(
 def test_latents_keep_at_least_sixteen_patches_a_side(size, patch):
     """256 pixels: 32 x 32 latents in patches of 2, as in the paper; small ones in patches of 1."""
     assert ImageSpace(size, SimpleNamespace(factor=8)).patch == patch
-
-
-def test_validation_shares_no_scene_with_training(bench_data):
-    """It is cut by scene, and the cut does not depend on the order of the list."""
-    from benchmarks.data.depth_frames import nyu_frames
-    from benchmarks.data.splits import cut
-
-    frames = nyu_frames(bench_data / "roots" / "nyu", "train")
-    train, held_out = cut(frames, lambda frame: frame.group, None, None)
-    assert len(train) + len(held_out) == len(frames)
-    assert len(held_out) >= 2
-    assert not {frame.group for frame in train} & {frame.group for frame in held_out}
-    backwards = cut(frames[::-1], lambda frame: frame.group, None, None)
-    assert {frame.id for frame in backwards[1]} == {frame.id for frame in held_out}
