@@ -59,7 +59,7 @@ def refuse_sampling_without_effect(match: Match) -> None:
         )
     primary = match.primary_on_validation
     if (guided and given is None) or config.sampling.curve:
-        reason = match.task.unscored()
+        reason = match.task.unavailable()
         if primary.startswith("kid") and items < 100:
             reason = reason or f"KID needs 100 items, task.validation_limit={items}"
         if reason is not None:

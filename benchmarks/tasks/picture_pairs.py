@@ -132,7 +132,7 @@ class PictureTranslation(Task[Pairs]):
         """KID below 10,000 items: FID is biased by the number of samples."""
         return distribution.metric_name("fid" if items >= 10_000 else "kid", items)
 
-    def unscored(self) -> str | None:
+    def unavailable(self) -> str | None:
         weights = self.config.weights.inception
         network, reason = inception.find_inception(weights, self.config.download)
         return reason if network is None else None

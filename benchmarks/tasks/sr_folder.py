@@ -153,7 +153,7 @@ class SuperResolutionFolder(SuperResolution[FolderPhotographs]):
     def primary(self, items: int) -> str:
         return "psnr_y"
 
-    def unscored(self) -> str | None:
+    def unavailable(self) -> str | None:
         return None
 
     def items(self, part: str) -> FolderPhotographs:

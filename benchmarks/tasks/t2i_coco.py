@@ -217,7 +217,7 @@ class TextToImageCoco(CaptionedPhotos[TrainedPhotos]):
         picks = bounds.random_rows(len(self.chosen), len(self.test.ids))
         return Pictures([self.chosen[pick] for pick in picks], self.space.size, cropped)
 
-    def unscored(self) -> str | None:
+    def unavailable(self) -> str | None:
         weights = self.config.weights.inception
         network, reason = inception.find_inception(weights, self.config.download)
         return reason if network is None else None

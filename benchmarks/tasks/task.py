@@ -229,7 +229,7 @@ class Task(Generic[AnyItems]):
 
     # Hooks: what one task alone wants.
 
-    def unscored(self) -> str | None:
+    def unavailable(self) -> str | None:
         """Why the primary score cannot be computed (weights missing), None where it can."""
         return None
 

@@ -125,7 +125,7 @@ def test_stores(coco_root, tmp_path):
     floor = ready.floor()
     assert len(floor) == 5
     task = t2i_coco.TASK(configured(coco_root, tmp_path))
-    assert "weights.inception is not set" in task.unscored()
+    assert "weights.inception is not set" in task.unavailable()
     again = prepared(coco_root, tmp_path / "work", limit=5)
     assert again.train.folder == ready.train.folder
 
