@@ -1,8 +1,8 @@
 """Arms: a method with its options, and its network, matched to the reference arm of the problem.
 
-The reference is `crossflow` with the named backbone. Another method gets the depth, then the MLP
-width, for which its parameters at inference (encoder or trunk included) and its FLOPs per network
-evaluation are within 5 % of the reference's; where both cannot hold, the FLOPs.
+The reference is `crossflow` with the named backbone. Another method gets the depth and MLP width
+for which parameters at inference and FLOPs per network evaluation are within 5 % of the
+reference's; where both cannot hold, the FLOPs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Random numbers that depend on what they are for, never on what was drawn before.
 
 A training draw is a function of (seed, step, name, global row), an evaluation draw of (seed, item,
-draw, name). So a resumed run, another evaluation batch size or another arm in the same match sees
-the same numbers, and no generator state has to be saved.
+draw, name): a resumed run, another batch size or another arm sees the same numbers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Source encoders: from tokens or a map to the mean and log-variance of x0.
 
 A variational encoder may have at most 15 % of the parameters used at inference. Tokens reach the
-latent through one learned query per patch position. A baseline's condition trunk is the same
-encoder without queries and head, so both arms read the source equally well.
+latent through one learned query per patch position; a baseline's condition trunk has neither
+queries nor head.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """FLOPs of training and sampling, by torch.utils.flop_counter.
 
-A multiply-add is 2; matrix products, convolutions and attention count, element-wise work does not;
-attention counts in full whatever its mask; a recomputed activation counts again. Counted on the
-meta device, where nothing is computed, or, for a method that cannot run there (scipy, numpy,
-`.item()`), once on a few real rows.
+A multiply-add is 2; matrix products, convolutions and attention (in full, whatever its mask) count,
+element-wise work does not; a recomputed activation counts again. Counted on the meta device, or,
+for a method that cannot run there (scipy, `.item()`), once on a few real rows.
 """
 
 from __future__ import annotations

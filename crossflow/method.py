@@ -2,7 +2,7 @@
 
 A method decides which x0 goes with which x1, what the network may see of the source and what else
 it is charged. A method file defines `NAME`, `applies(problem)` (None, or the reason why not) and
-`method(problem, size)`, which returns a `Method`; it never sees x1 when it samples.
+`method(problem, size, **options)`.
 """
 
 from __future__ import annotations

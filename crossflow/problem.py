@@ -34,10 +34,7 @@ class MapShape:
 
 @dataclass(frozen=True)
 class TokenShape:
-    """A row of `length` tokens: word ids below `vocabulary`, or features of `width` numbers.
-
-    Exactly one of the two is given. Word ids get an embedding that is learned, alike in all arms.
-    """
+    """A row of `length` tokens: word ids below `vocabulary`, or features of `width` numbers."""
 
     length: int
     vocabulary: int | None = None
@@ -56,21 +53,15 @@ CHARGES = ("contrastive", "reconstruction", None)
 class Problem:
     """One transport problem: from the source's shape to the target's.
 
-    encoder: "variational" (q(z given source), learned) or "identity" (the source map itself is x0).
-    charge: what the source encoder is also trained on, "contrastive" (image-text, paper Eq. 5-8),
-    "reconstruction" (of the source, paper section 5.3) or None.
-    patch: side of the square patches the backbone cuts maps into.
-    null_rate: share of training rows without their own source (guidance; paper section 4.3).
-
     Raises InputError where the shapes cannot work: they follow from sizes that a user sets.
     """
 
     source: MapShape | TokenShape
     target: MapShape
-    patch: int
-    encoder: str
-    charge: str | None
-    null_rate: float = 0.1
+    patch: int  # side of the square patches the backbone cuts maps into
+    encoder: str  # variational: q(z given source), learned; identity: the source map itself is x0
+    charge: str | None  # contrastive (paper Eq. 5-8), reconstruction (of the source, section 5.3)
+    null_rate: float = 0.1  # share of training rows without their own source (section 4.3)
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS or self.charge not in CHARGES:

@@ -24,8 +24,7 @@ SOLVERS = (*STAGES, "dopri5")
 class Grid:
     """How to integrate: `steps` equal steps of a fixed solver, or "dopri5" to a tolerance.
 
-    dopri5 ignores `steps`: it chooses its own, by the error of the whole batch, so its samples
-    depend on the batch size within `tolerance` (absolute and relative).
+    dopri5 ignores `steps`; its samples depend on the batch within `tolerance`.
     """
 
     steps: int

@@ -58,23 +58,19 @@ def test_ledgers_sum_to_real_wall_time_within_one_percent():
     assert 0.04 <= clock.seconds("eval") < clock.seconds("train")
 
 
-def test_an_exception_leaves_the_ledger_and_charges_what_was_done():
+def test_an_exception_charges_what_was_done_and_an_unknown_ledger_is_refused():
     hands = Hands()
     clock = Clock(now=hands)
 
     def fail():
-        with clock("train"):
-            hands.time += 4
-            raise RuntimeError("stop")
+        hands.time += 4
+        raise RuntimeError("stop")
 
-    with pytest.raises(RuntimeError, match="stop"):
+    with pytest.raises(RuntimeError, match="stop"), clock("train"):
         fail()
     hands.time += 9
     assert clock.wall == clock.seconds("train") == 4
-
-
-def test_unknown_ledger_is_refused():
-    with pytest.raises(ValueError, match="no ledger 'tea'"), Clock()("tea"):
+    with pytest.raises(ValueError, match="no ledger 'tea'"), clock("tea"):
         pass
 
 
@@ -101,15 +97,6 @@ def test_work_after_the_last_checkpoint_of_a_killed_run_is_lost(tmp_path):
     assert json.loads(beat.read_text()) == ledgers
 
 
-def test_without_any_checkpoint_all_work_is_lost(tmp_path):
-    hands, beat = Hands(), tmp_path / "clock.json"
-    with Clock(beat, now=hands)("train"):
-        hands.time += 7
-    clock = Clock(beat, now=hands)
-    clock.restore({})
-    assert clock.state()["lost"] == clock.wall == 7
-
-
 def test_synchronize_runs_before_a_ledger_is_read():
     hands = Hands()
 
@@ -122,14 +109,17 @@ def test_synchronize_runs_before_a_ledger_is_read():
     assert clock.seconds("train") == 2
 
 
-def test_a_torn_heartbeat_does_not_stop_a_resume(tmp_path):
-    """A power cut may leave it empty: the checkpoint's ledgers still hold."""
-    beat = tmp_path / "clock.json"
-    beat.write_text("")
+def test_without_a_checkpoint_all_work_is_lost_and_a_torn_heartbeat_stops_no_resume(tmp_path):
+    hands, beat = Hands(), tmp_path / "clock.json"
+    with Clock(beat, now=hands)("train"):
+        hands.time += 7
+    clock = Clock(beat, now=hands)
+    clock.restore({})
+    assert clock.state()["lost"] == clock.wall == 7
+    beat.write_text("")  # as a power cut may leave it: the checkpoint's ledgers still hold
     clock = Clock(beat)
     clock.restore({"train": 5.0})
-    assert clock.seconds("train") == 5.0
-    assert clock.seconds("lost") == 0.0
+    assert (clock.seconds("train"), clock.seconds("lost")) == (5.0, 0.0)
 
 
 def feed(rates, window=30.0):
@@ -140,16 +130,14 @@ def feed(rates, window=30.0):
     return throughput
 
 
-def test_windows_hold_samples_per_second():
+def test_a_window_closes_when_it_is_full_and_holds_samples_per_second():
     assert feed([10, 12, 11]).windows == [10, 12, 11]
-
-
-def test_a_window_closes_only_when_it_is_full():
     throughput = Throughput(30)
     throughput.update(100, 29.9)
     assert throughput.windows == []
     throughput.update(120, 30.0)
     assert throughput.windows == [4.0]
+    assert throughput.verdict.startswith("not judged: 1 windows")
 
 
 def test_a_wide_spread_invalidates_the_clock():
@@ -158,10 +146,6 @@ def test_a_wide_spread_invalidates_the_clock():
     # Quartiles 95 and 100 around a median of 100 are exactly 5 %: still valid.
     assert feed([95, 95, 100, 100, 100]).verdict == "valid"
     assert feed([94, 94, 100, 100, 100]).verdict == "invalid: clock"
-
-
-def test_one_window_judges_nothing():
-    assert feed([100]).verdict.startswith("not judged: 1 windows")
 
 
 def test_state_goes_on_in_the_middle_of_a_window():
@@ -173,14 +157,10 @@ def test_state_goes_on_in_the_middle_of_a_window():
     assert second.windows == [10, 20]
 
 
-def test_mfu_is_null_with_the_reason_where_the_peak_is_unknown():
+def test_mfu_is_the_share_of_the_named_peak_or_null_with_the_reason(monkeypatch):
     report = utilisation(1e12, 4.0, torch.device("cpu"), "fp32")
-    assert report["flops_per_second"] == 2.5e11
-    assert report["mfu"] is None
+    assert (report["flops_per_second"], report["mfu"]) == (2.5e11, None)
     assert "no published peak" in report["reason"]
-
-
-def test_mfu_is_the_share_of_the_named_peak(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
     report = utilisation(989.4e12, 2.0, torch.device("cuda"), "bf16")
     assert report["mfu"] == pytest.approx(0.5)

@@ -71,12 +71,12 @@ def test_null_rows_are_the_same_in_both_arms() -> None:
         assert torch.equal(ours, theirs)
 
 
-def test_no_null_rows_at_rate_zero() -> None:
+def test_no_null_rows_at_rate_zero_and_identity_starts_from_the_source() -> None:
     problem = replace(TEXT, null_rate=0)
-    ends = build(problem).train_ends(pair(problem), draws())
-    assert ends.null is None
-    assert ends.x1 is not None
+    assert build(problem).train_ends(pair(problem), draws()).null is None
     assert build(problem).sample_ends(pair(problem).source, ItemDraws(0, range(16))).null is None
+    batch = pair(PLAIN)
+    assert build(PLAIN).train_ends(batch, draws()).x0 is batch.source.values
 
 
 def test_charges_see_the_original_pair() -> None:
@@ -108,11 +108,6 @@ def test_samples_do_not_depend_on_the_batch() -> None:
     whole = method.sample_ends(batch.source, ItemDraws(0, range(16))).x0
     part = method.sample_ends(Source(batch.source.values[5:7]), ItemDraws(0, [5, 6])).x0
     torch.testing.assert_close(whole[5:7], part, atol=1e-6, rtol=1e-5)
-
-
-def test_identity_starts_from_the_source() -> None:
-    batch = pair(PLAIN)
-    assert build(PLAIN).train_ends(batch, draws()).x0 is batch.source.values
 
 
 @pytest.mark.parametrize("stop", [False, True])
@@ -163,27 +158,16 @@ def test_flow_between_two_gaussians_is_learned() -> None:
     assert sum(losses[-10:]) / 10 < 0.1
 
 
-def test_kl_closed_form() -> None:
-    shape = (4, 3, 2, 2)
-    assert kl_per_dimension(torch.zeros(shape), torch.zeros(shape)) == 0
-    mean, logvar = torch.full(shape, 2.0), torch.full(shape, math.log(0.25))
-    expected = 0.5 * (4 + 0.25 - 1 - math.log(0.25))
-    assert kl_per_dimension(mean, logvar).item() == pytest.approx(expected)
-
-
-def test_kl_agrees_with_torch_distributions() -> None:
-    generator = torch.Generator().manual_seed(0)
-    mean, logvar = torch.randn(2, 6, 5, generator=generator)
+def test_kl_has_its_closed_form_whatever_the_size() -> None:
+    for shape in ((4, 3, 2, 2), (2, 4096)):
+        assert kl_per_dimension(torch.zeros(shape), torch.zeros(shape)) == 0
+        mean, logvar = torch.full(shape, 2.0), torch.full(shape, math.log(0.25))
+        expected = 0.5 * (4 + 0.25 - 1 - math.log(0.25))
+        assert kl_per_dimension(mean, logvar).item() == pytest.approx(expected)
+    mean, logvar = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(0))
     normal = torch.distributions.Normal
     truth = torch.distributions.kl_divergence(normal(mean, (logvar / 2).exp()), normal(0, 1)).mean()
     assert kl_per_dimension(mean, logvar).item() == pytest.approx(truth.item(), rel=1e-5)
-
-
-def test_kl_does_not_grow_with_the_latent() -> None:
-    small, large = torch.ones(2, 16), torch.ones(2, 4096)
-    assert kl_per_dimension(small, small).item() == pytest.approx(
-        kl_per_dimension(large, large).item()
-    )
 
 
 def test_contrastive_of_unrelated_and_of_equal_rows() -> None:
@@ -195,32 +179,28 @@ def test_contrastive_of_unrelated_and_of_equal_rows() -> None:
     assert contrastive(rows, rows, torch.arange(8)).item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_contrastive_is_symmetric_cross_entropy() -> None:
-    generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(2, 5, 3, 2, 2, generator=generator)
-    x, y = (torch.nn.functional.normalize(v.flatten(1), dim=1) for v in (a, b))
-    logits, labels = x @ y.T / 0.07, torch.arange(5)
-    cross_entropy = torch.nn.functional.cross_entropy
-    expected = (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
-    torch.testing.assert_close(Contrastive()(a, b, labels), expected)
-
-
-def test_rows_of_one_image_are_no_negatives() -> None:
-    generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(2, 4, 6, generator=generator)
-    twice = torch.tensor([0, 0, 1, 2])
-    contrastive = Contrastive()
-    masked = contrastive(a, b, twice)
+def test_contrastive_is_symmetric_and_rows_of_one_image_are_no_negatives() -> None:
+    a, b = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0))
+    contrastive, labels = Contrastive(), torch.arange(4)
     x, y = (torch.nn.functional.normalize(v, dim=1) for v in (a, b))
     logits = x @ y.T / 0.07
+
+    def expected() -> torch.Tensor:
+        cross_entropy = torch.nn.functional.cross_entropy
+        return (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
+
+    plain = contrastive(a, b, labels)
+    torch.testing.assert_close(plain, expected())
     logits[0, 1] = logits[1, 0] = float("-inf")
-    cross_entropy, labels = torch.nn.functional.cross_entropy, torch.arange(4)
-    expected = (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
-    torch.testing.assert_close(masked, expected)
-    assert masked < contrastive(a, b, torch.arange(4))
+    masked = contrastive(a, b, torch.tensor([0, 0, 1, 2]))
+    torch.testing.assert_close(masked, expected())
+    assert masked < plain
     # Two rows of one image alone: nothing to tell apart, so no loss.
     one_image = torch.zeros(2, dtype=torch.int64)
     assert contrastive(a[:2], b[:2], one_image).item() == pytest.approx(0, abs=1e-6)
+    plain.backward()  # the temperature is learned
+    assert contrastive.scale.grad is not None
+    assert contrastive.scale.grad != 0
 
 
 def test_contrastive_is_exact_under_autocast() -> None:
@@ -231,14 +211,6 @@ def test_contrastive_is_exact_under_autocast() -> None:
     exact = contrastive(a, b, groups)
     with torch.autocast("cpu", torch.bfloat16):
         assert contrastive(a, b, groups) == exact
-
-
-def test_temperature_is_learned() -> None:
-    contrastive = Contrastive()
-    a, b = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0))
-    contrastive(a, b, torch.arange(4)).backward()
-    assert contrastive.scale.grad is not None
-    assert contrastive.scale.grad != 0
 
 
 def test_reconstruction_is_a_mean() -> None:

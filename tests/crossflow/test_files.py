@@ -63,24 +63,18 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert names(tmp_path) == ["a"]
 
 
-def test_a_folder_appears_when_it_is_whole(tmp_path):
+def test_a_folder_appears_when_it_is_whole_and_the_first_of_two_stays(tmp_path):
     with pytest.raises(IsADirectoryError), published(tmp_path / "codec") as partial:
         ((partial / "x").write_text("half"), tmp_path.write_text(""))
     assert names(tmp_path) == []
-    with published(tmp_path / "codec") as partial:
-        (partial / "x").write_text("1")
-        assert not (tmp_path / "codec").exists()
-    assert names(tmp_path) == ["codec"]
-    assert names(tmp_path / "codec") == ["x"]
-
-
-def test_the_first_of_two_folders_stays(tmp_path):
     with published(tmp_path / "codec") as slow:
         (slow / "x").write_text("slow")
+        assert not (tmp_path / "codec").exists()
         with published(tmp_path / "codec") as quick:
             (quick / "x").write_text("quick")
     assert (tmp_path / "codec/x").read_text() == "quick"
     assert names(tmp_path) == ["codec"]
+    assert names(tmp_path / "codec") == ["x"]
 
 
 @pytest.mark.parametrize("folder", [True, False])
@@ -124,30 +118,22 @@ def test_a_lock_is_held_until_its_process_ends(tmp_path):
         pass
 
 
-def test_the_hash_of_a_file(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
-
-
-def test_there_absent_and_too_long(tmp_path):
-    assert is_folder(tmp_path) and not is_file(tmp_path)
-    assert not is_file(tmp_path / "absent")
-    assert not is_file(tmp_path / ("x" * 5000)) and not is_folder(tmp_path / ("x" * 5000))
-
-
-@pytest.mark.parametrize("ask", [is_file, is_folder])
-def test_what_cannot_be_told_is_not_called_absent(tmp_path, monkeypatch, ask):
+def test_there_absent_too_long_and_not_to_be_told(tmp_path, monkeypatch):
     def refused(self):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    for name in ("is_file", "is_dir"):
+    assert is_folder(tmp_path) and not is_file(tmp_path)
+    for absent in ("absent", "x" * 5000):
+        assert not is_file(tmp_path / absent) and not is_folder(tmp_path / absent)
+    for name, ask in (("is_file", is_file), ("is_dir", is_folder)):
         monkeypatch.setattr(Path, name, refused)
-    with pytest.raises(InputError, match=r"locked: Permission denied"):
-        ask(tmp_path / "locked")
+        with pytest.raises(InputError, match=r"locked: Permission denied"):
+            ask(tmp_path / "locked")
 
 
-def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
+def test_a_hash_and_a_byte_order_mark_that_is_no_part_of_a_text(tmp_path):
     (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert sha256(tmp_path / "a.json") == hashlib.sha256(b'\xef\xbb\xbf{"a": 1}').hexdigest()
     assert read_json(tmp_path / "a.json") == {"a": 1}
 
 

@@ -1,7 +1,5 @@
 """FLOP counts of known layers, and of a whole arm against a count by hand."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import nn
@@ -24,48 +22,31 @@ def count(forward: object, x: torch.Tensor, backward: bool = False) -> int:
     return counter.get_total_flops()
 
 
-@pytest.fixture
-def meta() -> Iterator[None]:
+def attention(x: torch.Tensor) -> torch.Tensor:
+    return F.scaled_dot_product_attention(x, x, x)
+
+
+def test_known_layers() -> None:
     with torch.device("meta"):
-        yield
-
-
-@pytest.mark.usefixtures("meta")
-def test_linear() -> None:
-    layer = nn.Linear(64, 128)
-    assert count(layer, torch.empty(32, 64)) == 524288
-    assert count(layer, torch.empty(32, 64, requires_grad=True), backward=True) == 1572864
-    assert count(layer, torch.empty(32, 64), backward=True) == 1048576
-
-
-@pytest.mark.usefixtures("meta")
-def test_convolution() -> None:
-    layer = nn.Conv2d(3, 16, 3, padding=1)
-    assert count(layer, torch.empty(2, 3, 8, 8)) == 110592
-    assert count(layer, torch.empty(2, 3, 8, 8), backward=True) == 221184
-    assert count(layer, torch.empty(2, 3, 8, 8, requires_grad=True), backward=True) == 331776
-
-
-@pytest.mark.usefixtures("meta")
-@pytest.mark.parametrize("causal", [False, True])
-def test_attention(causal: bool) -> None:
-    def attention(x: torch.Tensor) -> torch.Tensor:
-        return F.scaled_dot_product_attention(x, x, x, is_causal=causal)
-
-    assert count(attention, torch.empty(2, 4, 16, 8)) == 65536
-    assert count(attention, torch.empty(2, 4, 16, 8, requires_grad=True), backward=True) == 196608
-
-
-@pytest.mark.usefixtures("meta")
-def test_mlp_and_recomputation() -> None:
-    mlp = nn.Sequential(nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 64))
+        linear, conv = nn.Linear(64, 128), nn.Conv2d(3, 16, 3, padding=1)
+        mlp = nn.Sequential(nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 64))
 
     def recomputed(x: torch.Tensor) -> torch.Tensor:
         # Saving the generator's state for the recomputation would touch a device that is not there.
         return checkpoint(mlp, x, use_reentrant=False, preserve_rng_state=False)
 
-    assert count(mlp, torch.empty(8, 64, requires_grad=True), backward=True) == 1572864
-    assert count(recomputed, torch.empty(8, 64, requires_grad=True), backward=True) == 1835008
+    # Forward alone, with the backward pass to the weights, and with the one to the input too.
+    for layer, shape, forward, weights, both in (
+        (linear, (32, 64), 524288, 1048576, 1572864),
+        (conv, (2, 3, 8, 8), 110592, 221184, 331776),
+        (attention, (2, 4, 16, 8), 65536, None, 196608),
+        (mlp, (8, 64), 524288, None, 1572864),
+        (recomputed, (8, 64), None, None, 1835008),
+    ):
+        x, moved = (torch.empty(shape, device="meta", requires_grad=g) for g in (False, True))
+        assert forward is None or count(layer, x) == forward
+        assert weights is None or count(layer, x, backward=True) == weights
+        assert count(layer, moved, backward=True) == both
 
 
 TINY = Size(depth=3, width=32, heads=2, hidden=64)

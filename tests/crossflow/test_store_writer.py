@@ -31,12 +31,8 @@ def rows(start, stop, step=4):
     for first in range(start, stop, step):
         part = slice(first, min(first + step, stop))
         names = [f"{'x' * (row // 9)}{row}" for row in range(ROWS)[part]]
-        yield {
-            "target": TARGET[part],
-            "source": SOURCE[part],
-            "groups": range(ROWS)[part],
-            "ids": names,
-        }
+        batch = {"target": TARGET[part], "source": SOURCE[part], "groups": range(ROWS)[part]}
+        yield batch | {"ids": names}
 
 
 def write(folder, batches=rows, facts=None, count=ROWS, **options):
@@ -220,11 +216,6 @@ def test_bad_batches_are_refused(tmp_path, message):
     assert names(tmp_path) == []
 
 
-def test_an_empty_store_is_refused(tmp_path):
-    with pytest.raises(InputError, match="there is no row"):
-        write(tmp_path / "s", count=0)
-
-
 @pytest.mark.parametrize("block", [1, 2, 4])  # in another block, in the next batch
 def test_the_dtype_cannot_change_on_the_way(tmp_path, monkeypatch, block):
     monkeypatch.setattr("crossflow.store_writer.BLOCK", block)
@@ -242,6 +233,8 @@ def test_the_dtype_cannot_change_on_the_way(tmp_path, monkeypatch, block):
 def test_rows_that_are_not_those_asked_for_are_an_error(tmp_path, made):
     with pytest.raises(ValueError, match=f"block 0: {made} rows were made of 4"):
         write(tmp_path / "s", lambda start, stop: rows(0, made, 5), count=4)
+    with pytest.raises(InputError, match="there is no row"):
+        write(tmp_path / "s", count=0)
 
 
 def test_a_constant_channel_cannot_be_standardised(tmp_path):

@@ -53,25 +53,17 @@ def test_a_method_with_scipy_in_it_trains(toy, tmp_path):
 
 
 def test_lr_and_decay_of_an_arm_win_over_those_of_the_match(toy, tmp_path):
-    own = {"lr": 0.01, "weight_decay": 0.5}
-    arms = {
-        "match": toy.make_trainer(tmp_path / "match", lr=0.02, weight_decay=0.1, warmup=0.0),
-        "arm": toy.make_trainer(
-            tmp_path / "arm", options=own, lr=0.02, weight_decay=0.1, warmup=0.0
-        ),
-        "same": toy.make_trainer(tmp_path / "same", **own, warmup=0.0),
-    }
-    for trainer in arms.values():
+    own, settings = {"lr": 0.01, "weight_decay": 0.5}, {"lr": 0.02, "weight_decay": 0.1}
+    match = toy.make_trainer(tmp_path / "match", **settings, warmup=0.0)
+    arm = toy.make_trainer(tmp_path / "arm", options=own, **settings, warmup=0.0)
+    alike = toy.make_trainer(tmp_path / "alike", **own, warmup=0.0)
+    for trainer, lr, decay in ((match, 0.02, 0.1), (arm, 0.01, 0.5), (alike, 0.01, 0.5)):
         trainer.step()
-    rates = {name: [g["lr"] for g in t.optimizer.param_groups] for name, t in arms.items()}
-    assert rates == {"match": [0.02] * 2, "arm": [0.01] * 2, "same": [0.01] * 2}
-    decay = {
-        name: [g["weight_decay"] for g in t.optimizer.param_groups] for name, t in arms.items()
-    }
-    assert decay == {"match": [0.1, 0], "arm": [0.5, 0], "same": [0.5, 0]}
-    assert same(weights(arms["arm"].arm), weights(arms["same"].arm))
-    assert not same(weights(arms["arm"].arm), weights(arms["match"].arm))
-    assert arms["arm"].last["lr"] == 0.01
+        groups = trainer.optimizer.param_groups
+        assert [(g["lr"], g["weight_decay"]) for g in groups] == [(lr, decay), (lr, 0)]
+    assert same(weights(arm.arm), weights(alike.arm))
+    assert not same(weights(arm.arm), weights(match.arm))
+    assert arm.last["lr"] == 0.01
 
 
 def test_under_seconds_the_whole_store_is_compared_before_the_clock_runs(toy, tmp_path):
@@ -266,12 +258,6 @@ def test_a_full_disk_keeps_the_checkpoint(toy, tmp_path, monkeypatch):
     assert same(weights(again.arm), weights(unbroken.arm))
 
 
-def test_a_budget_is_checked_before_anything_is_written(toy, tmp_path):
-    with pytest.raises(InputError, match="exactly one limit"):
-        toy.make_trainer(tmp_path, budget=Budget(steps=1, samples=1))
-    assert not (tmp_path / "crossflow").exists()
-
-
 def test_finish_exports_the_averaged_weights(toy, tmp_path):
     trainer = toy.make_trainer(tmp_path, budget=Budget(steps=3))
     train_match([trainer])
@@ -306,7 +292,10 @@ def test_bf16_trains_and_keeps_fp32_weights(toy, tmp_path):
     assert trainer.last["loss"] == pytest.approx(plain.last["loss"], rel=0.05)
 
 
-def test_arms_of_a_match_must_agree(toy, tmp_path):
+def test_a_budget_is_checked_before_anything_is_written_and_arms_must_agree(toy, tmp_path):
+    with pytest.raises(InputError, match="exactly one limit"):
+        toy.make_trainer(tmp_path, budget=Budget(steps=1, samples=1))
+    assert not (tmp_path / "crossflow").exists()
     first = toy.make_trainer(tmp_path, "crossflow", Budget(steps=3))
     second = toy.make_trainer(tmp_path, "flow_matching", Budget(steps=4))
     with pytest.raises(ValueError, match="budget of flow_matching is not that of crossflow"):

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,17 +69,6 @@ def _stats(folder):
     return [{k: v for k, v in line.items() if k not in timed} for line in lines]
 
 
-def test_a_different_history_is_noticed(toy, tmp_path):
-    """The comparison above can fail: one lost step more changes every weight."""
-    first, second = (toy.make_trainer(tmp_path / n, budget=Budget(steps=10)) for n in "ab")
-    for _ in range(4):
-        first.step()
-    for _ in range(3):
-        second.step()
-    with pytest.raises(AssertionError):
-        assert_same(outcome(first), outcome(second))
-
-
 def test_ledgers_survive_a_resume_and_add_up(toy, tmp_path):
     start = time.perf_counter()
     first = toy.make_trainer(tmp_path)
@@ -114,22 +104,21 @@ def test_a_finished_run_trains_nothing(toy, tmp_path):
     assert again.last == first.last
 
 
-DIFFERENT = {
-    "batch": ({"batch": 4}, "batch was 8, is 4"),
-    "lr": ({"lr": 0.5}, r"lr was 0\.001, is 0\.5"),
-    "budget": ({"budget": Budget(steps=11)}, r"budget was '10\.0 steps', is '11\.0 steps'"),
-}
-
-
-@pytest.mark.parametrize("what", DIFFERENT)
-def test_a_resume_with_other_settings_is_refused(toy, tmp_path, what):
-    settings, message = DIFFERENT[what]
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch": 4}, "batch was 8, is 4"),
+        ({"lr": 0.5}, r"lr was 0\.001, is 0\.5"),
+        ({"budget": Budget(steps=11)}, r"budget was '10\.0 steps', is '11\.0 steps'"),
+    ],
+)
+def test_a_resume_with_other_settings_is_refused(toy, tmp_path, settings, message):
     toy.make_trainer(tmp_path).save()
     with pytest.raises(InputError, match=f"cannot resume from .*{message}"):
         toy.make_trainer(tmp_path, **settings).resume()
 
 
-def test_a_resume_with_other_threads_or_versions_is_refused(toy, tmp_path, monkeypatch):
+def test_a_resume_on_another_machine_or_other_data_is_refused(toy, tmp_path, monkeypatch):
     toy.make_trainer(tmp_path).save()
     torch.set_num_threads(2)
     try:
@@ -137,15 +126,10 @@ def test_a_resume_with_other_threads_or_versions_is_refused(toy, tmp_path, monke
             toy.make_trainer(tmp_path).resume()
     finally:
         torch.set_num_threads(1)
-    monkeypatch.setattr(torch, "__version__", "2.99.0")
-    with pytest.raises(InputError, match=r"torch was .*, is '2\.99\.0'"):
-        toy.make_trainer(tmp_path).resume()
-
-
-def test_a_resume_on_other_data_is_refused(toy, tmp_path):
-    import shutil
-
-    toy.make_trainer(tmp_path).save()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "2.99.0")
+        with pytest.raises(InputError, match=r"torch was .*, is '2\.99\.0'"):
+            toy.make_trainer(tmp_path).resume()
     shutil.rmtree(tmp_path / "store")
     toy.make_store(tmp_path / "store", rows=40)
     with pytest.raises(InputError, match="data was"):
