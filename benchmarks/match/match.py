@@ -1,9 +1,8 @@
 """A match: every arm of a job trained under one budget, sampled, scored and recorded.
 
-The order is: refuse what is wrong, prepare the data once, build arms of equal size, score floor and
-oracle, train the arms on the same rows, choose what is chosen on validation, score the test split
-once, write one record an arm. Nothing here knows which method runs; what happens to one arm after
-training stands in `arm`.
+Refuse what is wrong, prepare the data once, build arms of equal size, score floor and oracle, train
+the arms on the same rows, score them, write one record an arm. Nothing here knows which method
+runs; what happens to one arm after training stands in `arm`.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ def run_ids(config: Config) -> dict[str, str]:
     """The run_id of every row, floor and oracle included.
 
     With resume=false all rows get the first suffix (none, -2, -3 ...) that neither a record nor a
-    run folder has: an unfinished run has no record yet, and must not be continued either.
+    run folder, whose run may be unfinished, has.
     """
     plain, task = records.recorded_config(config), config.task.name
     first = {row: keys.run_id(task, row, plain) for row in (*registry.BOUNDS, *config.methods)}
@@ -90,8 +89,7 @@ def run_ids(config: Config) -> dict[str, str]:
 def finished_rows(config: Config, ids: dict[str, str], score: dict[str, Any]) -> Rows:
     """The completed records among `ids`; failed ones are made again.
 
-    InputError for one whose scores mean something else by now (another task version, metric
-    protocol or codec): old and new numbers must not share a table.
+    InputError for one that was scored by other rules: old and new numbers must not share a table.
     """
     rows = {}
     for name, run_id in ids.items():
@@ -136,8 +134,7 @@ def _built(match: Match, names: Sequence[str]) -> dict[str, Trainer]:
     from crossflow.train import Trainer
 
     config, prepared = match.config, match.prepared
-    training, budget = config.training, Budget(**asdict(config.budget))
-    trainers = {}
+    budget, trainers = Budget(**asdict(config.budget)), {}
     for name in names:
         if name in match.failures:
             continue
@@ -153,15 +150,8 @@ def _built(match: Match, names: Sequence[str]) -> dict[str, Trainer]:
                     options=registry.arm_options(config, name),
                     name=name,
                 )
-                trainers[name] = Trainer(
-                    built,
-                    prepared.train,
-                    budget,
-                    training,
-                    match.folder(name),
-                    config.seed,
-                    match.device,
-                )
+                place = match.folder(name), config.seed, match.device
+                trainers[name] = Trainer(built, prepared.train, budget, config.training, *place)
         except ArmError as error:
             match.failures[name] = error
     return trainers
@@ -175,8 +165,8 @@ def _train(match: Match, trainers: Sequence[Trainer]) -> None:
     from crossflow.train import train_match
 
     config = match.config
-    about = records.recorded_config(config)
     for trainer in trainers:
+        about = records.recorded_config(config)
         match.tracker.open(trainer, match.ids[trainer.name], match.name, about)
     with _signals_that_wait() as received:
 
@@ -248,9 +238,9 @@ def _scored(
 
 def _draw_grid(match: Match) -> None:
     """Source, truth and one row an arm of the first items, for a person to look at."""
-    score_key, task = keys.digest(match.score), match.config.task.name
-    names = {end: f"{end}-{score_key}" for end in samples.ENDS} | match.ids
-    paths = {name: samples.path_of(match.out, task, row) for name, row in names.items()}
+    ends = samples.ends(keys.digest(match.score))
+    rows = dict(zip(samples.ENDS, ends, strict=True)) | match.ids
+    paths = {n: samples.path_of(match.out, match.config.task.name, r) for n, r in rows.items()}
     kept = {name: samples.read(path) for name, path in paths.items() if path is not None}
     if kept:
         count = min(len(samples.common(kept)), GRID_ITEMS)
@@ -262,10 +252,7 @@ def _draw_grid(match: Match) -> None:
 def _conclude(
     config: Config, rows: Sequence[records.Record], expected: list[Reference] | None
 ) -> int:
-    """Prints where the records are, the table and, with check=true, the checks; the job's status.
-
-    InputError where a record must not be compared with the references.
-    """
+    """Prints records, table and, with check=true, the checks; returns the status of the job."""
     paths = [records.record_path(Path(config.out), row.task, row.run_id) for row in rows]
     say([*(f"record: {path}" for path in paths), "", comparison_table(rows).rstrip()])
     status = int(any(row.status == "failed" for row in rows))

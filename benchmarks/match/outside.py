@@ -7,8 +7,8 @@
 Below DIR, one file an item, named by its id: `sources/<id>.png` (8-bit RGB), `truth/<id>.png`, or
 `truth/<id>.npy` for depth (float32 metres, 0 = not known). Texts are in `sources.json` or
 `truth.json`: [{"id": "7", "texts": ["..."]}]. `export.json` says of which split, and what the
-`score_key` of predictions for it will be. Sources are what the task gives all methods, before an
-arm makes anything of them: captions, whole photographs, the small pictures of super-resolution.
+`score_key` of predictions will be. Sources are what a task has before an arm makes anything of
+them: captions, whole photographs, small pictures.
 """
 
 from __future__ import annotations
@@ -43,9 +43,8 @@ if TYPE_CHECKING:
 def evaluate(config: Config) -> int:
     """Reads `predictions`, scores them against the task's truth and writes the record.
 
-    No training was seen, so there is a score_key but no fair_key. Other contents of the files, or
-    other rules of scoring, make another record beside the old one. Raises InputError for anything
-    wrong with the predictions; then nothing is written.
+    No training was seen, so there is no fair_key. Other contents or rules make another record.
+    InputError for anything wrong with the predictions; then nothing is written.
     """
     if config.predictions is None:
         raise InputError("predictions: name the folder of predictions, predictions=DIR")
@@ -58,7 +57,8 @@ def evaluate(config: Config) -> int:
     try:
         truth = task.test
         values = truth.read(Path(config.predictions))
-        contents = predictions_digest(values)
+        captions = isinstance(values, list)
+        contents = keys.digest(values if captions else [files.sha256(x) for x in values.paths])
         scored = truth.score(values)
     finally:
         progress.close()
@@ -127,16 +127,10 @@ def _keep_samples(out: Path, record: records.Record, truth: Items, values: Any) 
         print(f"{task}: no samples of source and truth: {error}", file=sys.stderr)
 
 
-def predictions_digest(values: Any) -> str:
-    """12 hex of what was predicted: of the files, in item order, or of the captions themselves."""
-    captions = isinstance(values, list)
-    return keys.digest(values if captions else [files.sha256(path) for path in values.paths])
-
-
 def export(config: Config, report: Report) -> Path:
     """Writes the folder `config.export`, whole or not at all; returns it.
 
-    Raises InputError where there is something of that name, or the data are wrong.
+    InputError where there is something of that name, or the data are wrong.
     """
     folder = Path(str(config.export))
     if folder.name in ("", "..") or os.path.lexists(folder):
@@ -148,16 +142,11 @@ def export(config: Config, report: Report) -> Path:
         "items": len(truth.ids),
         "score_key": keys.digest(score),
     }
-    made = [parent for parent in folder.parents if not os.path.lexists(parent)]
     try:
         with files.published(folder) as partial:
             _fill(partial, truth, facts, report)
     except OSError as error:
         raise InputError(f"export={folder}: {error.strerror} ({error.filename})") from None
-    finally:
-        for parent in made:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
     return folder
 
 

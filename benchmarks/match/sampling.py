@@ -40,17 +40,15 @@ class Predictions:
 class Sampler:
     """How an arm is sampled: the same settings for every arm of a match, but for guidance.
 
-    draw: which of the independent samples of an item is made; scores are of the first. flip: the
-    flip test of AdaBins and ZoeDepth (`task.flip_test`): the mean of the prediction and the
-    mirrored prediction for the mirrored source, each limited to its range by `decode`; both with
-    the same draws. The network calls of both count.
+    flip: the flip test of AdaBins and ZoeDepth: the mean of the prediction and the mirrored
+    prediction for the mirrored source, each limited to its range by `decode`, with equal draws.
     """
 
     grid: Grid
     batch: int
     seed: int
     device: str
-    draw: int = 0
+    draw: int = 0  # which of the independent samples of an item; scores are of the first
     flip: bool = False
 
     def predict(
@@ -136,8 +134,8 @@ class Result:
 def choose_guidance(measure: Callable[[float], Trial]) -> tuple[float, list[Trial]]:
     """The best weight of the grid by `measure`, and every trial in order of the weight.
 
-    While the best is the largest weight the grid grows by half, while it is the smallest it shrinks
-    by half; it stops at HIGHEST and LOWEST, which the trials then show.
+    The grid grows by half, or shrinks by half, while the best is at its end; at most to HIGHEST and
+    LOWEST.
     """
     trials = {weight: measure(weight) for weight in GUIDANCE}
     while True:

@@ -39,8 +39,8 @@ class ScoreFields:
 class FairFields:
     """What `fair_key` is the digest of.
 
-    The machine counts only where it decides what a second buys: ValueError for device, devices and
-    threads without a budget of device_seconds, or for such a budget without them.
+    ValueError for a machine without a budget of device_seconds, where alone it decides what a
+    second buys, or for such a budget without one.
     """
 
     score_key: str
