@@ -26,17 +26,16 @@ def evaluate(match: Match, trainer: Trainer) -> Result:
     """Guidance and curve on validation, then the test split once."""
     prepared, arm, name = match.prepared, recording.averaged(trainer), trainer.name
     label = f"{match.config.task.name} {name}"
+
+    def progress(done: int, total: int) -> None:
+        match.progress(f"{label}: sampling", done, total)
+
     with trainer.clock("tuning"):
         guidance, trials = _guidance(match, trainer)
     with trainer.clock("eval"):
         curve = _curve(match, trainer, guidance)
-        predicted = _sampler(match).predict(
-            arm,
-            prepared.test,
-            prepared.decode,
-            guidance,
-            lambda done, total: match.progress(f"{label}: sampling", done, total),
-        )
+        sampler = _sampler(match)
+        predicted = sampler.predict(arm, prepared.test, prepared.decode, guidance, progress)
         match.progress(f"{label}: scoring", 0, 1)
         scored = prepared.truth.score(predicted.values)
         match.progress(f"{label}: scoring", 1, 1)

@@ -165,13 +165,14 @@ def proofs(trainers: Sequence[Trainer], finished: Mapping[str, records.Record]) 
     ours: dict[str, Any] = proof_of_order(trained, [c["steps"] for c in earlier.values()])
     chains = ours | earlier
 
-    def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-        return is_prefix(*sorted((one, other), key=lambda chain: int(chain["steps"])))
+    def same(name: str, other: str) -> bool:
+        pair = sorted((chains[name], chains[other]), key=lambda chain: int(chain["steps"]))
+        return is_prefix(*pair)
 
     return {
         name: {
             "training_ids": chain,
-            "same_ids_as": {o: same(chain, chains[o]) for o in chains if o != name},
+            "same_ids_as": {o: same(name, o) for o in chains if o != name},
         }
         for name, chain in ours.items()
     }
@@ -229,13 +230,12 @@ def _common_proof(match: Match) -> dict[str, Any]:
 def _source(match: Match, trainer: Trainer) -> records.Source | None:
     """Statistics of x0 on validation items; none of a single item, which has no deviation."""
     store, size = match.prepared.validation, STATISTICS_BATCH
-    count = min(STATISTICS_ITEMS, len(store))
-    batches = (
-        store.pairs(list(range(start, min(start + size, count)))).to(match.device)
-        for start in range(0, count, size)
-    )
-    if count < 2:
+    rows = range(min(STATISTICS_ITEMS, len(store)))
+    if len(rows) < 2:
         return None
+    batches = (
+        store.pairs(list(rows[start : start + size])).to(match.device) for start in rows[::size]
+    )
     return source_statistics(averaged(trainer).method, batches, match.config.seed)
 
 
@@ -280,21 +280,21 @@ def _training_volatile(trainer: Trainer) -> dict[str, Any]:
     from crossflow.clock import WINDOW_SECONDS
 
     seen = trainer.volatile()
-    seconds = seen["device_seconds"]
+    seconds, clock, use = seen["device_seconds"], seen["throughput"], seen["utilisation"]
+    facts = {
+        "clock": clock["verdict"],
+        "throughput_windows": clock["windows"],
+        "window_seconds": WINDOW_SECONDS,
+        "flops_per_second": use["flops_per_second"],
+        "utilisation_reason": use["reason"],
+    }
     return {
         "device_seconds": float(seconds),
         "throughput": trainer.spent.samples / seconds if seconds else None,
-        "utilisation": seen["utilisation"]["mfu"],
+        "utilisation": use["mfu"],
         "peak_memory": int(seen["peak_memory"]),
         "ledgers": {name: float(value) for name, value in seen["ledgers"].items()},
-        "host": host.description()
-        | {
-            "clock": seen["throughput"]["verdict"],
-            "throughput_windows": seen["throughput"]["windows"],
-            "window_seconds": WINDOW_SECONDS,
-            "flops_per_second": seen["utilisation"]["flops_per_second"],
-            "utilisation_reason": seen["utilisation"]["reason"],
-        },
+        "host": host.description() | facts,
     }
 
 

@@ -12,12 +12,7 @@ import pytest
 
 from benchmarks import run
 from benchmarks.config import command
-from benchmarks.records import record as records
-
-TINY = [
-    *("task=depth_tabletop", "task.train_limit=48", "task.validation_limit=8", "task.limit=6"),
-    *("training.batch=8", "sampling.steps=2", "sampling.solver=euler", "budget.samples=32"),
-]
+from tests.match.tiny import TINY, by_method
 
 
 def call(folder: Path, *arguments: str, base: list[str] = TINY) -> int:
@@ -25,15 +20,11 @@ def call(folder: Path, *arguments: str, base: list[str] = TINY) -> int:
     return command.run(run.job, [*base, *places, *arguments], command="run")
 
 
-def by_method(folder: Path) -> dict[str, records.Record]:
-    return {record.method: record for record in records.read_all(folder / "out")}
-
-
 def test_an_ablation_is_one_match(tmp_path, capsys):
     """Two arms of one method: same rows, one table, each with its own options in its record."""
     arms = ["methods=crossflow+cf_sin", "arm.cf_sin.method=crossflow", "arm.cf_sin.path=sin_cos"]
     assert call(tmp_path, *arms, "arm.cf_sin.lr=0.002") == 0
-    rows = by_method(tmp_path)
+    rows = by_method(tmp_path / "out")
     plain, sine = rows["crossflow"], rows["cf_sin"]
     assert plain.fair_key == sine.fair_key, "an arm's own options, its rate too, are its own"
     assert plain.fair.proof["training_ids"] == sine.fair.proof["training_ids"]
@@ -45,9 +36,9 @@ def test_an_ablation_is_one_match(tmp_path, capsys):
     assert options.items() >= {"method": "crossflow", "path": "sin_cos", "lr": 0.002}.items()
     assert "crossflow" not in plain.config["arm"]
     assert {"crossflow", "cf_sin"} <= set(capsys.readouterr().out.split()), "one table"
-    before = by_method(tmp_path)
+    before = by_method(tmp_path / "out")
     assert call(tmp_path, *arms, "arm.cf_sin.lr=0.002") == 0
-    assert by_method(tmp_path) == before
+    assert by_method(tmp_path / "out") == before
 
 
 WRONG = '''
@@ -115,7 +106,7 @@ def test_a_methods_mistake_stops_its_arm_alone(tmp_path, capsys):
     arms += ["arm.infinite.method=wrong", "arm.infinite.where=infinite"]
     arms += [f"methods={'+'.join(said)}+infinite+crossflow", f"method_file={tmp_path / 'wrong.py'}"]
     assert call(tmp_path, *arms) == 1
-    rows = by_method(tmp_path)
+    rows = by_method(tmp_path / "out")
     assert rows["crossflow"].status == "completed"
     lines = WRONG.lstrip().splitlines()
     for where, reason in said.items():
@@ -159,7 +150,7 @@ def test_guidance_and_curve_are_measured_on_validation(tmp_path):
     arguments = ["task=t2i_tabletop", "methods=crossflow", "task.train_limit=16", "task.limit=4"]
     arguments += ["task.validation_limit=4", "sampling.steps=1", "sampling.curve=[1,2]"]
     assert call(tmp_path, *arguments, base=TINY[4:]) == 0
-    record = by_method(tmp_path)["crossflow"]
+    record = by_method(tmp_path / "out")["crossflow"]
     tried = record.fair.proof["guidance_trials"]
     assert {1.0, 1.5, 2.0, 3.0, 4.0} <= set(tried)
     assert record.model is not None

@@ -68,14 +68,11 @@ def test_no_root(issue, name, task):
     refused(issue(name, f"task={task}", "task.root=/no/where", *given), "/no/where")
 
 
-@pytest.mark.parametrize("task", ["depth_nyu", "sr_imagenet"])
-def test_a_root_that_holds_something_else(issue, tmp_path, task):
+def test_a_root_that_lacks_something(issue, imagenet, tmp_path):
     (tmp_path / "empty").mkdir()
-    outcome = issue("run", f"task={task}", f"task.root={tmp_path}/empty")
-    refused(outcome, "empty", "published")
-
-
-def test_a_missing_training_split_is_no_other_split(issue, imagenet):
+    for task in ("depth_nyu", "sr_imagenet"):
+        outcome = issue("run", f"task={task}", f"task.root={tmp_path}/empty")
+        refused(outcome, "empty", "published")
     shutil.rmtree(imagenet / "train")
     refused(issue("run", "task=sr_imagenet", f"task.root={imagenet}"), "train")
 
@@ -152,17 +149,12 @@ def test_a_field_that_would_be_ignored(issue, name, field):
     refused(issue(name, "task=depth_nyu", field), field.split("=")[0], "does not use it")
 
 
-def test_depth_of_the_wrong_type(issue, nyu, tmp_path):
+def test_depth_that_is_wrong_or_missing(issue, nyu, tmp_path):
     folder = predictions(nyu, tmp_path / "p", dtype=np.int32)
     fields = ("task=depth_nyu", f"task.root={nyu}", f"predictions={folder}", "name=x")
     refused(issue("evaluate", *fields), ".npy", "int32")
-
-
-def test_a_missing_prediction(issue, nyu, tmp_path):
-    folder = predictions(nyu, tmp_path / "p")
-    lost = next(folder.rglob("*.npy"))
+    lost = next(predictions(nyu, folder).rglob("*.npy"))
     lost.unlink()
-    fields = ("task=depth_nyu", f"task.root={nyu}", f"predictions={folder}", "name=x")
     refused(issue("evaluate", *fields), lost.name)
 
 

@@ -20,17 +20,8 @@ from benchmarks.records import record as records
 from benchmarks.records import samples
 from crossflow.errors import InputError
 from crossflow.order import is_prefix
+from tests.match.tiny import TINY, by_method
 
-TINY = [
-    "task=depth_tabletop",
-    "task.train_limit=48",
-    "task.validation_limit=8",
-    "task.limit=6",
-    "training.batch=8",
-    "sampling.steps=2",
-    "sampling.solver=euler",
-    "budget.samples=32",
-]
 METHODS = ("floor", "oracle", "regression", "flow_matching", "crossflow")
 
 
@@ -45,10 +36,6 @@ def places(tmp_path_factory) -> tuple[Path, Path]:
     out, work = folder / "out", folder / "work"
     assert call(f"out={out}", f"work={work}") == 0
     return out, work
-
-
-def by_method(out: Path) -> dict[str, records.Record]:
-    return {record.method: record for record in records.read_all(out)}
 
 
 def test_every_row_has_its_files(places):
@@ -92,14 +79,10 @@ def test_samples_are_what_was_predicted_and_what_is_true(places):
     assert kept(f"source-{score_key}").ids == truth.ids
 
 
-def test_the_oracle_is_perfect_and_the_floor_is_not(places):
+def test_arms_are_equal_but_for_the_method(places):
     found = by_method(places[0])
     assert found["oracle"].scores["absrel_object"].value < 1e-4
     assert found["floor"].scores["absrel_object"].value > 0.2
-
-
-def test_arms_are_equal_but_for_the_method(places):
-    found = by_method(places[0])
     arms = [found[name] for name in METHODS[2:]]
     assert len({record.score_key for record in found.values()}) == 1
     assert len({record.fair_key for record in arms}) == 1
@@ -108,16 +91,12 @@ def test_arms_are_equal_but_for_the_method(places):
     assert chains[0] == chains[1] == chains[2]
     assert all(is_prefix(chains[0], chain) for chain in chains)
     for record in arms:
-        assert record.budget is not None
         assert record.budget.samples == 32
         assert abs(float(str(record.fair.proof["params_ratio_to_crossflow"])) - 1) <= 0.05
         assert abs(float(str(record.fair.proof["evaluation_flops_ratio_to_crossflow"])) - 1) <= 0.05
-
-
-def test_the_ledgers_add_up(places):
-    record = by_method(places[0])["crossflow"]
-    assert record.volatile.ledgers["train"] == pytest.approx(record.volatile.device_seconds)
-    assert record.volatile.ledgers["eval"] > 0
+    volatile = found["crossflow"].volatile
+    assert volatile.ledgers["train"] == pytest.approx(volatile.device_seconds)
+    assert volatile.ledgers["eval"] > 0
 
 
 def test_the_same_command_trains_nothing_and_prints_the_table(places, capsys):
@@ -150,7 +129,7 @@ def test_equal_runs_in_other_places_leave_equal_records(places, tmp_path):
         assert first[method].stable() == second[method].stable()
 
 
-def test_our_predictions_score_the_same_as_anybodys(places, tmp_path):
+def test_our_predictions_score_the_same_as_anybodys(places, tmp_path, capsys):
     from benchmarks import evaluate
 
     out, work = places
@@ -158,24 +137,15 @@ def test_our_predictions_score_the_same_as_anybodys(places, tmp_path):
     predictions = work / "depth_tabletop" / record.run_id / "predictions"
     arguments = ["task=depth_tabletop", "task.limit=6", f"predictions={predictions}", "name=mine"]
     arguments += [f"out={tmp_path / 'out'}", f"work={work}"]
+    assert command.run(evaluate.job, [*arguments, "task.split=crowd"], command="evaluate") == 2
+    assert "6 of 6 files" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "records").exists()
     assert command.run(evaluate.job, arguments, command="evaluate") == 0
     scored = by_method(tmp_path / "out")["mine"]
     assert scored.kind == "evaluation"
     assert scored.fair_key is None
     assert scored.score_key == record.score_key
     assert scored.scores == record.scores
-
-
-def test_predictions_of_another_split_are_refused(places, tmp_path, capsys):
-    from benchmarks import evaluate
-
-    out, work = places
-    predictions = work / "depth_tabletop" / by_method(out)["crossflow"].run_id / "predictions"
-    arguments = ["task=depth_tabletop", "task.limit=6", "task.split=crowd"]
-    arguments += [f"predictions={predictions}", f"out={tmp_path / 'out'}", f"work={work}"]
-    assert command.run(evaluate.job, arguments, command="evaluate") == 2
-    assert "6 of 6 files" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "records").exists()
 
 
 def test_the_same_command_twice_at_once_is_refused(tmp_path, capsys):
@@ -193,13 +163,19 @@ def test_the_same_command_twice_at_once_is_refused(tmp_path, capsys):
     assert call(*places) == 0
 
 
-def test_resume_false_makes_new_records(tmp_path):
+def test_resume_false_begins_anew(tmp_path):
+    """Without a record there may still be a checkpoint: it must not be taken up."""
     out, work = tmp_path / "out", tmp_path / "work"
-    only = ["methods=crossflow"]
-    assert call(*only, f"out={out}", f"work={work}") == 0
-    assert call(*only, "resume=false", f"out={out}", f"work={work}") == 0
-    names = [path.stem for path in (out / "records" / "depth_tabletop").glob("*crossflow*")]
-    assert sum(name.endswith("-2") for name in names) == 1
+    line = ["methods=crossflow", f"out={out}", f"work={work}"]
+    assert call(*line) == 0
+    first = by_method(out)["crossflow"]
+    shutil.rmtree(out)
+    for number in (2, 3):  # a run folder alone, then a record too
+        assert call(*line, "resume=false") == 0
+        path = records.record_path(out, "depth_tabletop", f"{first.run_id}-{number}")
+        assert records.read(path).scores == first.scores
+        stats = (work / "depth_tabletop" / path.stem / "stats.jsonl").read_text()
+        assert json.loads(stats.splitlines()[-1])["samples"] == 32
 
 
 @pytest.mark.slow
@@ -261,20 +237,6 @@ def test_an_interruption_between_two_arms_leaves_the_same_records(places, tmp_pa
     assert {m: r.stable() for m, r in again.items()} == {m: r.stable() for m, r in whole.items()}
 
 
-def test_resume_false_does_not_continue_an_unfinished_run(tmp_path):
-    """Without a record there may still be a checkpoint: it must not be taken up."""
-    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}", "methods=crossflow"]
-    assert call(*places) == 0
-    first = by_method(tmp_path / "out")["crossflow"]
-    shutil.rmtree(tmp_path / "out")
-    assert call(*places, "resume=false") == 0
-    second = by_method(tmp_path / "out")["crossflow"]
-    assert second.run_id == f"{first.run_id}-2"
-    stats = (tmp_path / "work" / "depth_tabletop" / second.run_id / "stats.jsonl").read_text()
-    assert json.loads(stats.splitlines()[-1])["samples"] == 32
-    assert second.scores == first.scores
-
-
 def test_a_record_of_other_rules_is_not_taken_for_finished(places, tmp_path, capsys, monkeypatch):
     from benchmarks.metrics import depth
 
@@ -289,21 +251,20 @@ def test_a_record_of_other_rules_is_not_taken_for_finished(places, tmp_path, cap
     assert by_method(out) == before
 
 
-def test_a_refusal_in_building_arms_leaves_no_record(tmp_path, capsys):
-    """Two null rows need two pictures in a batch; told before anything is scored."""
-    arguments = ["task=t2i_tabletop", "methods=crossflow", "training.batch=1", "task.limit=4"]
-    arguments += ["task.train_limit=16", "task.validation_limit=4", "sampling.guidance=2"]
-    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
-    assert command.run(run.job, [*TINY[5:], *arguments, *places], command="run") == 2
-    assert not (tmp_path / "out" / "records").exists()
-
-
-def test_a_method_that_does_not_apply_is_named(tmp_path, capsys):
-    """Regression gives the mean image of a caption: it is no arm of text to image."""
-    arguments = ["task=t2i_tabletop", "methods=regression", "task.train_limit=16", "task.limit=4"]
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        # Two null rows need two pictures in a batch; told before anything is scored.
+        (["methods=crossflow", "training.batch=1", "sampling.guidance=2"], "training.batch"),
+        # Regression gives the mean image of a caption: it is no arm of text to image.
+        (["methods=regression"], "regression"),
+    ],
+)
+def test_a_refusal_in_building_arms_leaves_no_record(tmp_path, capsys, fields, reason):
+    arguments = ["task=t2i_tabletop", "task.train_limit=16", "task.limit=4", *fields]
     arguments += ["task.validation_limit=4", f"out={tmp_path / 'o'}", f"work={tmp_path / 'w'}"]
     assert command.run(run.job, [*TINY[4:], *arguments], command="run") == 2
-    assert "regression" in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
     assert not (tmp_path / "o" / "records").exists()
 
 

@@ -8,20 +8,14 @@ import pytest
 
 from benchmarks import run
 from benchmarks.config import command
-from benchmarks.records import record as records
 from benchmarks.report import command as report
 from benchmarks.report import references
-
-TINY = [
-    *("task=depth_tabletop", "task.train_limit=48", "task.validation_limit=8", "task.limit=6"),
-    *("training.batch=8", "sampling.steps=2", "sampling.solver=euler", "budget.samples=32"),
-    "methods=crossflow",
-]
+from tests.match.tiny import TINY, by_method
 
 
 def call(out: Path, work: Path, *arguments: str) -> int:
     places = [f"out={out}", f"work={work}"]
-    return command.run(run.job, [*TINY, *places, *arguments], command="run")
+    return command.run(run.job, [*TINY, "methods=crossflow", *places, *arguments], command="run")
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +67,9 @@ def test_a_fresh_run_is_compared(checkout, tmp_path, edited, capsys):
     assert call(out, checkout / "work", "check=true") == 1
     (told,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("regressed ")]
     assert "worse by 0.01" in told
-    found = {record.method: record.status for record in records.read_all(out)}
-    assert found["crossflow"] == "completed", "a regression is no failure of the run"
+    assert by_method(out)["crossflow"].status == "completed", (
+        "a regression is no failure of the run"
+    )
     edited(lambda row: row | {"floor": "x"})
     assert call(out, checkout / "work", "check=true") == 2
     assert "line 2: column floor 'x'" in capsys.readouterr().err
