@@ -123,7 +123,7 @@ class DiT(nn.Module):
         self.velocity = nn.Linear(width, channels * area)
         initialise(self)
         # Velocity zero, and each block starts as the identity (adaLN-Zero).
-        zeroed = [self.velocity, *(part.modulation for part in (self, *blocks))]
+        zeroed = [self.velocity, self.modulation, *(block.modulation for block in blocks)]
         for layer in [*zeroed, *(block.cross.out for block in blocks if block.cross is not None)]:
             nn.init.zeros_(layer.weight)
         if self.nullable:

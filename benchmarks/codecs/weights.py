@@ -57,7 +57,7 @@ def pretrained(
 
     config_file = folder / "config.json"
     config = read_json(config_file)
-    kind = config.get(key) if isinstance(config, dict) else None
+    kind = str(config.get(key) if isinstance(config, dict) else None)
     if kind not in classes:
         raise InputError(f"{field}: {config_file} is of {kind}; can use {', '.join(classes)}")
     files = [*folder.glob(f"{stem}.safetensors*"), *folder.glob(f"{stem}-*-of-*.safetensors")]

@@ -103,7 +103,7 @@ def read_results(path: Path, prompts: Sequence[Prompt]) -> list[list[bool]]:
                 "`filename` .../00000/samples/00000.png, the `tag` and `prompt` of that folder, "
                 f"and `correct`, true or false; it has {str(row)[:200]}"
             )
-        results[index][place[2]] = correct
+        results[index][place[2]] = bool(correct)
     wrong = [f"{i:05d} has {len(row)}" for i, row in enumerate(results) if len(row) != IMAGES]
     if wrong:
         raise InputError(
