@@ -234,8 +234,7 @@ def task_values(task, work, *fields):
     fair = fair_fields(config, ready, score)
     trained = "caption_codec" in fair["codecs"]
     if trained:
-        # The header of a safetensors file has no fixed order: the codec that was trained just now
-        # has the same weights each time, not the same file, and stores are named after the file.
+        # When these values were made, equal codecs were not yet equal files.
         fair["codecs"]["caption_codec"] = "trained just now"
     values |= {"fair_key": keys.digest(fair), "fair": fair}
     for split in ("train", "validation", "test"):

@@ -115,14 +115,12 @@ class ImageSpace:
         """The autoencoder's facts under its name, empty in pixels."""
         return {} if self.codec is None else {"autoencoder": dict(self.codec.facts)}
 
-    def encode(self, pictures: UInt8[np.ndarray, "n 3 h w"]) -> Shaped[np.ndarray, "n c s s"]:
+    def batch(
+        self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]
+    ) -> Shaped[np.ndarray, "n c s s"]:
         """Pictures as a store holds them: 8-bit pixels, or latents in float16."""
-        return pictures if self.codec is None else self.codec.encode(pictures).astype(np.float16)
-
-    def batch(self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> np.ndarray:
-        """`encode` of pictures as they are read."""
-        stacked = np.stack([picture.transpose(2, 0, 1) for picture in pictures])
-        return self.encode(np.ascontiguousarray(stacked))
+        stacked = np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
+        return stacked if self.codec is None else self.codec.encode(stacked).astype(np.float16)
 
     def decode(self, sampled: Tensor) -> list[UInt8[np.ndarray, "h w 3"]]:
         """8-bit RGB pictures of what was sampled (n, channels, side, side)."""

@@ -3,16 +3,10 @@
 ImageNet: {train,val}/<wnid>/*.JPEG, also Tiny-ImageNet sorted the same way, or {train,val}/*.tar
 (`task.layout=webdataset`, see `shards`), whose keys name the predictions.
 
-Folders: `task.layout` says how files lie under `task.root` (S is `task.scale`):
-
-    folders   HR/NAME.png, LR/NAME.png;  training: train/HR/NAME.png, train/LR/NAME.png
-    basicsr   GTmod12/NAME.png, LRbicxS/NAME.png;  training: train/GTmod12, train/LRbicxS
-    selfexsr  image_SRF_S/NAME_SRF_S_HR.png, NAME_SRF_S_LR.png;  training: train/image_SRF_S
-    div2k     DIV2K_valid_HR/NAME.png, DIV2K_valid_LR_bicubic/XS/NAMExS.png;  training:
-              DIV2K_train_HR, DIV2K_train_LR_bicubic/XS
-
-The folder of small versions may be missing: they are then made by Pillow's bicubic with antialias,
-which is not MATLAB's. Where it is there it is used, and must hold one for every photograph.
+Folders: `task.layout` names the pattern in LAYOUTS, below `task.root`; what is trained on lies the
+same way in train/, for div2k in DIV2K_train_HR and so on. The folder of small versions may be
+missing: they are then made by Pillow's bicubic with antialias, which is not MATLAB's. Where it is
+there it is used, and must hold one for every photograph.
 """
 
 from __future__ import annotations
@@ -84,12 +78,9 @@ def imagenet(
     files: dict[str, Path | Member] = {}
     if layout == "webdataset":
         for sample in samples(folder, f"task.layout=webdataset: the {split} split"):
-            name = one_form(sample.key)
-            if name in files:
-                raise InputError(
-                    f"{files[name]} and {sample.image} would share one prediction name"
-                )
-            files[name] = sample.image
+            other = files.setdefault(one_form(sample.key), sample.image)
+            if other != sample.image:
+                raise InputError(f"{other} and {sample.image} would share one prediction name")
     elif split in ("train", "val") and is_folder(folder):
         listing = list_files(folder, IMAGENET_SUFFIXES)
         files, left_out = {**listing.files}, listing.left_out
@@ -98,15 +89,15 @@ def imagenet(
             f"task.split={split} (train, val) of ImageNet needs {folder}/<wnid>/*.JPEG "
             f"(task.layout=webdataset: {folder}/*.tar), no picture was found; {IMAGENET_PUBLISHED}"
         )
-    chosen = spread([Photo(name, path) for name, path in files.items()], limit)
-    large = [photo for photo in chosen if min(image_size(photo.path)) >= size]
+    large: list[Photo] = []
+    small: list[Photo] = []
+    for name, path in spread(list(files.items()), limit):
+        (large if min(image_size(path)) >= size else small).append(Photo(name, path))
+    names = [photo.id for photo in small]
     if not large:
-        raise InputError(
-            f"task.size={size}: all {len(chosen)} images in {folder} are smaller, "
-            f"{first_few([photo.id for photo in chosen])}"
-        )
-    kept = {photo.id for photo in large}
-    return Photos(large, [photo.id for photo in chosen if photo.id not in kept], left_out)
+        count = f"all {len(names)} images in {folder}"
+        raise InputError(f"task.size={size}: {count} are smaller, {first_few(names)}")
+    return Photos(large, names, left_out)
 
 
 def load_photo(
@@ -204,7 +195,7 @@ def same_files(scored: Sequence[Pair], trained: Sequence[Pair]) -> list[str]:
     """
     lengths = {pair.high.stat().st_size for pair in scored}
     alike = [pair for pair in trained if pair.high.stat().st_size in lengths]
-    known = {sha256(pair.high) for pair in scored} if alike else set()
+    known = {sha256(pair.high) for pair in scored if alike}
     return [pair.id for pair in alike if sha256(pair.high) in known]
 
 

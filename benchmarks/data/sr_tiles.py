@@ -1,9 +1,7 @@
 """Pictures of any size through a flow of one size: overlapping tiles, blended.
 
-A flow with fixed position embeddings makes squares of `side` pixels. A picture is covered by tiles
-that overlap by at least a quarter of their side; where tiles meet, their values are averaged with
-weights that fall linearly towards a tile's border (a tent). A picture smaller than a tile is
-continued by its edge pixels, and cut again.
+A picture is covered by squares of `side` pixels that overlap by at least a quarter; where they
+meet, values are averaged with weights that fall linearly towards a tile's border (a tent).
 """
 
 from __future__ import annotations

@@ -189,10 +189,9 @@ def test_pictures_are_cropped_then_reduced(tmp_path):
     assert (cropped(square, 30) == square).all()
 
 
-def test_a_truncated_jpeg_is_refused(coco_root):
+def test_pictures_are_read_when_asked_for(coco_root):
     photos = coco(coco_root, None, None, train=False).photos
-    whole = photos[4].path.read_bytes()
-    photos[4].path.write_bytes(whole[: len(whole) // 2])
+    photos[4].path.write_bytes(b"no picture")
     pictures = Pictures(photos, 32, cropped)
     assert pictures[3].shape == (32, 32, 3)
     with pytest.raises(InputError, match=photos[4].path.name):

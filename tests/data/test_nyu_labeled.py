@@ -5,13 +5,11 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from benchmarks import evaluate, run
-from benchmarks.config import command, registry
+from benchmarks.config import registry
 from benchmarks.config.schema import Config
 from benchmarks.data import nyu_labeled
 from benchmarks.data.depth_frames import NYU_SPLITS, load
 from benchmarks.data.predictions import write_depth
-from benchmarks.records import record as records
 from benchmarks.records.keys import digest
 from crossflow.errors import InputError
 
@@ -90,21 +88,6 @@ def test_both_layouts_have_one_score_key(make_labeled, tmp_path):
         write_depth(tmp_path / "p", name, np.full((60, 80), 3, np.float32))
     one, other = (truth.score(truth.read(tmp_path / "p")) for truth in (mine, theirs))
     assert one.scores == other.scores
-
-
-def test_training_to_record(make_labeled, tmp_path):
-    root, _, _ = make_labeled(tmp_path / "mat")
-    data = ["task=depth_nyu", f"task.root={root}", "task.layout=labeled", "task.size=24"]
-    tiny = ["training.batch=2", "sampling.steps=1", "sampling.solver=euler", "budget.samples=4"]
-    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}", "methods=crossflow"]
-    assert command.run(run.job, [*tiny, *data, *places], command="run") == 0
-    found = {record.method: record for record in records.read_all(tmp_path / "out")}
-    ours = found["crossflow"]
-    assert ours.scores["absrel"].n == 2
-    predictions = tmp_path / "work" / "depth_nyu" / ours.run_id / "predictions"
-    places = [f"predictions={predictions}", "name=again", f"out={tmp_path / 'again'}"]
-    assert command.run(evaluate.job, [*data, *places], command="evaluate") == 0
-    assert records.read_all(tmp_path / "again")[0].scores == ours.scores
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmarks.data.depth_frames import load_depth, nyu_frames, nyu_protocol, write_depth_png
 from benchmarks.data.images import image_size
@@ -94,10 +93,9 @@ def test_wrong_sizes_are_listed(folder, depth_maps):
         open_depth(folder)
 
 
-@pytest.mark.parametrize("kind", [np.float64, np.int32, np.uint16])
-def test_depth_of_another_type_is_refused(folder, depth_maps, kind):
-    np.save(folder / f"{IDS[1]}.npy", depth_maps[1].astype(kind))
-    with pytest.raises(InputError, match=rf"rgb\.2\.npy: {kind.__name__}, .*float32 metres"):
+def test_depth_of_another_type_is_refused(folder, depth_maps):
+    np.save(folder / f"{IDS[1]}.npy", depth_maps[1].astype(np.float64))
+    with pytest.raises(InputError, match=r"rgb\.2\.npy: float64, .*float32 metres"):
         open_depth(folder)
 
 
@@ -122,23 +120,6 @@ def test_files_that_are_no_arrays_are_refused(folder, content):
     (folder / f"{IDS[1]}.npy").write_bytes(content)
     with pytest.raises(InputError, match=r"rgb\.2\.npy: not a numpy file"):
         open_depth(folder)
-
-
-def test_eight_bit_depth_is_refused(folder):
-    (folder / f"{IDS[1]}.npy").unlink()
-    Image.fromarray(np.full((48, 64), 9, np.uint8)).save(folder / f"{IDS[1]}.png")
-    with pytest.raises(InputError, match=r"rgb\.2\.png: image mode L, .*16-bit"):
-        list(open_depth(folder))
-
-
-def test_values_are_judged_when_scored(folder, depth_maps):
-    depth_maps[1, 5, 5] = np.nan
-    write_depth(folder, IDS[1], depth_maps[1])
-    truths = np.full((3, 48, 64), 2.0, np.float32)
-    with pytest.raises(InputError, match=r"kitchen/rgb\.2: 1 of 3072"):
-        depth_scores(IDS, open_depth(folder), truths, nyu_protocol())
-    clamped = depth_scores(IDS, open_depth(folder), truths, nyu_protocol("bts"))
-    assert clamped.counts["clamped_nonfinite_pixels"] == 1
 
 
 def test_depth_of_another_program_on_real_frames(bench_data, tmp_path):
@@ -176,17 +157,6 @@ def test_image_round_trip(tmp_path):
     assert image_scores(ids, found, images).counts["equal_images_rgb"] == 2
     with pytest.raises(InputError, match="n01443537/x is 16 x 20 instead of 20 x 20"):
         ImagePredictions(tmp_path, ids, [(20, 20), (16, 20)])
-
-
-def test_bad_images_are_refused_by_name(tmp_path):
-    image = np.zeros((16, 20, 3), np.uint8)
-    Image.fromarray(image[..., 0]).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.png: image mode L"):
-        list(ImagePredictions(tmp_path, ["a"], (16, 20)))
-    path = write_image(tmp_path, "a", np.random.default_rng(0).integers(0, 256, (16, 20, 3), "u1"))
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(InputError, match=r"a\.png: .*truncated"):
-        list(ImagePredictions(tmp_path, ["a"], (16, 20)))
 
 
 def test_captions_round_trip(tmp_path):
