@@ -96,8 +96,8 @@ def read_results(path: Path, prompts: Sequence[Prompt]) -> list[list[bool]]:
         place, correct = PLACE.search(str(row.get("filename"))), row.get("correct")
         index = int(place[1]) if place else len(prompts)
         known = [(prompt.tag, prompt.text) for prompt in prompts[index : index + 1]]
-        fits = isinstance(correct, bool) and [(row.get("tag"), row.get("prompt"))] == known
-        if place is None or not fits or place[2] in results[index]:
+        other = [(row.get("tag"), row.get("prompt"))] != known
+        if not (place and isinstance(correct, bool)) or other or place[2] in results[index]:
             raise InputError(
                 f"{where}: no image of the list of prompts, or one that stands twice: needs a "
                 "`filename` .../00000/samples/00000.png, the `tag` and `prompt` of that folder, "

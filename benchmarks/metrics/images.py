@@ -75,8 +75,11 @@ def image_scores(
 
     def pair_scores(row: int) -> dict[str, float]:
         prediction, truth = predictions[row], truths[row]
-        check_pair(ids[row], prediction, truth, SSIM_WINDOW + 2 * border)
+        check_pair(ids[row], prediction, truth)
         height, width = truth.shape[:2]
+        if min(height, width) - 2 * border < SSIM_WINDOW:
+            size = f"{width} x {height} pixels with a border of {border} cut"
+            raise InputError(f"{ids[row]}: {size} is too small for SSIM")
         inner = np.s_[border : height - border, border : width - border]
         first, second = prediction[inner], truth[inner]
         scores: dict[str, float] = {}
@@ -94,13 +97,11 @@ def image_scores(
     )
 
 
-def check_pair(name: str, prediction: np.ndarray, truth: np.ndarray, least: int = 1) -> None:
-    """InputError unless both are 8-bit RGB of one size, each side at least so many pixels."""
+def check_pair(name: str, prediction: np.ndarray, truth: np.ndarray) -> None:
+    """InputError unless both are 8-bit RGB of one size."""
     for image in (prediction, truth):
         if image.dtype != np.uint8 or image.shape != truth.shape or truth.shape[2:] != (3,):
             raise InputError(
                 f"{name}: the prediction is {prediction.dtype} {prediction.shape}, the truth "
                 f"{truth.dtype} {truth.shape}: both must be uint8 (h, w, 3); nothing is resized"
             )
-    if min(truth.shape[:2]) < least:
-        raise InputError(f"{name}: {truth.shape[:2]} is too small, {least} x {least} are needed")
