@@ -1,5 +1,6 @@
 """The library from a data set to samples, and the page that shows it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def test_the_page_runs_in_thirty_lines(tmp_path):
     root = str(PAGE.parents[1])
     command = [sys.executable, "-W", "error", "-c", code]
     run = subprocess.run(
-        command, cwd=tmp_path, env={"PYTHONPATH": root}, capture_output=True, text=True
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": root}, capture_output=True, text=True
     )
     assert (run.stderr, run.stdout) == ("", "torch.Size([4, 1, 16, 16])\n")
 
