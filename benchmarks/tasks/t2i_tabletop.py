@@ -17,7 +17,7 @@ from benchmarks.metrics.score import Scored, mean_score, merge
 from benchmarks.tabletop import captions as words
 from benchmarks.tasks import bounds
 from benchmarks.tasks.sums import Blender
-from benchmarks.tasks.tabletop import PictureScenes, PictureTask, RenderedSplit, to_tensor
+from benchmarks.tasks.tabletop import PictureScenes, PictureTask, RenderedSplit
 
 if TYPE_CHECKING:
     from benchmarks.records.samples import Cell
@@ -76,9 +76,12 @@ class CaptionedScenes(PictureScenes):
         return self.evaluated_key({"scene_score": words.PROTOCOL}, texts)
 
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
+        import torch
+
         from benchmarks.tabletop import evaluator
 
-        judge, pictures = evaluator.load(self.split.device), to_tensor(predictions)
+        judge = evaluator.load(self.split.device)
+        pictures = torch.from_numpy(np.stack(predictions).transpose(0, 3, 1, 2))
         right = [float(verdict) for verdict in judge.score(pictures, self.captions)]
         match = judge.match(pictures, self.captions)
         levels = [caption.level for caption in self.captions]

@@ -191,7 +191,7 @@ class SceneItems(Items):
         return self.split.latents(f"hr{self.size}", self.pictures)
 
     def picture(self, index: int) -> UInt8[np.ndarray, "s s 3"]:
-        return self.pictures[index].transpose(1, 2, 0)
+        return np.ascontiguousarray(self.pictures[index].transpose(1, 2, 0))
 
     def facts(self) -> dict[str, Any]:
         """The number of training scenes is every split's: statistics come from the training set."""
@@ -245,7 +245,7 @@ class PictureScenes(SceneItems, PictureItems):
             distribution.extract_features(
                 images, EXTRACTOR, metrics=("fid", "kid"), device=self.split.device
             )
-            for images in (to_tensor(predictions), to_tensor(self.pictures.transpose(0, 2, 3, 1)))
+            for images in (predictions, [self.picture(row) for row in range(len(self.ids))])
         )
         return distribution.distribution_scores(generated, real, EXTRACTOR)
 
@@ -305,13 +305,6 @@ def frozen_autoencoder() -> dict[str, Any]:
 
     card = cards.read_card("autoencoder")
     return {"sha256": card["sha256"], "bytes": card["bytes"]}
-
-
-def to_tensor(pictures: np.ndarray | Sequence[UInt8[np.ndarray, "h w 3"]]) -> Tensor:
-    """uint8 (n, 3, h, w) of pictures as they are predicted."""
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(np.stack(list(pictures)).transpose(0, 3, 1, 2)))
 
 
 def _encode(images: UInt8[np.ndarray, "n 3 s s"], where: str) -> Float[np.ndarray, "n 16 h w"]:

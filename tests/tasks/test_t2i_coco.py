@@ -41,9 +41,9 @@ def toy_inception(monkeypatch):
     """Features of 4 x 4 mean colours in Inception's place; its file is not there for tests."""
 
     def extract(images, *, metrics, **_):
-        shown = torch.stack([torch.from_numpy(np.array(images[i])) for i in range(len(images))])
-        small = torch.nn.functional.adaptive_avg_pool2d(shown.permute(0, 3, 1, 2).float(), 4)
-        return dict.fromkeys(metrics, small.flatten(1) / 128 - 1)
+        pictures = torch.from_numpy(np.stack([images[i] for i in range(len(images))]))
+        cells = torch.nn.functional.adaptive_avg_pool2d(pictures.permute(0, 3, 1, 2).float(), 4)
+        return dict.fromkeys(metrics, cells.flatten(1) / 128 - 1)
 
     monkeypatch.setattr(inception, "extract_features", extract)
     monkeypatch.setattr(inception, "find_inception", lambda *_: (Path("toy"), "toy"))
