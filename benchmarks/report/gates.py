@@ -77,9 +77,10 @@ def read_the_same(one: Record, other: Record) -> bool:
     have also been compared when they were recorded.
     """
     if one.match is not None and one.match == other.match:
-        same = one.fair.proof.get("same_ids_as")
-        if isinstance(same, Mapping) and same.get(other.method) is False:
-            return False
+        for record, beside in ((one, other), (other, one)):
+            same = record.fair.proof.get("same_ids_as")
+            if isinstance(same, Mapping) and same.get(beside.method) is False:
+                return False
     ours, theirs = chain_of(one), chain_of(other)
     return all(ours[step] == theirs[step] for step in ours.keys() & theirs.keys())
 

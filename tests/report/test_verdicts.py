@@ -253,6 +253,7 @@ def chain(**marks):
         ({}, {"evaluation_flops_ratio_to_crossflow": 0.9}, "flow_matching: 0.90 times"),
         ({"same_ids_as": {"flow_matching": True}}, {}, None),
         ({"same_ids_as": {"flow_matching": False}}, {}, "other training rows"),
+        ({}, {"same_ids_as": {"crossflow": False}}, "other training rows"),
         ({"same_ids_as": {"regression": False}}, {}, None),
         ({"training_ids": chain(_4="a")}, {"training_ids": chain(_4="a", _8="b")}, None),
         ({"training_ids": chain(_4="a")}, {"training_ids": chain(_4="b")}, "other training rows"),

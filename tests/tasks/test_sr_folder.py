@@ -235,7 +235,7 @@ def test_what_only_scoring_notices_is_told_before_training(small_root, tmp_path,
     arguments = ["task=sr_folder", "methods=crossflow", "task.size=32", "task.border=22"]
     assert command.run(run.job, [*arguments, "budget.samples=8", *places], command="run") == 2
     told = capsys.readouterr().err
-    assert "img_001: (48, 64) is too small" in told
+    assert "img_001: 64 x 48 pixels with a border of 22 cut is too small for SSIM" in told
     assert "training" not in told
     assert not (tmp_path / "o").exists()
     assert not list((tmp_path / "w").rglob("*.safetensors"))
