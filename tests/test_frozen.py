@@ -240,7 +240,8 @@ def task_values(task, work, *fields):
     for split in ("train", "validation", "test"):
         store = getattr(ready, split)
         values[split] = {"digest": store.digest}
-        if not trained:
+        # The name of a store of the user's files also holds the times of these files.
+        if task in TABLETOP and not trained:
             values[split]["store"] = store.folder.name
     return values | ({"floor": floor_scores(ready)} if task in TABLETOP else {})
 
