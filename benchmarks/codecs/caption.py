@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 # reads 79 % of captions whole when noise of 1.5 deviations is added; with 0.1 and 1e-3 it was 25 %.
 KL_WEIGHT = 1e-2  # a mean per dimension
 LATENT_NOISE = 1.0
-# Codecs of real data sets. Steps: so many passes over the training captions, within limits.
-HIDDEN, BATCH, SEED = 128, 64, 0
-PASSES, LEAST_STEPS, MOST_STEPS = 20, 2000, 30_000
+BATCH, SEED = 64, 0
+# Codecs of real data sets: so many passes over the training captions, within limits.
+HIDDEN, PASSES, LEAST_STEPS, MOST_STEPS = 128, 20, 2000, 30_000
 
 
 @dataclass(frozen=True)
@@ -164,29 +164,25 @@ def train_codec(
     shape: CodecShape,
     captions: np.ndarray,
     held_out: np.ndarray,
-    *,
     steps: int,
-    batch: int,
-    seed: int,
     device: str = "cpu",
     report: Report = lambda *_: None,
 ) -> tuple[CaptionCodec, dict[str, Any]]:
     """Trains a codec on captions (n, length) of word ids; accuracy is measured on `held_out`.
 
-    Returns the codec in evaluation mode, and what it took and is worth. Deterministic for a seed on
-    one machine.
+    Returns the codec in evaluation mode, and what it took and is worth. Deterministic on a machine.
     """
     start = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(SEED)
         codec = CaptionCodec(shape).to(device)
-    draws = torch.Generator().manual_seed(seed + 1)
+    draws = torch.Generator().manual_seed(SEED + 1)
     optimizer = torch.optim.AdamW(codec.parameters(), lr=2e-3, weight_decay=0.01)
     data = torch.from_numpy(captions.astype("int64"))
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * _one_cycle(step / steps)
-        ids = data[torch.randint(len(data), (batch,), generator=draws)].to(device)
+        ids = data[torch.randint(len(data), (BATCH,), generator=draws)].to(device)
         mean, log_variance = codec.encode(ids)
         noise = torch.randn(mean.shape, generator=draws).to(device)
         # From no noise up: with all of it from the start the decoder long finds nothing to read.
@@ -201,7 +197,7 @@ def train_codec(
         report("caption codec: training", step + 1, steps)
     codec.eval().requires_grad_(False)
     token, caption = accuracy(codec, held_out)
-    cost = {"steps": steps, "samples": steps * batch, "seconds": time.perf_counter() - start}
+    cost = {"steps": steps, "samples": steps * BATCH, "seconds": time.perf_counter() - start}
     cost["parameters"] = sum(p.numel() for p in codec.parameters())
     return codec, {**cost, "token_accuracy": token, "caption_accuracy": caption}
 
@@ -235,29 +231,32 @@ def load_codec(path: Path, shape: CodecShape, device: str = "cpu") -> CaptionCod
 
 
 def kept_codec(
-    where: Path,
+    folder: Path,
     shape: CodecShape,
+    data: Mapping[str, Any],
     train: Callable[[], np.ndarray],
     held_out: np.ndarray,
-    measured: dict[str, Any],
+    *,
+    steps: int,
+    device: str,
     report: Report,
-    **settings: Any,
 ) -> tuple[CaptionCodec, dict[str, Any], float]:
-    """The codec in the folder `where`, trained where there is none; its facts; seconds it took.
+    """A codec, trained where `folder` has none of these settings; its facts; seconds it took.
 
-    train, held_out, settings: see `train_codec`. measured: what `facts` tell beside cost, accuracy
-    and digest of the weights. The seed is its own, so that all seeds of a match share the codec.
+    data: what train() and held_out depend on. Codecs have a seed of their own: all seeds of a match
+    share one.
     """
+    settings = {**asdict(shape), "steps": steps, "batch": BATCH, "seed": SEED, **data}
+    settings |= {"kl_weight": KL_WEIGHT, "latent_noise": LATENT_NOISE}
+    where = folder / f"captions-{digest(json.dumps(settings, sort_keys=True))}"
     weights, card = where / "codec.safetensors", where / "card.json"
     if not where.is_dir():
-        codec, cost = train_codec(shape, train(), held_out, report=report, **settings)
+        codec, cost = train_codec(shape, train(), held_out, steps, device, report)
         with published(where) as partial:
             save_codec(codec, partial / weights.name)
             (partial / card.name).write_text(json.dumps(cost))
-    facts = json.loads(card.read_text())
-    seconds = facts.pop("seconds")
-    facts |= {**measured, "sha256": sha256(weights)}
-    return load_codec(weights, shape, settings["device"]), facts, seconds
+    facts = json.loads(card.read_text()) | {"sha256": sha256(weights)}
+    return load_codec(weights, shape, device), facts, facts.pop("seconds")
 
 
 def codec_steps(captions: int) -> int:
@@ -274,26 +273,21 @@ def dataset_codec(
     device: str,
     report: Report,
 ) -> tuple[CaptionCodec, dict[str, Any], float]:
-    """`kept_codec` of a real data set's training captions, below `folder`.
+    """`kept_codec` of a real data set's training captions; shape: of the text latent.
 
-    shape: of the text latent. held_out: captions on which its accuracy is measured; `facts` tell
-    the share of their words that have no id (unknown_tokens).
+    Facts also tell the share of words of `held_out` that have no id (unknown_tokens).
     """
-    sizes = CodecShape(len(words), LENGTH, shape.channels, shape.height, shape.width, hidden=HIDDEN)
-    settings = {"steps": codec_steps(len(train)), "batch": BATCH, "seed": SEED}
-    made = {**settings, "vocabulary": words.facts(), "shape": asdict(sizes)}
-    made |= {"kl_weight": KL_WEIGHT, "latent_noise": LATENT_NOISE}
-    made |= {"train": digest("\n".join(train)), "held_out": digest("\n".join(held_out))}
-    made |= {"device": device.partition(":")[0]}
     unseen = words.encode(held_out)
-    unknown = float((unseen == UNKNOWN).sum() / (unseen != 0).sum())
-    return kept_codec(
-        folder / f"captions-{digest(json.dumps(made, sort_keys=True))}",
-        sizes,
+    texts = {"train": digest("\n".join(train)), "held_out": digest("\n".join(held_out))}
+    codec, facts, seconds = kept_codec(
+        folder,
+        CodecShape(len(words), LENGTH, shape.channels, shape.height, shape.width, hidden=HIDDEN),
+        {**texts, "words": words.facts(), "device": device.partition(":")[0]},
         lambda: words.encode(train),
         unseen,
-        {"unknown_tokens": unknown, "measured_on": len(held_out)},
-        report,
-        **settings,
+        steps=codec_steps(len(train)),
         device=device,
+        report=report,
     )
+    unknown = float((unseen == UNKNOWN).sum() / (unseen != 0).sum())
+    return codec, {**facts, "unknown_tokens": unknown, "measured_on": len(held_out)}, seconds

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.codecs.weights import finite, pretrained, weights_digest, weights_folder
+from benchmarks.codecs.weights import (
+    finite,
+    in_batches,
+    pretrained,
+    weights_digest,
+    weights_folder,
+)
 from benchmarks.data.files import optional
 from benchmarks.metrics.weights import read_tensors
 from crossflow.errors import InputError
@@ -33,14 +39,10 @@ if TYPE_CHECKING:
 FIELD = "weights.autoencoder"
 CLASSES = {name: name for name in ("AutoencoderKL", "AutoencoderTiny")}
 STEM = "diffusion_pytorch_model"
-# Pictures computed at once. The last batch is filled up with empty pictures: a kernel is chosen by
-# the shape, so that a latent would otherwise depend, in its last bits, on how many came with it.
-BATCH = {"cpu": 1, "cuda": 16}
+BATCH = {"cpu": 1, "cuda": 16}  # pictures computed at once
 PROBE = 64  # side of the picture that tells channels and factor
 STEP = 16  # task.size is a multiple of it
 PATCHES = 16  # a side
-
-Step = Callable[["Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -51,41 +53,24 @@ class ImageCodec:
     factor: int  # pixels per latent position each way
     facts: dict[str, object]  # what latents depend on, for stores and records; no path
     device: str
-    to_latent: Step
-    to_picture: Step
+    to_latent: Callable[[Tensor], Tensor]
+    to_picture: Callable[[Tensor], Tensor]
 
     def encode(self, images: UInt8[np.ndarray, "n 3 h w"]) -> Float32[np.ndarray, "n c h/f w/f"]:
-        """Latents of 8-bit RGB pictures whose sides are multiples of `factor`.
-
-        The same picture gives the same bits whatever comes with it.
-        """
+        """Latents of 8-bit RGB pictures whose sides are multiples of `factor`."""
         import torch
 
-        height, width = images.shape[2:]
         # A copy: rows of a read-only memory map make from_numpy warn.
         unit = torch.from_numpy(np.array(images)).float() / 127.5 - 1
-        shape = (self.channels, height // self.factor, width // self.factor)
-        return self._batched(self.to_latent, unit, shape).numpy()
+        return self._run(self.to_latent, unit).numpy()
 
     def decode(self, latents: Float32[Tensor, "n c h w"]) -> list[UInt8[np.ndarray, "H W 3"]]:
         """8-bit RGB pictures of latents, rounded to the nearest level."""
-        height, width = latents.shape[2] * self.factor, latents.shape[3] * self.factor
-        unit = self._batched(self.to_picture, latents.float().cpu(), (3, height, width))
+        unit = self._run(self.to_picture, latents.float().cpu())
         return _levels((unit.clamp(-1, 1) + 1) * 127.5)
 
-    def _batched(self, step: Step, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """`step` of all rows, in batches of one fixed size."""
-        import torch
-
-        size = BATCH[torch.device(self.device).type]
-        out = torch.empty(len(rows), *shape)
-        with torch.inference_mode():
-            for start in range(0, len(rows), size):
-                batch = rows[start : start + size]
-                fill = batch.new_zeros(size - len(batch), *batch.shape[1:])
-                made = step(torch.cat([batch, fill]).to(self.device))
-                out[start : start + size] = made[: len(batch)].float().cpu()
-        return finite(FIELD, out, rows)
+    def _run(self, step: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        return in_batches(FIELD, step, BATCH[self.device.partition(":")[0]], self.device, rows)
 
 
 @dataclass(frozen=True)
@@ -154,31 +139,23 @@ def checked_size(config: Config) -> int:
 def load_image_codec(weights: str, device: str, download: bool) -> ImageCodec:
     """The autoencoder that `weights` names (see the file's docstring), frozen, in float32.
 
-    InputError, one line, for a folder that is missing or holds something else, and for a hub's name
-    without `download`.
+    InputError for a folder that is missing or holds something else.
     """
     import torch
 
-    from benchmarks.metrics.distribution import preserved_random_state
-
     folder = weights_folder(FIELD, weights, download, ["config.json", "*.safetensors*"])
     files = [*folder.glob("*_encoder.pth"), *folder.glob("*_decoder.pth")]
-    if (folder / "config.json").is_file():
-        kind, network, files = pretrained(FIELD, folder, "diffusers", "_class_name", CLASSES, STEM)
-    elif len(files) == 2:
-        with preserved_random_state():
-            kind, network = "TAESD", _taesd(*files)
+    if len(files) == 2 and not (folder / "config.json").is_file():
+        kind, network = "TAESD", _taesd(*files)
     else:
-        raise InputError(
-            f"{FIELD}={weights}: need config.json with {STEM}.safetensors (diffusers), or one "
-            "NAME_encoder.pth with one NAME_decoder.pth (taesd)"
-        )
-    network.float().to(device).eval().requires_grad_(False)
-    scale, shift = _affine(network.config)
-    a, b = (
-        torch.tensor(x, dtype=torch.float32, device=device).reshape(1, -1, 1, 1)
-        for x in (scale, shift)
-    )
+        kind, network, files = pretrained(FIELD, folder, "diffusers", "_class_name", CLASSES, STEM)
+    network.float().to(device)
+    config = network.config
+    scale, shift = float(config.get("scaling_factor") or 1), float(config.get("shift_factor") or 0)
+    if config.get("latents_mean") or config.get("latents_std"):
+        raise InputError(f"{FIELD}: latents_mean and latents_std of {folder} cannot be used")
+    # On the device: a division by a number would there be a multiplication.
+    a, b = (torch.tensor(number, device=device) for number in (scale, shift))
 
     def to_latent(pictures: Tensor) -> Tensor:
         coded = network.encode(pictures)
@@ -190,25 +167,10 @@ def load_image_codec(weights: str, device: str, download: bool) -> ImageCodec:
 
     with torch.inference_mode():
         latent = to_latent(torch.zeros(1, 3, PROBE, PROBE, device=device))
-        back = to_picture(latent)
-    channels, height, width = latent.shape[1:]
-    factor = PROBE // height
-    if back.shape != (1, 3, PROBE, PROBE) or height != width or PROBE % height:
-        raise InputError(f"{FIELD}: the weights in {folder} do not fit RGB pictures")
+    channels, side = latent.shape[1:3]
     facts = {"class": kind, "scale": scale, "shift": shift, "channels": channels}
-    facts |= {"factor": factor, "precision": "fp32", "sha256": weights_digest(files)}
-    return ImageCodec(channels, factor, facts, device, to_latent, to_picture)
-
-
-def _affine(config: Any) -> tuple[Any, Any]:
-    """(scale, shift): numbers, or one per channel where the configuration has `latents_mean`."""
-    scale, shift = float(config.get("scaling_factor") or 1), float(config.get("shift_factor") or 0)
-    mean, std = config.get("latents_mean"), config.get("latents_std")
-    if mean is None and std is None:
-        return scale, shift
-    if mean is None or std is None or shift:
-        raise InputError(f"{FIELD}: latents_mean, latents_std and shift_factor do not fit together")
-    return [scale / float(deviation) for deviation in std], [float(number) for number in mean]
+    facts |= {"factor": PROBE // side, "precision": "fp32", "sha256": weights_digest(files)}
+    return ImageCodec(channels, PROBE // side, facts, device, to_latent, to_picture)
 
 
 def _taesd(*files: Path) -> Any:
@@ -220,24 +182,28 @@ def _taesd(*files: Path) -> Any:
     """
     from torch import nn
 
+    from benchmarks.metrics.distribution import preserved_random_state
+
     states = [read_tensors(FIELD, path) for path in files]
     channels = len(states[0].get("14.bias", (1,)))
-    network = optional("diffusers", FIELD).AutoencoderTiny(latent_channels=channels)
     try:
-        for first, state in enumerate(states):
-            layers, renamed = (network.decoder if first else network.encoder).layers, {}
-            for name, tensor in state.items():
-                number, rest = name.split(".", 1)
-                renamed[f"{int(number) - first}.{rest}"] = tensor
-                if rest == "pool.0.weight":
-                    narrow = nn.Conv2d(64, 256, 1, bias=False), nn.GroupNorm(4, 256)
-                    block = layers[int(number) - first]
-                    block.pool = nn.Sequential(
-                        *narrow, nn.ReLU(), nn.Conv2d(256, 64, 1, bias=False)
-                    )
-                    block.register_forward_pre_hook(lambda b, given: (given[0] + b.pool(given[0]),))
-            layers.load_state_dict(renamed)
+        with preserved_random_state():
+            network = optional("diffusers", FIELD).AutoencoderTiny(latent_channels=channels)
+            for first, state in enumerate(states):
+                layers, renamed = (network.decoder if first else network.encoder).layers, {}
+                for name, tensor in state.items():
+                    number, rest = name.split(".", 1)
+                    renamed[f"{int(number) - first}.{rest}"] = tensor
+                    if rest == "pool.0.weight":
+                        block = layers[int(number) - first]
+                        narrow = nn.Conv2d(64, 256, 1, bias=False), nn.GroupNorm(4, 256)
+                        wide = nn.Conv2d(256, 64, 1, bias=False)
+                        block.pool = nn.Sequential(*narrow, nn.ReLU(), wide)
+                        block.register_forward_pre_hook(
+                            lambda b, given: (given[0] + b.pool(given[0]),)
+                        )
+                layers.load_state_dict(renamed)
     except (RuntimeError, ValueError, IndexError):
         names = " and ".join(map(str, files))
         raise InputError(f"{FIELD}: {names} do not hold the weights of a taesd") from None
-    return network
+    return network.eval().requires_grad_(False)

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.codecs.weights import finite, pretrained, weights_digest, weights_folder
+from benchmarks.codecs.weights import in_batches, pretrained, weights_digest, weights_folder
 from benchmarks.data.files import optional
 from benchmarks.data.vocabulary import LENGTH as WORDS
 from benchmarks.data.vocabulary import learn
@@ -27,38 +26,37 @@ from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float16
+    from torch import Tensor
 
     from benchmarks.config.schema import Config
-    from benchmarks.data.captioned_photos import Photo
+    from benchmarks.data.captions import Photo
     from crossflow.problem import TokenShape
 
 FIELD = "weights.text_encoder"
 LENGTH = 77
-BATCH = {"cpu": 1, "cuda": 32}  # texts computed at once; see image.BATCH
+BATCH = {"cpu": 1, "cuda": 32}  # texts computed at once
 PATTERNS = ("*.json", "*.txt", "spiece.model", "model*.safetensors*")
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(NamedTuple):
     """What one kind of encoder needs."""
 
     network: str
     tokenizer: str
-    vocabulary: tuple[tuple[str, ...], ...]  # sets of files, one of which must be there
+    vocabulary: tuple[str, ...]  # files of it that do without tokenizer.json
     precision: str
     scale: float  # factor on the features
     masked: bool  # whether the network is told which tokens are real
 
 
-_CLIP_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-_T5_FILES = (("tokenizer.json",), ("spiece.model",))
-_CLIP = Family("CLIPTextModel", "CLIPTokenizer", _CLIP_FILES, "float32", 1.0, masked=False)
-_T5 = Family("T5EncoderModel", "T5TokenizerFast", _T5_FILES, "bfloat16", 10.0, masked=True)
+_CLIP = Family(
+    "CLIPTextModel", "CLIPTokenizer", ("vocab.json", "merges.txt"), "float32", 1.0, masked=False
+)
+_T5 = Family("T5EncoderModel", "T5TokenizerFast", ("spiece.model",), "bfloat16", 10.0, masked=True)
 FAMILIES = {"clip": _CLIP, "clip_text_model": _CLIP, "t5": _T5}
 
 
-@dataclass(frozen=True)
-class CaptionTokens:
+class CaptionTokens(NamedTuple):
     """Tokens of captions: their shape, how they are made, and what they depend on."""
 
     shape: TokenShape
@@ -87,52 +85,41 @@ def caption_tokens(config: Config, device: str, train: Sequence[Photo]) -> Capti
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A frozen text encoder; length, width: of the features of a text."""
+    """A frozen text encoder."""
 
-    length: int
-    width: int
+    width: int  # of the features of a token
     facts: dict[str, object]  # what features depend on, for stores and records; no path
     device: str
     family: Family
     tokenizer: Any
     network: Any
+    length: int = LENGTH
 
     def encode(
         self, texts: Sequence[str]
     ) -> tuple[Float16[np.ndarray, "n length width"], Bool[np.ndarray, "n length"]]:
         """Features of texts and which of their tokens are real (start and end count, padding not).
 
-        The same text gives the same bits whatever comes with it. Raises InputError where a feature
-        is beyond float16.
+        The same text gives the same bits whatever comes with it. InputError where a feature is
+        beyond float16.
         """
-        import torch
+        cut = {"padding": "max_length", "max_length": LENGTH, "truncation": True}
+        tokens = self.tokenizer(list(texts), **cut, return_tensors="pt")
 
-        size = BATCH[torch.device(self.device).type]
-        features = np.empty((len(texts), self.length, self.width), np.float16)
-        mask = np.empty((len(texts), self.length), np.bool_)
-        for start in range(0, len(texts), size):
-            batch = list(texts[start : start + size])
-            rows = slice(start, start + len(batch))
-            tokens = self.tokenizer(
-                batch + [""] * (size - len(batch)),
-                **{"padding": "max_length", "max_length": LENGTH, "truncation": True},
-                return_tensors="pt",
-            ).to(self.device)
-            real = tokens["attention_mask"]
-            attention = {"attention_mask": real} if self.family.masked else {}
-            with torch.inference_mode():
-                made = self.network(tokens["input_ids"], **attention).last_hidden_state
-            half = finite(FIELD, (made.float() * self.family.scale).half())
-            features[rows] = half[: len(batch)].cpu().numpy()
-            mask[rows] = real[: len(batch)].cpu().numpy() != 0
-        return features, mask
+        def features(ids: Tensor, mask: Tensor) -> Tensor:
+            attention = {"attention_mask": mask} if self.family.masked else {}
+            made = self.network(ids, **attention).last_hidden_state
+            return (made.float() * self.family.scale).half()
+
+        size, mask = BATCH[self.device.partition(":")[0]], tokens["attention_mask"]
+        made = in_batches(FIELD, features, size, self.device, tokens["input_ids"], mask)
+        return made.half().numpy(), mask.numpy() != 0
 
 
 def load_text_encoder(weights: str, device: str, download: bool) -> TextEncoder:
     """The encoder that `weights` names (see the file's docstring), frozen.
 
-    InputError, one line, for a folder that is missing or holds something else, and for a hub's name
-    without `download`.
+    InputError for a folder that is missing or holds something else.
     """
     import torch
 
@@ -140,8 +127,14 @@ def load_text_encoder(weights: str, device: str, download: bool) -> TextEncoder:
     classes = {kind: family.network for kind, family in FAMILIES.items()}
     kind, network, files = pretrained(FIELD, folder, "transformers", "model_type", classes, "model")
     family = FAMILIES[kind]
-    network.to(getattr(torch, family.precision)).eval().requires_grad_(False).to(device)
-    files += _vocabulary(folder, family)
+    network.to(getattr(torch, family.precision)).to(device)
+    there = {path.name for path in folder.iterdir()}
+    choices = {"tokenizer.json"}, {*family.vocabulary}
+    vocabulary = next((names for names in choices if names <= there), None)
+    if vocabulary is None:  # the library would make a tokenizer that knows no word
+        need = f"tokenizer.json, or {' and '.join(family.vocabulary)}"
+        raise InputError(f"{FIELD}: {folder} has no vocabulary of its tokenizer ({need})")
+    settings = there & {"tokenizer_config.json", "special_tokens_map.json"}
     tokenizer_class = getattr(optional("transformers", FIELD), family.tokenizer)
     try:
         tokenizer = tokenizer_class.from_pretrained(folder, local_files_only=True)
@@ -155,15 +148,5 @@ def load_text_encoder(weights: str, device: str, download: bool) -> TextEncoder:
     width = int(network.config.hidden_size)
     facts: dict[str, object] = {"class": family.network, "length": LENGTH, "width": width}
     facts |= {"feature_scale": family.scale, "precision": family.precision}
-    facts |= {"sha256": weights_digest(files)}
-    return TextEncoder(LENGTH, width, facts, device, family, tokenizer, network)
-
-
-def _vocabulary(folder: Path, family: Family) -> list[Path]:
-    """The tokenizer's files. Without them the library would make a tokenizer that knows no word."""
-    for names in family.vocabulary:
-        if all((folder / name).is_file() for name in names):
-            files = [*names, "tokenizer_config.json", "special_tokens_map.json"]
-            return [folder / name for name in files if (folder / name).is_file()]
-    wanted = ", or ".join(" and ".join(names) for names in family.vocabulary)
-    raise InputError(f"{FIELD}: {folder} has no vocabulary of its tokenizer ({wanted})")
+    facts |= {"sha256": weights_digest([*files, *(folder / n for n in vocabulary | settings)])}
+    return TextEncoder(width, facts, device, family, tokenizer, network)

@@ -1,16 +1,16 @@
-"""Weights of frozen networks that a user gives: folders of diffusers and transformers."""
+"""Frozen networks that a user gives, in folders of diffusers and transformers; how they are run."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.data.files import optional
 from crossflow.errors import InputError
-from crossflow.files import is_folder, read_json, sha256
+from crossflow.files import is_file, is_folder, read_json, sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,10 +19,9 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+)?")  # owner/model, or owner/
 
 
 def weights_folder(field: str, weights: str, download: bool, patterns: Sequence[str]) -> Path:
-    """The folder of the files of a network, fetched into the hub's cache only if that is allowed.
+    """The folder `weights`, or with `download` that of the hub's `owner/model[/subfolder]`.
 
-    weights: a folder; or, with `download`, a hub's name `owner/model`, a third part naming a folder
-    in it (`owner/model/vae`). patterns: the files that are fetched. InputError names `field`.
+    patterns: the files that are fetched, into the hub's cache. InputError names `field`.
     """
     path = Path(weights).expanduser()
     if is_folder(path):
@@ -33,13 +32,12 @@ def weights_folder(field: str, weights: str, download: bool, patterns: Sequence[
             "needs download=true"
         )
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     owner, model, *below = weights.split("/", 2)
-    inside = [f"{below[0]}/{pattern}" if below else pattern for pattern in patterns]
+    inside = ["/".join([*below, pattern]) for pattern in patterns]
     try:
         return Path(snapshot_download(f"{owner}/{model}", allow_patterns=inside), *below)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+    except Exception as error:  # whatever the network and the hub run into
         raise InputError(f"{field}={weights}: could not be downloaded ({_first(error)})") from None
 
 
@@ -56,7 +54,7 @@ def pretrained(
     from benchmarks.metrics.distribution import preserved_random_state
 
     config_file = folder / "config.json"
-    config = read_json(config_file)
+    config = read_json(config_file) if is_file(config_file) else None
     kind = str(config.get(key) if isinstance(config, dict) else None)
     if kind not in classes:
         raise InputError(f"{field}: {config_file} is of {kind}; can use {', '.join(classes)}")
@@ -74,7 +72,7 @@ def pretrained(
         raise InputError(f"{field}: {folder} cannot be read as {name} ({_first(error)})") from None
     if lacking := sorted(loading["missing_keys"]):
         raise InputError(f"{field}: the weights in {folder} lack {lacking[0]}")
-    return kind, network, [config_file, *files]
+    return kind, network.eval().requires_grad_(False), [config_file, *files]
 
 
 def weights_digest(files: Sequence[Path]) -> str:
@@ -82,6 +80,26 @@ def weights_digest(files: Sequence[Path]) -> str:
     ordered = sorted(files, key=lambda path: path.name)
     rows = "".join(f"{path.name} {sha256(path)}\n" for path in ordered)
     return hashlib.sha256(rows.encode()).hexdigest()
+
+
+def in_batches(
+    network: str, step: Callable[..., Tensor], size: int, device: str, *rows: Tensor
+) -> Tensor:
+    """`step` of all rows, in float32 on the CPU; `finite` names the network.
+
+    In batches of one size, the last filled up with zeros: a kernel is chosen by the shape, so that
+    a row's last bits would otherwise depend on how many came with it.
+    """
+    import torch
+
+    made = []
+    with torch.inference_mode():
+        for start in range(0, len(rows[0]), size):
+            parts = [values[start : start + size] for values in rows]
+            lack = size - len(parts[0])
+            full = (torch.cat([p, p.new_zeros(lack, *p.shape[1:])]).to(device) for p in parts)
+            made.append(step(*full)[: len(parts[0])].float().cpu())
+    return finite(network, torch.cat(made), rows[0])
 
 
 def finite(network: str, made: Tensor, given: Tensor | None = None) -> Tensor:

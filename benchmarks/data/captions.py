@@ -1,26 +1,19 @@
 """Photographs with captions: COCO's own files, Karpathy's splits, and crawled pairs to train on.
 
-`task.layout=coco`, of 2014 or 2017 (https://cocodataset.org/#download); images may also lie in
-images/. `task.split` is val2014 (default) or another that starts with val, test or dev; training
-uses the split whose name has train in its place.
+`task.layout=coco`: `task.split` is val2014 (default) or another that starts with val, test or dev;
+training uses the split whose name has train in its place. `task.split_file=DIR/captions_test.json`
+names another data set in this format, trained on `captions_train.json` beside it.
 
-    annotations/captions_train2014.json             {"images": [{"id", "file_name"}],
-    annotations/captions_val2014.json                "annotations": [{"id", "image_id", "caption"}]}
-    train2014/COCO_train2014_000000000009.jpg ...
-    val2014/COCO_val2014_000000000042.jpg ...
+    annotations/captions_val2014.json   {"images": [{"id", "file_name"}],
+                                         "annotations": [{"id", "image_id", "caption"}]}
+    val2014/COCO_val2014_000000000042.jpg ...       images may also lie in images/
 
-Other data sets in this format: `task.split_file=DIR/captions_test.json`, trained on
-`captions_train.json` beside it.
-
-`task.layout=karpathy`, caption_datasets.zip of Karpathy and Fei-Fei (2015), "Deep visual-semantic
-alignments", with COCO's images of 2014 in the same folders. `task.split` is test (default) or val;
-training uses train and restval: 113,287 images of COCO, val and test have 5,000 each.
+`task.layout=karpathy`, of Karpathy and Fei-Fei (2015), "Deep visual-semantic alignments", with
+COCO's images of 2014 in the same folders: `task.split` is test (default) or val, 5,000 images each;
+training uses train and restval, 113,287. Flickr8k, Flickr30k are named with `task.split_file`.
 
     dataset_coco.json   {"images": [{"filename", "filepath", "split", "cocoid" or "imgid",
                                      "sentences": [{"raw", "sentid"}]}]}
-
-Images without `filepath` (Flickr8k, Flickr30k, named with `task.split_file`) lie in one of FOLDERS.
-neuraltalk2's prepro.py makes other, random splits.
 
 Captions are taken as they are published but for one rule: control characters, line and paragraph
 separators and lone surrogates become a space, blanks at both ends go (some of COCO's hold a line
@@ -30,46 +23,147 @@ break, which the PTB tokeniser would take for the end of a caption). Those so ch
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
+import numpy as np
+from PIL import Image
 from pydantic import AliasChoices, BaseModel, Field
 
-from benchmarks.data.captioned_photos import Caption, Photo, Split
-from benchmarks.data.files import first_few, read_form, require_listed
+from benchmarks.data.files import first_few, read_form, require_listed, stamp_of
+from benchmarks.data.images import PHOTO_MODES, OnDemand, bicubic, centre_square, read_rgb
 from benchmarks.data.shards import Member, samples
-from benchmarks.data.splits import Report, choose, cut, require_root
+from benchmarks.data.splits import Report, choose, digest, refuse_shared, require_root
 from benchmarks.metrics.captions import clean_caption
 from crossflow.errors import InputError
-from crossflow.files import is_file
 
 if TYPE_CHECKING:
+    from jaxtyping import UInt8
+
     from benchmarks.config.schema import Config
 
 USES = ("task.root", "task.split_file", "task.layout", "task.train_root")
-COCO_PUBLISHED = (
-    "COCO's images and annotations/captions_{train,val}{2014,2017}.json are published at "
-    "https://cocodataset.org/#download"
-)
-KARPATHY_PUBLISHED = (
-    "Karpathy's dataset_{coco,flickr8k,flickr30k}.json are published at "
-    "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
-)
+VARIANTS = 5  # captions of a photograph that are trained on; some have six or seven
+# Names of the two preparations, in fingerprints and score keys.
+CROPPED = "centre_square_lanczos_pil"
+SQUASHED = "whole_bicubic_pil"
+# Of images that Karpathy names without `filepath`.
 FOLDERS = ("images", "Flicker8k_Dataset", "flickr30k-images", "flickr30k_images")
-START = 4096  # bytes of a JPEG that hold some of its picture
-_SCORED = re.compile(r"(?:val|test|dev)(.*)")
 _Id = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # ids are kept in 64 bits
 
 
-def scored(config: Config, layout: str, report: Report, images: bool) -> Split:
-    """The split whose items are scored. layout: the task's own, where none is given.
+Prepare = Callable[[np.ndarray, int], np.ndarray]
 
-    images: whether the files of its images must be there. Says how many there are on the way.
+
+class Caption(NamedTuple):
+    """A cleaned caption and its id in the annotations."""
+
+    id: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph and all of its captions, in the order of their ids."""
+
+    id: int
+    path: Path | Member
+    captions: tuple[Caption, ...]
+    crawled_as: int | None = None  # of a crawled pair, the id of the first pair with this image
+
+    @property
+    def group(self) -> int:
+        """One number for all pairs of an image: they are cut apart and told apart together."""
+        return self.id if self.crawled_as is None else self.crawled_as
+
+    @property
+    def trained(self) -> list[str]:
+        """The VARIANTS captions of smallest id, fewer come round again; a crawled pair has one."""
+        count = VARIANTS if self.crawled_as is None else 1
+        return [self.captions[k % len(self.captions)].text for k in range(count)]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Photographs in the order of their ids."""
+
+    name: str
+    photos: list[Photo]
+    cleaned: int  # captions whose characters were replaced
+    # Of training data that are no published split, what is kept in records.
+    facts: dict[str, int] = field(default_factory=dict)
+
+
+class Pictures(OnDemand):
+    """Photographs at `size` x `size`, `cropped` or `squashed`, read when asked for."""
+
+    def __init__(self, photos: Sequence[Photo], size: int, prepare: Prepare) -> None:
+        def make(index: int) -> np.ndarray:
+            return prepare(read_rgb(photos[index].path, PHOTO_MODES), size)
+
+        self.photos = photos
+        super().__init__(make, len(photos))
+
+
+def cropped(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Centre crop to the short side, then Pillow's Lanczos to `size`: U-ViT's, CrossFlow's rule."""
+    return centre_square(image, size, Image.Resampling.LANCZOS)
+
+
+def squashed(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """The whole picture at `size` x `size`, bicubic: captions also tell what is at the edges."""
+    return bicubic(image, (size, size))
+
+
+def files_digest(photos: Iterable[Photo]) -> str:
+    """Of names, sizes and times of files and of their captions: reading them takes too long."""
+    stamps = (f"{p.id} {p.path.name} {stamp_of(p.path)} {captions_json([p])}" for p in photos)
+    return digest("\n".join(stamps))
+
+
+def captions_json(photos: Sequence[Photo]) -> str:
+    """All captions with their ids, as one text."""
+    return json.dumps([[photo.id, photo.captions] for photo in photos])
+
+
+def scored(
+    config: Config, layout: str, report: Report, *, images: bool = True, train: bool = False
+) -> Split:
+    """The split whose items are scored, or (train) the training split that belongs to it.
+
+    layout: where `task.layout` is not given. images: whether their files must be there. InputError
+    names the file: entries of another form, ids twice, captions empty or of unlisted images, images
+    without a caption or file.
     """
-    return _told(_published(config, layout, train=False, images=images), report)
+    task = config.task
+    layout = choose("task.layout", task.layout or layout, tuple(LAYOUTS))
+    read, looked_for, published = LAYOUTS[layout]
+    root = require_root(config, f"{looked_for} and {{train,val}}2014/*.jpg", published)
+    listed = None if task.split_file is None else Path(task.split_file)
+    file, name, paths, captions = read(root, task.split, listed, train)
+    numbers = {number for number, _ in paths}
+    texts = {number: clean_caption(raw) for number, _, raw in captions}
+    of_image: dict[int, list[Caption]] = defaultdict(list)
+    for number, image, _ in sorted(captions):
+        of_image[image].append(Caption(number, texts[number].strip()))
+    unlisted = [caption.id for image in of_image.keys() - numbers for caption in of_image[image]]
+    _refuse(file, "image ids are there twice", _repeated(number for number, _ in paths))
+    _refuse(file, "caption ids are there twice", _repeated(number for number, *_ in captions))
+    _refuse(file, "captions are of no listed image", unlisted)
+    _refuse(file, "captions are empty", [c for c, text in texts.items() if not text.strip()])
+    _refuse(file, "images have no caption", numbers - of_image.keys())
+    if not paths:
+        raise InputError(f"{file}: the {name} split has no images")
+    if images:
+        require_listed([path for _, path in paths], f"images of the {name} split", published)
+    photos = [Photo(number, path, tuple(of_image[number])) for number, path in sorted(paths)]
+    cleaned = sum(texts[number] != raw for number, _, raw in captions)
+    return _told(Split(name, photos, cleaned), report)
 
 
 def training(config: Config, layout: str, report: Report, held_apart: Split) -> Split:
@@ -82,27 +176,10 @@ def training(config: Config, layout: str, report: Report, held_apart: Split) -> 
         counts = ", ".join(f"{name} {count}" for name, count in split.facts.items())
         report(f"task.train_root: {counts}", 1, 1)
         return split
-    split = _published(config, layout, train=True, images=True)
+    split = scored(config, layout, report, train=True)
     there = {photo.path for photo in held_apart.photos}
-    if both := [photo.id for photo in split.photos if photo.path in there]:
-        raise InputError(
-            f"{len(both)} images are in the {split.name} split and in the {held_apart.name} split, "
-            f"which is scored: {first_few(both)}"
-        )
-    return _told(split, report)
-
-
-def validation_cut(config: Config, train: Split) -> tuple[list[Photo], list[Photo]]:
-    """(trained, held out), cut by image; `task.train_limit` applies to the first alone."""
-    return cut(train.photos, lambda photo: str(photo.group), config.task.train_limit, None)
-
-
-def _published(config: Config, layout: str, *, train: bool, images: bool) -> Split:
-    task = config.task
-    read, files, published = LAYOUTS[choose("task.layout", task.layout or layout, tuple(LAYOUTS))]
-    root = require_root(config, f"{files} and {{train,val}}2014/*.jpg", published)
-    listed = None if task.split_file is None else Path(task.split_file)
-    return read(root, task.split, listed, train=train, images=images)
+    refuse_shared([photo.id for photo in split.photos if photo.path in there], "images")
+    return split
 
 
 def _told(split: Split, report: Report) -> Split:
@@ -130,32 +207,6 @@ class _CocoFile(BaseModel):
     annotations: list[_CocoCaption]
 
 
-def coco(
-    root: Path, split: str | None, split_file: Path | None, *, train: bool, images: bool = True
-) -> Split:
-    """The scored split, or (train) the training split of the same year or folder.
-
-    images: whether the files of its images must be there. InputError names file and entry.
-    """
-    name = split or (split_file.stem.removeprefix("captions_") if split_file else "val2014")
-    file = split_file or root / "annotations" / f"captions_{name}.json"
-    match = _SCORED.fullmatch(name)
-    if match is None or file.name != f"captions_{name}.json":
-        raise InputError(
-            f"task.split={name}, {file}: layout coco scores captions_<split>.json of a split that "
-            "starts with val, test or dev, and trains on the train split of the same name; "
-            "task.layout=karpathy is for dataset_coco.json"
-        )
-    if train:
-        name = f"train{match[1]}"
-        file = file.with_name(f"captions_{name}.json")
-    content = read_form(file, _CocoFile, COCO_PUBLISHED)
-    folder = root / name if (root / name).is_dir() else root / "images"
-    paths = [(image.id, folder / image.file_name) for image in content.images]
-    captions = [(c.id, c.image_id, c.caption) for c in content.annotations]
-    return _split(file, name, paths, captions, COCO_PUBLISHED if images else None)
-
-
 class _Sentence(BaseModel):
     sentid: _Id
     raw: str
@@ -173,69 +224,65 @@ class _KarpathyFile(BaseModel):
     images: list[_KarpathyImage]
 
 
-def karpathy(
-    root: Path, split: str | None, split_file: Path | None, *, train: bool, images: bool = True
-) -> Split:
-    """The scored split, or (train) train and restval, whatever is scored. See `coco`."""
+# A file, the name of its split, images (id, path), captions (id, id of the image, text).
+Listed = tuple[Path, str, list[tuple[int, Path]], list[tuple[int, int, str]]]
+
+
+def _coco(root: Path, split: str | None, listed: Path | None, train: bool) -> Listed:
+    """The scored split, or (train) the training split of the same year or folder."""
+    name = split or (listed.stem.removeprefix("captions_") if listed else "val2014")
+    file = listed or root / "annotations" / f"captions_{name}.json"
+    match = re.fullmatch(r"(?:val|test|dev)(.*)", name)
+    if match is None or file.name != f"captions_{name}.json":
+        raise InputError(
+            f"task.split={name}, {file}: layout coco scores captions_<split>.json of a split that "
+            "starts with val, test or dev, and trains on the train split of the same name; "
+            "task.layout=karpathy is for dataset_coco.json"
+        )
+    if train:
+        name = f"train{match[1]}"
+        file = file.with_name(f"captions_{name}.json")
+    content = read_form(file, _CocoFile, LAYOUTS["coco"][2])
+    folder = root / name if (root / name).is_dir() else root / "images"
+    images = [(image.id, folder / image.file_name) for image in content.images]
+    captions = [(c.id, c.image_id, c.caption) for c in content.annotations]
+    return file, name, images, captions
+
+
+def _karpathy(root: Path, split: str | None, listed: Path | None, train: bool) -> Listed:
+    """The scored split, or (train) train and restval, whatever is scored."""
     name = split or "test"
     if name not in ("val", "test"):
         raise InputError(f"task.split={name}: layout karpathy scores val or test, trains on others")
-    file = split_file or root / "dataset_coco.json"
-    if not is_file(file) and (others := sorted(path.name for path in root.glob("dataset_*.json"))):
-        raise InputError(f"{file}: no such file; name {first_few(others)} with task.split_file")
-    rows = read_form(file, _KarpathyFile, KARPATHY_PUBLISHED).images
+    file = listed or root / "dataset_coco.json"
+    rows = read_form(file, _KarpathyFile, LAYOUTS["karpathy"][2]).images
     # In any two splits: such an image would be trained on and scored.
     _refuse(file, "image ids are there twice", _repeated(row.id for row in rows))
-    rows = [row for row in rows if row.split in (("train", "restval") if train else (name,))]
-    here = [root / folder for folder in FOLDERS if (root / folder).is_dir()]
-    if images and len(here) != 1 and any(row.filepath is None for row in rows):
-        raise InputError(f"{root}: need one folder of {', '.join(FOLDERS)}; has {len(here)}")
-    paths = [
-        (row.id, (root / row.filepath if row.filepath else [*here, root][0]) / row.filename)
-        for row in rows
+    name, parts = ("train", ("train", "restval")) if train else (name, (name,))
+    rows = [row for row in rows if row.split in parts]
+    folder = next(filter(Path.is_dir, (root / name for name in FOLDERS)), root)
+    images = [
+        (row.id, (root / row.filepath if row.filepath else folder) / row.filename) for row in rows
     ]
     captions = [(c.sentid, row.id, c.raw) for row in rows for c in row.sentences]
-    name = "train" if train else name
-    return _split(file, name, paths, captions, KARPATHY_PUBLISHED if images else None)
+    return file, name, images, captions
 
 
-Reader = Callable[..., Split]
-LAYOUTS: dict[str, tuple[Reader, str, str]] = {
-    "coco": (coco, "annotations/captions_{train,val}2014.json", COCO_PUBLISHED),
-    "karpathy": (karpathy, "dataset_coco.json", KARPATHY_PUBLISHED),
+# Reader, what it looks for, and where that is published.
+LAYOUTS = {
+    "coco": (
+        _coco,
+        "annotations/captions_{train,val}2014.json",
+        "COCO's images and annotations/captions_{train,val}{2014,2017}.json are published at "
+        "https://cocodataset.org/#download",
+    ),
+    "karpathy": (
+        _karpathy,
+        "dataset_coco.json",
+        "Karpathy's dataset_{coco,flickr8k,flickr30k}.json are published at "
+        "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip",
+    ),
 }
-
-
-def _split(
-    file: Path,
-    name: str,
-    paths: Sequence[tuple[int, Path]],
-    captions: Sequence[tuple[int, int, str]],
-    published: str | None,
-) -> Split:
-    """Photographs (id, path) with captions (id, id of the photograph, text), each by id.
-
-    published: where missing images are to be had, None where they need not be there. InputError:
-    ids twice, captions empty or of unlisted photographs, photographs without caption or file.
-    """
-    if not paths:
-        raise InputError(f"{file}: the {name} split has no images")
-    texts = {number: clean_caption(raw) for number, _, raw in captions}
-    listed, spoken_of = {number for number, _ in paths}, {image for _, image, _ in captions}
-    _refuse(file, "image ids are there twice", _repeated(number for number, _ in paths))
-    _refuse(file, "caption ids are there twice", _repeated(number for number, *_ in captions))
-    unlisted = [number for number, image, _ in captions if image not in listed]
-    _refuse(file, "captions are of no listed image", unlisted)
-    empty = [number for number, text in texts.items() if not text.strip()]
-    _refuse(file, "captions are empty", empty)
-    _refuse(file, "images have no caption", listed - spoken_of)
-    of_image: dict[int, list[Caption]] = defaultdict(list)
-    for number, image, _ in sorted(captions):
-        of_image[image].append(Caption(number, texts[number].strip()))
-    if published is not None:
-        require_listed([path for _, path in paths], f"images of the {name} split", published)
-    photos = [Photo(number, path, tuple(of_image[number])) for number, path in sorted(paths)]
-    return Split(name, photos, sum(texts[number] != raw for number, _, raw in captions))
 
 
 def _refuse(file: Path, what: str, offenders: Iterable[int]) -> None:
@@ -247,27 +294,24 @@ def _repeated(ids: Iterable[int]) -> list[int]:
     return [number for number, count in Counter(ids).items() if count > 1]
 
 
-def crawled(folder: Path, scored: Sequence[Photo]) -> Split:
+def crawled(folder: Path, held_apart: Sequence[Photo]) -> Split:
     """Image-text pairs of `folder`/*.tar, one caption each, to train on: see `shards`.
 
     Ids count the pairs, in the order of the archives' names and of their files: keys may repeat
     from archive to archive. Left out and counted in `facts`: pairs without a caption (img2dataset
-    writes an empty file), and pairs whose image file is that of a photograph of `scored`, byte for
+    writes an empty file), and pairs whose image file is that of a photograph held apart, byte for
     byte. **The same picture in another file is not noticed**: a crawl can hold scored pictures.
     """
-    alike: dict[tuple[int, bytes], list[Photo]] = defaultdict(list)
-    for photo in scored:
-        alike[_start(photo.path)].append(photo)
+    held = {_content(photo.path) for photo in held_apart}
     photos: list[Photo] = []
-    first: dict[tuple[int, bytes], int] = {}  # number of the first pair with such an image
+    first: dict[bytes, int] = {}  # number of the first pair with such an image
     cleaned = empty = shared = 0
     for number, pair in enumerate(samples(folder, "task.train_root")):
-        start = _start(pair.image)
-        if any(pair.image.read_bytes() == p.path.read_bytes() for p in alike.get(start, ())):
+        if (content := _content(pair.image)) in held:
             shared += 1
         elif text := clean_caption(raw := pair.caption()).strip():
             cleaned += text != raw
-            group = first.setdefault(start, number)
+            group = first.setdefault(content, number)
             photos.append(Photo(number, pair.image, (Caption(number, text),), crawled_as=group))
         else:
             empty += 1
@@ -277,11 +321,5 @@ def crawled(folder: Path, scored: Sequence[Photo]) -> Split:
     return Split("train", photos, cleaned, facts)
 
 
-def _start(path: Path | Member) -> tuple[int, bytes]:
-    """Size and first bytes of a file: most files differ there."""
-    if isinstance(path, Member):
-        start = path.read_bytes(START)
-    else:
-        with path.open("rb") as file:
-            start = file.read(START)
-    return path.stat().st_size, hashlib.sha256(start).digest()
+def _content(path: Path | Member) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()

@@ -1,6 +1,7 @@
 """Pictures with depth maps: NYU Depth v2 and KITTI's Eigen split in the folders and lists of BTS.
 
-A list has a line a frame, `image depth [focal]`. Depth PNGs are 16 bits, 0 = no measurement.
+A list has a line a frame, `image depth [focal]`. Depth PNGs are 16 bits, 0 = no measurement. A flow
+makes log metres without holes.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from benchmarks.data.files import first_few, one_form, require_listed, stamp_of
+from benchmarks.data.files import one_form, require_listed, stamp_of
 from benchmarks.data.images import image_size, open_picture, read_rgb
 from benchmarks.metrics import depth_crops
 from benchmarks.metrics.depth import DepthProtocol
@@ -24,46 +24,66 @@ from crossflow.files import is_file, is_folder, read_text
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8, UInt16
 
-NYU_SCALE = 1000.0  # depth PNGs of NYU Depth v2 are millimetres
-KITTI_SCALE = 256.0
 _PNG16_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
-# split -> (list file, folder of its paths), both below the root
-NYU_SPLITS = {
-    "train": ("nyudepthv2_train_files_with_gt.txt", "sync"),
-    "test": ("nyudepthv2_test_files_with_gt.txt", "official_splits/test"),
-}
-NYU_PUBLISHED = (
-    "the list files and the training frames (sync.zip) are published at "
-    "https://github.com/cleinc/bts, the labelled test frames at "
-    "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html"
-)
-# BTS's name of the list, then AdaBins's for the same lines
-KITTI_LISTS = {
-    "train": ("eigen_train_files_with_gt.txt", "kitti_eigen_train_files_with_gt.txt"),
-    "test": ("eigen_test_files_with_gt.txt", "kitti_eigen_test_files_with_gt.txt"),
-}
-# Where drives with ground truth may lie: as the lists name them, or as the archive unpacks.
-KITTI_DEPTH_FOLDERS = (
-    *(".", "data_depth_annotated", "train", "val"),
-    *("data_depth_annotated/train", "data_depth_annotated/val"),
-)
-KITTI_PUBLISHED = (
-    "the list files are published at https://github.com/cleinc/bts (train_test_inputs/), pictures "
-    "(raw data) and depth maps (data_depth_annotated.zip) at https://www.cvlibs.net/datasets/kitti"
-)
 _PART = re.compile(r"(?<=[0-9])[a-z]$")  # of a scene of NYU
 
 
-def nyu_protocol(nonfinite: str = "refuse", crop: str = "eigen") -> DepthProtocol:
-    """NYU Depth v2: 1e-3 to 10 m (cleinc/bts, pytorch/bts_main.py:275-297).
+@dataclass(frozen=True)
+class DataSet:
+    """Where the files of a published data set lie below its root."""
 
-    nonfinite, crop: the fields `task.nonfinite` and `task.crop`.
-    """
+    name: str
+    lists: dict[str, tuple[str, ...]]  # split -> BTS's name of its list, then other people's
+    folders: dict[str, str]  # split -> folder of the listed paths
+    depth_folders: tuple[str, ...]  # below that, where depth maps may lie instead
+    parts: int  # of an id, that name its scene
+    scale: float  # depth codes a metre
+    published: str
+
+    @property
+    def looked_for(self) -> str:
+        names = " and ".join(files[0] for files in self.lists.values())
+        return f"{names} with the files that they name"
+
+
+NYU = DataSet(
+    "NYU Depth v2",
+    {part: (f"nyudepthv2_{part}_files_with_gt.txt",) for part in ("train", "test")},
+    {"train": "sync", "test": "official_splits/test"},
+    depth_folders=(),
+    parts=1,
+    scale=1000.0,
+    published="the list files and the training frames (sync.zip) are published at "
+    "https://github.com/cleinc/bts, the labelled frames and splits.mat at "
+    "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
+)
+KITTI = DataSet(
+    "KITTI Eigen",
+    {
+        part: (f"eigen_{part}_files_with_gt.txt", f"kitti_eigen_{part}_files_with_gt.txt")
+        for part in ("train", "test")
+    },
+    {"train": ".", "test": "."},
+    # As the lists name them, or as the archive unpacks.
+    depth_folders=(
+        *(".", "data_depth_annotated", "train", "val"),
+        *("data_depth_annotated/train", "data_depth_annotated/val"),
+    ),
+    parts=2,
+    scale=256.0,
+    published="the list files are published at https://github.com/cleinc/bts (train_test_inputs/), "
+    "pictures (raw data) and depth maps (data_depth_annotated.zip) at "
+    "https://www.cvlibs.net/datasets/kitti",
+)
+
+
+def nyu_protocol(nonfinite: str = "refuse", crop: str = "eigen") -> DepthProtocol:
+    """1e-3 to 10 m (cleinc/bts, pytorch/bts_main.py:275-297), by task.nonfinite and task.crop."""
     return DepthProtocol(1e-3, 10.0, depth_crops.NYU[crop], nonfinite, float32=True)
 
 
 def kitti_protocol(nonfinite: str = "refuse", crop: str = "kb_garg") -> DepthProtocol:
-    """KITTI: 1e-3 to 80 m, the Eigen split's rule."""
+    """1e-3 to 80 m, the Eigen split's rule."""
     return DepthProtocol(1e-3, 80.0, depth_crops.KITTI[crop], nonfinite, float32=True)
 
 
@@ -87,7 +107,7 @@ class Frame:
         return size[1], size[0]
 
     def picture(self) -> UInt8[np.ndarray, "h w 3"]:
-        """The picture, RGB."""
+        """RGB."""
         return read_rgb(self.image)
 
     def codes(self) -> UInt16[np.ndarray, "h w"]:
@@ -101,7 +121,7 @@ class Frame:
 
 def load_depth(frame: Frame) -> Float[np.ndarray, "h w"]:
     """The ground truth alone, float32 metres, 0 = unknown."""
-    return frame.codes().astype(np.float32) / np.float32(frame.scale)
+    return metres(frame.codes(), frame.scale)
 
 
 def load(frame: Frame) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
@@ -110,27 +130,38 @@ def load(frame: Frame) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "h
     return frame.picture(), load_depth(frame)
 
 
-def nyu_frames(root: Path, split: str, list_file: Path | None = None) -> list[Frame]:
-    """Frames of "train" (24,231 in the published list) or "test" (654), in the order of the list.
+def listed_frames(
+    data: DataSet, root: Path, split: str, list_file: Path | None = None
+) -> tuple[list[Frame], list[str]]:
+    """Frames of "train" or "test" in the order of the list, and ids of those without a depth map.
 
-    list_file: another list for the same folder (`task.split_file`). A missing split is never
-    replaced by the other. InputError says what was looked for, where, and where it is published.
+    NYU has 24,231 and 654; KITTI 23,158 and 652, with 45 without. list_file: another list for the
+    same folder (`task.split_file`). A missing split is never replaced by the other. InputError says
+    what was looked for, where, and where it is published.
     """
-    name, folder_name = NYU_SPLITS[split]
-    path, folder = list_file or root / name, root / folder_name
-    if not (is_file(path) and is_folder(folder)):
+    base = root / data.folders[split]
+    places = [list_file] if list_file else [root / name for name in data.lists[split]]
+    path = next(filter(is_file, places), None)
+    if path is None:
         raise InputError(
-            f"the {split} split of NYU Depth v2 needs {path} and {folder}/, not found; "
-            f"{NYU_PUBLISHED}"
+            f"the {split} split of {data.name} needs {' or '.join(map(str, places))} and its files "
+            f"in {base}/, not found; {data.published}"
         )
+
+    @cache
+    def depths_of(drive: PurePosixPath) -> Path:
+        folders = (base / name for name in data.depth_folders)
+        return next((folder for folder in folders if is_folder(folder / drive)), base)
+
     listed, without = read_list(path)
-    if without:
-        raise InputError(f"{path}: {len(without)} frames have no depth map: {first_few(without)}")
-    frames = [
-        Frame(id_, scene("/".join(id_.split("/")[:-1][:1])), NYU_SCALE, folder / a, folder / b)
-        for id_, (a, b) in listed.items()
-    ]
-    return _there(frames, NYU_PUBLISHED)
+    frames = []
+    for name, (image, depth) in listed.items():
+        group = scene("/".join(name.split("/")[:-1][: data.parts]))
+        depth = depths_of(PurePosixPath(*depth.parts[:2])) / depth
+        frames.append(Frame(name, group, data.scale, base / image, depth))
+    files = [path for frame in frames for path in (frame.image, frame.depth)]
+    require_listed(files, "listed files", data.published)
+    return frames, without
 
 
 def scene(name: str) -> str:
@@ -140,43 +171,6 @@ def scene(name: str) -> str:
     careful choice: a room must not be both trained and validated on.
     """
     return _PART.sub("", name)
-
-
-def kitti_frames(
-    root: Path, split: str, list_file: Path | None = None
-) -> tuple[list[Frame], list[str]]:
-    """Frames with ground truth of "train" (23,158) or "test" (652), ids of those without (45).
-
-    list_file, errors: as in `nyu_frames`.
-    """
-    places = [root / name for name in KITTI_LISTS[split]] if list_file is None else [list_file]
-    path = next(filter(is_file, places), None)
-    if path is None:
-        raise InputError(
-            f"the {split} split of KITTI Eigen needs {' or '.join(map(str, places))}, not found; "
-            f"{KITTI_PUBLISHED}"
-        )
-    listed, without = read_list(path)
-
-    @cache
-    def folder_of(drive: str) -> Path:
-        folders = (root / name for name in KITTI_DEPTH_FOLDERS)
-        return next((f for f in folders if is_folder(f / drive / "proj_depth")), root)
-
-    frames = [
-        Frame(
-            id_, "/".join(id_.split("/")[:-1][:2]), KITTI_SCALE, root / a, folder_of(b.parts[0]) / b
-        )
-        for id_, (a, b) in listed.items()
-    ]
-    return _there(frames, KITTI_PUBLISHED), without
-
-
-def _there(frames: list[Frame], published: str) -> list[Frame]:
-    """The frames; InputError where their files are not there."""
-    files = [path for frame in frames for path in (frame.image, frame.depth)]
-    require_listed(files, "listed files", published)
-    return frames
 
 
 Listed = dict[str, tuple[PurePosixPath, PurePosixPath]]  # picture and depth map of an id
@@ -194,9 +188,9 @@ def read_list(path: Path) -> tuple[Listed, list[str]]:
         if not (fields := line.split()):
             continue
         image, depth = (PurePosixPath(field.lstrip("/")) for field in (*fields, "")[:2])
-        name = one_form(str(image.with_suffix(""))) if image.name else ""
-        inside = image.name and depth.name and ".." not in (*image.parts, *depth.parts)
-        if len(fields) not in (2, 3) or not inside or name in listed or name in without:
+        name = one_form(str(image).removesuffix(image.suffix))
+        outside = ".." in (*image.parts, *depth.parts)
+        if len(fields) not in (2, 3) or outside or name in listed or name in without:
             raise InputError(
                 f"{path} line {number}: {line.strip()}: need `image depth [focal]`, two files in "
                 "the folder, each picture once"
@@ -220,14 +214,54 @@ def read_depth_codes(path: Path) -> UInt16[np.ndarray, "h w"]:
         return np.array(image).astype(np.uint16)
 
 
-def read_depth_png(path: Path, scale: float = NYU_SCALE) -> Float[np.ndarray, "h w"]:
-    """Depth in metres (float32) from a PNG of depth * scale; 0 = no measurement."""
-    return read_depth_codes(path).astype(np.float32) / np.float32(scale)
+def metres(codes: UInt16[np.ndarray, "h w"], scale: float) -> Float[np.ndarray, "h w"]:
+    """Depth in metres (float32); 0 = no measurement."""
+    return codes.astype(np.float32) / np.float32(scale)
 
 
-def write_depth_png(path: Path, depth: Float[np.ndarray, "h w"], scale: float = NYU_SCALE) -> None:
-    """Writes uint16(depth * scale), truncated as NYU's and KITTI's own files are."""
-    if not np.isfinite(depth).all() or depth.min() < 0 or depth.max() * scale >= 65536:
-        raise InputError(f"{path}: depths must be finite and below {65536 / scale:g} m")
-    codes: UInt16[np.ndarray, "h w"] = (depth.astype(np.float64) * scale).astype(np.uint16)
-    Image.fromarray(codes).save(path)
+def to_log(depth: Float[np.ndarray, "*s"], protocol: DepthProtocol) -> Float[np.ndarray, "*s"]:
+    """ln(metres), limited to the protocol's range: the errors that score depth are relative.
+
+    The paper does not say how it scales depth.
+    """
+    return np.log(protocol.clamp(depth)).astype(np.float32)
+
+
+def from_log(target: Float[np.ndarray, "*s"], protocol: DepthProtocol) -> Float[np.ndarray, "*s"]:
+    """Back to metres, limited to the protocol's range."""
+    limited = np.clip(target, np.log(protocol.low), np.log(protocol.high))
+    return np.exp(limited).astype(np.float32)
+
+
+def fill_holes(depth: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """Pixels without a measurement (0) get the nearest measured depth; all zero stays all zero."""
+    holes = depth <= 0
+    if not holes.any() or holes.all():
+        return depth
+    from scipy.ndimage import distance_transform_edt
+
+    nearest = distance_transform_edt(holes, return_distances=False, return_indices=True)
+    return np.asarray(depth[tuple(nearest)])
+
+
+def reduce_depth(
+    depth: Float[np.ndarray, "h w"], size: tuple[int, int]
+) -> Float[np.ndarray, "H W"]:
+    """Depth at a smaller size: the mean of the measured pixels of each cell, 0 where none is."""
+    import torch
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    measured = torch.from_numpy((depth > 0).astype(np.float32))[None]
+    metres = torch.from_numpy(depth.astype(np.float32))[None]
+    share = adaptive_avg_pool2d(measured, size)
+    mean = adaptive_avg_pool2d(metres * measured, size) / share.clamp(min=1e-6)
+    return np.asarray(torch.where(share > 0, mean, 0.0)[0].numpy())
+
+
+def enlarge(depth: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
+    """Depth at the ground truth's size: bilinear, pixel centres aligned."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    maps = torch.from_numpy(np.ascontiguousarray(depth))[None, None]
+    return np.asarray(interpolate(maps, size=size, mode="bilinear", align_corners=False)[0, 0])

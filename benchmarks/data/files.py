@@ -5,29 +5,30 @@ from __future__ import annotations
 import importlib
 import os
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from crossflow.errors import InputError
-from crossflow.files import is_file, read_json
+from crossflow.files import is_file, is_folder, read_json
+
+if TYPE_CHECKING:
+    from benchmarks.data.shards import Member
 
 Form = TypeVar("Form")
 
 
-def stamp_of(*paths: Path) -> str:
+def stamp_of(*files: Path | Member) -> str:
     """Sizes and times of files: changes when they do, without reading them."""
-    stats = (path.stat() for path in paths)
+    stats = (file.stat() for file in files)
     return " ".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats)
 
 
 def first_few(names: Sequence[Any], count: int = 3) -> str:
     """`a, b, c and 7 more`: how messages list offenders."""
-    shown = ", ".join(str(name) for name in names[:count])
-    more = len(names) - count
+    shown, more = ", ".join(map(str, names[:count])), len(names) - count
     return f"{shown} and {more} more" if more > 0 else shown
 
 
@@ -42,11 +43,10 @@ def optional(module: str, option: str) -> Any:
         ) from None
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """Files of a folder by their names: the path below it without suffix, in one Unicode form."""
 
-    files: dict[str, Path]
+    files: dict[str, Any]  # each a Path, or a Member of a tar
     left_out: int  # files of other suffixes
 
 
@@ -54,19 +54,21 @@ def list_files(folder: Path, suffixes: Collection[str]) -> Listing:
     """Files of these suffixes, upper or lower case, in a folder and those below it, sorted.
 
     Links are followed. Files and folders that begin with a dot are skipped, as the "._x.JPEG" in
-    macOS archives. InputError: two files of one name, a folder that cannot be read.
+    macOS archives. No folder is an empty one. InputError: two files of one name, no permission.
     """
-    files: dict[str, Path] = {}
-    left_out = 0
-    for path in _walk(folder, frozenset()):
-        if path.suffix.lower() not in suffixes:
-            left_out += 1
-            continue
-        name = one_form(path.relative_to(folder).with_suffix("").as_posix())
-        if name in files:
-            raise InputError(f"{files[name]} and {path} would share one prediction name")
-        files[name] = path
-    return Listing(files, left_out)
+    every = list(_walk(folder, frozenset())) if is_folder(folder) else []
+    chosen = [path for path in every if path.suffix.lower() in suffixes]
+    names = (path.relative_to(folder).with_suffix("").as_posix() for path in chosen)
+    return Listing(by_name(zip(names, chosen, strict=True)), len(every) - len(chosen))
+
+
+def by_name(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Files by the names of their predictions, in one Unicode form. InputError: two of one name."""
+    files: dict[str, Any] = {}
+    for name, file in named:
+        if (other := files.setdefault(one_form(name), file)) is not file:
+            raise InputError(f"{other} and {file} would share one prediction name")
+    return files
 
 
 def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:

@@ -40,10 +40,10 @@ class OnDemand(Sequence[np.ndarray]):
 
 @contextmanager
 def open_picture(path: Path | Member) -> Iterator[ImageFile.ImageFile]:
-    """A picture whose header is read; pixels are read where they are asked for, inside the block.
+    """A picture whose pixels are read inside the block, where they are asked for.
 
-    Whatever its decoder raises, here or there, becomes an InputError that names the file: a
-    damaged picture never ends in grey rows.
+    Whatever its decoder raises there becomes an InputError that names the file: a damaged picture
+    never ends in grey rows.
     """
     try:
         file = path if isinstance(path, Path) else io.BytesIO(path.read_bytes())
@@ -55,22 +55,17 @@ def open_picture(path: Path | Member) -> Iterator[ImageFile.ImageFile]:
         raise InputError(f"{path}: not an image, or truncated or damaged ({error})") from None
 
 
-def read_rgb(
-    path: Path | Member, modes: Sequence[str] = ("RGB",), least: int = 1
-) -> UInt8[np.ndarray, "h w 3"]:
+def read_rgb(path: Path | Member, modes: Sequence[str] = ("RGB",)) -> UInt8[np.ndarray, "h w 3"]:
     """An 8-bit RGB picture. EXIF orientation is ignored, as the field's loaders do.
 
-    modes: Pillow modes that are accepted and converted. least: smallest short side in pixels.
-    Raises InputError naming the file when it is missing, damaged, too small, or of another mode or
-    16 bits a channel, of which Pillow would keep the upper eight.
+    modes: Pillow modes that are accepted and converted. InputError names a file that is missing,
+    damaged, of another mode or of 16 bits a channel, of which Pillow would keep the upper eight.
     """
     with open_picture(path) as image:
         deep = " of 16 bits" if any(";16" in str(tile) for tile in image.tile) else ""
         if deep or image.mode not in modes:
-            need = f"need {' or '.join(modes)} (8 bit)"
-            raise InputError(f"{path}: image mode {image.mode}{deep}, {need}")
-        if min(image.size) < least:
-            raise InputError(f"{path}: {image.size} pixels, the short side must be {least}")
+            need = " or ".join(modes)
+            raise InputError(f"{path}: image mode {image.mode}{deep}, need {need} (8 bit)")
         return np.array(image.convert("RGB"))
 
 
@@ -80,9 +75,7 @@ def image_size(path: Path | Member) -> tuple[int, int]:
         return image.size
 
 
-def bicubic(
-    image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
-) -> UInt8[np.ndarray, "height width 3"]:
+def bicubic(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"]:
     """The image at `size` (height, width): Pillow's bicubic, antialiased when shrinking, 8 bit."""
     height, width = size
     return np.array(Image.fromarray(image).resize((width, height), _BICUBIC))
@@ -91,10 +84,7 @@ def bicubic(
 def centre_square(
     image: UInt8[np.ndarray, "h w 3"], size: int, resample: Image.Resampling = _BICUBIC
 ) -> UInt8[np.ndarray, "size size 3"]:
-    """Centre crop to the short side, then Pillow's `resample` to `size` (crop first, as in U-ViT).
-
-    Pictures whose short side is below `size` are enlarged.
-    """
+    """Centre crop to the short side, then Pillow's `resample` to `size`; U-ViT's order."""
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -105,10 +95,7 @@ def centre_square(
 
 
 def shrink(image: UInt8[np.ndarray, "h w 3"], scale: int) -> UInt8[np.ndarray, "h/s w/s 3"]:
-    """The low-resolution image: bicubic with antialias by Pillow in 8 bit (`LR_FILTER`).
-
-    Raises InputError when a side is no multiple of the scale.
-    """
+    """The low-resolution image (`LR_FILTER`). InputError: a side is no multiple of the scale."""
     height, width = image.shape[:2]
     if height % scale or width % scale:
         raise InputError(f"task.scale={scale} does not divide the image size {width} x {height}")
@@ -122,10 +109,7 @@ def enlarge(image: UInt8[np.ndarray, "h w 3"], scale: int) -> UInt8[np.ndarray, 
 
 
 def spread(items: Sequence[T], limit: int | None) -> list[T]:
-    """`limit` items evenly spaced over the sequence, in its order; all of them for None.
-
-    The first items of a sorted data set are one class or one scene, hence the spacing.
-    """
+    """`limit` items evenly spaced, in their order: the first of a data set are of one class."""
     if limit is None or limit >= len(items):
         return list(items)
     if limit < 1:

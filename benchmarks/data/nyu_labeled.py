@@ -1,11 +1,10 @@
 """NYU Depth v2 from nyu_depth_v2_labeled.mat and splits.mat, as BTS's converter reads them.
 
 The .mat file is HDF5 (MATLAB v7.3), its arrays transposed: `images` (N, 3, W, H) uint8, `rawDepths`
-(N, W, H) float32 metres with 0 where the sensor saw nothing, `sceneTypes` and `scenes` references
-to texts. What cleinc/bts, utils/extract_official_train_test_set_from_mat.py makes of it: depth
-codes are uint16(1000 d), truncated; pictures are black outside rows 7:474 and columns
-7:632; frame i, counted from 0, is `<scene type>/rgb_<i in 5 digits>`, while splits.mat counts from
-1. The test ids are those of nyudepthv2_test_files_with_gt.txt (a test compares all 654).
+(N, W, H) float32 metres, 0 where the sensor saw nothing, `sceneTypes` and `scenes` references to
+texts. cleinc/bts, utils/extract_official_train_test_set_from_mat.py makes of it: depth codes are
+uint16(1000 d), truncated; pictures are black outside FRAMED; frame i, counted from 0, is
+`<scene type>/rgb_<i in 5 digits>`, while splits.mat counts from 1.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.data.depth_frames import NYU_SCALE, Frame, scene
+from benchmarks.data.depth_frames import NYU, Frame, scene
 from benchmarks.data.files import optional, stamp_of
 from crossflow.errors import InputError
 from crossflow.files import is_file
@@ -27,13 +26,8 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8, UInt16
 
 DATA_FILE, SPLIT_FILE = "nyu_depth_v2_labeled.mat", "splits.mat"
-INDICES = {"train": "trainNdxs", "test": "testNdxs"}  # 795 and 654, counted from 1
 SIZE = (480, 640)  # height and width; other tools turn the axes of what they write
 FRAMED = (slice(7, 474), slice(7, 632))  # rows and columns that are not black
-PUBLISHED = (
-    "both files are published at https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html "
-    "(splits.mat also at https://github.com/cleinc/bts, utils/)"
-)
 
 
 @dataclass(frozen=True)
@@ -67,15 +61,14 @@ class LabeledFrame(Frame):
 
 
 def frames(root: Path, split: str) -> list[LabeledFrame]:
-    """Frames of "train" or "test", by scene type and number.
+    """The 795 frames of "train" or the 654 of "test", by scene type and number.
 
-    Raises InputError that says what was looked for and where it is published, and for files that
-    are not what they should be.
+    InputError: files that are missing, or that are not the published ones.
     """
     path, splits = root / DATA_FILE, root / SPLIT_FILE
     if not (is_file(path) and is_file(splits)):
         raise InputError(
-            f"NYU Depth v2 in layout labeled needs {path} and {splits}, not found; {PUBLISHED}"
+            f"NYU Depth v2 in layout labeled needs {path} and {splits}, not found; {NYU.published}"
         )
     with _opened(path) as file:
         images, depths = file["images"], file["rawDepths"]
@@ -86,15 +79,10 @@ def frames(root: Path, split: str) -> list[LabeledFrame]:
     if has != need or len(types) != len(scenes):
         raise InputError(f"{path}: images and rawDepths are {has}, need {need}: axes in this order")
     chosen = [
-        LabeledFrame(frame_id(types[i], i), scene(scenes[i]), NYU_SCALE, path, path, i)
+        LabeledFrame(f"{types[i]}/rgb_{i:05d}", scene(scenes[i]), NYU.scale, path, path, i)
         for i in split_indices(splits, split, len(types))
     ]
     return sorted(chosen, key=lambda frame: frame.id)
-
-
-def frame_id(scene_type: str, index: int) -> str:
-    """The id of a frame, counted from 0: what BTS's converter calls its picture."""
-    return f"{scene_type}/rgb_{index:05d}"
 
 
 def split_indices(path: Path, split: str, count: int) -> list[int]:
@@ -102,16 +90,13 @@ def split_indices(path: Path, split: str, count: int) -> list[int]:
     from scipy.io import loadmat
 
     try:
-        splits = loadmat(path, variable_names=list(INDICES.values()))
-        numbers = {name: [int(i) - 1 for i in splits[key].ravel()] for name, key in INDICES.items()}
+        splits = loadmat(path)
+        train, test = ((splits[f"{part}Ndxs"].ravel() - 1).tolist() for part in ("train", "test"))
     except Exception as error:  # scipy's parser raises whatever it runs into
-        raise InputError(f"{path}: not the published file ({error}); {PUBLISHED}") from None
-    every = sorted(i for indices in numbers.values() for i in indices)
-    if every != list(range(count)):
-        raise InputError(
-            f"{path}: its {len(every)} indices are not those of {count} frames, each in one split"
-        )
-    return numbers[split]
+        raise InputError(f"{path}: not the published file ({error}); {NYU.published}") from None
+    if sorted(train + test) != list(range(count)):
+        raise InputError(f"{path}: its indices are not those of {count} frames, each in one split")
+    return test if split == "test" else train
 
 
 def _texts(file: Any, name: str) -> list[str]:
@@ -128,4 +113,4 @@ def _opened(path: Path) -> Iterator[Any]:
         with h5py.File(path) as file:
             yield file
     except Exception as error:
-        raise InputError(f"{path}: not the published file ({error}); {PUBLISHED}") from None
+        raise InputError(f"{path}: not the published file ({error}); {NYU.published}") from None

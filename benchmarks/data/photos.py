@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmarks.data.files import first_few, list_files, one_form, stamp_of
+from benchmarks.data.files import Listing, by_name, first_few, list_files, stamp_of
 from benchmarks.data.images import (
     PHOTO_MODES,
     centre_square,
@@ -31,9 +31,8 @@ from benchmarks.data.images import (
     spread,
 )
 from benchmarks.data.shards import Member, samples
-from benchmarks.metrics.score import per_item
 from crossflow.errors import InputError
-from crossflow.files import is_folder, sha256
+from crossflow.files import sha256
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -48,16 +47,14 @@ SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg")
 MODES = ("RGB", "L")  # Set14 has grey pictures
 
 
-@dataclass(frozen=True)
-class Photo:
+class Photo(NamedTuple):
     """One file of ImageNet."""
 
     id: str  # its path below the split's folder (in a tar: its key) without suffix
     path: Path | Member
 
 
-@dataclass(frozen=True)
-class Photos:
+class Photos(NamedTuple):
     """Photographs in the order of their ids, and what is left out of a split."""
 
     photos: list[Photo]
@@ -74,37 +71,32 @@ def imagenet(
     open 1.28 million headers. InputError says what was looked for, where, and where it is
     published; a missing split is never replaced by the other.
     """
-    folder, left_out = root / split, 0
-    files: dict[str, Path | Member] = {}
+    folder = root / split
     if layout == "webdataset":
-        for sample in samples(folder, f"task.layout=webdataset: the {split} split"):
-            other = files.setdefault(one_form(sample.key), sample.image)
-            if other != sample.image:
-                raise InputError(f"{other} and {sample.image} would share one prediction name")
-    elif split in ("train", "val") and is_folder(folder):
+        pairs = samples(folder, f"task.layout=webdataset: the {split} split")
+        listing = Listing(by_name((pair.key, pair.image) for pair in pairs), 0)
+    else:
         listing = list_files(folder, IMAGENET_SUFFIXES)
-        files, left_out = {**listing.files}, listing.left_out
-    if not files:
+    if split not in ("train", "val") or not listing.files:
         raise InputError(
             f"task.split={split} (train, val) of ImageNet needs {folder}/<wnid>/*.JPEG "
             f"(task.layout=webdataset: {folder}/*.tar), no picture was found; {IMAGENET_PUBLISHED}"
         )
-    large: list[Photo] = []
-    small: list[Photo] = []
-    for name, path in spread(list(files.items()), limit):
-        (large if min(image_size(path)) >= size else small).append(Photo(name, path))
-    names = [photo.id for photo in small]
+    chosen = [Photo(*item) for item in spread(list(listing.files.items()), limit)]
+    large = [photo for photo in chosen if min(image_size(photo.path)) >= size]
+    names = {photo.id for photo in large}
+    small = [photo.id for photo in chosen if photo.id not in names]
     if not large:
-        count = f"all {len(names)} images in {folder}"
-        raise InputError(f"task.size={size}: {count} are smaller, {first_few(names)}")
-    return Photos(large, names, left_out)
+        count = f"all {len(small)} images in {folder}"
+        raise InputError(f"task.size={size}: {count} are smaller, {first_few(small)}")
+    return Photos(large, small, listing.left_out)
 
 
 def load_photo(
     photo: Photo, size: int, scale: int
 ) -> tuple[UInt8[np.ndarray, "low low 3"], UInt8[np.ndarray, "size size 3"]]:
     """Low-resolution image and target: centre square at `size`, then bicubic by 1/scale."""
-    target = centre_square(read_rgb(photo.path, PHOTO_MODES, least=size), size)
+    target = centre_square(read_rgb(photo.path, PHOTO_MODES), size)
     return shrink(target, scale), target
 
 
@@ -135,16 +127,16 @@ class Pair:
         return height - height % self.scale, width - width % self.scale
 
     def stamp(self) -> str:
-        """Names, sizes and times of the files."""
-        files = [path for path in (self.high, self.low) if path is not None]
+        """Name, sizes and times of the files."""
+        files = filter(None, (self.high, self.low))
         return f"{self.id} {self.scale} {self.box} {stamp_of(*files)}"
 
 
 def pairs(root: Path, layout: str, part: str, scale: int) -> list[Pair]:
     """The photographs of a part ("test" or "train"), in the order of their names.
 
-    Raises InputError where there are none, where small versions are missing, too many or of another
-    size than the photograph's (cut to multiples of the scale) divided by the scale.
+    InputError where there are none, where small versions are missing, too many or of another size
+    than the photograph's (cut to multiples of the scale) divided by the scale.
     """
     base = root / "train" if part == "train" and layout != "div2k" else root
     words = {"scale": scale, "part": "train" if part == "train" else "valid"}
@@ -161,7 +153,12 @@ def pairs(root: Path, layout: str, part: str, scale: int) -> list[Pair]:
             f"reverse: {first_few(alone)}"
         )
     every = [Pair(name, high[name], low.get(name), scale) for name in sorted(high)]
-    wrong = [text for text in per_item(lambda index: _mismatch(every[index]), len(every)) if text]
+    wrong = []
+    for pair in every:
+        height, width = (length // scale for length in pair.size())
+        has = (width, height) if pair.low is None else image_size(pair.low)
+        if has != (width, height) or not all(has):
+            wrong.append(f"{pair.id}: {has} instead of {width, height} pixels (width, height)")
     if wrong:
         raise InputError(f"task.scale={scale}: {len(wrong)} pairs do not fit: {first_few(wrong)}")
     return every
@@ -170,22 +167,11 @@ def pairs(root: Path, layout: str, part: str, scale: int) -> list[Pair]:
 def _named(pattern: str) -> dict[str, Path]:
     """Picture files of a folder by what stands for *; other files are let be."""
     folder, suffix = Path(pattern).parent, pattern.rpartition("*")[2]
-    files = list_files(folder, SUFFIXES).files if is_folder(folder) else {}
     return {
         name.removesuffix(suffix): path
-        for name, path in files.items()
+        for name, path in list_files(folder, SUFFIXES).files.items()
         if name.endswith(suffix) and "/" not in name
     }
-
-
-def _mismatch(pair: Pair) -> str | None:
-    """What is wrong with the sizes of a pair, from the headers."""
-    height, width = pair.size()
-    need = width // pair.scale, height // pair.scale
-    has = need if pair.low is None else image_size(pair.low)
-    if not all(need):
-        return f"{pair.id} is smaller than the scale"
-    return None if has == need else f"{pair.id}: {has} instead of {need} pixels (width, height)"
 
 
 def same_files(scored: Sequence[Pair], trained: Sequence[Pair]) -> list[str]:
@@ -204,35 +190,31 @@ def load_pair(pair: Pair) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray,
 
     A box is cut out of both after the whole picture was enlarged: it has no border of its own.
     """
-    whole = replace(pair, id="", box=None)
-    both = _whole(whole, whole.stamp())
+    _, enlarged, target = _whole(pair.high, pair.low, pair.scale)
     if pair.box is None:
-        return both
+        return enlarged, target
     top, left, side = pair.box
     inside = np.s_[top : top + side, left : left + side]
-    enlarged, target = (np.ascontiguousarray(picture[inside]) for picture in both)
-    return enlarged, target
-
-
-# Squares of one photograph follow each other: it is read once for all of them.
-@lru_cache(maxsize=8)
-def _whole(pair: Pair, stamp: str) -> tuple[np.ndarray, np.ndarray]:
-    """See `load_pair`; `stamp` makes a changed file another entry. Both are read-only."""
-    target = read_rgb(pair.high, MODES)
-    height, width = (length - length % pair.scale for length in target.shape[:2])
-    target = np.ascontiguousarray(target[:height, :width])
-    low = shrink(target, pair.scale) if pair.low is None else read_rgb(pair.low, MODES)
-    enlarged = enlarge(low, pair.scale)
-    for picture in (enlarged, target):
-        picture.setflags(write=False)
-    return enlarged, target
+    return np.ascontiguousarray(enlarged[inside]), np.ascontiguousarray(target[inside])
 
 
 def small(pair: Pair) -> UInt8[np.ndarray, "h w 3"]:
     """The small picture of a whole photograph: given, or made of it."""
-    if pair.low is not None:
-        return read_rgb(pair.low, MODES)
-    return shrink(load_pair(pair)[1], pair.scale)
+    return _whole(pair.high, pair.low, pair.scale)[0]
+
+
+# Squares of one photograph follow each other: it is read once for all of them.
+@lru_cache(maxsize=8)
+def _whole(high: Path, low: Path | None, scale: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Small, enlarged and true picture, read-only."""
+    target = read_rgb(high, MODES)
+    height, width = (length - length % scale for length in target.shape[:2])
+    target = np.ascontiguousarray(target[:height, :width])
+    little = shrink(target, scale) if low is None else read_rgb(low, MODES)
+    pictures = little, enlarge(little, scale), target
+    for picture in pictures:
+        picture.setflags(write=False)
+    return pictures
 
 
 def made(every: Sequence[Pair]) -> bool:

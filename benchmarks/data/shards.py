@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.data.files import optional
 from crossflow.errors import InputError
@@ -22,8 +21,7 @@ from crossflow.files import is_folder, parse_json
 IMAGES = ("jpg", "jpeg", "png", "webp")
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A file inside a tar; has what readers of pictures use of a `Path`, and of its status."""
 
     tar: Path
@@ -36,25 +34,15 @@ class Member:
         return f"{self.tar}:{self.name}"
 
     def stat(self) -> Member:
-        """Size and time, named as in `os.stat`."""
         return self
 
-    def read_bytes(self, count: int | None = None) -> bytes:
-        """The whole file, or its first `count` bytes. InputError where the archive changed."""
-        wanted = self.st_size if count is None else min(count, self.st_size)
-        try:
-            with self.tar.open("rb", buffering=0) as file:
-                file.seek(self.offset)
-                content = file.read(wanted)
-        except OSError as error:
-            raise InputError(f"{self}: {error.strerror}") from None
-        if len(content) < wanted:
-            raise InputError(f"{self}: the archive is shorter than when it was opened")
-        return content
+    def read_bytes(self) -> bytes:
+        with self.tar.open("rb", buffering=0) as file:
+            file.seek(self.offset)
+            return file.read(self.st_size)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One key and its files."""
 
     key: str
@@ -63,17 +51,17 @@ class Sample:
 
     def caption(self) -> str:
         """Without white space around it; empty where a card says null. InputError: no caption."""
-        text: Any = None if self.text is None else self.text.read_bytes()
         try:
-            text = text.decode("utf-8-sig")
-            if self.text is not None and self.text.name.lower().endswith(".json"):
-                text = parse_json(text, str(self.text))["caption"]
-            return "" if text is None else text.strip()
+            if self.text is None:
+                raise KeyError("no .txt and no .json")
+            text = self.text.read_bytes().decode("utf-8-sig")
+            if self.text.name.lower().endswith(".json"):
+                card = parse_json(text, str(self.text))
+                text = "" if card["caption"] is None else card["caption"]
+            return text.strip()
         except (AttributeError, KeyError, TypeError, UnicodeDecodeError):
-            where = self.text or self.image
-            raise InputError(
-                f'{where}: no caption; it is in .txt, or "caption" of .json, UTF-8'
-            ) from None
+            need = 'no caption; it is in .txt, or "caption" of .json, UTF-8'
+            raise InputError(f"{self.text or self.image}: {need}") from None
 
 
 def samples(folder: Path, what: str) -> Iterator[Sample]:
@@ -85,18 +73,15 @@ def samples(folder: Path, what: str) -> Iterator[Sample]:
     archives = sorted(folder.glob("[!.]*.tar")) if is_folder(folder) else []
     if not archives:
         raise InputError(f"{what} needs {folder}/*.tar, none was found")
-    webdataset = optional("webdataset.tariterators", "reading tar files")
+    group_by_keys = optional("webdataset.tariterators", "reading tar files").group_by_keys
     for path in archives:
         try:
-            for files in webdataset.group_by_keys(_members(path)):
-                pictures = [files[suffix] for suffix in IMAGES if suffix in files]
+            for files in group_by_keys(_members(path)):
+                key, pictures = files["__key__"], [files[kind] for kind in IMAGES if kind in files]
                 if len(pictures) != 1:
-                    names = ", ".join(f.name for f in files.values() if isinstance(f, Member))
-                    raise ValueError(
-                        f"sample {files['__key__']} has {len(pictures)} images ({names}), "
-                        f"it needs one of {', '.join(IMAGES)}"
-                    )
-                yield Sample(files["__key__"], pictures[0], files.get("txt", files.get("json")))
+                    need = f"needs one of {', '.join(IMAGES)}"
+                    raise ValueError(f"sample {key} has {len(pictures)} images, {need}")
+                yield Sample(key, pictures[0], files.get("txt", files.get("json")))
         except ValueError as error:
             raise InputError(f"{path}: {error.args[0]}") from None
         except (OSError, tarfile.TarError, EOFError) as error:
@@ -104,10 +89,7 @@ def samples(folder: Path, what: str) -> Iterator[Sample]:
 
 
 def _members(path: Path) -> Iterator[dict[str, Any]]:
-    """The plain files of an archive, as `group_by_keys` takes them; dot files are skipped.
-
-    ValueError unless the archive can be read to its end.
-    """
+    """The plain files of an archive, as `group_by_keys` takes them; dot files are skipped."""
     time = path.stat().st_mtime_ns
     with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
         for entry in archive:

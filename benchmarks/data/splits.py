@@ -44,10 +44,7 @@ def digest_all(parts: Iterable[bytes | str | np.ndarray]) -> str:
 
 
 def require_root(config: Config, files: str, published: str) -> Path:
-    """The folder `task.root`; the reader judges what is in it.
-
-    InputError where there is none: `files` says what it must hold, `published` where they are.
-    """
+    """The folder `task.root`, or InputError: what it must hold, and where that is published."""
     root = config.task.root
     if root is None or not is_folder(Path(root)):
         problem = "task.root is not set" if root is None else f"task.root={root}: no such folder"
@@ -65,7 +62,7 @@ def choose(field_name: str, value: Any, allowed: Sequence[Any]) -> Any:
     return value
 
 
-def refuse_shared(both: Sequence[str], what: str) -> None:
+def refuse_shared(both: Sequence[Any], what: str) -> None:
     """InputError that names what is both scored and trained on. what: their kind, as frames."""
     if both:
         raise InputError(
@@ -83,7 +80,7 @@ def cut(
 
     Groups leave for validation in the order of the hash of their name until one item in 20 (at
     least 2, at most 500) has left: the cut does not depend on how the list is sorted. Limits then
-    take evenly spaced items of each part. Raises InputError where there is but one group.
+    take evenly spaced items of each part. InputError where there is but one group.
     """
     sizes = Counter(map(group, items))
     if len(sizes) < 2:
@@ -93,7 +90,7 @@ def cut(
         )
     wanted = min(LARGEST, max(2, len(items) // SHARE))
     leaving: set[str] = set()
-    for name in sorted(sizes, key=_order)[:-1]:
+    for name in sorted(sizes, key=lambda name: hashlib.sha256(name.encode()).digest())[:-1]:
         if wanted <= 0:
             break
         leaving.add(name)
@@ -101,7 +98,3 @@ def cut(
     train = [item for item in items if group(item) not in leaving]
     validation = [item for item in items if group(item) in leaving]
     return spread(train, train_limit), spread(validation, validation_limit)
-
-
-def _order(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()

@@ -11,8 +11,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -35,25 +33,22 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
 
 
-@dataclass(frozen=True)
 class Vocabulary:
     """words: that have an id, in the order of their ids from FIRST on."""
 
-    words: tuple[str, ...]
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+        self.ids = {word: number for number, word in enumerate(words, start=FIRST)}
 
     def __len__(self) -> int:
         """Number of ids, padding and UNKNOWN included."""
         return FIRST + len(self.words)
 
-    @cached_property
-    def _ids(self) -> dict[str, int]:
-        return {word: number for number, word in enumerate(self.words, start=FIRST)}
-
     def encode(self, texts: Sequence[str]) -> Int16[np.ndarray, "n length"]:
         """Word ids; a caption without a word is one UNKNOWN, so that no row is all padding."""
         rows = np.zeros((len(texts), LENGTH), np.int16)
         for row, text in zip(rows, texts, strict=True):
-            ids = [self._ids.get(word, UNKNOWN) for word in split_words(text)[:LENGTH]]
+            ids = [self.ids.get(word, UNKNOWN) for word in split_words(text)[:LENGTH]]
             row[: max(1, len(ids))] = ids or [UNKNOWN]
         return rows
 
@@ -72,4 +67,4 @@ def learn(texts: Iterable[str]) -> Vocabulary:
     """The vocabulary of training captions."""
     counts = Counter(word for text in texts for word in split_words(text))
     seen = sorted((-count, word) for word, count in counts.items() if count >= LEAST)
-    return Vocabulary(tuple(word for _, word in seen[:LARGEST]))
+    return Vocabulary([word for _, word in seen[:LARGEST]])

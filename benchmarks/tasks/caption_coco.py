@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks.codecs.caption import dataset_codec
 from benchmarks.codecs.image import STEP, checked_size
 from benchmarks.data import captions as splits
-from benchmarks.data.captioned_photos import (
+from benchmarks.data.captions import (
     SQUASHED,
     Photo,
     Pictures,

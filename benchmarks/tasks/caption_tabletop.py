@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.data.splits import digest
 from benchmarks.metrics import captions as metric
 from benchmarks.metrics.score import Scored, mean_score, merge
 from benchmarks.tabletop import captions as words
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from crossflow.store import Store
 
 DEFAULTS = {"split": "iid", "size": 64}
-CODEC_STEPS, CODEC_BATCH, CODEC_SEED = 600, 64, 0
+CODEC_STEPS = 600
 # Numbers a position of the text latent. A caption is some fifty bits: in 16 channels it is readable
 # through so much noise that a flow settles it in the first fifth of its path, where few training
 # times lie, and flow matching then learnt captions that had nothing to do with the picture.
@@ -134,21 +133,18 @@ class CaptionTabletop(TabletopTask[CaptionedPictures]):
         shape = codecs.CodecShape(
             len(words.VOCABULARY), words.MAX_TOKENS, TEXT_CHANNELS, self.size // 8, self.size // 8
         )
-        settings = {"steps": CODEC_STEPS, "batch": CODEC_BATCH, "seed": CODEC_SEED}
-        made = {**settings, **asdict(shape)}
-        made |= {"kl_weight": codecs.KL_WEIGHT, "latent_noise": codecs.LATENT_NOISE}
-        made |= {"measured_on_scenes": CODEC_MEASURED, "vocabulary": list(words.VOCABULARY)}
-        made |= {"version": self.version, **SceneItems.facts(self.train)}
-        return codecs.kept_codec(
-            Path(self.config.work) / "codecs" / f"caption_tabletop-{digest(json.dumps(made))}",
+        data = {"measured_on_scenes": CODEC_MEASURED, "vocabulary": list(words.VOCABULARY)}
+        codec, facts, seconds = codecs.kept_codec(
+            Path(self.config.work) / "codecs",
             shape,
+            data | {"version": self.version, **SceneItems.facts(self.train)},
             lambda: train.tokens.reshape(-1, words.MAX_TOKENS),
             unseen.tokens.reshape(-1, words.MAX_TOKENS),
-            {"measured_on_scenes": CODEC_MEASURED},
-            self.report,
-            **settings,
+            steps=CODEC_STEPS,
             device=train.device,
+            report=self.report,
         )
+        return codec, {**facts, "measured_on_scenes": CODEC_MEASURED}, seconds
 
     def decode(self, target: Tensor) -> list[str]:
         return [words.decode(row) for row in self.codec.words(target)]

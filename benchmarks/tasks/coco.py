@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, ClassVar
 from benchmarks.codecs.image import ImageSpace, image_space
 from benchmarks.config import device
 from benchmarks.data import captions as splits
-from benchmarks.data.captioned_photos import Photo, Split, files_digest
+from benchmarks.data.captions import Photo, Split, files_digest
 from benchmarks.data.images import spread
+from benchmarks.data.splits import cut
 from benchmarks.tasks.task import AnyItems, Task
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class CaptionedPhotos(Task[AnyItems]):
 
     @cached_property
     def scored(self) -> Split:
-        return splits.scored(self.config, self.layout, self.report, images=True)
+        return splits.scored(self.config, self.layout, self.report)
 
     @cached_property
     def trained_on(self) -> Split:
@@ -37,7 +38,8 @@ class CaptionedPhotos(Task[AnyItems]):
     @cached_property
     def chosen_and_held(self) -> tuple[list[Photo], list[Photo]]:
         """Photographs that are trained on, and those that are held out of training."""
-        return splits.validation_cut(self.config, self.trained_on)
+        photos, limit = self.trained_on.photos, self.config.task.train_limit
+        return cut(photos, lambda photo: str(photo.group), limit, None)
 
     @property
     def chosen(self) -> list[Photo]:

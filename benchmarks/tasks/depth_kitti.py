@@ -38,14 +38,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.data.depth_frames import (
-    KITTI_LISTS,
-    KITTI_PUBLISHED,
-    KITTI_SCALE,
-    Frame,
-    kitti_frames,
-    kitti_protocol,
-)
+from benchmarks.data.depth_frames import KITTI, Frame, kitti_protocol, listed_frames
 from benchmarks.data.splits import require_root
 from benchmarks.metrics import depth_crops
 from benchmarks.tasks.depth_real import RealDepth
@@ -58,14 +51,13 @@ class DepthKitti(RealDepth):
 
     version = 1
     protocol, window = staticmethod(kitti_protocol), staticmethod(depth_crops.kb)
-    crops, scale = tuple(depth_crops.KITTI), KITTI_SCALE
+    crops, scale = tuple(depth_crops.KITTI), KITTI.scale
     sizes, columns = {44: 4, 88: 8, 176: 8, 352: 8}, (1216, 352)
 
     def frames(self, part: str) -> tuple[Sequence[Frame], Sequence[str]]:
-        files = " and ".join(names[0] for names in KITTI_LISTS.values())
-        root = require_root(self.config, f"{files} with the folders they name", KITTI_PUBLISHED)
+        root = require_root(self.config, KITTI.looked_for, KITTI.published)
         listed = self.config.task.split_file if part == "test" else None
-        frames, without = kitti_frames(root, part, None if listed is None else Path(listed))
+        frames, without = listed_frames(KITTI, root, part, Path(listed) if listed else None)
         whole = len(frames) + len(without)
         used = "scored" if part == "test" else "trained on"
         self.report(

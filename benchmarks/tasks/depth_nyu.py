@@ -33,14 +33,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.data import nyu_labeled
-from benchmarks.data.depth_frames import (
-    NYU_PUBLISHED,
-    NYU_SCALE,
-    NYU_SPLITS,
-    Frame,
-    nyu_frames,
-    nyu_protocol,
-)
+from benchmarks.data.depth_frames import NYU, Frame, listed_frames, nyu_protocol
 from benchmarks.data.splits import choose, require_root
 from benchmarks.metrics import depth_crops
 from benchmarks.tasks.depth_real import RealDepth
@@ -54,7 +47,7 @@ class DepthNyu(RealDepth):
 
     version, uses = 2, (*RealDepth.uses, "task.layout")
     protocol, window = staticmethod(nyu_protocol), staticmethod(depth_crops.whole)
-    crops, scale = tuple(depth_crops.NYU), NYU_SCALE
+    crops, scale = tuple(depth_crops.NYU), NYU.scale
     sizes, columns = {24: 4, 48: 4, 96: 8, 120: 8, 240: 8, 480: 8}, (4, 3)
 
     def frames(self, part: str) -> tuple[Sequence[Frame], Sequence[str]]:
@@ -68,11 +61,10 @@ class DepthNyu(RealDepth):
                     "it out"
                 )
             files = f"{nyu_labeled.DATA_FILE} and {nyu_labeled.SPLIT_FILE}"
-            root = require_root(config, files, nyu_labeled.PUBLISHED)
+            root = require_root(config, files, NYU.published)
             return nyu_labeled.frames(root, part), []
-        files = " and ".join(f"{name} with {folder}/" for name, folder in NYU_SPLITS.values())
-        root = require_root(config, files, NYU_PUBLISHED)
-        return nyu_frames(root, part, Path(listed) if listed and part == "test" else None), []
+        root = require_root(config, NYU.looked_for, NYU.published)
+        return listed_frames(NYU, root, part, Path(listed) if listed and part == "test" else None)
 
 
 TASK = DepthNyu

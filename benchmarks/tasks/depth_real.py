@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from benchmarks.data.depth_frames import Frame, load, load_depth
-from benchmarks.data.depth_maps import enlarge, fill_holes, from_log, reduce_depth, to_log
+from benchmarks.data.depth_frames import (
+    Frame,
+    enlarge,
+    fill_holes,
+    from_log,
+    load,
+    load_depth,
+    reduce_depth,
+    to_log,
+)
 from benchmarks.data.images import OnDemand, bicubic, spread
 from benchmarks.data.splits import choose, cut, digest, refuse_shared
 from benchmarks.metrics import depth as metric

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.data.depth_maps import fill_holes, from_log, to_log
+from benchmarks.data.depth_frames import fill_holes, from_log, to_log
 from benchmarks.metrics import depth as metric
 from benchmarks.tasks import bounds
 from benchmarks.tasks.tabletop import SceneItems, TabletopTask

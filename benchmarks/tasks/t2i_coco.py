@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks.codecs.image import checked_size
 from benchmarks.codecs.text import CaptionTokens, caption_tokens
-from benchmarks.data.captioned_photos import CROPPED, Photo, Pictures, cropped, files_digest
+from benchmarks.data.captions import CROPPED, Photo, Pictures, cropped, files_digest
 from benchmarks.data.splits import digest, digest_all
 from benchmarks.metrics import clip, distribution, inception
 from benchmarks.metrics.geneval import read_prompts

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from benchmarks.data.predictions import (
-    DepthPredictions,
-    ImagePredictions,
+    IMAGE_FORMATS,
+    Predictions,
+    depth_formats,
     read_captions,
     write_captions,
     write_depth,
@@ -107,7 +108,7 @@ class DepthItems(Items):
     unscored: Sequence[str] = ()  # ids whose predictions are let be
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
-        return DepthPredictions(folder, self.ids, self.shapes, self.codes, self.unscored)
+        return Predictions(folder, self.ids, self.shapes, depth_formats(self.codes), self.unscored)
 
     def write(self, folder: Path, predictions: Sequence[np.ndarray]) -> None:
         for name, depth in zip(self.ids, self.whole(predictions), strict=True):
@@ -121,7 +122,7 @@ class PictureItems(Items):
     unscored: Sequence[str] = ()  # ids whose predictions are let be
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
-        return ImagePredictions(folder, self.ids, self.shapes, self.unscored)
+        return Predictions(folder, self.ids, self.shapes, IMAGE_FORMATS, self.unscored)
 
     def write(self, folder: Path, predictions: Sequence[Any]) -> None:
         for name, picture in zip(self.ids, self.whole(predictions), strict=True):
@@ -132,7 +133,7 @@ class CaptionItems(Items):
     """Predictions are texts, one an item, in `captions.json`; ids are whole numbers."""
 
     def read(self, folder: Path) -> list[str]:
-        return list(read_captions(folder, [int(name) for name in self.ids]).values())
+        return read_captions(folder, [int(name) for name in self.ids])
 
     def write(self, folder: Path, predictions: Sequence[str]) -> None:
         names = [int(name) for name in self.ids]

@@ -105,19 +105,6 @@ def test_tiny(folder_tiny):
     assert codec.facts["scale"] == 1
 
 
-def test_latent_statistics_of_the_configuration_are_used(folder_kl, tmp_path):
-    plain = load_image_codec(str(folder_kl), "cpu", download=False)
-    mean, std = [0.1 * i for i in range(6)], [1.0 + i for i in range(6)]
-    values = {"latents_mean": mean, "latents_std": std, "shift_factor": None}
-    codec = load_image_codec(str(change(folder_kl, tmp_path / "a", **values)), "cpu", False)
-    raw = plain.encode(PICTURES) / 0.25 + 0.5
-    shift, factor = np.reshape(mean, (1, 6, 1, 1)), 0.25 / np.reshape(std, (1, 6, 1, 1))
-    np.testing.assert_allclose(codec.encode(PICTURES), (raw - shift) * factor, atol=1e-5)
-    both = change(folder_kl, tmp_path / "b", latents_mean=mean, latents_std=std)
-    with pytest.raises(InputError, match="do not fit together"):
-        load_image_codec(str(both), "cpu", False)
-
-
 def test_facts_change_with_weights_and_configuration(folder_kl, tmp_path):
     first = load_image_codec(str(folder_kl), "cpu", False).facts
     same = load_image_codec(str(change(folder_kl, tmp_path / "same")), "cpu", False).facts
@@ -133,7 +120,11 @@ def test_wrong_folders_are_one_line(folder_kl, tmp_path):
         assert "\n" not in str(error.value)
 
     refused(tmp_path / "no such", "no such folder")
-    refused(tmp_path, r"need config\.json with diffusion_pytorch_model\.safetensors")
+    refused(tmp_path, r"config\.json is of None; can use AutoencoderKL")
+    values = {"latents_mean": [0.1] * 6, "latents_std": [2.0] * 6}
+    refused(
+        change(folder_kl, tmp_path / "b", **values), "latents_mean and latents_std of .* cannot"
+    )
     refused(change(folder_kl, tmp_path / "a", _class_name="VQModel"), "is of VQModel")
     cut = change(folder_kl, tmp_path / "d")
     file = cut / "diffusion_pytorch_model.safetensors"

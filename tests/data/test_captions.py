@@ -6,37 +6,48 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.data.captioned_photos import Caption, Photo, Pictures, cropped, squashed
-from benchmarks.data.captions import coco, karpathy
+from benchmarks.config.schema import Config
+from benchmarks.data.captions import Caption, Photo, Pictures, cropped, scored, squashed
 from crossflow.errors import InputError
 
 VAL = "annotations/captions_val2014.json"
 DATASET = "dataset_coco.json"
 
 
+def coco(root, split=None, split_file=None, layout="coco", **options):
+    config = Config()
+    config.task.root, config.task.split = str(root), split
+    config.task.split_file = None if split_file is None else str(split_file)
+    return scored(config, layout, lambda *_: None, **options)
+
+
+def karpathy(root, split=None, split_file=None, **options):
+    return coco(root, split, split_file, "karpathy", **options)
+
+
 def test_coco_splits(coco_root):
-    scored = coco(coco_root, None, None, train=False)
+    scored = coco(coco_root)
     assert scored.name == "val2014"
     assert [photo.id for photo in scored.photos] == list(range(101, 113))
     assert [len(photo.captions) for photo in scored.photos] == [6] * 12
     assert scored.cleaned == 0
-    trained = coco(coco_root, None, None, train=True)
+    trained = coco(coco_root, train=True)
     assert trained.name == "train2014"
     assert [photo.id for photo in trained.photos] == list(range(1, 25))
     assert trained.photos[0].captions[2] == Caption(12, "A cat stands near the bus number 1.")
 
 
 def test_karpathy_splits(coco_root):
-    trained = karpathy(coco_root, None, None, train=True)
+    trained = karpathy(coco_root, train=True)
     assert [photo.id for photo in trained.photos] == [*range(1, 25), *range(101, 107)]
     for split, ids in ((None, [110, 111, 112]), ("val", [107, 108, 109])):
-        assert [p.id for p in karpathy(coco_root, split, None, train=False).photos] == ids
+        assert [p.id for p in karpathy(coco_root, split).photos] == ids
 
 
 def test_both_readers_agree_on_ids_paths_and_captions(coco_root):
     """Karpathy's sentid and cocoid are COCO's own ids; the order of a file does not matter."""
-    official = {p.id: p for p in coco(coco_root, None, None, train=False).photos}
-    for photo in karpathy(coco_root, None, None, train=False).photos:
+    official = {p.id: p for p in coco(coco_root).photos}
+    for photo in karpathy(coco_root).photos:
         assert photo.path == official[photo.id].path
         assert photo.captions == official[photo.id].captions[:5]
 
@@ -44,7 +55,7 @@ def test_both_readers_agree_on_ids_paths_and_captions(coco_root):
 def test_captions_in_the_order_of_their_ids(coco_root, edited):
     edited(coco_root / VAL, lambda c: c["annotations"].reverse())
     edited(coco_root / VAL, lambda c: c["images"].reverse())
-    photos = coco(coco_root, None, None, train=False).photos
+    photos = coco(coco_root).photos
     assert [p.id for p in photos] == sorted(p.id for p in photos)
     assert all([c.id for c in p.captions] == sorted(c.id for c in p.captions) for p in photos)
 
@@ -65,7 +76,7 @@ def test_control_characters_become_spaces_and_are_counted(coco_root, edited, cha
         content["annotations"][3]["caption"] = f" A red{character}dog "
 
     edited(coco_root / VAL, change)
-    split = coco(coco_root, None, None, train=False)
+    split = coco(coco_root)
     assert split.cleaned == 1
     assert split.photos[0].captions[3].text == "A red dog"
 
@@ -74,77 +85,77 @@ def set_in(key, number, **values):
     return lambda content: content[key][number].update(values)
 
 
-def sentence(**values):
-    return lambda content: content["images"][35]["sentences"][0].update(values)
-
-
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("reader", "change", "message"),
     [
-        (set_in("annotations", 1, id=1010), "1 caption ids are there twice: 1010"),
-        (set_in("images", 1, id=101), "1 image ids are there twice: 101"),
-        (set_in("annotations", 1, image_id=7), "1 captions are of no listed image: 1011"),
-        (set_in("annotations", 1, caption="  \n "), "1 captions are empty: 1011"),
-        (set_in("annotations", 1, caption=None), "annotations.1.caption: Input should be"),
-        (set_in("annotations", 1, id="1"), "annotations.1.id: Input should be a valid integer"),
-        (set_in("annotations", 1, id=2**63), "annotations.1.id: Input should be less than"),
-        (set_in("images", 1, file_name="no.jpg"), "1 of 12 images of the val2014 split are miss"),
-        (lambda c: c["images"].append({"id": 5, "file_name": "x"}), "1 images have no caption: 5"),
-        (lambda c: c.update(images=[], annotations=[]), "has no images"),
+        (coco, set_in("annotations", 1, id=1010), "1 caption ids are there twice: 1010"),
+        (coco, set_in("images", 1, id=101), "1 image ids are there twice: 101"),
+        (coco, set_in("annotations", 1, image_id=7), "1 captions are of no listed image: 1011"),
+        (coco, set_in("annotations", 1, caption="  \n "), "1 captions are empty: 1011"),
+        (coco, set_in("annotations", 1, caption=None), "annotations.1.caption: Input should be"),
+        (coco, set_in("annotations", 1, id=2**63), "annotations.1.id: Input should be less than"),
+        (
+            coco,
+            set_in("images", 1, file_name="no.jpg"),
+            "1 of 12 images of the val2014 split are miss",
+        ),
+        (
+            coco,
+            lambda c: c["images"].append({"id": 5, "file_name": "x"}),
+            "1 images have no caption: 5",
+        ),
+        (coco, lambda c: c.update(images=[], annotations=[]), "has no images"),
+        (
+            karpathy,
+            set_in("images", 0, split="dev"),
+            "images.0.split: Input should be 'train', 'restval', ",
+        ),
+        (
+            karpathy,
+            set_in("images", 35, cocoid=1),
+            "1 image ids are there twice: 1",
+        ),  # in two splits
+        (
+            karpathy,
+            set_in("images", 35, filepath="x" * 300),
+            "1 of 3 images of the test split are missing",
+        ),
+        (
+            karpathy,
+            set_in("images", 35, sentences=[{"tokens": []}]),
+            "images.35.sentences.0.sentid: Field",
+        ),
     ],
 )
-def test_a_wrong_annotation_file_is_refused(coco_root, edited, change, message):
-    edited(coco_root / VAL, change)
-    with pytest.raises(InputError, match=r"captions_val2014|val2014 split") as error:
-        coco(coco_root, None, None, train=False)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (set_in("images", 0, split="dev"), "images.0.split: Input should be 'train', 'restval', "),
-        (set_in("images", 35, cocoid=1), "1 image ids are there twice: 1"),  # in two splits
-        (set_in("images", 35, sentences=[]), "1 images have no caption: 112"),
-        (set_in("images", 35, filename="no.jpg"), "1 of 3 images of the test split are missing"),
-        (set_in("images", 35, filepath="x" * 300), "1 of 3 images of the test split are missing"),
-        (set_in("images", 35, sentences=[{"tokens": []}]), "images.35.sentences.0.sentid: Field"),
-        (sentence(raw=" "), "1 captions are empty: 1120"),
-        (sentence(sentid=1121), "1 caption ids are there twice: 1121"),
-        (lambda c: c.pop("images"), "images: Field required"),
-    ],
-)
-def test_a_wrong_karpathy_file_is_refused(coco_root, edited, change, message):
-    edited(coco_root / DATASET, change)
-    with pytest.raises(InputError, match=r"dataset_coco|test split") as error:
-        karpathy(coco_root, None, None, train=False)
+def test_a_wrong_file_is_refused(coco_root, edited, reader, change, message):
+    name = VAL if reader is coco else DATASET
+    edited(coco_root / name, change)
+    with pytest.raises(InputError, match=rf"{name}|(val2014|test) split") as error:
+        reader(coco_root)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_a_missing_file_says_where_it_is_published(coco_root):
-    (coco_root / VAL).unlink()
-    with pytest.raises(InputError, match=r"captions_val2014.json: no such file; .*cocodataset.org"):
-        coco(coco_root, None, None, train=False)
-    (coco_root / DATASET).rename(coco_root / "dataset_flickr8k.json")
-    with pytest.raises(InputError, match=r"no such file; name dataset_flickr8k.json"):
-        karpathy(coco_root, None, None, train=False)
+    for reader, name, place in ((coco, VAL, "cocodataset.org"), (karpathy, DATASET, "stanford")):
+        (coco_root / name).unlink()
+        with pytest.raises(InputError, match=rf"{name}: no such file; .*{place}"):
+            reader(coco_root)
 
 
 @pytest.mark.parametrize("split", ["train2014", "all"])
 def test_what_is_trained_on_or_unknown_is_not_scored(coco_root, split):
     for reader in (coco, karpathy):
         with pytest.raises(InputError, match=r"task\.split="):
-            reader(coco_root, split, None, train=False)
+            reader(coco_root, split)
 
 
 def test_images_are_not_needed_where_captions_are_scored(coco_root):
     shutil.rmtree(coco_root / "val2014")
-    assert len(karpathy(coco_root, None, None, train=False, images=False).photos) == 3
+    assert len(karpathy(coco_root, images=False).photos) == 3
     for reader in (coco, karpathy):
         with pytest.raises(InputError, match=r"val2014|missing"):
-            reader(coco_root, None, None, train=False)
+            reader(coco_root)
 
 
 def test_a_split_file_of_another_data_set(coco_root, tmp_path):
@@ -156,11 +167,11 @@ def test_a_split_file_of_another_data_set(coco_root, tmp_path):
         shutil.copytree(coco_root / old, coco_root / "images", dirs_exist_ok=True)
         shutil.rmtree(coco_root / old)
     listed = lists / "captions_test.json"
-    assert len(coco(coco_root, None, listed, train=False).photos) == 12
+    assert len(coco(coco_root, None, listed).photos) == 12
     assert coco(coco_root, None, listed, train=True).name == "train"
     for split, file in (("val", listed), (None, coco_root / DATASET)):
         with pytest.raises(InputError, match=r"layout coco scores captions_<split>\.json"):
-            coco(coco_root, split, file, train=False)
+            coco(coco_root, split, file)
 
 
 def test_flickr_folders_have_no_filepath(coco_root, edited):
@@ -169,11 +180,11 @@ def test_flickr_folders_have_no_filepath(coco_root, edited):
             del row["filepath"], row["cocoid"]
 
     edited(coco_root / DATASET, change)
-    with pytest.raises(InputError, match="need one folder of images"):
-        karpathy(coco_root, None, None, train=False)
+    with pytest.raises(InputError, match="3 of 3 images of the test split are missing"):
+        karpathy(coco_root)
     for name in ("train2014", "val2014"):
         shutil.copytree(coco_root / name, coco_root / "Flicker8k_Dataset", dirs_exist_ok=True)
-    scored = karpathy(coco_root, None, None, train=False)
+    scored = karpathy(coco_root)
     assert [photo.id for photo in scored.photos] == [33, 34, 35]
 
 
@@ -190,7 +201,7 @@ def test_pictures_are_cropped_then_reduced(tmp_path):
 
 
 def test_pictures_are_read_when_asked_for(coco_root):
-    photos = coco(coco_root, None, None, train=False).photos
+    photos = coco(coco_root).photos
     photos[4].path.write_bytes(b"no picture")
     pictures = Pictures(photos, 32, cropped)
     assert pictures[3].shape == (32, 32, 3)
@@ -200,12 +211,12 @@ def test_pictures_are_read_when_asked_for(coco_root):
 
 def test_real_files(bench_data):
     root = bench_data / "roots/coco"
-    parts = {split: karpathy(root, split, None, train=False).photos for split in ("val", "test")}
+    parts = {split: karpathy(root, split, None).photos for split in ("val", "test")}
     assert {split: len(photos) for split, photos in parts.items()} == {"val": 18, "test": 17}
-    assert len(karpathy(root, None, None, train=True).photos) == 60 + 78
-    official = coco(root, None, None, train=False)
+    assert len(karpathy(root, train=True).photos) == 60 + 78
+    official = coco(root)
     assert len(official.photos) == 113
-    assert official.cleaned + coco(root, None, None, train=True).cleaned == 1
+    assert official.cleaned + coco(root, train=True).cleaned == 1
     by_id = {photo.id: photo for photo in official.photos}
     for photo in parts["test"]:
         assert photo.captions == by_id[photo.id].captions
@@ -214,9 +225,9 @@ def test_real_files(bench_data):
 def test_real_flickr8k(bench_data):
     root = bench_data / "captions/flickr8k128"
     listed = root / "dataset_flickr8k128.json"
-    test = karpathy(root, None, listed, train=False)
+    test = karpathy(root, None, listed)
     trained = karpathy(root, None, listed, train=True)
     assert (len(test.photos), len(trained.photos)) == (100, 1200)
-    same = coco(root, None, root / "captions_test.json", train=False)
+    same = coco(root, None, root / "captions_test.json")
     assert same.photos == test.photos
     assert len(coco(root, None, root / "captions_test.json", train=True).photos) == 1200

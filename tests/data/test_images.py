@@ -81,16 +81,6 @@ def test_modes_are_strict(tmp_path):
         read_rgb(alpha, PHOTO_MODES)
 
 
-def test_an_image_that_is_too_small_is_refused_by_name(tmp_path):
-    path = tmp_path / "small.png"
-    Image.fromarray(picture(20, 30)).save(path)
-    with pytest.raises(
-        InputError, match=r"small\.png: \(30, 20\) pixels, the short side must be 21"
-    ):
-        read_rgb(path, least=21)
-    assert read_rgb(path, least=20).shape == (20, 30, 3)
-
-
 def test_a_limit_is_spread_over_the_data_set():
     assert spread(range(10), None) == list(range(10))
     assert spread(range(10), 20) == list(range(10))

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.data.depth_frames import load_depth, nyu_frames, nyu_protocol, write_depth_png
+from benchmarks.data.depth_frames import NYU, listed_frames, load_depth, nyu_protocol
 from benchmarks.data.images import image_size
 from benchmarks.data.predictions import (
-    DepthPredictions,
-    ImagePredictions,
+    IMAGE_FORMATS,
+    Predictions,
+    depth_formats,
     read_captions,
     write_captions,
     write_depth,
@@ -18,6 +19,7 @@ from benchmarks.data.predictions import (
 from benchmarks.metrics.depth import depth_scores
 from benchmarks.metrics.images import image_scores
 from crossflow.errors import InputError
+from tests.fixtures.depth import write_depth_png
 
 IDS = ["bathroom/rgb_1", "kitchen/rgb.2", "kitchen/rgb_3"]
 SHAPES = [(48, 64)] * 3
@@ -37,8 +39,8 @@ def folder(tmp_path, depth_maps):
     return path
 
 
-def open_depth(folder, **options):
-    return DepthPredictions(folder, IDS, SHAPES, **{"scale": 1000.0, **options})
+def open_depth(folder, scale=1000.0):
+    return Predictions(folder, IDS, SHAPES, depth_formats(scale))
 
 
 def test_depth_round_trip(folder, depth_maps):
@@ -124,7 +126,7 @@ def test_files_that_are_no_arrays_are_refused(folder, content):
 
 def test_depth_of_another_program_on_real_frames(bench_data, tmp_path):
     """Maps 10 % too far, as float32 and in millimetres: AbsRel 0.1 and delta1 1, and SILog 0."""
-    frames = nyu_frames(bench_data / "roots/nyu", "test")[:4]
+    frames = listed_frames(NYU, bench_data / "roots/nyu", "test")[0][:4]
     ids = [frame.id for frame in frames]
     for number, frame in enumerate(frames):
         depth = load_depth(frame) * np.float32(1.1)
@@ -134,7 +136,7 @@ def test_depth_of_another_program_on_real_frames(bench_data, tmp_path):
             (tmp_path / frame.id).parent.mkdir(exist_ok=True)
             write_depth_png(tmp_path / f"{frame.id}.png", depth)
     shapes = [image_size(frame.depth)[::-1] for frame in frames]
-    found = DepthPredictions(tmp_path, ids, shapes, scale=1000.0)
+    found = Predictions(tmp_path, ids, shapes, depth_formats(1000.0))
     truths = [load_depth(frame) for frame in frames]
     scored = depth_scores(ids, found, truths, nyu_protocol())
     assert scored.scores["absrel"].value == pytest.approx(0.1, abs=2e-3)
@@ -150,22 +152,22 @@ def test_image_round_trip(tmp_path):
     ids = ["n01443537/x", "n01443537/y z"]
     for name, image in zip(ids, images, strict=True):
         write_image(tmp_path, name, image)
-    found = ImagePredictions(tmp_path, ids, (16, 20))
+    found = Predictions(tmp_path, ids, [(16, 20)] * 2, IMAGE_FORMATS)
     assert np.array_equal(np.stack(list(found)), images)
     assert np.array_equal(found[:1][0], images[0])
     assert [path.name for path in found.paths] == ["x.png", "y z.png"]  # names an evaluation
     assert image_scores(ids, found, images).counts["equal_images_rgb"] == 2
     with pytest.raises(InputError, match="n01443537/x is 16 x 20 instead of 20 x 20"):
-        ImagePredictions(tmp_path, ids, [(20, 20), (16, 20)])
+        Predictions(tmp_path, ids, [(20, 20), (16, 20)], IMAGE_FORMATS)
 
 
 def test_captions_round_trip(tmp_path):
     captions = {7: "a café \U0001f600", 3: ""}
-    path = write_captions(tmp_path / "x", captions)
-    assert read_captions(tmp_path / "x", [3, 7]) == captions
-    assert list(read_captions(path, [3, 7])) == [3, 7]
+    write_captions(tmp_path / "x", captions)
+    path = tmp_path / "x/captions.json"
+    assert read_captions(tmp_path / "x", [3, 7]) == read_captions(path, [3, 7]) == ["", captions[7]]
     path.write_text(json.dumps([{"image_id": 1, "caption": None}]))  # of another program
-    assert read_captions(path, [1]) == {1: ""}
+    assert read_captions(path, [1]) == [""]
 
 
 @pytest.mark.parametrize(

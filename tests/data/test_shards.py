@@ -95,7 +95,7 @@ BAD = {
     "one.tar:a.jpg and .*two.tar:a.jpeg would share one": [sample("a"), sample("a", "jpeg")],
     "would share one prediction name": [[*sample("a"), *sample("b"), *sample("a", "png")]],
     "a.JPG: duplicate file name": [[*sample("a", "jpg"), ("a.JPG", b"")]],
-    r"sample a has 0 images \(a\.v2\.jpg\)": [[("a.v2.jpg", b"the key ends at the first dot")]],
+    "sample a has 0 images": [[("a.v2.jpg", b"the key ends at the first dot")]],
     "sample a has 2 images": [[*sample("a"), *sample("a", "png")]],
     "not a plain file in the archive's folder": [[*sample("../../a")]],
     "no picture was found": [[]],
@@ -152,17 +152,6 @@ def test_a_compressed_archive_is_refused(tmp_path):
         pass
     with pytest.raises(InputError, match="not an uncompressed tar"):
         listed(tmp_path)
-
-
-def test_an_archive_that_shrank_is_noticed(tmp_path):
-    path = tar(tmp_path / "val" / "a.tar", sample("a"))
-    (found,) = listed(tmp_path / "val")
-    path.write_bytes(path.read_bytes()[:600])
-    with pytest.raises(InputError, match="shorter than when it was opened"):
-        found.image.read_bytes()
-    path.unlink()
-    with pytest.raises(InputError, match="No such file"):
-        found.image.read_bytes()
 
 
 def test_files_that_begin_with_a_dot_are_skipped(tmp_path):

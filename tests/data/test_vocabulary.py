@@ -10,7 +10,7 @@ def test_words():
         *("a", "man's", "t", "shirt", "2", "dogs", "caf\xe9"),
     ]
     vocabulary = learn(["a dog", "a dog", "A DOG runs", "a cat"])
-    assert vocabulary.words == ("a", "dog")
+    assert vocabulary.words == ["a", "dog"]
     ids = vocabulary.encode(["the dog", "", "a " * 40])
     assert ids.dtype == np.int16
     assert ids[0, :3].tolist() == [UNKNOWN, FIRST + 1, 0]

@@ -12,7 +12,7 @@ from benchmarks import evaluate, run
 from benchmarks.codecs import caption as codecs
 from benchmarks.config import command, registry
 from benchmarks.config.schema import Config, TaskConfig, WeightsConfig
-from benchmarks.data.captioned_photos import VARIANTS
+from benchmarks.data.captions import VARIANTS
 from benchmarks.metrics import captions as metric
 from benchmarks.metrics.java import SPICE_JARS
 from benchmarks.metrics.score import Score, Scored

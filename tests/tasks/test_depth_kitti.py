@@ -5,17 +5,11 @@ import pytest
 
 from benchmarks.config import registry
 from benchmarks.config.schema import Config
-from benchmarks.data.depth_frames import (
-    KITTI_DEPTH_FOLDERS,
-    kitti_frames,
-    load,
-    load_depth,
-    write_depth_png,
-)
-from benchmarks.data.depth_maps import enlarge
+from benchmarks.data.depth_frames import KITTI, enlarge, listed_frames, load, load_depth
 from benchmarks.data.predictions import write_depth
 from benchmarks.metrics.depth import depth_errors
 from crossflow.errors import InputError
+from tests.fixtures.depth import write_depth_png
 
 
 def config_of(root, **task):
@@ -54,9 +48,9 @@ def test_frames_without_truth_are_counted_and_said(make_kitti):
     assert scored.counts["images_without_valid_pixels"] == 0
 
 
-@pytest.mark.parametrize("folder", KITTI_DEPTH_FOLDERS)
+@pytest.mark.parametrize("folder", KITTI.depth_folders)
 def test_where_depth_maps_may_lie(make_kitti, folder):
-    found = kitti_frames(make_kitti(train=2, depth_folder=folder), "train")[0]
+    found = listed_frames(KITTI, make_kitti(train=2, depth_folder=folder), "train")[0]
     assert load(found[0])[1].max() > 10
     drives = {"2011_09_26/2011_09_26_drive_0001_sync", "2011_09_26/2011_09_26_drive_0009_sync"}
     assert {frame.group for frame in found} == drives
@@ -66,7 +60,7 @@ def test_the_list_of_adabins(make_kitti):
     root = make_kitti(train=2)
     lists = "eigen_train_files_with_gt.txt"
     (root / lists).rename(root / f"kitti_{lists}")
-    assert len(kitti_frames(root, "train")[0]) == 2
+    assert len(listed_frames(KITTI, root, "train")[0]) == 2
 
 
 def test_another_list(make_kitti, tmp_path):

@@ -8,11 +8,12 @@ from PIL import Image
 
 from benchmarks import evaluate, prepare, run
 from benchmarks.config import command
-from benchmarks.data.depth_frames import NYU_SPLITS, write_depth_png
+from benchmarks.data.depth_frames import NYU
 from benchmarks.data.images import image_size
 from benchmarks.data.predictions import write_depth
 from benchmarks.records import keys
 from benchmarks.records import record as records
+from tests.fixtures.depth import write_depth_png
 
 
 def test_nyu(bench_data, match, scored_again):
@@ -54,7 +55,7 @@ def make_nyu(root):
     """A root in BTS's layout: four training scenes, two test frames of 48 x 64."""
     random = np.random.default_rng(0)
     for split, names in (("train", "abcd"), ("test", "xy")):
-        list_name, folder = NYU_SPLITS[split]
+        (list_name,), folder = NYU.lists[split], NYU.folders[split]
         lines = []
         for name in names:
             image, depth = f"{name}/rgb_1.jpg", f"{name}/sync_depth_1.png"

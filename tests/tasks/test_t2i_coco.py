@@ -13,8 +13,7 @@ from benchmarks.codecs import text as codecs
 from benchmarks.codecs.image import ImageSpace
 from benchmarks.config import command, registry
 from benchmarks.config.schema import Config, TaskConfig, WeightsConfig
-from benchmarks.data import captions
-from benchmarks.data.captioned_photos import VARIANTS
+from benchmarks.data.captions import VARIANTS
 from benchmarks.data.images import read_rgb
 from benchmarks.data.predictions import write_image
 from benchmarks.metrics import geneval, inception
@@ -61,7 +60,7 @@ def prepared(folder, work, **changed):
 
 
 def test_items_are_nested_and_each_has_one_of_its_captions(coco_root):
-    photos = captions.coco(coco_root, None, None, train=False).photos
+    photos = t2i_coco.TASK(configured(coco_root, "")).scored.photos
     rows, picks = t2i_coco.choose_captions(photos, 12)
     assert rows == list(range(12))
     fewer, same = t2i_coco.choose_captions(photos, 5)
@@ -366,7 +365,7 @@ def test_scored_images_are_not_trained_on(coco_root, tmp_path):
     for name in ("train", "val"):
         shutil.copy(lists / "captions_val2014.json", lists / f"captions_{name}.json")
     config = configured(coco_root, tmp_path, split_file=str(lists / "captions_val.json"))
-    with pytest.raises(InputError, match="12 images are in the train split and in the val split"):
+    with pytest.raises(InputError, match="12 images are scored and in the training split too"):
         t2i_coco.TASK(config).prepare()
 
 
