@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,10 @@ class Standing:
             for arm in self.arms
         )
 
+    @property
+    def rule(self) -> tuple[str, str]:
+        return self.board.first.score_key, model_of(self.board)
+
     def values(self, name: str) -> list[list[float]]:
         """Values by seed of an arm or a bound; a bound of several matches may have several rows."""
         rows = [row for row in self.board.rows if row.kind != "evaluation"]
@@ -69,6 +73,7 @@ class Question:
     """One task and split: its standings under one rule, by budget, the smallest first."""
 
     title: str
+    kind: str  # of budget
     standings: list[Standing]
 
     @property
@@ -84,45 +89,40 @@ class Question:
 
 def questions(records: Sequence[Record]) -> list[Question]:
     """What the records can answer, by task, split and kind of budget."""
-    leaders: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in leader_rows(records):
-        leaders[row["fair_key"], row["metric"]].append(row)
-    fields: dict[tuple[str, str, str], list[Standing]] = defaultdict(list)
+    leaders = leader_rows(records)
+    every: dict[tuple[str, str, str], list[Standing]] = defaultdict(list)
     for board in current(boards(records)):
         first = board.first
         if first.budget and not board.quick:
             key = first.task, str(first.fair.score["split"]), first.budget.kind
-            arms = leaders[str(board.fair_key), first.primary]
-            fields[key].append(Standing(board, first.budget.limit, arms))
-    tasks = [task for task, *_ in fields]
+            every[key].append(Standing(board, first.budget.limit, leaders_of(board, leaders)))
+    tasks = [task for task, *_ in every]
     asked = []
-    for (task, split, kind), standings in sorted(fields.items()):
+    for (task, split, kind), standings in sorted(every.items()):
+        # Those of the items and the model that say most; one a budget, that of most seeds.
+        standings.sort(key=lambda one: (one.decided, one.limit, len(one.board.seeds)))
+        alike = [one for one in standings if one.rule == standings[-1].rule]
+        by_limit = sorted({one.limit: one for one in alike}.items())
         differs = f" ({split}, {_unit(kind)})" if tasks.count(task) > 1 else ""
-        asked.append(Question(title_of(task) + differs, _under_one_rule(standings)))
+        asked.append(Question(title_of(task) + differs, kind, [one for _, one in by_limit]))
     return asked
 
 
-def _under_one_rule(standings: Sequence[Standing]) -> list[Standing]:
-    """Those of the items and the model that say most; one a budget, that of most seeds."""
-
-    def rule(standing: Standing) -> tuple[str, str]:
-        return standing.board.first.score_key, model_of(standing.board)
-
-    ordered = sorted(standings, key=lambda one: len(one.board.seeds))
-    most = max(ordered, key=lambda one: (one.decided, one.limit, len(one.board.seeds)))
-    by_limit = {one.limit: one for one in ordered if rule(one) == rule(most)}
-    return [by_limit[limit] for limit in sorted(by_limit)]
+def leaders_of(board: Board, leaders: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of leaderboard.csv that are of a board and its primary score."""
+    key = board.fair_key, board.first.primary
+    return [row for row in leaders if (row["fair_key"], row["metric"]) == key]
 
 
-def current(every: Sequence[Board]) -> list[Board]:
+def current(every: Iterable[Board]) -> list[Board]:
     """Boards with arms, of the newest version of their task; quick ones where it has no others."""
-    versions: dict[str, dict[int, list[Board]]] = defaultdict(lambda: defaultdict(list))
-    for board in every:
-        if board.arms:
-            versions[board.first.task][int(str(board.first.fair.score["version"]))].append(board)
-    newest = [board for of_task in versions.values() for board in of_task[max(of_task)]]
-    settled = {board.first.task for board in newest if not board.quick}
-    return [board for board in newest if not board.quick or board.first.task not in settled]
+    trained = [board for board in every if board.arms]
+    newest = {place[0]: place for place in sorted(map(_place, trained))}
+    return [board for board in trained if _place(board) == newest[board.first.task]]
+
+
+def _place(board: Board) -> tuple[str, int, bool]:
+    return board.first.task, int(str(board.first.fair.score["version"])), not board.quick
 
 
 def family_of(board: Board, but: str = "budget_limit") -> str:
@@ -218,51 +218,32 @@ def _verdict(arm: dict[str, Any]) -> str:
     return f"{_word(arm)} ({arm['difference']:+.2g}, {interval}{margin})"
 
 
-def _methods(standings: Sequence[Standing]) -> list[str]:
-    """Names of bounds and arms in the order of tables: floor, arms, oracle."""
-    names = {arm.name for standing in standings for arm in standing.board.arms}
-    return ["floor", *(n for n in ORDER if n in names), *sorted(names - set(ORDER)), "oracle"]
-
-
-def matrix(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) of methods by tasks: the standings that the sentences tell."""
-    asked = [(question, standing) for question in questions(records) for standing in question.shown]
-    header = ["{}: {}, {}, {}".format(*_labels(*of)) for of in asked]
+def summary(records: Sequence[Record], every: bool = True) -> tuple[list[str], list[list[str]]]:
+    """(header, rows): tasks by methods, at every budget that the sentences tell or the first."""
+    told = [(q, one) for q in questions(records) for one in q.shown[: None if every else 1]]
+    arms = {arm.name for _, standing in told for arm in standing.board.arms}
+    names = ["floor", *(n for n in ORDER if n in arms), *sorted(arms - set(ORDER)), "oracle"]
     rows = []
-    for name in _methods([standing for _, standing in asked]) if asked else []:
-        cells = [name]
-        for _, standing in asked:
-            arms = [arm for arm in standing.arms if arm["method"] == name and arm["verdict"]]
-            verdict = f" {_word(arms[0])}" if standing.decided and arms else ""
-            cells.append(standing.cell(name) + verdict)
-        rows.append(cells)
-    return ["method", *header], rows
-
-
-def _labels(question: Question, standing: Standing) -> list[str]:
-    board = standing.board
-    return [question.title, score_of(board), budget_of(board), seeds_of([board])]
-
-
-def summary_table(records: Sequence[Record]) -> str:
-    """Markdown, a row a task at the largest budget that has a verdict, else at the largest."""
-    from tabulate import tabulate
-
-    asked = questions(records)
-    names = _methods([question.shown[0] for question in asked])
-    header = ["task", "score", "budget an arm", "seeds", *names, "crossflow against flow_matching"]
-    rows = []
-    for question in asked:
-        standing = question.shown[0]
-        *labels, seeds = _labels(question, standing)
+    for question, standing in told:
+        seeds = seeds_of([standing.board])
         ours = next((arm for arm in standing.arms if arm["method"] == "crossflow"), {})
         verdict = ABSENT
         if ours.get("reference") == "flow_matching":
             verdict = _verdict(ours) if standing.decided else f"no verdict: {seeds}"
-        number = seeds.removesuffix(" seeds").replace("one seed", "1")
-        cells = [*labels, number, *map(standing.cell, names), verdict]
-        rows.append([escape(cell) for cell in cells])
-    return tabulate(rows, header, tablefmt="pipe", disable_numparse=True) + "\n"
+        cells = [question.title, score_of(standing.board), budget_of(standing.board)]
+        cells.append(seeds.removesuffix(" seeds").replace("one seed", "1"))
+        rows.append([*cells, *map(standing.cell, names), verdict])
+    header = ["task", "score", "budget an arm", "seeds", *names, "crossflow against flow_matching"]
+    return header, rows
+
+
+def summary_table(records: Sequence[Record]) -> str:
+    """The summary as Markdown, a row a task."""
+    from tabulate import tabulate
+
+    header, rows = summary(records, every=False)
+    escaped = [[escape(cell) for cell in row] for row in rows]
+    return tabulate(escaped, header, tablefmt="pipe", disable_numparse=True) + "\n"
 
 
 RESULTS = """# Who is ahead

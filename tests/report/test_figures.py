@@ -16,13 +16,15 @@ from benchmarks.records import record as records
 from benchmarks.records import samples
 from benchmarks.records.record import write_items
 from benchmarks.records.samples import Samples
-from benchmarks.report import answer, command, curves, figures
-from benchmarks.report.figures import charts, pictures, style
+from benchmarks.report import answer, command, figures
+from benchmarks.report.figures import charts, pictures
 from benchmarks.report.rows import Row, boards
+from benchmarks.report.tables import QUICK
+from crossflow.errors import InputError
 
 
-def spent(limit, samples=640):
-    cost = {"limit": limit, "train_flops": limit, "samples": samples}
+def spent(limit):
+    cost = {"limit": limit, "train_flops": limit, "samples": 640}
     return records.Budget(kind="flops", steps=10, convention="2 a MAC", **cost)
 
 
@@ -39,40 +41,35 @@ def field(record):
                     0.6 + gain + 0.01 * seed - 0.1 * (limit > 3e13) - 0.05 * (size == "S"),
                     config={"model": size, "budget": {"flops": limit}},
                     fair={"budget_limit": limit, "model": size},
-                    budget=spent(limit, samples=int(limit / 1e9)),
+                    budget=spent(limit),
                 )
-                network = one.model.model_copy(update={"size": size, "params": 3_000_000})
-                volatile = one.volatile.model_copy(update={"device_seconds": limit / 1e10})
-                made.append(one.model_copy(update={"model": network, "volatile": volatile}))
+                network = {"size": size, "params": 3_000_000 if size == "T" else 12_000_000}
+                model = one.model.model_copy(update=network)
+                made.append(one.model_copy(update={"model": model}))
     return made
-
-
-def family(some, field="budget_limit"):
-    return max(figures._families(boards(some), field), key=len)
-
-
-def texts_of(figure):
-    from matplotlib.text import Text
-
-    return " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
 
 
 def drawn(figure):
     """What a figure says; fails where it cannot be written."""
-    words = texts_of(figure)
-    pdf, png, svg = (style.drawn(figure, ending) for ending in ("pdf", "png", "svg"))
+    from matplotlib.text import Text
+
+    pdf, png, svg = (figures.image(figure, ending) for ending in ("pdf", "png", "svg"))
     assert pdf.startswith(b"%PDF") and b"CreationDate" not in pdf and b"FontFile2" in pdf
     with Image.open(io.BytesIO(png)) as image:
         assert (np.asarray(image)[..., :3] < 128).any()
     ElementTree.fromstring(svg)
     assert not re.search(rb'd="[^"]*\.\d{3}', svg), "two decimals"
-    return words
+    return " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
 
 
 @pytest.fixture(autouse=True)
 def styled():
-    with style.styled():
+    with figures.styled():
         yield
+
+
+def charts_of(some, out):
+    return {name: figure for name, _, figure in figures.chart_figures(some, out)}
 
 
 def put_curves(out, some):
@@ -92,15 +89,15 @@ def put_curves(out, some):
 
 def put_samples(out, some):
     rows = depth_rows()
-    for name, row in (("source", "source"), ("truth", "truth")):
-        row = f"{row}-{some[0].score_key}"
+    for name in samples.ENDS:
+        row = f"{name}-{some[0].score_key}"
         samples.write(out, "depth_tabletop", row, rows[name].ids, rows[name].cells)
     for one in some:
         samples.write(out, one.task, one.run_id, rows["truth"].ids, rows["truth"].cells)
 
 
 def test_the_answer_has_a_panel_a_task_from_floor_to_oracle(field, record):
-    figure = charts.answer(answer.questions([*field, record(task="sr_tabletop")]))
+    figure = charts.overview(answer.questions([*field, record(task="sr_tabletop")]))
     words = drawn(figure)
     for part in ("Depth, tabletop (AbsRel)", "Super-resolution", "floor", "oracle", "3 seeds"):
         assert part in words
@@ -110,87 +107,64 @@ def test_the_answer_has_a_panel_a_task_from_floor_to_oracle(field, record):
     assert heights[0] == pytest.approx((0.65 - 0.9) / (0.1 - 0.9)), "from 0 at the floor"
 
 
+def test_panels_of_the_answer_share_their_heights(record):
+    some = [record("floor", value=0.5), record("oracle", value=0.1)]
+    some += [record(value=0.9), record("floor", value=0.9, task="sr_tabletop", run_id="f")]
+    some += [record("oracle", value=0.1, task="sr_tabletop", run_id="o")]
+    some.append(record(value=0.5, task="sr_tabletop", run_id="r"))
+    figure = charts.overview(answer.questions(some))
+    figure.draw_without_rendering()
+    first, second = (axes.get_ylim() for axes in figure.axes)
+    assert first == second and first[0] < -1 and first[1] > 1, "all marks and both bounds"
+
+
 def test_budgets_that_differ_in_more_are_not_joined(record):
     some = [
         record(fair={"budget_limit": limit} | more, budget=spent(limit), run_id=f"r{limit:.0f}")
         for limit, more in ((1e13, {}), (2e13, {}), (4e13, {"rules": {"data": 2}}))
     ]
-    axes = charts.answer(answer.questions(some)).axes[0]
+    axes = charts.overview(answer.questions(some)).axes[0]
     lines = [len(line.get_xdata()) for line in axes.lines if line.get_linestyle() == "-"]
     assert sorted(length for length in lines if length) == [1, 2]
 
 
-def test_score_against_budget_is_drawn_over_all_that_was_spent(field):
-    words = drawn(charts.budget(family(field)))
-    for part in ("absrel_object ↓", "training samples", "training FLOPs", "device seconds"):
+def test_score_against_size(field, tmp_path):
+    made = charts_of(field, tmp_path)
+    assert list(made) == ["answer", "depth_tabletop-S-2e13-flops-size"]
+    words = drawn(made["depth_tabletop-S-2e13-flops-size"])
+    for part in ("parameters at inference", "absrel_object ↓", "3 seeds an arm", "S and T"):
         assert part in words
-    assert "floor" in words and "oracle" in words and "3 seeds an arm" in words
-    assert style.QUICK not in words
-    other = {"device": "another"}
-    first = next(n for n, one in enumerate(field) if one.fair_key)
-    volatile = field[first].volatile.model_copy(update=other)
-    field[first] = field[first].model_copy(update={"volatile": volatile})
-    assert "device seconds" not in drawn(charts.budget(family(field))), "several devices"
-
-
-def test_score_against_size(field):
-    assert "parameters at inference" in drawn(charts.size(family(field, "model")))
-
-
-def test_what_failed_runs_spent_is_not_drawn(field):
-    some = [one for one in field if one.config.get("model") != "S"]
-    one = next(one for one in some if one.method == "crossflow")
-    stopped = one.budget.model_copy(update={"samples": 1})
-    failed = one.model_copy(update={"status": "failed", "scores": {}, "budget": stopped})
-    axes = charts.budget(family([failed if r is one else r for r in some])).axes[0]
-    assert min(x for line in axes.lines for x in line.get_xdata() if x > 1) == 2e4
+    assert QUICK not in words
 
 
 def test_arms_whose_seconds_are_worth_nothing_are_not_drawn(field):
     for place, one in enumerate(field):
-        if one.method == "crossflow":
+        if one.fair_key:
             budget = one.budget.model_copy(update={"kind": "device_seconds"})
-            volatile = one.volatile.model_copy(update={"host": {"clock": "invalid: clock"}})
+            host = {"clock": "invalid: clock"} if one.method == "crossflow" else {}
+            volatile = one.volatile.model_copy(update={"host": host})
             field[place] = one.model_copy(update={"budget": budget, "volatile": volatile})
-    words = drawn(charts.budget(family(field)))
-    assert "flow_matching" in words and "crossflow" not in words and "seconds of" not in words
-
-
-def test_variants_of_a_method_are_drawn_beside_one_another(record, tmp_path):
-    given = {"arm": {"cf_sin": {"method": "crossflow", "path": "sin_cos"}}}
-    some = [record("crossflow"), record("cf_sin", config=given), record("floor", value=0.9)]
-    (ablation,) = [d for d in figures.chart_figures(some, tmp_path) if "ablation" in d.name]
-    words = drawn(ablation.figure)
-    assert "cf_sin" in words and "crossflow" in words and "floor" in words
-    others = figures.chart_figures([some[0], record("regression")], tmp_path)
-    assert [figure.name for figure in others] == ["answer"]
+    some = [board for board in boards(field) if board.first.model.size == "T"]
+    assert [row.name for board in some for row, _ in charts._scores(board)] == ["flow_matching"] * 2
 
 
 def test_an_arm_with_options_looks_like_its_method(record):
     given = {"arm": {"cf_sin": {"method": "crossflow", "path": "sin_cos"}}}
     (board,) = boards([record("crossflow"), record("cf_sin", config=given)])
-    looks = {arm.name: style.look(arm) for arm in board.arms}
+    looks = {arm.name: charts.look(arm) for arm in board.arms}
     assert looks["cf_sin"]["color"] == looks["crossflow"]["color"]
     assert looks["cf_sin"]["linestyle"] != looks["crossflow"]["linestyle"]
 
 
-def test_quality_against_evaluations_and_guidance(record, tmp_path):
+def test_sweeps_and_losses(record, tmp_path):
     some = [record("crossflow"), record("flow_matching")]
     put_curves(tmp_path, some)
-    (board,) = boards(some)
-    words = drawn(charts.sampling(board, curves.curves(some, tmp_path)))
+    _, sampling, losses = charts_of(some, tmp_path).values()
+    words = drawn(sampling)
     assert "network evaluations" in words and "guidance weight" in words and "over items" in words
-
-
-def test_losses_of_two_arms_never_share_axes(record, tmp_path):
-    some = [record("crossflow"), record("flow_matching")]
-    put_curves(tmp_path, some)
-    (board,) = boards(some)
-    frame = curves.losses(some, tmp_path)
-    figure = charts.losses(board, frame)
-    assert "not to be compared" in drawn(figure)
-    colours = [{line.get_color() for line in axes.lines} - {"#777777"} for axes in figure.axes]
-    assert colours == [{"#D55E00"}, {"#0072B2"}]
+    assert "not to be compared" in drawn(losses)
+    colours = [{line.get_color() for line in axes.lines} for axes in losses.axes]
+    assert colours == [{"#D55E00"}, {"#0072B2"}], "losses of two arms never share axes"
 
 
 def test_quick_records_are_marked_in_every_figure(record, tmp_path):
@@ -199,15 +173,15 @@ def test_quick_records_are_marked_in_every_figure(record, tmp_path):
     put_curves(tmp_path, some)
     put_samples(tmp_path, some)
     made = [*figures.chart_figures(some, tmp_path), *figures.picture_figures(some, tmp_path)]
-    assert [one.name.split("-")[-1] for one in made] == ["sampling", "losses", "samples"]
-    assert all(style.QUICK in drawn(one.figure) for one in made)
-    beside = figures.chart_figures([*some, record("crossflow")], tmp_path)
-    assert not any("quick" in one.name for one in beside), "others say more"
+    assert [name.split("-")[-1] for name, *_ in made] == ["sampling", "losses", "samples"]
+    assert all(QUICK in drawn(figure) for *_, figure in made)
+    beside = charts_of([*some, record("crossflow")], tmp_path)
+    assert not any("quick" in name for name in beside), "others say more"
 
 
 def test_looks_are_fixed_and_differ_among_our_methods(record):
     def look(method, name=""):
-        return style.look(Row(name or method, "arm", [record(method)]))
+        return charts.look(Row(name or method, "arm", [record(method)]))
 
     ours = [look(name) for name in registry.methods() if name not in registry.BOUNDS]
     assert len(ours) == len({one["color"] for one in ours})
@@ -229,7 +203,8 @@ def depth_rows():
 
 
 def test_depth_grid_has_one_range_and_an_error_map():
-    figure = pictures.grid("depth_tabletop", depth_rows(), quick=False)
+    rows = depth_rows()
+    figure = pictures.grid("depth_tabletop", rows, quick=False)
     words = drawn(figure)
     for part in ("source", "truth", "crossflow", "error", "depth from 1 m (bright) to 2 m"):
         assert part in words
@@ -237,6 +212,9 @@ def test_depth_grid_has_one_range_and_an_error_map():
     errors = pictures.errors(np.array([[2.0, 0.0]]), np.array([[1.0, 1.0]]))
     assert errors[0, 1].tolist() == [128] * 3, "not measured"
     assert errors[0, 0].tolist() == [253, 231, 37], "an error of 100 % is the end of the colours"
+    rows["crossflow"] = Samples("depth", ["d"], rows["truth"].cells[:1])
+    with pytest.raises(InputError, match="depth_tabletop: the samples have no item in common"):
+        pictures.grid("depth_tabletop", rows, quick=False)
 
 
 def test_captions_are_drawn_as_they_are_written():
@@ -262,7 +240,6 @@ def test_the_command_writes_what_there_is_to_show(tmp_path, record, capsys):
     assert command.main(["figures", "--out", str(tmp_path)]) == 0
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         *(f"answer.{ending}" for ending in ("pdf", "png", "svg")),
-        *(f"depth_tabletop-T-budget.{ending}" for ending in ("pdf", "svg")),
         *(
             f"depth_tabletop-T-{limit}-flops-{kind}.{ending}"
             for limit in ("2e13", "4e13")
@@ -272,9 +249,17 @@ def test_the_command_writes_what_there_is_to_show(tmp_path, record, capsys):
     }
     (tmp_path / "samples" / "depth_tabletop" / f"{some[1].run_id}.png").unlink()
     capsys.readouterr()
-    names = [figure.name for figure in figures.picture_figures(some, tmp_path)]
+    names = [name for name, *_ in figures.picture_figures(some, tmp_path)]
     assert names == ["depth_tabletop-T-4e13-flops-samples"]
     assert f"no samples of {some[1].run_id}" in capsys.readouterr().err
+
+
+def test_figures_of_one_name_are_told_apart(tmp_path, record):
+    some = [record(), record(fair={"rules": {"data": 2}}, run_id="other")]
+    put_curves(tmp_path, some)
+    names = [name for name in figures.files(some, tmp_path) if "sampling" in name]
+    later = max(one.fair_key for one in some)
+    assert [name for name in names if later in name] == names[2:] and len(names) == 4
 
 
 def test_records_in_any_order_and_another_process_give_equal_bytes(tmp_path, record):
@@ -293,29 +278,25 @@ def test_records_in_any_order_and_another_process_give_equal_bytes(tmp_path, rec
         assert (tmp_path / name).read_bytes() == content, name
 
 
-def blended(out, record):
-    """A run with strips of two pairs and two sums, the second cut short."""
+def test_strips_and_sums_have_their_captions(tmp_path, record):
+    """Strips of two pairs and two sums, the second cut short."""
     one = record("crossflow", task="t2i_tabletop")
     picture = np.full((8, 8, 3), 120, np.uint8)
     strip = [f"{a}~{b}@{k / 7:.3f}" for a, b in (("10", "21"), ("32", "43")) for k in range(8)]
-    samples.write(out, one.task, f"{one.run_id}-interpolation", strip, [picture] * 16)
+    samples.write(tmp_path, one.task, f"{one.run_id}-interpolation", strip, [picture] * 16)
     texts = ("a red cube", "a red object", "a <b> object", "a blue cube")
     four = [f"0 {role}: {text}" for role, text in zip(samples.ROLES, texts, strict=True)]
-    samples.write(out, one.task, f"{one.run_id}-arithmetic", [*four, "1 start: x"], [picture] * 5)
+    row = f"{one.run_id}-arithmetic"
+    samples.write(tmp_path, one.task, row, [*four, "1 start: x"], [picture] * 5)
     captions = ["a red cube", "two blue cones", "one cyan sphere", "an $x$ object"]
     ids = ["10", "21", "32", "43"]
-    samples.write(out, one.task, f"source-{one.score_key}", ids, captions)
+    samples.write(tmp_path, one.task, f"source-{one.score_key}", ids, captions)
     for row in (one.run_id, f"truth-{one.score_key}"):
-        samples.write(out, one.task, row, ids, [picture] * 4)
-    return one
-
-
-def test_strips_and_sums_have_their_captions(tmp_path, record):
-    one = blended(tmp_path, record)
+        samples.write(tmp_path, one.task, row, ids, [picture] * 4)
     _, strips, sums = figures.picture_figures([one], tmp_path)
-    assert strips.name.endswith("-interpolation-crossflow")
-    words = drawn(strips.figure)
+    assert strips[0].endswith("-interpolation-crossflow")
+    words = drawn(strips[2])
     assert all(text in words for text in ("a red cube", "two blue cones", "an $x$ object"))
-    words = drawn(sums.figure)
-    assert all(w in words for w in ("a red cube", "- a red object", "+ a <b> object", "= a blue"))
-    assert len(sums.figure.axes) == 8, "a sum that was cut short is not drawn"
+    words = drawn(sums[2])
+    assert all(w in words for w in ("start: a red cube", "plus: a <b> object", "sum: a blue"))
+    assert len(sums[2].axes) == 8, "a sum that was cut short is not drawn"

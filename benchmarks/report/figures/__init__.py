@@ -1,142 +1,140 @@
 """`report figures`: every figure that the records under `out` have something to show for.
 
-Charts are written as PDF and SVG, pictures as PDF and PNG, the answer as all three.
+Charts are written as PDF and SVG, pictures as PDF and PNG, the answer as all three. Equal records
+give equal bytes.
 """
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.records import samples
 from benchmarks.records.keys import exact
 from benchmarks.records.record import Record
 from benchmarks.report import curves
 from benchmarks.report.answer import budget_of, current, family_of, model_of, questions
-from benchmarks.report.figures import charts, pictures, style
+from benchmarks.report.figures import charts, pictures
 from benchmarks.report.files import Files
 from benchmarks.report.rows import Board, Row, boards
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    # Names of files without an ending, the (first) boards that the figures are of, the figures.
+    Drawn = Iterator[tuple[str, Board, Figure]]
 
-@dataclass(frozen=True)
-class Drawn:
-    """A figure and what it is of."""
+STYLE: dict[str, Any] = {
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "lines.markersize": 4.5,
+    "lines.markeredgewidth": 0,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # TrueType, embedded: journals refuse Type 3
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "crossflow-bench",  # equal figures have equal ids
+    "text.parse_math": False,  # a method or caption with a dollar sign is no formula
+}
+UNTOLD = {"pdf": ["CreationDate"], "svg": ["Creator", "Date", "Format", "Type"]}
 
-    name: str  # of its files, without an ending
-    board: Board  # the first, of several
-    title: str
-    figure: Figure
-    endings: tuple[str, ...] = ("pdf", "svg")
+
+def styled() -> AbstractContextManager[None]:
+    """Our settings on matplotlib's own defaults: a user's matplotlibrc changes nothing."""
+    from matplotlib import style
+
+    return style.context(STYLE, after_reset=True)
 
 
 def files(records: Sequence[Record], out: Path) -> Files:
     """figures/<name>.<ending>. Of two figures of one name the later has its fair_key in it too."""
     written: Files = {}
-    with style.styled():
-        for draw in (chart_figures, picture_figures):
-            for drawn in draw(records, out):
-                name = f"figures/{drawn.name}"
-                if f"{name}.pdf" in written:
-                    name += f"-{drawn.board.fair_key}"
-                for ending in drawn.endings:
-                    written[f"{name}.{ending}"] = style.drawn(drawn.figure, ending)
+    with styled():
+        for draw, ending in ((chart_figures, "svg"), (picture_figures, "png")):
+            for name, board, figure in draw(records, out):
+                if f"figures/{name}.pdf" in written:
+                    name += f"-{board.fair_key}"
+                for kind in ("pdf", "png", "svg") if name == "answer" else ("pdf", ending):
+                    written[f"figures/{name}.{kind}"] = image(figure, kind)
     return written
 
 
-def chart_figures(records: Sequence[Record], out: Path) -> Iterator[Drawn]:
-    """The answer, then the charts of several budgets or models, then those of each board.
+def image(figure: Figure, ending: str) -> bytes:
+    """The figure as pdf, png or svg, without dates. The SVG shows what lies below it, and has two
+    decimals, which are enough for a point."""
+    file, svg = io.BytesIO(), ending == "svg"
+    metadata = dict.fromkeys(UNTOLD.get(ending, ()))
+    figure.savefig(file, format=ending, metadata=metadata, transparent=svg)
+    digits = re.compile(rb"(\.\d\d)\d+")
+    short = re.sub(rb"<[^>]+>", lambda tag: digits.sub(rb"\1", tag[0]), file.getvalue())
+    return short if svg else file.getvalue()
 
-    Draw within `style.styled()`, as for the pictures.
-    """
+
+def chart_figures(records: Sequence[Record], out: Path) -> Drawn:
+    """The answer, the charts of several models, those of each board. Draw within `styled()`."""
     asked = questions(records)
     if asked:
-        title = "Primary score against budget, a panel a task"
-        board, endings = asked[0].standings[0].board, ("pdf", "png", "svg")
-        yield Drawn("answer", board, title, charts.answer(asked), endings)
-    trained = [board for board in current(boards(records)) if board.arms]
-    for field, draw in (("budget_limit", charts.budget), ("model", charts.size)):
-        for family in _families(trained, field):
-            first = family[0]
-            same = model_of(first) if field == "budget_limit" else _limit(first)
-            title = f"{first.first.task}: {first.first.primary} against {draw.__name__}"
-            name = f"{first.first.task}-{same}-{draw.__name__}"
-            yield Drawn(name, first, title, draw(family))
+        yield "answer", asked[0].standings[0].board, charts.overview(asked)
+    trained, sizes = current(boards(records)), defaultdict(list)
     for board in trained:
-        runs = [run for arm in board.arms for run in arm.records]
-        if len({style.method_of(arm) for arm in board.arms}) < len(board.arms):
-            yield _drawn(board, "ablation", charts.variants(board))
-        swept = curves.curves(runs, out).dropna(subset=["value"])
-        if len(swept):
-            yield _drawn(board, "sampling", charts.sampling(board, swept))
-        lost = curves.losses(runs, out)
-        if len(lost):
-            yield _drawn(board, "losses", charts.losses(board, lost))
+        sizes[family_of(board, but="model")].append(board)
+    for family in sizes.values():
+        if len(family) > 1:
+            yield _name(family[0], "size"), family[0], charts.size(family)
+    for board in trained:
+        for kind, draw in (("sampling", charts.sampling), ("losses", charts.losses)):
+            if frames := curves.of_arms(board, out, kind):
+                yield _name(board, kind), board, draw(board, frames)
 
 
-def picture_figures(records: Sequence[Record], out: Path) -> Iterator[Drawn]:
-    """Grids, strips and sums. A file of samples that is missing is named on stderr."""
+def picture_figures(records: Sequence[Record], out: Path) -> Drawn:
+    """Grids, strips and sums of the arms. A file of samples that is missing is named on stderr."""
     for board in current(boards(records)):
-        task, title = board.first.task, f"{board.first.task}, {budget_of(board)}"
-        runs = lowest_seeds(board.arms)
-        rows = {end: f"{end}-{board.first.score_key}" for end in samples.ENDS}
-        kept = kept_samples(out, task, rows | runs)
-        if not kept.keys() >= rows.keys() or len(kept) < 3:
+        kept = {name: row for name, row in kept_samples(board, board.arms, out).items() if row.ids}
+        if len(kept) < 3 or not kept.keys() >= set(samples.ENDS):
             continue
-        made = {"samples": pictures.grid(title, kept, board.quick)}
-        for kind, draw in pictures.BLENDS.items():
-            for arm, run in runs.items():
-                path = samples.path_of(out, task, f"{run}-{kind}")
+        title = f"{board.first.task}, {budget_of(board)}"
+        yield _name(board, "samples"), board, pictures.grid(title, kept, board.quick)
+        for kind in pictures.BLENDS:
+            for arm in board.arms:
+                path = samples.path_of(out, board.first.task, f"{_lowest_seed(arm)}-{kind}")
                 if path is not None:
-                    of_arm = samples.read(path), kept["source"], board.quick
-                    made[f"{kind}-{arm}"] = draw(f"{title}, {arm}", *of_arm)
-        for kind, figure in made.items():
-            if figure is None:
-                print(f"{title}: no {kind}: no items in common", file=sys.stderr)
-            else:
-                yield _drawn(board, kind, figure, ("pdf", "png"))
+                    row, of_arm = samples.read(path), f"{title}, {arm.name}"
+                    figure = pictures.blends(of_arm, kind, row, kept["source"], board.quick)
+                    yield _name(board, f"{kind}-{arm.name}"), board, figure
 
 
-def lowest_seeds(arms: Iterable[Row]) -> dict[str, str]:
-    """Name -> run_id of the completed run with the lowest seed, of each arm that has one."""
-    done = {arm.name: [run for run in arm.records if run.status == "completed"] for arm in arms}
-    lowest = {n: min(runs, key=lambda r: (r.seed, r.run_id)) for n, runs in done.items() if runs}
-    return {name: run.run_id for name, run in lowest.items()}
+def kept_samples(board: Board, rows: Sequence[Row], out: Path) -> dict[str, samples.Samples]:
+    """Samples by name: of source, truth and the run of each row with the lowest seed.
 
-
-def kept_samples(out: Path, task: str, rows: dict[str, str]) -> dict[str, samples.Samples]:
-    """Samples by name. rows: name -> row of a file; missing ones go to stderr."""
-    paths = {name: samples.path_of(out, task, row) for name, row in rows.items()}
-    missing = [rows[name] for name, path in paths.items() if path is None]
+    Those that have no file are empty, and named on stderr.
+    """
+    files = {end: f"{end}-{board.first.score_key}" for end in samples.ENDS}
+    files |= {row.name: _lowest_seed(row) for row in rows}
+    paths = {name: samples.path_of(out, board.first.task, file) for name, file in files.items()}
+    missing = [files[name] for name, path in paths.items() if path is None]
     if missing:
-        print(f"{task}: no samples of {', '.join(missing)}", file=sys.stderr)
-    return {name: samples.read(path) for name, path in paths.items() if path is not None}
+        print(f"{board.first.task}: no samples of {', '.join(missing)}", file=sys.stderr)
+    empty = samples.Samples("text", [], [])
+    return {name: samples.read(path) if path else empty for name, path in paths.items()}
 
 
-def _families(trained: Sequence[Board], field: str) -> list[list[Board]]:
-    """Boards with a score that differ in this one field of fairness, two or more."""
-    families: dict[str, dict[str, Board]] = defaultdict(dict)
-    for board in trained:
-        if any(board.values(arm, board.first.primary) for arm in board.arms):
-            value = (board.first.fair.fair or {})[field]
-            families[family_of(board, field)][str(value)] = board
-    return [list(family.values()) for family in families.values() if len(family) > 1]
+def _lowest_seed(row: Row) -> str:
+    return min(row.completed, key=lambda run: run.seed).run_id
 
 
-def _drawn(
-    board: Board, kind: str, figure: Figure, endings: tuple[str, ...] = ("pdf", "svg")
-) -> Drawn:
-    parts = [board.first.task, model_of(board), _limit(board), *["quick"] * board.quick, kind]
-    title = f"{board.first.task}, {budget_of(board)}: {kind}"
-    return Drawn("-".join(parts).replace("#", "-"), board, title, figure, endings)
-
-
-def _limit(board: Board) -> str:
+def _name(board: Board, kind: str) -> str:
     budget = board.first.budget
-    return f"{exact(budget.limit).replace('+', '')}-{budget.kind}" if budget else "none"
+    limit = f"{exact(budget.limit).replace('+', '')}-{budget.kind}" if budget else "none"
+    quick = ["quick"] if board.quick else []
+    return "-".join([board.first.task, model_of(board), limit, *quick, kind]).replace("#", "-")

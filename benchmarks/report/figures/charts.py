@@ -1,233 +1,238 @@
-"""Charts: the answer; primary score against what was spent, size, evaluations, guidance; losses.
+"""Charts: the answer; primary score against size, evaluations and guidance; losses.
 
-Every training seed is a mark and a line joins the means. Floor and oracle are lines across.
+Every training seed is a mark and a line joins the means. A method has one colour and marker
+wherever it appears. Colours are those of Okabe and Ito (Color Universal Design, 2008), which any
+common colour blindness tells apart; markers repeat the distinction for print without colour.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from operator import attrgetter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
-from benchmarks.report import gates
-from benchmarks.report.answer import (
-    Question,
-    Standing,
-    budget_of,
-    family_of,
-    model_of,
-    score_of,
-    seeds_of,
-)
+from benchmarks.report import answer, gates
+from benchmarks.report.answer import Question
 from benchmarks.report.columns import heading
-from benchmarks.report.figures import style
-from benchmarks.report.figures.style import Series, look
-from benchmarks.report.rows import Board, Row
+from benchmarks.report.rows import Board, Row, shared_cells
+from benchmarks.report.tables import QUICK
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WIDTH = 3.3  # inches: a column of a paper, without scaling
 DODGE = 1.09  # between the arms of one budget, on the logarithmic axis
+COLOURS = {  # fixed: a method keeps its look whichever others are in a figure
+    "crossflow": ("#0072B2", "o"),
+    "flow_matching": ("#D55E00", "s"),
+    "regression": ("#009E73", "^"),
+    "noised_source": ("#CC79A7", "D"),
+    "ot_flow_matching": ("#E69F00", "v"),
+}
+OTHERS = [(c, m) for c in ("#56B4E9", "#000000", "#A6761D", "#7A4FBF") for m in "PXhp*<>d"]
+VARIANTS = ["--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2))]  # dashes
 
 
-def answer(questions: Sequence[Question]) -> Figure:
-    """A panel a task: primary score against budget, scaled so that 0 is the floor and 1 the oracle.
+@dataclass(frozen=True)
+class Series:
+    """What an arm reached, by x."""
 
-    Lines join budgets that differ in nothing else.
+    look: dict[str, Any]
+    label: str
+    values: dict[float, list[float]] = field(default_factory=dict)  # of all training seeds
+    errors: Mapping[float, float] = field(default_factory=dict)  # around the means
+
+
+def look(arm: Row) -> dict[str, Any]:
+    """How an arm is drawn: in the colour of its method, its variants by dashes.
+
+    Unknown methods get one of 32 looks by a checksum of their name.
     """
+    options = shared_cells(arm.records[0])["options"]
+    method = str(options.get("method", arm.method)) if isinstance(options, dict) else arm.method
+    colour, marker = COLOURS.get(method) or OTHERS[crc32(method.encode()) % len(OTHERS)]
+    dashes = "-" if arm.name == method else VARIANTS[crc32(arm.name.encode()) % len(VARIANTS)]
+    return {"color": colour, "marker": marker, "linestyle": dashes}
+
+
+def overview(questions: Sequence[Question]) -> Figure:
+    """The answer, a panel a task: primary score against budget, 0 the floor and 1 the oracle."""
     columns = 2 if len(questions) == 4 else min(len(questions), 3)
-    figure, panels = style.panels(len(questions), 2.7, 2.15, columns)
+    figure = _panels(len(questions), 2.7, 2.15, columns)
     scaled: list[Axes] = []
-    for axes, question in zip(panels, questions, strict=True):
+    for axes, question in zip(figure.axes, questions, strict=True):
+        whole = all(standing.scale() for standing in question.standings)
+        if whole and scaled:
+            axes.sharey(scaled[0])
         _budgets(axes, question)
-        alike = [other for other in questions if _unit(other) == _unit(question)]
+        alike = [other for other in questions if other.kind == question.kind]
         limits = [standing.limit for other in alike for standing in other.standings]
         axes.set_xlim(min(limits) / 1.8, max(limits) * 1.8)
-        if all(standing.scale() for standing in question.standings):
+        if whole:
             for place in (0, 1):
                 axes.axhline(place, color="#666666", linewidth=0.9, linestyle=(0, (4, 2)))
             axes.set_yticks([0, 0.5, 1], ["floor", "0.5", "oracle"])
             scaled.append(axes)
-    heights = [height for axes in scaled for height in axes.get_ylim()]
-    for axes in scaled:
-        axes.set_ylim(min(heights), max(heights))
     what = "Every mark is one training seed. Lines join means where only the budget differs."
-    style.legend(figure, panels, 2 * columns, what)
+    _legend(figure, 2 * columns, what)
     return figure
 
 
-def _unit(question: Question) -> str:
-    return budget_of(question.standings[0].board).rpartition(" ")[2]
-
-
 def _budgets(axes: Axes, question: Question) -> None:
-    arms = {arm.name: arm for standing in question.standings for arm in standing.board.arms}
-    places = {name: number - (len(arms) - 1) / 2 for number, name in enumerate(arms)}
-    families: dict[tuple[str, str], Series] = {}
+    boards = [standing.board for standing in question.standings]
+    names = list(dict.fromkeys(arm.name for board in boards for arm in board.arms))
+    lines: dict[tuple[str, str], Series] = {}
     for standing in question.standings:
-        for name, values in _scaled(standing).items():
-            key = name, family_of(standing.board)
-            series = families.setdefault(key, Series(look(arms[name]), name, {}))
-            series.values[standing.limit * DODGE ** places[name]] = values
-    ticks = {
-        one.limit: "\n".join([*budget_of(one.board).split(" ", 1), seeds_of([one.board])])
-        for one in question.standings
-    }
-    style.panel(axes, list(families.values()), log=False)
-    style.log_axis(axes.xaxis, ticks)
-    axes.set_xticks(list(ticks), list(ticks.values()))
+        low, high = standing.scale() or (0.0, 1.0)
+        for arm, values in _scores(standing.board):
+            key = arm.name, answer.family_of(standing.board)
+            series = lines.setdefault(key, Series(look(arm), arm.name))
+            place = names.index(arm.name) - (len(names) - 1) / 2
+            shares = [(value - low) / (high - low) for value in values]
+            series.values[standing.limit * DODGE**place] = shares
+    _draw(axes, lines.values())
+    limits = [standing.limit for standing in question.standings]
+    _log(axes.xaxis, limits)
+    ticks = [
+        "\n".join([*answer.budget_of(one).split(" ", 1), answer.seeds_of([one])]) for one in boards
+    ]
+    axes.set_xticks(limits, ticks)
     axes.set_title(f"{question.title} ({heading(question.first.primary)[0]})", loc="left")
-
-
-def _scaled(standing: Standing) -> dict[str, list[float]]:
-    """Values of each arm, by seed, from 0 at the floor to 1 at the oracle; as they are without."""
-    low, high = standing.scale() or (0.0, 1.0)
-    arms = [arm.name for arm in standing.board.arms if gates.of_arm(arm) is None]
-    every = {name: values for name in arms for values in standing.values(name)}
-    return {name: [(v - low) / (high - low) for v in values] for name, values in every.items()}
-
-
-def budget(boards: Sequence[Board]) -> Figure:
-    """Primary score against samples, FLOPs and seconds. boards: of one family of budgets.
-
-    Seconds only of one kind of device and where no clock was judged invalid: else they are not
-    worth the same.
-    """
-    runs = [run for board in boards for arm in board.arms for run in arm.completed]
-    spent = {"training samples": "budget.samples", "training FLOPs": "budget.train_flops"}
-    invalid = [str(run.volatile.host.get("clock", "")).startswith("invalid") for run in runs]
-    timed = all(run.volatile.device_seconds for run in runs) and not any(invalid)
-    if timed and len({run.volatile.device for run in runs}) == 1:
-        spent["device seconds of training"] = "volatile.device_seconds"
-    unit = budget_of(boards[0]).partition(" ")[2]
-    return _against(boards, spent, f"model {model_of(boards[0])}, equal {unit}")
 
 
 def size(boards: Sequence[Board]) -> Figure:
     """Primary score against parameters. boards: that differ in the model alone."""
-    params = {"parameters at inference, encoder included": "model.params"}
-    return _against(boards, params, budget_of(boards[0]))
+    lines: dict[str, Series] = {}
+    for board in boards:
+        for arm, values in _scores(board):
+            params = [run.model.params for run in arm.completed if run.model]
+            if params:
+                series = lines.setdefault(arm.name, Series(look(arm), arm.name))
+                series.values[statistics.fmean(params)] = values
+    panels = {"parameters at inference, encoder included": list(lines.values())}
+    note = f"{answer.seeds_of(boards)} an arm; marks, lines go through the means"
+    return _chart(boards, panels, note, answer.score_of(boards[0]))
 
 
-def _against(boards: Sequence[Board], facts: Mapping[str, str], about: str) -> Figure:
-    """A panel an entry of `facts`: label -> field of a record. An arm stands at its runs' mean."""
-    panels: dict[str, dict[str, Series]] = {label: {} for label in facts}
-    for arm, values in _scores(boards):
-        runs = [run for run in arm.records if run.status == "completed"]
-        for label, fact in facts.items() if runs else ():
-            series = panels[label].setdefault(arm.name, Series(look(arm), arm.name, {}))
-            series.values[statistics.fmean(map(attrgetter(fact), runs))] = values
-    every = {label: list(by_arm.values()) for label, by_arm in panels.items()}
-    return _chart(boards, every, about)
-
-
-def variants(board: Board) -> Figure:
-    """Primary scores of the arms beside one another, for boards with variants of a method."""
-    scored = list(_scores([board]))
-    series = [Series(look(arm), arm.name, {n: values}) for n, (arm, values) in enumerate(scored, 1)]
-    figure = _chart([board], {"": series})
-    names = [arm.name for arm, _ in scored]
-    figure.axes[0].set_xscale("linear")
-    figure.axes[0].set_xticks(range(1, 1 + len(names)), names, rotation=20)
-    return figure
-
-
-def sampling(board: Board, curves: pd.DataFrame) -> Figure:
+def sampling(board: Board, sweeps: Iterable[tuple[Row, pd.DataFrame]]) -> Figure:
     """Score on validation against network evaluations, and against the weight of guidance.
 
-    curves: rows of `curves.curves` of the board's runs, at least one.
+    sweeps: of `curves.of_arms`, at least one.
     """
-    alone = seeds_of([board]) == "one seed"
+    alone = answer.seeds_of([board]) == "one seed"
     panels: dict[str, list[Series]] = {}
     for sweep, x, label in (
         ("steps", "nfe", "network evaluations a sample"),
         ("guidance", "guidance", "guidance weight (1: none)"),
     ):
-        for arm, rows in _by_arm(board, curves[curves["sweep"] == sweep]):
-            points = rows.groupby(x)
-            errors = dict(points["stderr"].mean()) if alone else {}
-            series = Series(look(arm), arm.name, dict(points["value"].apply(list)), errors)
-            panels.setdefault(label, []).append(series)
-    note = "one seed; bars: ± 1 standard error over items" if alone else ""
-    return _chart([board], panels, note=note, split=", validation")
+        for arm, rows in sweeps:
+            points = rows[rows["sweep"] == sweep].groupby(x)
+            if len(points):
+                errors = dict(points["stderr"].mean()) if alone else {}
+                series = Series(look(arm), arm.name, dict(points["value"].apply(list)), errors)
+                panels.setdefault(label, []).append(series)
+    note = "bars: ± 1 standard error over items" if alone else "marks, lines go through the means"
+    note = f"{answer.seeds_of([board])} an arm; {note}"
+    return _chart([board], panels, note, f"{answer.score_of(board)}, validation")
 
 
-def losses(board: Board, frame: pd.DataFrame) -> Figure:
-    """Training loss and its terms, a panel an arm: the losses of two have different targets.
+def losses(board: Board, logs: Iterable[tuple[Row, pd.DataFrame]]) -> Figure:
+    """Training loss, a panel an arm: the losses of two have different targets.
 
-    frame: rows of `curves.losses` of the board's runs, at least one.
+    logs: of `curves.of_arms`, at least one.
     """
-    there = _by_arm(board, frame)
-    figure, panels = style.panels(len(there), height=2.3)
-    terms = sorted(set(frame["term"]) - {"loss"})
-    dashes = dict(zip(terms, style.VARIANTS * len(terms), strict=False))
-    for axes, (arm, rows) in zip(panels, there, strict=True):
-        for (term, _), line in rows.groupby(["term", "run_id"], sort=True):
-            whole = term == "loss"
-            axes.plot(
-                line["samples"],
-                line["value"],
-                color=look(arm)["color"] if whole else "#777777",
-                linestyle=dashes.get(str(term), "-"),
-                linewidth=0.9,
-                label=arm.name if whole else str(term),
-            )
-        if (rows["value"] > 0).all():
-            style.log_axis(axes.yaxis, rows["value"])
-        axes.set(xlabel="training samples", ylabel="weighted loss")
-        axes.xaxis.set_major_formatter(style.quantity)
+    panels: dict[str, list[Series]] = {}
+    for arm, rows in logs:
+        shape = look(arm) | {"marker": "", "linewidth": 0.9}
+        for _, line in rows.groupby("run_id"):
+            values = {x: [y] for x, y in zip(line["samples"], line["loss"], strict=True)}
+            series = Series(shape, arm.name, values)
+            panels.setdefault(f"training samples of {arm.name}", []).append(series)
     note = "a line a seed; not to be compared between arms"
-    return _finished(figure, panels, [board], note)
+    figure = _chart([board], panels, note, "weighted loss")
+    for axes in figure.axes:
+        axes.set_xscale("linear")
+        if axes.dataLim.y0 > 0:
+            _log(axes.yaxis)
+    return figure
 
 
-def _by_arm(board: Board, frame: pd.DataFrame) -> list[tuple[Row, pd.DataFrame]]:
-    """The arms that have rows in the frame, each with its own."""
-    runs = [(arm, [run.run_id for run in arm.records]) for arm in board.arms]
-    parts = [(arm, frame[frame["run_id"].isin(ids)]) for arm, ids in runs]
-    return [(arm, rows) for arm, rows in parts if len(rows)]
-
-
-def _scores(boards: Sequence[Board], kind: str = "arm") -> Iterator[tuple[Row, list[float]]]:
-    """Every row of this kind whose clock was valid, and its primary scores, a seed each."""
-    for board in boards:
-        for row in board.rows:
-            values = board.values(row, board.first.primary)
-            if row.kind == kind and values and not any(map(gates.clock_is_invalid, row.records)):
-                yield row, list(values.values())
+def _scores(board: Board) -> Iterator[tuple[Row, list[float]]]:
+    """Every arm whose clock was valid, and its primary scores, a seed each."""
+    for arm in board.arms:
+        values = board.values(arm, board.first.primary)
+        if values and not any(map(gates.clock_is_invalid, arm.records)):
+            yield arm, list(values.values())
 
 
 def _chart(
-    boards: Sequence[Board],
-    series: Mapping[str, list[Series]],
-    about: str = "",
-    note: str = "",
-    split: str = "",
+    boards: Sequence[Board], series: Mapping[str, list[Series]], note: str, ylabel: str
 ) -> Figure:
-    """A panel an entry of `series`, by the label below it; on the test split, between bounds."""
-    figure, panels = style.panels(len(series))
-    bounds = _scores([] if split else boards, "bound")
-    across = {(row.method, values[0]): look(row) for row, values in bounds}
-    for axes, (label, of_panel) in zip(panels, series.items(), strict=True):
-        style.panel(axes, of_panel)
-        for (name, value), shape in across.items():
-            axes.axhline(value, label=name, **shape)
-        axes.set(xlabel=label, ylabel=score_of(boards[0]) + split)
-    note = note or f"{seeds_of(boards)} an arm: marks; lines go through the means"
-    return _finished(figure, panels, boards, note, about)
-
-
-def _finished(
-    figure: Figure, panels: Sequence[Axes], boards: Sequence[Board], note: str, about: str = ""
-) -> Figure:
-    """With a title, what the marks mean, a warning where nothing may be concluded, and a legend."""
-    board = boards[0]
-    about = about or f"model {model_of(board)}, {budget_of(board)}"
-    figure.suptitle(f"{board.first.task}, {about}", x=0.02, ha="left")
-    quick = any(board.quick for board in boards)
-    color = style.WARNING if quick else style.NOTE
-    panels[0].set_title(f"{style.QUICK}\n{note}" if quick else note, loc="left", color=color)
-    style.legend(figure, panels, 3 * len(panels))
+    """A panel an entry of `series`, by the label below it, with a warning where runs were quick."""
+    figure = _panels(len(series))
+    for axes, (label, of_panel) in zip(figure.axes, series.items(), strict=True):
+        _draw(axes, of_panel)
+        _log(axes.xaxis, [x for line in of_panel for x in line.values])
+        axes.set(xlabel=label, ylabel=ylabel)
+    models = " and ".join(map(answer.model_of, boards))
+    title = f"{boards[0].first.task}, model {models}, {answer.budget_of(boards[0])}"
+    figure.suptitle(title, x=0.02, ha="left")
+    text, colour = warned(note, any(board.quick for board in boards))
+    figure.axes[0].set_title(text, loc="left", color=colour)
+    _legend(figure, 3 * len(series))
     return figure
+
+
+def warned(note: str, quick: bool) -> tuple[str, str]:
+    """What stands below a title, and its colour."""
+    return (f"{QUICK}\n{note}", "#B22222") if quick else (note, "#555555")
+
+
+def _panels(count: int, width: float = WIDTH, height: float = 2.5, columns: int = 3) -> Figure:
+    """A figure of `count` pairs of axes, each of this width and height in inches."""
+    from matplotlib.figure import Figure
+
+    across = min(count, columns)
+    down = -(-count // across)
+    figure = Figure(figsize=(width * across, height * down), layout="constrained")
+    for place in range(count):
+        figure.add_subplot(down, across, 1 + place)
+    return figure
+
+
+def _draw(axes: Axes, series: Iterable[Series]) -> None:
+    """Every seed a mark, a line through the means of each series."""
+    for one in series:
+        marks = [(x, value) for x, values in one.values.items() for value in values]
+        means = {x: statistics.fmean(values) for x, values in sorted(one.values.items())}
+        alpha = 0.9 if len(marks) == len(means) else 0.5
+        axes.plot(*zip(*marks, strict=True), alpha=alpha, **one.look | {"linestyle": ""})
+        axes.plot(list(means), list(means.values()), **one.look | {"marker": ""})
+        for x, half in one.errors.items():
+            axes.errorbar(x, means[x], yerr=half, color=one.look["color"], elinewidth=0.8)
+        axes.plot([], [], label=one.label, **one.look)  # for the legend
+
+
+def _log(axis: Any, values: Iterable[float] = ()) -> None:
+    """A log scale; at most six values, far enough apart, are its only numbers."""
+    from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    shown = sorted({float(f"{value:.2g}") for value in values})
+    few = 0 < len(shown) <= 6 and all(b / a > 1.3 for a, b in pairwise(shown))
+    axis.set_major_locator(FixedLocator(shown) if few else LogLocator(subs=(1, 2, 5), numticks=8))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: answer.powers(f"{value:.4g}"))
+
+
+def _legend(figure: Figure, columns: int, title: str = "") -> None:
+    """One entry per label, below the axes, with a line above them."""
+    drawn = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in figure.axes]
+    entries = {label: handle for pairs in drawn for handle, label in pairs}
+    handles, labels = list(entries.values()), list(entries)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=title)

@@ -7,6 +7,7 @@ sums (cells of `benchmarks.tasks.sums`) are evidence of nothing but themselves.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -14,45 +15,42 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.records.samples import ROLES, Cell, Samples, common, depth_colours, depth_range
-from benchmarks.report.figures import style
+from benchmarks.records import samples
+from benchmarks.records.samples import Cell, Samples, depth_colours
+from benchmarks.report.figures.charts import WIDTH, warned
+from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Line = tuple[str, Sequence[Cell]]
-"""What stands left of a line of cells, and the cells: pictures (h, w, 3) or texts."""
-
-LABEL, EDGE, GAP = 0.62, 0.06, 0.04  # inches left of lines with and without labels, between cells
+Line = tuple[str, Sequence[Cell]]  # what stands left of it; pictures (h, w, 3) or texts
+LEFT, EDGE, GAP = 0.62, 0.06, 0.04  # inches: left of labelled lines, of others, between cells
 FONT = 6.5  # points, of texts
-MOST_LINES = 8  # of a text
 MOST = 4  # strips or sums of a figure
 LARGEST_ERROR = 0.5  # of the true depth: the end of the colours of error maps
-SIGNS = dict(zip(ROLES, ("", "- ", "+ ", "= "), strict=True))
+BLENDS = {  # kind -> cells of a strip or sum, and what its figure says
+    "interpolation": (samples.COLUMNS, "straight lines between the codes of two captions"),
+    "arithmetic": (len(samples.ROLES), "sums of codes; below the sum, what it should show"),
+}
 
 
-def grid(title: str, kept: Mapping[str, Samples], quick: bool) -> Figure | None:
-    """kept: `source`, `truth` and the arms, in the order of the lines; None without a common item.
+def grid(title: str, kept: Mapping[str, Samples], quick: bool) -> Figure:
+    """kept: `source`, `truth` and the arms, in the order of the lines.
 
     A source of texts stands below the lines as their caption.
     """
-    texts = any(row.kind == "text" for row in kept.values())
-    ids = common(kept)[: 3 if texts else 4]
-    if not ids:
-        return None
-    by_id = {name: _by_id(row) for name, row in kept.items()}
-    cells = {name: [of_row[item] for item in ids] for name, of_row in by_id.items()}
-    low, high = depth_range(cells["truth"]) or (0.1, 10.0)
+    ids = samples.common(kept)[: 3 if any(row.kind == "text" for row in kept.values()) else 4]
+    cells = {name: [row.cells[row.ids.index(item)] for item in ids] for name, row in kept.items()}
+    low, high = samples.depth_range(cells["truth"]) or (0.1, 10.0)
     lines: list[Line] = []
     for name, row in kept.items():
         label = name.replace("_", "\n")
         if row.kind != "depth":
             lines.append((label, cells[name]))
             continue
-        maps = [np.asarray(depth) for depth in cells[name]]
+        maps, truths = (list(map(np.asarray, cells[of])) for of in (name, "truth"))
         lines.append((label, [depth_colours(depth, low, high) for depth in maps]))
         if name != "truth":
-            truths = [np.asarray(truth) for truth in cells["truth"]]
             lines.append(("error", list(map(errors, maps, truths))))
     if kept["source"].kind == "text":
         lines = [*lines[1:], ("caption", cells["source"])]
@@ -63,43 +61,22 @@ def grid(title: str, kept: Mapping[str, Samples], quick: bool) -> Figure | None:
     return _sheet(title, note, lines, quick)
 
 
-def interpolation(title: str, strips: Samples, captions: Samples, quick: bool) -> Figure | None:
-    """A strip for each pair of items, above the caption of either end.
+def blends(title: str, kind: str, row: Samples, captions: Samples, quick: bool) -> Figure:
+    """Strips above the captions of their ends, or sums above the role and text of each cell.
 
-    strips: cells `<a>~<b>@<weight>`. captions: texts of the items. None without a whole pair.
+    row: cells `<a>~<b>@<weight>`, or `<number> <role>: <text>`; what is cut short is left out.
     """
-    pictures, texts = _by_id(strips), _by_id(captions)
+    pictures: dict[str, Cell] = dict(zip(row.ids, row.cells, strict=True))
+    texts = dict(zip(captions.ids, captions.cells, strict=True))
+    whole, note = BLENDS[kind]
     lines: list[Line] = []
-    for pair, ids in groupby(pictures, lambda name: name.partition("@")[0]):
-        ends = pair.split("~")
-        if texts.keys() >= set(ends):
-            lines += [("", [pictures[name] for name in ids]), ("", [texts[end] for end in ends])]
-    note = "straight lines between the codes of two captions"
-    return _sheet(title, note, lines[: 2 * MOST], quick) if lines else None
-
-
-def arithmetic(title: str, sums: Samples, _: Samples, quick: bool) -> Figure | None:
-    """Start, minus, plus and what their sum gives, above what each should show.
-
-    sums: cells `<number> <role>: <text>`. The last sum may be cut short: it is left out.
-    """
-    pictures = _by_id(sums)
-    lines: list[Line] = []
-    for _number, four in groupby(pictures, lambda name: name.partition(" ")[0]):
-        ids = list(four)
-        roles = [name.partition(" ")[2].partition(": ") for name in ids]
-        if [role for role, *_ in roles] == list(ROLES):
-            texts = [SIGNS[role] + text for role, _, text in roles]
-            lines += [("", [pictures[name] for name in ids]), ("", texts)]
-    note = "sums of codes; below the sum, what it should show"
-    return _sheet(title, note, lines[: 2 * MOST], quick) if lines else None
-
-
-BLENDS = {"interpolation": interpolation, "arithmetic": arithmetic}
-
-
-def _by_id(row: Samples) -> dict[str, Cell]:
-    return dict(zip(row.ids, row.cells, strict=True))
+    for group, members in groupby(pictures, lambda name: re.split("[@ ]", name)[0]):
+        ids = list(members)
+        ends = [str(texts.get(end, end)) for end in group.split("~")]
+        below = ends if kind == "interpolation" else [name.partition(" ")[2] for name in ids]
+        if len(ids) == whole:
+            lines += [("", [pictures[name] for name in ids]), ("", below)]
+    return _sheet(title, note, lines[: 2 * MOST], quick)
 
 
 def errors(depth: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -118,30 +95,24 @@ def _sheet(title: str, note: str, lines: Sequence[Line], quick: bool) -> Figure:
     """All lines below one another, under a title. The cells of a line share its width."""
     from matplotlib.figure import Figure
 
-    left = LABEL if any(label for label, _ in lines) else EDGE
-    widths = [(style.WIDTH - left - EDGE + GAP) / len(cells) for _, cells in lines]
-    shown = [
-        [_wrapped(cell, width) if isinstance(cell, str) else cell for cell in cells]
-        for (_, cells), width in zip(lines, widths, strict=True)
-    ]
-    heights = [
-        max(_height(cell, width) for cell in cells)
-        for cells, width in zip(shown, widths, strict=True)
-    ]
-    note = f"{style.QUICK}\n{note}" if quick else note
-    above = 0.35 + 0.13 * note.count("\n")
-    high = above + sum(heights) + GAP * len(lines)
-    figure = Figure(figsize=(style.WIDTH, high))
+    if not lines or not lines[0][1]:
+        raise InputError(f"{title}: the samples have no item in common")
+    left = LEFT if any(label for label, _ in lines) else EDGE
+    across = WIDTH - left - EDGE + GAP
+    fitted = [[_fitted(cell, across / len(cells)) for cell in cells] for _, cells in lines]
+    heights = [max(height for _, height in cells) for cells in fitted]
+    note, colour = warned(note, quick)
+    bottom = sum(heights) + GAP * len(lines)
+    high = bottom + 0.35 + 0.13 * note.count("\n")
+    figure = Figure(figsize=(WIDTH, high))
     figure.suptitle(title, x=0.02, y=1 - 0.03 / high, ha="left", va="top")
-    colour = style.WARNING if quick else style.NOTE
     figure.text(0.02, 1 - 0.17 / high, note, va="top", color=colour)
-    bottom = high - above
-    for (label, _), cells, width, height in zip(lines, shown, widths, heights, strict=True):
+    for (label, _), cells, height in zip(lines, fitted, heights, strict=True):
         bottom -= height + GAP
-        x, y = (left - 0.05) / style.WIDTH, (bottom + height / 2) / high
-        figure.text(x, y, label, ha="right", va="center")
-        for column, cell in enumerate(cells):
-            x, wide = (left + column * width) / style.WIDTH, (width - GAP) / style.WIDTH
+        middle, width = (bottom + height / 2) / high, across / len(cells)
+        figure.text((left - 0.05) / WIDTH, middle, label, ha="right", va="center")
+        for column, (cell, _) in enumerate(cells):
+            x, wide = (left + column * width) / WIDTH, (width - GAP) / WIDTH
             axes = figure.add_axes((x, bottom / high, wide, height / high))
             axes.set_axis_off()
             if isinstance(cell, str):
@@ -151,13 +122,10 @@ def _sheet(title: str, note: str, lines: Sequence[Line], quick: bool) -> Figure:
     return figure
 
 
-def _height(cell: Cell, width: float) -> float:
-    """Inches: pictures keep their proportions, within reason."""
-    if isinstance(cell, str):
-        return (cell.count("\n") + 2) * FONT * 1.2 / 72
-    return (width - GAP) * min(2.0, cell.shape[0] / cell.shape[1])
-
-
-def _wrapped(text: str, width: float) -> str:
-    across = int(width * 72 / (FONT * 0.56))
-    return textwrap.fill(text or "(empty)", across, max_lines=MOST_LINES, placeholder=" …")
+def _fitted(cell: Cell, width: float) -> tuple[Cell, float]:
+    """A text in lines, a picture as it is; and its height in inches, within reason."""
+    if not isinstance(cell, str):
+        return cell, (width - GAP) * min(2.0, cell.shape[0] / cell.shape[1])
+    letters = int(width * 72 / (FONT * 0.56))
+    text = textwrap.fill(cell or "(empty)", letters, max_lines=8, placeholder=" …")
+    return text, (text.count("\n") + 2) * FONT * 1.2 / 72

@@ -8,203 +8,167 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records.keys import exact
+import numpy as np
+
+from benchmarks.records import samples
+from benchmarks.records.keys import canonical
 from benchmarks.records.record import Record
 from benchmarks.report import answer, figures, leaderboard, published, tables
-from benchmarks.report.figures import style
 from benchmarks.report.files import Files
-from benchmarks.report.gates import clock_is_invalid
-from benchmarks.report.page import gallery
-from benchmarks.report.rows import Board
+from benchmarks.report.rows import Board, shared_cells
 from benchmarks.report.tables import ABSENT, QUICK, Table
 
 HERE = Path(__file__).parent
-PROOF = (  # of a record, and the judgement on its clock
-    "same_ids_as training_ids params_ratio_to_crossflow evaluation_flops_ratio_to_crossflow "
-    "guidance_trials frozen clock"
+ITEMS = 6  # of a gallery
+VERDICTS = (  # columns of leaderboard.csv
+    "method rank mean ci_low ci_high verdict reference common_seeds difference diff_low diff_high "
+    "margin p_holm detectable note"
 ).split()
-VERDICT = {  # heading of a column -> of leaderboard.csv; two are an interval
-    "method": "method",
-    "rank": "rank",
-    "mean": "mean",
-    "95 % interval over seeds": "ci_low ci_high",
-    "verdict": "verdict",
-    "against": "reference",
-    "paired seeds": "common_seeds",
-    "difference, + is better": "difference",
-    "90 % interval": "diff_low diff_high",
-    "margin": "margin",
-    "p (Holm)": "p_holm",
-    "smallest detectable": "detectable",
-    "note": "note",
-}
+PROOF = (  # of a record, and the judgement on its clock
+    "arm seed match status same_ids_as training_ids params_ratio_to_crossflow "
+    "evaluation_flops_ratio_to_crossflow guidance_trials frozen clock"
+).split()
+RUN = (
+    "run_id method seed status command error quick device threads device_seconds commit created"
+).split()
 
 
 def files(records: Sequence[Record], out: Path) -> Files:
-    """index.html. Reads curves and samples beside the records, in `out`.
-
-    All text is escaped; style and script stand inline, allowed by their hashes.
-    """
+    """index.html. All text is escaped; style and script stand inline, allowed by their hashes."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     loader = FileSystemLoader(HERE)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     css, js = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    style, script = (hashlib.sha256(text.encode()).digest() for text in (css, js))
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(css)}'; script-src '{_hash(js)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src 'sha256-{_base64(style)}'; "
+        f"script-src 'sha256-{_base64(script)}'; base-uri 'none'; form-action 'none'"
     )
     records = sorted(records, key=lambda record: (record.task, record.run_id))
-    template = environment.get_template("template.html")
-    shown = template.render(
+    shown = environment.get_template("template.html").render(
         **_context(records, out), css=Markup(css), js=Markup(js), policy=policy, quick=QUICK
     )
     return {"index.html": shown}
 
 
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def _context(records: Sequence[Record], out: Path) -> dict[str, Any]:
     """All that the template shows."""
-    header, rows = answer.matrix(records)
     leaders = leaderboard.leader_rows(records)
-    built = tables.build(records)
-    boards = [table.board for table in built if table.board is not None]
-    current = {id(board) for board in answer.current(boards)}
-    with style.styled():
+    boards = [(table, table.board) for table in tables.build(records) if table.board]
+    current = answer.current(board for _, board in boards)
+    header, rows = answer.summary(records)
+    with figures.styled():
         charts = [
-            (drawn, gallery.uri("svg+xml", style.drawn(drawn.figure, "svg")))
-            for drawn in figures.chart_figures(records, out)
+            (name, board.first.task, "svg+xml;base64," + _base64(figures.image(figure, "svg")))
+            for name, board, figure in figures.chart_figures(records, out)
         ]
     shown = [
         {
             "task": board.first.task,
             "table": table,
-            "verdicts": _verdicts(board, leaders),
-            "keys": _keys(board),
-            "proof": _proof(board),
-            "folded": bool(board.arms) and id(board) not in current,
+            "verdicts": _table(
+                f"Verdicts on {answer.score_of(board)}", VERDICTS, answer.leaders_of(board, leaders)
+            ),
+            "keys": [
+                (f"score_key {board.first.score_key}", canonical(board.first.fair.score)),
+                (f"fair_key {board.fair_key}", canonical(board.first.fair.fair)),
+            ][: 2 if board.arms else 1],
+            "proof": _table("Proof", PROOF, _proof(board)),
+            "folded": board.arms and all(board is not other for other in current),
         }
-        for table, board in zip(built, boards, strict=True)
+        for table, board in boards
     ]
+    tasks = dict.fromkeys(record.task for record in records)
+    days = sorted(record.volatile.created[:10] for record in records)
     return {
-        "facts": _facts(records),
-        "answers": [(q.first.task, q.title, answer.sentence(q)) for q in answer.questions(records)],
-        "answer": [uri for drawn, uri in charts if drawn.name == "answer"],
+        "questions": answer.questions(records),
+        "sentence": answer.sentence,
         "matrix": Table("Methods and tasks", header=header, rows=rows),
         "boards": shown,
-        "tasks": [
-            {
-                "name": task,
-                "title": answer.title_of(task),
-                "boards": [board for board in shown if board["task"] == task],
-                "charts": [
-                    (drawn.title, uri)
-                    for drawn, uri in charts
-                    if drawn.name != "answer" and drawn.board.first.task == task
-                ],
-                "galleries": gallery.of(boards, task, out),
-                "published": published.build(published.rows(task)),
-            }
-            for task in dict.fromkeys(record.task for record in records)
-        ],
-        "runs": _table("Runs and their commands", map(_run, records)),
+        "charts": charts,
+        "tasks": {task: answer.title_of(task) for task in tasks},
+        "galleries": list(_galleries(current, out)),
+        "published": {task: published.build(published.rows(task)) for task in tasks},
         "preface": published.PREFACE,
+        "runs": _table("Runs and their commands", RUN, map(shared_cells, records)),
+        "facts": f"{len(records)} records, {days[0]} to {days[-1]}",
     }
 
 
-def _facts(records: Sequence[Record]) -> str:
-    """What the page is made of, in a line."""
-    made = [record.volatile for record in records]
-    days = sorted(volatile.created[:10] for volatile in made)
-    devices = ", ".join(sorted({str(volatile.device) for volatile in made if volatile.device}))
-    failed = sum(record.status == "failed" for record in records)
-    matches = len({(record.task, record.match) for record in records if record.match})
-    count = f"{len(records)} records of {matches} matches, {failed} of them failed"
-    return f"{count}; made on {devices or 'unknown devices'}, {days[0]} to {days[-1]}"
+def _table(title: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Table:
+    header = [name.replace("_", " ") for name in columns]
+    return Table(title, header=header, rows=[[_text(row.get(c)) for c in columns] for row in rows])
 
 
-def _table(title: str, rows: Iterable[Mapping[str, Any]]) -> Table:
-    cells = list(rows)
-    texts = [[_text(cell) for cell in row.values()] for row in cells]
-    return Table(title, header=list(cells[0]) if cells else [], rows=texts)
-
-
-def _text(*values: Any) -> str:
-    """A cell; of two values, an interval."""
-    if any(value in (None, "", [], {}) for value in values):
+def _text(value: Any) -> str:
+    if value in (None, "", [], {}):
         return ABSENT
-    return " to ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
+    if isinstance(value, dict):
+        return canonical(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _verdicts(board: Board, leaders: Iterable[Mapping[str, Any]]) -> Table:
-    """The board's arms on the primary score: rank, intervals, verdict; no row without an arm."""
-    key = (board.fair_key, board.first.primary)
-    rows = [row for row in leaders if (row["fair_key"], row["metric"]) == key]
-    cells = [
-        {head: _text(*(row[name] for name in names.split())) for head, names in VERDICT.items()}
-        for row in rows
-    ]
-    return _table(f"Verdicts on {answer.score_of(board)}", cells)
-
-
-def _run(record: Record) -> dict[str, Any]:
-    """A record with the exact command that made it, and why a run is not to be used."""
-    made = record.volatile
-    clock = str(made.host["clock"]) if clock_is_invalid(record) else ""
-    return {
-        "run": record.run_id,
-        "method": record.method,
-        "seed": record.seed,
-        "status": record.status,
-        "exact command": made.command,
-        "note": "; ".join(filter(None, [made.error, QUICK if record.quick else "", clock])),
-        "device": made.device,
-        "threads": made.threads,
-        "training seconds": made.device_seconds,
-        "commit": made.commit,
-        "created": made.created,
-    }
-
-
-def _keys(board: Board) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Keys with the fields that they are digests of."""
-    fair = board.first.fair
-    keys = [(f"score_key {board.first.score_key}", list(_flat(fair.score)))]
-    return keys + ([(f"fair_key {board.fair_key}", list(_flat(fair.fair)))] if board.arms else [])
-
-
-def _flat(fields: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(dotted name, value as text) of every field; an empty group is one field."""
-    for name, value in sorted(fields.items()) if isinstance(fields, Mapping) else ():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", exact(value) if isinstance(value, float) else str(value)
-
-
-def _proof(board: Board) -> Table:
+def _proof(board: Board) -> list[dict[str, Any]]:
     """What each run proved of itself when it was recorded."""
-    named = [(arm.name, run) for arm in board.arms for run in arm.records]
-    named.sort(key=lambda arm: (str(arm[1].match), arm[1].seed))
     rows = []
-    for name, run in named:
-        given = dict(run.fair.proof)
-        chain = given.get("training_ids")
-        if isinstance(chain, Mapping):
-            given["training_ids"] = {key: chain[key] for key in chain if key != "marks"}
-        clock = {"clock": run.volatile.host.get("clock")}
-        row = {"arm": name, "seed": run.seed, "match": run.match, "status": run.status}
-        for field in PROOF:
-            value = (given | clock).get(field)
-            texts = [f"{key} {text}" for key, text in _flat(value)]
-            row[field.replace("_", " ")] = ", ".join(texts) if texts else value
-        rows.append(row)
-    return _table("Proof", rows)
+    for arm in board.arms:
+        for run in arm.records:
+            row = {"arm": arm.name, "seed": run.seed, "match": run.match, "status": run.status}
+            row |= run.fair.proof | {"clock": run.volatile.host.get("clock")}
+            chain = row.get("training_ids")
+            if isinstance(chain, dict):
+                row["training_ids"] = {key: chain[key] for key in chain if key != "marks"}
+            rows.append(row)
+    return sorted(rows, key=lambda row: (str(row["match"]), row["seed"]))
+
+
+def _galleries(boards: Sequence[Board], out: Path) -> Iterator[tuple[str, Table]]:
+    """(task, table) of each score_key: an item a row, of each row of its boards a column.
+
+    Pictures are at native pixels, as lossless WebP; depth has the colours of the truth's range.
+    """
+    galleries: dict[tuple[str, str, bool], dict[str, samples.Samples]] = defaultdict(dict)
+    for board in boards:
+        arms = {arm.name: f"{arm.name}, {answer.budget_of(board)}" for arm in board.arms}
+        kept = figures.kept_samples(board, board.rows, out)
+        key = board.first.task, board.first.score_key, board.quick
+        galleries[key] |= {arms.get(name, name): row for name, row in kept.items()}
+    for (task, _, quick), kept in galleries.items():
+        notes = ["the first items, not chosen; of each arm the run with the lowest seed"]
+        metres = samples.depth_range(kept["truth"].cells)
+        if metres:
+            notes.append("depth from {:.2g} m (bright) to {:.2g} m (dark)".format(*metres))
+        table = Table("Samples", header=["item", *kept], notes=[*notes, QUICK] if quick else notes)
+        for item in list(dict.fromkeys(chain(*(row.ids for row in kept.values()))))[:ITEMS]:
+            cells = [_cell(row, item, metres, f"{item}, {name}") for name, row in kept.items()]
+            table.rows.append([item, *cells])
+        yield task, table
+
+
+def _cell(row: samples.Samples, item: str, metres: tuple[float, float] | None, alt: str) -> str:
+    """A text as it is, a picture as its tag."""
+    from markupsafe import Markup
+    from PIL import Image
+
+    cell = row.cells[row.ids.index(item)] if item in row.ids else ABSENT
+    if isinstance(cell, str):
+        return cell
+    colours = cell if cell.ndim == 3 else samples.depth_colours(cell, *(metres or (0.1, 10.0)))
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(colours)).save(file, "WEBP", lossless=True, method=6)
+    tag = '<img src="data:image/webp;base64,{}" width="{}" height="{}" alt="{}">'
+    height, width, _ = colours.shape
+    return Markup(tag).format(_base64(file.getvalue()), width, height, alt)
