@@ -1,8 +1,7 @@
 """Where solids and camera stand so that every solid is large and in sight.
 
-Candidates are drawn many at once and tested on flat silhouettes: every solid is replaced by its
-outline in the vertical plane that faces the camera. This costs a fraction of a millisecond where
-casting rays would cost several, and is right about visibility for all but a few solids.
+Candidates are drawn many at once and tested on flat silhouettes, the solids' outlines in vertical
+planes that face the camera: ten times faster than rays, and right for all but a few solids.
 
 Coordinates are those of the ground as the camera sees it: side (to the right), ahead, up; metres.
 """
@@ -38,48 +37,40 @@ _TOP = np.array([0.0, 0.70, 0.50, 0.35])
 # Sample points of a silhouette: height b and side a, both as shares; 5 rows of 3 points.
 _B = np.repeat(np.array([0.1, 0.3, 0.5, 0.7, 0.9]), 3)
 _A = np.tile(np.array([-0.8, 0.0, 0.8]), 5)
+Array = np.ndarray
 
 
 @dataclass(frozen=True)
 class Layout:
-    """An accepted layout of n solids."""
+    """k layouts of n solids; in an accepted one the leading k is left out."""
 
-    ground: np.ndarray  # [n, 2] side and ahead
-    camera: np.ndarray  # [3]
-    elevation: float  # radians looking down
-    focal: float  # over half the picture's width
-    width: float  # metres across the picture at the solids' distance
-    views: np.ndarray  # [n, 5] x, y, depth, area, visible as in scenes.View
-    sizes: np.ndarray  # [n] metres
+    ground: Array  # [k, n, 2] side and ahead
+    camera: Array  # [k, 3]
+    elevation: Array  # [k] radians looking down
+    cos: Array  # of the elevation
+    sin: Array
+    focal: Array  # [k] over half the picture's width
+    width: Array  # [k] metres across the picture at the solids' distance
 
-
-@dataclass(frozen=True)
-class _Candidates:
-    """k layouts of n solids; fields as in Layout with a leading k."""
-
-    ground: np.ndarray
-    camera: np.ndarray
-    elevation: np.ndarray
-    cos: np.ndarray  # of the elevation
-    sin: np.ndarray
-    focal: np.ndarray
-    width: np.ndarray
-
-    def take(self, rows: np.ndarray) -> _Candidates:
-        """Returns some of the candidates."""
-        return _Candidates(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+    def take(self, rows: Array | int) -> Layout:
+        """Some of the layouts."""
+        return Layout(*(values[rows] for values in vars(self).values()))
 
 
-def find_layout(shapes: list[str], sizes: np.ndarray, rng: np.random.Generator) -> Layout | None:
-    """Draws layouts until one shows every solid; None after a fixed number of rounds."""
+def find_layout(
+    shapes: list[str], sizes: Array, rng: np.random.Generator
+) -> tuple[Layout, Array] | None:
+    """Draws layouts until one shows every solid; None after a fixed number of rounds.
+
+    Beside it stand the solids' views [n, 5]: x, y, depth, area, visible as in scenes.View.
+    """
     ids = np.array([_SHAPE_ID[s] for s in shapes])
     n = len(shapes)
     half, tall, foot = _HALF[ids] * sizes, _TALL[ids] * sizes, _FOOT[ids] * sizes
     gap = 1.06 * (foot[:, None] + foot[None, :])
     np.fill_diagonal(gap, -1.0)
     for _ in range(_ROUNDS):
-        u = rng.random((_CANDIDATES[n], 6 + 2 * n))
-        drawn = _draw(u, sizes.mean(), tall.mean(), n)
+        drawn = _draw(rng.random((_CANDIDATES[n], 6 + 2 * n)), sizes.mean(), tall.mean(), n)
         between = np.linalg.norm(drawn.ground[:, :, None] - drawn.ground[:, None], axis=-1)
         # However the group is turned later, it fits on the table.
         spread = drawn.ground - drawn.ground.mean(axis=1, keepdims=True)
@@ -93,20 +84,14 @@ def find_layout(shapes: list[str], sizes: np.ndarray, rng: np.random.Generator) 
         some = free.take(kept)
         seen, framed = _visible(some, ids, half, tall)
         good = (framed >= MIN_INSIDE) & (seen >= MIN_VISIBLE) & (seen * area[kept] >= MIN_AREA)
-        accepted = np.flatnonzero(good.all(axis=1))
-        if len(accepted) == 0:
-            continue
-        a = accepted[0]
-        r = kept[a]
-        views = np.stack(
-            [0.5 + 0.5 * x[r], 0.5 - 0.5 * y[r], depth[r], area[r] * seen[a], seen[a]], axis=1
-        )
-        elevation, focal, width = (float(v[a]) for v in (some.elevation, some.focal, some.width))
-        return Layout(some.ground[a], some.camera[a], elevation, focal, width, views, sizes)
+        for a in np.flatnonzero(good.all(axis=1)):
+            r = kept[a]
+            views = 0.5 + 0.5 * x[r], 0.5 - 0.5 * y[r], depth[r], area[r] * seen[a], seen[a]
+            return some.take(a), np.stack(views, axis=1)
     return None
 
 
-def _draw(u: np.ndarray, size: float, tall: float, n: int) -> _Candidates:
+def _draw(u: Array, size: float, tall: float, n: int) -> Layout:
     """Turns uniform numbers [k, 6 + 2 n] into layouts; size and tall: mean size and height."""
     elevation = np.deg2rad(ELEVATION[0] + (ELEVATION[1] - ELEVATION[0]) * u[:, 0])
     cos, sin = np.cos(elevation), np.sin(elevation)
@@ -115,22 +100,19 @@ def _draw(u: np.ndarray, size: float, tall: float, n: int) -> _Candidates:
     low, high = np.log(AIMED_AREA[n])
     width = 0.9 * size / np.exp(0.5 * (low + (high - low) * u[:, 2]))
     distance = np.maximum(0.5 * width * focal, 0.45)
-    spread = np.empty((len(u), 2))
-    spread[:, 0] = 0.42 * width
     # Long in depth, so that solids of one scene are near and far.
-    spread[:, 1] = np.minimum(0.46 * width / sin, np.minimum(0.70 * distance, 1.2))
+    ahead = np.minimum(0.46 * width / sin, np.minimum(0.70 * distance, 1.2))
+    spread = np.stack([0.42 * width, ahead], axis=1)
     ground = (2 * u[:, 6:].reshape(-1, n, 2) - 1) * spread[:, None] * (1 if n > 1 else 0.3)
     camera = np.empty((len(u), 3))
     camera[:, :2] = ground.mean(axis=1) + (u[:, 3:5] - 0.5) * (0.22 * width)[:, None]
     camera[:, 2] = (0.35 + 0.5 * (u[:, 5] - 0.5)) * tall
     camera[:, 1] -= distance * cos
     camera[:, 2] += distance * sin
-    return _Candidates(ground, camera, elevation, cos, sin, focal, width)
+    return Layout(ground, camera, elevation, cos, sin, focal, width)
 
 
-def _centres(
-    c: _Candidates, ids: np.ndarray, half: np.ndarray, tall: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _centres(c: Layout, ids: Array, half: Array, tall: Array) -> tuple[Array, Array, Array, Array]:
     """x, y (-1..1) and depth of the solids' centres and their share of the picture, all [k, n]."""
     centre = np.empty((*c.ground.shape[:2], 1, 3))
     centre[..., 0, :2] = c.ground
@@ -142,9 +124,7 @@ def _centres(
     return x, y, depth, flat * (c.focal[:, None] / (2 * np.maximum(depth, 1e-3))) ** 2
 
 
-def _visible(
-    c: _Candidates, ids: np.ndarray, half: np.ndarray, tall: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _visible(c: Layout, ids: Array, half: Array, tall: Array) -> tuple[Array, Array]:
     """Share of every solid's silhouette that is seen, and that is inside the frame, [k, n]."""
     points = np.empty((*c.ground.shape[:2], len(_B), 3))
     points[..., 0] = c.ground[:, :, None, 0] + _A * (_outline(ids[:, None], _B) * half[:, None])
@@ -156,13 +136,13 @@ def _visible(
     return seen.mean(axis=2), framed.mean(axis=2)
 
 
-def _outline(ids: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _outline(ids: Array, b: Array) -> Array:
     """Half width of the silhouette at height share b, over its largest half width."""
     ball = 2 * np.sqrt(np.clip(b - b * b, 0, None))
     return np.where(ids == 0, ball, np.where(ids == 3, 1 - b, 1.0))
 
 
-def _project(offset: np.ndarray, c: _Candidates) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _project(offset: Array, c: Layout) -> tuple[Array, Array, Array]:
     """Projects offsets from the camera [k, n, p, 3]; x right and y up in -1..1, z-depth."""
     cos, sin, focal = (v[:, None, None] for v in (c.cos, c.sin, c.focal))
     depth = offset[..., 1] * cos - offset[..., 2] * sin
@@ -171,9 +151,7 @@ def _project(offset: np.ndarray, c: _Candidates) -> tuple[np.ndarray, np.ndarray
     return offset[..., 0] * scale, up, depth
 
 
-def _hidden(
-    points: np.ndarray, c: _Candidates, ids: np.ndarray, half: np.ndarray, tall: np.ndarray
-) -> np.ndarray:
+def _hidden(points: Array, c: Layout, ids: Array, half: Array, tall: Array) -> Array:
     """Says which points [k, n, p] lie behind the silhouette of another solid."""
     offset = points - c.camera[:, None, None]
     plane = c.ground[..., 1] - c.camera[:, None, 1]  # distance of every silhouette's plane [k, n]

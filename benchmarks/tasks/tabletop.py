@@ -88,7 +88,7 @@ class RenderedSplit:
         from benchmarks.tabletop.render import render
 
         def make(rows: slice) -> dict[str, np.ndarray]:
-            return {"images": render(self.scenes[rows], REFERENCE, self.device).cpu().numpy()}
+            return {"images": render(self.scenes[rows], self.device).cpu().numpy()}
 
         return self._arrays("images", make)["images"]
 

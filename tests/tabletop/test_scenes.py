@@ -41,19 +41,13 @@ def test_the_first_scene_has_not_changed() -> None:
     assert round(first.camera.focal, 5) == 2.68784
 
 
-def test_splits_are_disjoint() -> None:
+def test_splits_are_disjoint_and_nothing_lies_outside() -> None:
     ids = [set(indices(split, 1000).tolist()) for split in SPLITS]
     assert len(set.union(*ids)) == 1000 * len(SPLITS)
-    for split in SPLITS:
-        assert scenes.split_of(int(indices(split, 1000)[-1])) == split
-        # A split cannot run into the next one.
-        with pytest.raises(ValueError, match="a split holds"):
-            indices(split, 1_000_000_001)
-
-
-def test_unknown_splits_and_indices_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown split 'test': one of train"):
-        indices("test", 1)
+    # A split cannot run into the next one.
+    for split, count in (("test", 1), ("iid", scenes.SPAN + 1), ("iid", -1)):
+        with pytest.raises(ValueError, match=f"{count} scenes of '{split}': train, "):
+            indices(split, count)
     for index in (-1, 10_000_000_000):
         with pytest.raises(ValueError, match="in no split"):
             scene(index)

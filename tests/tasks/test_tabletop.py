@@ -211,10 +211,10 @@ def test_the_key_does_not_depend_on_rendered_bits(tmp_path, monkeypatch, name):
 
 def test_small_pictures_are_the_renderers(tmp_path):
     """One rule for the 2 x 2 mean: half a grey level goes to the even one everywhere."""
-    from benchmarks.tabletop.render import render
+    from benchmarks.tabletop.render import half_size, render
 
     split = rendered(tmp_path)
-    assert np.array_equal(split.pictures(32), render(split.scenes, 32).numpy())
+    assert np.array_equal(split.pictures(32), half_size(render(split.scenes)).numpy())
 
 
 def test_training_depth_is_a_sensors_scoring_depth_is_clean(prepared):

@@ -30,7 +30,7 @@ from benchmarks.tabletop.cards import read_card, write_card
 from benchmarks.tabletop.evaluator import Evaluator
 from benchmarks.tabletop.facts import Detection, detections_of
 from benchmarks.tabletop.making.minimal_pairs import minimal_pairs
-from benchmarks.tabletop.render import depth_map, empty_depth, render
+from benchmarks.tabletop.render import depth_map, empty_depth, half_size, render
 from benchmarks.tabletop.scenes import Scene, indices, scene
 from crossflow.errors import InputError
 
@@ -62,7 +62,7 @@ def scenes_of(split: str, count: int) -> list[Scene]:
 
 def evaluator_scores(judge: Evaluator, scenes: Sequence[Scene], size: int) -> Scores:
     """Scene score by level, minimal pairs flipped, solids found and read right, average picture."""
-    images = render(scenes, size)
+    images = render(scenes) if size == 64 else half_size(render(scenes))
     seen = judge.detect(images)
     scores = {f"scene_score_{k}": v for k, v in level_scores(scenes, seen).items()}
     scores["minimal_pairs"] = flipped_pairs(scenes, seen)
@@ -128,7 +128,7 @@ def autoencoder_scores(
     codec: autoencoder.Autoencoder, judge: Evaluator, scenes: Sequence[Scene], size: int
 ) -> Scores:
     """Mean PSNR of the rebuilt pictures in dB, and the scene score they still reach."""
-    images = render(scenes, size)
+    images = render(scenes) if size == 64 else half_size(render(scenes))
     copies = rebuilt(codec, images)
     error = (copies.float() - images.float()).square().mean((1, 2, 3)).clamp_min(255**2 * 1e-8)
     held = level_scores(scenes, judge.detect(copies))
@@ -181,7 +181,7 @@ def depth_floors(train: Sequence[Scene], test: Sequence[Scene], size: int = 64) 
     truth, owner = depth_map(test, size)
     solid, everything = owner > 0, torch.ones_like(owner, dtype=torch.bool)
     scaled, scaled_there = (mean * median_ratio(mean, truth, m) for m in (everything, solid))
-    empty = empty_depth(test, size)
+    empty = empty_depth(test)
     return {
         "mean_map_object": absrel(mean, truth, solid),
         "mean_map_object_scaled": absrel(scaled, truth, solid),
