@@ -1,6 +1,6 @@
 """The frozen image autoencoder: the latent space three of the embedded tasks flow in.
 
-Like the paper's it is trained beforehand, shared by all arms and never updated. It is fully
+Like the paper's it is trained beforehand, shared by all arms and never updated. Fully
 convolutional: 64 px images become 16 x 8 x 8 latents, 32 px images 16 x 4 x 4.
 """
 
@@ -12,14 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from benchmarks.tabletop.cards import read_weights
+from benchmarks.tabletop.cards import frozen
 
 NAME = "autoencoder"
 VERSION = 1
 CHANNELS = 16  # of a latent
-FACTOR = 8  # pixels per latent position, each way
-WIDTHS = (80, 160)  # channels at 1/4 and 1/8 of the resolution
-FINE = 32  # channels at 1/2
 
 
 class Residual(nn.Module):
@@ -43,7 +40,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        wide, deep = WIDTHS
+        fine, wide, deep = 32, 80, 160  # channels at 1/2, 1/4 and 1/8 of the resolution
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(4),
             nn.Conv2d(48, wide, 3, padding=1),
@@ -60,17 +57,15 @@ class Autoencoder(nn.Module):
             nn.PixelShuffle(2),
             Residual(wide),
             nn.SiLU(),
-            nn.Conv2d(wide, 4 * FINE, 1),
+            nn.Conv2d(wide, 4 * fine, 1),
             nn.PixelShuffle(2),
             nn.SiLU(),
-            nn.Conv2d(FINE, 12, 3, padding=1),
+            nn.Conv2d(fine, 12, 3, padding=1),
             nn.PixelShuffle(2),
         )
 
     def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 16 s/8 s/8"]:
-        """The mean latent of images in [-1, 1]; sides must be multiples of 8."""
-        if images.shape[-1] % FACTOR or images.shape[-2] % FACTOR:
-            raise ValueError(f"image sides {tuple(images.shape[-2:])} are not multiples of 8")
+        """The mean latent of images in [-1, 1]."""
         latents: Tensor = self.encoder(images)
         return latents
 
@@ -82,11 +77,8 @@ class Autoencoder(nn.Module):
 
 @cache
 def load(device: str = "cpu") -> Autoencoder:
-    """The shipped autoencoder, frozen, read once per process and device; see `read_weights`."""
-    with torch.device("meta"):  # no initialisation: the global random state stays untouched
-        network = Autoencoder()
-    network.load_state_dict(read_weights(NAME), assign=True)
-    return network.to(device).eval().requires_grad_(False)
+    """The shipped autoencoder, frozen; read once per process and device."""
+    return frozen(NAME, Autoencoder, device)
 
 
 def to_unit(images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 s s"]:

@@ -1,4 +1,9 @@
-"""Five reference captions of a scene, each stating other facts, and how captions are scored.
+"""The captions of a scene: their language, the five that are written, how a text is scored.
+
+    caption := noun phrase relation noun phrase | list of noun phrases
+    list    := phrase | phrase "and" phrase | phrase ", " ... phrase "and" phrase
+    phrase  := ("a" | "an") [size] [material] [colour] noun
+             | ("one" ... "five") [size] [material] [colour] noun or its plural
 
 Levels: L1 one solid; L2 two solids and what belongs to which; L3 a relation, or the whole scene;
 L4 underspecified (many scenes fit). A scene of one solid has only L1 and L4. By place k:
@@ -13,105 +18,121 @@ L4 underspecified (many scenes fit). A scene of one solid has only L1 and L4. By
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import permutations, takewhile
 from random import Random
 
 import numpy as np
+from jaxtyping import Int16
 
-from benchmarks.tabletop.facts import (
-    RELATIONS,
-    Description,
-    Detection,
-    Fact,
-    Group,
-    Statement,
-    clear_descriptions,
-    detections_of,
-    holds,
-    matches,
-    related,
-    relation_holds,
-)
-from benchmarks.tabletop.parser import MAX_TOKENS, VOCABULARY, decode, encode, parse, say
-from benchmarks.tabletop.scenes import Scene
-
-__all__ = [
-    "CAPTIONS", "FULL", "KINDS", "LEVELS", "MAX_TOKENS", "PROTOCOL", "VOCABULARY", "Caption",
-    "captions", "decode", "encode", "kind", "parse", "scene_f1", "statement_of", "verdict",
-]  # fmt: skip
+from benchmarks.tabletop import facts
+from benchmarks.tabletop.facts import RELATIONS, SIZES, Description, Group, Statement
+from benchmarks.tabletop.scenes import COLORS, MATERIALS, SHAPES, Scene
 
 PROTOCOL = 1  # raised by hand when a score of a given caption or picture may change
-CAPTIONS = 5  # captions a scene
 FULL = 3  # the place of the caption that names every solid
-LEVELS = ("L1", "L2", "L3", "L4")
-# GenEval's six kinds (Ghosh et al. 2023, table 1).
-KINDS = (
-    "single_object", "two_objects", "counting", "colors", "position", "attribute_binding",
-)  # fmt: skip
+NUMBERS = ("one", "two", "three", "four", "five")
+NOUNS = (*SHAPES, "object")
+PAD, END = "<pad>", "<end>"
+VOCABULARY: tuple[str, ...] = (
+    *(PAD, END, "a", "an", *NUMBERS, "and", ","),
+    *("left", "right", "of", "in", "front", "behind"),
+    *(*SIZES, *MATERIALS, *COLORS, *NOUNS),
+    *(f"{noun}s" for noun in NOUNS),
+)
+MAX_TOKENS = 20  # five plain "a <colour> <shape>" with their separators and the end token
+_WORD_ID = {word: i for i, word in enumerate(VOCABULARY)}
+# It also reads what a model wrote: a little more than the captions use, such as "two cube".
+_PHRASE = re.compile(
+    rf"(an?|{'|'.join(NUMBERS)})"
+    + "".join(rf"(?: ({'|'.join(words)}))?" for words in (SIZES, MATERIALS, COLORS))
+    + rf" ({'|'.join(NOUNS)})s?"
+)
+_SEPARATOR = re.compile(" , and | , | and ")
+_RELATION = re.compile(rf" ({'|'.join(RELATIONS)}) ")
 _SALT = 0x7AB1E
 
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption with its level and what it states."""
+    """A caption with its level, L1 to L4, and what it states."""
 
     text: str
     level: str
     statement: Statement
 
-    @property
-    def facts(self) -> frozenset[Fact]:
-        """The stated facts; parse(text) has the same."""
-        return self.statement.facts
 
-    @property
-    def kind(self) -> str:
-        """GenEval's kind of this caption."""
-        return kind(self)
+def tokens_of(text: str) -> list[str]:
+    """The words of a caption; a comma is a word of its own, a final stop is dropped."""
+    return text.lower().replace(",", " , ").rstrip(" .").split()
+
+
+def encode(text: str) -> Int16[np.ndarray, " length"]:
+    """A caption as MAX_TOKENS token ids: its words, the end token, padding.
+
+    Raises KeyError for a word outside VOCABULARY, ValueError for a caption that is too long.
+    """
+    words = [_WORD_ID[word] for word in (*tokens_of(text), END)]
+    return np.array(words + [0] * (MAX_TOKENS - len(words)), np.int16).reshape(MAX_TOKENS)
+
+
+def decode(ids: Sequence[int] | np.ndarray) -> str:
+    """Token ids as text: up to the first end token, padding left out."""
+    words = takewhile(lambda word: word != END, (VOCABULARY[int(i)] for i in ids))
+    return " ".join(word for word in words if word != PAD).replace(" ,", ",")
+
+
+def parse(text: str) -> Statement | None:
+    """What a caption states; None, never an exception, where the text is not in the language."""
+    parts = _RELATION.split(" ".join(tokens_of(text)))
+    if len(parts) > 3:
+        return None
+    relation = parts[1] if len(parts) == 3 else None
+    phrases = parts[::2] if relation else _SEPARATOR.split(parts[0])
+    groups = []
+    for match in map(_PHRASE.fullmatch, phrases):
+        if match is None:
+            return None
+        head, size, material, color, noun = match.groups()
+        count = NUMBERS.index(head) + 1 if head in NUMBERS else None
+        shape = None if noun == "object" else noun
+        groups.append(Group(Description(shape, color, material, size), count))
+    return Statement(tuple(groups), relation)
+
+
+def say(statement: Statement) -> str:
+    """A statement as a caption; parse reads it back to an equal statement."""
+    phrases = [_spoken(group) for group in statement.groups]
+    if statement.relation is not None:
+        return f" {statement.relation} ".join(phrases)
+    *others, last = phrases
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _spoken(group: Group) -> str:
+    what = group.what
+    words = [word for word in (what.size, what.material, what.color) if word is not None]
+    words.append(what.shape or "object")
+    if group.count is None:
+        return " ".join(["an" if words[0][0] in "aeiou" else "a", *words])
+    return " ".join([NUMBERS[group.count - 1], *words]) + "s" * (group.count > 1)
 
 
 def captions(scene: Scene) -> tuple[Caption, ...]:
     """The five reference captions of a scene, a function of the scene alone, all different."""
     rng = Random(scene.index * 1_000_003 + _SALT)
-    clear = clear_descriptions(scene)
+    clear = facts.clear_descriptions(scene)
     if len(clear) == 1:
-        stated = _of_one(clear[0], rng)
+        levels, stated = ("L1", "L1", "L1", "L1", "L4"), _of_one(clear[0], rng)
     else:
         single, whole = _named(clear[rng.randrange(len(clear))]), _whole(clear, rng)
-        stated = [("L1", single), ("L2", _two(clear, whole, rng))]
-        stated += [("L3", _placed(scene, clear, rng)), ("L3", whole)]
-    taken = [statement for _, statement in stated]
-    stated.append(("L4", _vague(scene, clear, taken, rng)))
-    return tuple(Caption(say(s), level, s) for level, s in stated)
-
-
-def statement_of(caption: Caption | str) -> Statement | None:
-    """What a caption or a text states; None where the text cannot be read."""
-    return caption.statement if isinstance(caption, Caption) else parse(caption)
-
-
-def kind(caption: Caption | str) -> str:
-    """Sorts a caption into one of KINDS; raises ValueError for a text that cannot be read."""
-    statement = statement_of(caption)
-    if statement is None:
-        raise ValueError(f"not a caption of this world: {caption!r}")
-    groups = statement.groups
-    if statement.relation is not None:
-        return "position"
-    attributes = any(g.what.words > (g.what.shape is not None) for g in groups)
-    if len(groups) > 1:
-        return "attribute_binding" if attributes else "two_objects"
-    if groups[0].count is not None:
-        return "counting"
-    return "colors" if attributes else "single_object"
-
-
-def verdict(caption: Caption | str, detections: Sequence[Detection]) -> bool:
-    """Says whether every stated fact holds for what was detected; unreadable text is False."""
-    statement = statement_of(caption)
-    return statement is not None and holds(statement, detections)
+        stated = [single, _two(clear, whole, rng), _placed(scene, clear, rng), whole]
+        levels = ("L1", "L2", "L3", "L3", "L4")
+    stated.append(_vague(scene, clear, stated, rng))
+    return tuple(Caption(say(s), level, s) for level, s in zip(levels, stated, strict=True))
 
 
 def scene_f1(text: str, scene: Scene) -> float:
@@ -128,22 +149,22 @@ def scene_f1(text: str, scene: Scene) -> float:
     statement = parse(text)
     if statement is None:
         return 0.0
-    truth, clear = detections_of(scene), clear_descriptions(scene)
+    truth, clear = facts.detections_of(scene), facts.clear_descriptions(scene)
     described = [g.what for g in statement.groups for _ in range(g.count or 1)]
-    fits = np.array([matches(what, truth) for what in described])
+    fits = np.array([facts.matches(what, truth) for what in described])
     claims = sum(what.words for what in described)
     gain = fits * np.array([[what.words] for what in described])
     rows, columns = linear_sum_assignment(gain, maximize=True)
     pairs = [(described[i], clear[j]) for i, j in zip(rows, columns, strict=True) if fits[i, j]]
     true = sum(what.words for what, _ in pairs)
-    covered = sum(len(what.stated & known.stated) for what, known in pairs)
+    covered = sum(a is not None and a == b for pair in pairs for a, b in zip(*pair, strict=True))
     for group in statement.groups:
         if group.count is not None:
             claims += 1
-            true += sum(matches(group.what, truth)) == group.count
+            true += sum(facts.matches(group.what, truth)) == group.count
     if statement.relation is not None:
         claims += 1
-        true += relation_holds(statement, truth)
+        true += facts.relation_holds(statement, truth)
     if not true or not covered:
         return 0.0
     precision, recall = true / claims, covered / sum(what.words for what in clear)
@@ -160,20 +181,18 @@ def _named(what: Description, count: int | None = None) -> Statement:
 
 def _one_more(what: Description, rng: Random) -> Description:
     """Colour and shape with one of the other clear words, if there is one."""
-    less = [replace(what, size=None)] * bool(what.material)
-    less += [replace(what, material=None)] * bool(what.size)
+    less = [what._replace(size=None)] * bool(what.material)
+    less += [what._replace(material=None)] * bool(what.size)
     return rng.choice(less) if less else _plain(what)
 
 
-def _of_one(what: Description, rng: Random) -> list[tuple[str, Statement]]:
+def _of_one(what: Description, rng: Random) -> list[Statement]:
     plain = _plain(what)
     if what.material is None:
         shape, color = Description(what.shape), Description(None, what.color)
-        stated = [_named(plain), _named(shape, 1), _named(color, 1), _named(plain, 1)]
-    else:
-        bare = rng.choice([replace(what, color=None), replace(what, shape=None)])
-        stated = [_named(plain), _named(bare), _named(what), _named(what, 1)]
-    return [("L1", statement) for statement in stated]
+        return [_named(plain), _named(shape, 1), _named(color, 1), _named(plain, 1)]
+    bare = rng.choice([what._replace(color=None), what._replace(shape=None)])
+    return [_named(plain), _named(bare), _named(what), _named(what, 1)]
 
 
 def _two(clear: list[Description], whole: Statement, rng: Random) -> Statement:
@@ -182,21 +201,20 @@ def _two(clear: list[Description], whole: Statement, rng: Random) -> Statement:
     if not pairs:
         return _named(Description(None, clear[0].color), len(clear))
     first, second = rng.choice(pairs)
-    stated = Statement((Group(_one_more(first, rng)), Group(_plain(second))))
-    if stated.facts == whole.facts:
-        return replace(stated, groups=(stated.groups[0], Group(Description(None, second.color))))
-    return stated
+    groups = Group(_one_more(first, rng)), Group(_plain(second))
+    if set(groups) == set(whole.groups):
+        return Statement((groups[0], Group(Description(None, second.color))))
+    return Statement(groups)
 
 
 def _relations(scene: Scene, named: list[Description]) -> list[Statement]:
     """Solids that are named differently, in the relations they have beyond the margin."""
-    seen = list(zip(named, detections_of(scene), strict=True))
+    seen = list(zip(named, facts.detections_of(scene), strict=True))
     return [
         Statement((Group(a), Group(b)), relation)
-        for a, first in seen
-        for b, second in seen
+        for (a, first), (b, second) in permutations(seen, 2)
         for relation in RELATIONS
-        if a != b and related(first, second, relation, state=True)
+        if a != b and facts.related(first, second, relation, state=True)
     ]
 
 
@@ -210,16 +228,13 @@ def _placed(scene: Scene, clear: list[Description], rng: Random) -> Statement:
 
 def _whole(clear: list[Description], rng: Random) -> Statement:
     """Every solid of the scene; solids of one colour and shape are counted together."""
-    alike = Counter(_plain(what) for what in clear)
     groups = []
-    for plain, number in alike.items():
-        if number > 1:
-            groups.append(Group(plain, number))
-        elif len(clear) <= 3:
+    for plain, number in Counter(map(_plain, clear)).items():
+        if number == 1 and len(clear) <= 3:
             only = next(what for what in clear if _plain(what) == plain)
             groups.append(Group(_one_more(only, rng)))
         else:
-            groups.append(Group(plain))
+            groups.append(Group(plain, number if number > 1 else None))
     rng.shuffle(groups)
     return Statement(tuple(groups))
 
@@ -228,20 +243,15 @@ def _vague(
     scene: Scene, clear: list[Description], taken: list[Statement], rng: Random
 ) -> Statement:
     """A statement that fits many scenes: numbers, shapes or colours alone."""
-    shapes = Counter(what.shape for what in clear)
-    colors = Counter(what.color for what in clear)
+    shapes = Counter(Description(what.shape) for what in clear)
+    colors = Counter(Description(None, what.color) for what in clear)
     forms: list[list[Statement]] = [
         [_named(Description(), len(clear))],
-        [_named(Description(shape), n) for shape, n in shapes.items() if n > 1],
-        [_named(Description(None, color), n) for color, n in colors.items() if n > 1],
-        [_named(Description(shape)) for shape in shapes],
-        [_named(Description(None, color)) for color in colors],
-        [
-            Statement((Group(Description(a)), Group(Description(b))))
-            for a in shapes
-            for b in shapes
-            if a != b
-        ],
+        [_named(what, n) for what, n in shapes.items() if n > 1],
+        [_named(what, n) for what, n in colors.items() if n > 1],
+        [*map(_named, shapes)],
+        [*map(_named, colors)],
+        [Statement((Group(a), Group(b))) for a, b in permutations(shapes, 2)],
         _relations(scene, [Description(what.shape) for what in clear]),
     ]
     fresh = [[s for s in form if s not in taken] for form in forms]

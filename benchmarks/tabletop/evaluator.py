@@ -1,45 +1,128 @@
 """The judge of the embedded world: what does a picture show, and does it show what was asked?
 
-`detect` lists the solids of a picture, `score` says of pictures whether everything their captions
-state holds for those (the scene score), `match` says softly how well it does (the image-text
-score), and `features` are the 64 numbers a picture has in FID and KID, through torch-fidelity's
-registered extractor `tabletop`. The judge is frozen and never takes part in training or guidance of
-an arm.
+Its network is a small centre-point detector with a pooled feature head. One convolutional trunk at
+64 px (32 px pictures are enlarged first) ends in a 16 x 16 grid. Each cell says whether a solid's
+centre lies in it (Zhou et al. 2019, "Objects as Points") and what the solid is. The feature head
+pools every level of the trunk, the early ones with their spread: fine texture and blur show there,
+and a distance between sets of pictures must see them. The judge is frozen and never takes part in
+training or guidance of an arm.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import permutations
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
-from benchmarks.tabletop import detector
-from benchmarks.tabletop.captions import Caption, statement_of, verdict
-from benchmarks.tabletop.cards import read_weights
-from benchmarks.tabletop.facts import (
-    VERIFY_SIZE,
-    Description,
-    Detection,
-    Fact,
-    Statement,
-    related,
-    size_words,
-)
+from benchmarks.tabletop import facts
+from benchmarks.tabletop.captions import Caption
+from benchmarks.tabletop.cards import frozen
+from benchmarks.tabletop.facts import Description, Detection, Group, Statement
 from benchmarks.tabletop.scenes import COLORS, MATERIALS, MAX_SOLIDS, SHAPES
 
-EXTRACTOR = "tabletop"
-SIZES = (64, 32)
+NAME = "evaluator"
+VERSION = 1
+EXTRACTOR = "tabletop"  # of the features, in torch-fidelity's registry
+ATTRIBUTES = {"shape": SHAPES, "color": COLORS, "material": MATERIALS}
 THRESHOLD = 0.35  # of the confidence, for a detection to count; chosen on the split `codec`
 FAINTEST = 0.05  # of the confidence, for a sighting to enter the soft score
 APART = 0.07  # share of the picture: centres of two solids are never nearer
 BATCH = 128
+GRID = 16  # cells each way
+WIDTHS = (32, 48, 112, 192)  # channels at 1/2, 1/4, 1/8 and 1/16 of the resolution
+JOINED = 80  # channels where the levels meet, at 1/4
+FEATURES = 64  # dimensions for FID and KID
+PAIRS = 32  # colour x shape, the classes of the feature head
+QUALITIES = 3  # what the feature head must know of the picture: size, blur, noise
+# Channels of each map of the grid.
+PARTS = {"heat": 1, "offset": 2, "shape": 4, "color": 8, "material": 2}
+PARTS |= {"log_size": 1, "log_depth": 1}
+
+
+@dataclass(frozen=True)
+class Output:
+    grid: dict[str, Float[Tensor, "b c 16 16"]]  # by names of PARTS
+    features: Float[Tensor, "b 64"]
+    logits: Float[Tensor, "b 32"]  # over colour-shape pairs
+    qualities: Float[Tensor, "b 3"]
+
+
+class Detector(nn.Module):
+    center: Tensor
+    whitening: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        w2, w4, w8, w16 = WIDTHS
+        self.level2 = _convolution(3, w2, stride=2)
+        self.level4 = nn.Sequential(_convolution(w2, w4, stride=2), Residual(w4))
+        self.level8 = nn.Sequential(_convolution(w4, w8, stride=2), Residual(w8), Residual(w8))
+        self.level16 = nn.Sequential(_convolution(w8, w16, stride=2), Residual(w16))
+        self.side4, self.side8, self.side16 = (nn.Conv2d(c, JOINED, 1) for c in (w4, w8, w16))
+        self.join = nn.Sequential(nn.ReLU(), _convolution(JOINED, JOINED))
+        self.head = nn.Conv2d(JOINED, sum(PARTS.values()), 1)
+        self.pooled = nn.Linear(2 * w2 + 2 * w4 + w8 + w16, FEATURES)
+        self.register_buffer("center", torch.zeros(FEATURES))
+        self.register_buffer("whitening", torch.eye(FEATURES))
+        self.summary = nn.Sequential(nn.ReLU(), nn.Linear(FEATURES, PAIRS + QUALITIES))
+        assert self.head.bias is not None
+        nn.init.constant_(self.head.bias[:1], -4.0)  # few cells hold a centre
+
+    def forward(self, images: UInt8[Tensor, "b 3 s s"]) -> Output:
+        if images.dtype != torch.uint8 or images.shape[-2:] not in ((64, 64), (32, 32)):
+            raise ValueError(f"the evaluator sees uint8 at 64 or 32 px, not {images.shape}")
+        scaled = images.float() / 127.5 - 1
+        if images.shape[-1] != 64:
+            scaled = nn.functional.interpolate(scaled, (64, 64), mode="bilinear")
+        scaled = scaled.contiguous(memory_format=torch.channels_last)
+        x2 = self.level2(scaled)
+        x4 = self.level4(x2)
+        x8 = self.level8(x4)
+        x16 = self.level16(x8)
+        top = self.side8(x8) + _doubled(self.side16(x16))
+        grid = self.head(self.join(self.side4(x4) + _doubled(top)))
+        pools = [*_spread(x2), *_spread(x4), x8.float().mean((2, 3)), x16.float().mean((2, 3))]
+        pooled = self.pooled(torch.cat(pools, 1)).float()
+        summary = self.summary(pooled).float()
+        features = (pooled - self.center) @ self.whitening
+        parts = dict(zip(PARTS, grid.float().split(list(PARTS.values()), 1), strict=True))
+        return Output(parts, features, summary[:, :PAIRS], summary[:, PAIRS:])
+
+
+class Residual(nn.Module):
+    """x + f(x), f two normalised convolutions."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _convolution(width, width)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return torch.relu(x + self.norm(self.second(self.first(x))))
+
+
+def _convolution(before: int, after: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
+
+
+def _doubled(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
+    return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def _spread(x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over the picture."""
+    variance, mean = torch.var_mean(x.float(), (2, 3))
+    return mean, (variance + 1e-6).sqrt()
 
 
 @dataclass(frozen=True)
@@ -47,73 +130,53 @@ class Sighting:
     """A possible solid: its most probable reading, and the probabilities of each attribute."""
 
     best: Detection
-    shape: Float[np.ndarray, " shapes"]
-    color: Float[np.ndarray, " colors"]
-    material: Float[np.ndarray, " materials"]
+    chances: dict[str, Float[np.ndarray, " words"]]  # by names of ATTRIBUTES
 
 
 class Evaluator:
-    """The shipped detector in eval mode, and what is read off it."""
+    """The shipped detector and what is read off it; pictures of 64 or 32 px."""
 
-    def __init__(self, network: detector.Detector, device: str) -> None:
+    def __init__(self, network: Detector, device: str) -> None:
         self.network = network
         self.device = device
 
+    @torch.no_grad()
+    def sightings(self, images: UInt8[Tensor, "n 3 s s"]) -> list[list[Sighting]]:
+        """Every peak of the heat map with the probabilities of its attributes."""
+        grids = (self.network(batch.to(self.device)).grid for batch in images.split(BATCH))
+        return [seen for grid in grids for seen in _read(grid)]
+
     def detect(self, images: UInt8[Tensor, "n 3 s s"]) -> list[list[Detection]]:
-        """The solids seen in each picture, most confident first; ValueError as in `_checked`."""
+        """The solids seen in each picture, most confident first."""
         return [
             [sighting.best for sighting in seen if sighting.best.confidence >= THRESHOLD]
             for seen in self.sightings(images)
         ]
 
-    def sightings(self, images: UInt8[Tensor, "n 3 s s"]) -> list[list[Sighting]]:
-        """Every peak of the heat map with the probabilities of its attributes."""
-        return [seen for batch in _batches(images) for seen in _read(self._output(batch).grid)]
-
-    def features(self, images: UInt8[Tensor, "n 3 s s"]) -> Float[Tensor, "n 64"]:
-        """Features for FID and KID, on the CPU."""
-        parts = [self._output(batch).features.cpu() for batch in _batches(images)]
-        return torch.cat(parts) if parts else torch.empty(0, detector.FEATURES)
-
-    def score(
-        self, images: UInt8[Tensor, "n 3 s s"], captions: Sequence[Caption | str]
-    ) -> list[bool]:
+    def score(self, images: UInt8[Tensor, "n 3 s s"], captions: Sequence[Caption]) -> list[bool]:
         """The scene score's verdicts: does picture i show all that caption i states?"""
         pairs = zip(captions, self.detect(images), strict=True)
-        return [verdict(caption, seen) for caption, seen in pairs]
+        return [facts.holds(caption.statement, seen) for caption, seen in pairs]
 
-    def match(
-        self, images: UInt8[Tensor, "n 3 s s"], captions: Sequence[Caption | str]
-    ) -> list[float]:
+    def match(self, images: UInt8[Tensor, "n 3 s s"], captions: Sequence[Caption]) -> list[float]:
         """The image-text score: mean probability of the stated facts, 0..1.
 
         Two of three facts shown score near 2/3 where the verdict is False: made for comparing
-        pictures that all fail. A text that cannot be read scores 0.
+        pictures that all fail.
         """
-        statements = map(statement_of, captions)
-        return [
-            0.0 if statement is None else statement_probability(statement, seen)
-            for statement, seen in zip(statements, self.sightings(images), strict=True)
-        ]
-
-    @torch.no_grad()
-    def _output(self, images: UInt8[Tensor, "n 3 s s"]) -> detector.Output:
-        output: detector.Output = self.network(images.to(self.device))
-        return output
+        pairs = zip(captions, self.sightings(images), strict=True)
+        return [statement_probability(caption.statement, seen) for caption, seen in pairs]
 
 
 @cache
 def load(device: str = "cpu") -> Evaluator:
-    """The shipped evaluator; read once per process and device, see `read_weights`."""
-    with torch.device("meta"):  # no initialisation: the global random state stays untouched
-        network = detector.Detector()
-    network.load_state_dict(read_weights(detector.NAME), assign=True)
-    network = network.to(device).to(memory_format=torch.channels_last)
-    return Evaluator(network.eval().requires_grad_(False), device)
+    """The shipped evaluator; read once per process and device."""
+    network = frozen(NAME, Detector, device)
+    return Evaluator(network.to(memory_format=torch.channels_last), device)
 
 
-def register() -> str:
-    """Make the features known to torch-fidelity; returns the extractor's name. May be repeated.
+def register() -> None:
+    """Makes the features known to torch-fidelity as EXTRACTOR. May be repeated.
 
     Layers: `features` (64 numbers, for FID, KID and precision-recall) and `logits` (32 colour-shape
     pairs, for the inception score).
@@ -138,107 +201,86 @@ def register() -> str:
             return "logits" if metric == "isc" else "features"
 
         def forward(self, images: UInt8[Tensor, "n 3 s s"]) -> tuple[Tensor, ...]:
-            output = self.network(_checked(images))
+            output = self.network(images)
             return tuple(getattr(output, layer) for layer in self.features_list)
 
     if EXTRACTOR not in FEATURE_EXTRACTORS_REGISTRY:
         register_feature_extractor(EXTRACTOR, TabletopFeatures)
-    return EXTRACTOR
-
-
-def _checked(images: Tensor) -> UInt8[Tensor, "n 3 s s"]:
-    sides = tuple(images.shape[1:])
-    if images.dtype != torch.uint8 or sides not in [(3, size, size) for size in SIZES]:
-        raise ValueError(f"the evaluator sees uint8 [n, 3, s, s], s in {SIZES}; got {sides}")
-    return images
-
-
-def _batches(images: Tensor) -> Iterator[UInt8[Tensor, "b 3 s s"]]:
-    """Rows in order, `BATCH` at a time; none for an empty set."""
-    for start in range(0, len(_checked(images)), BATCH):
-        yield images[start : start + BATCH]
 
 
 def _read(grid: dict[str, Float[Tensor, "b c 16 16"]]) -> list[list[Sighting]]:
     """Peaks of the heat maps with what the grid says there."""
     heat = grid["heat"].sigmoid().cpu()
-    is_peak = (heat == torch.nn.functional.max_pool2d(heat, 3, stride=1, padding=1))[:, 0]
-    # One solid more than a scene can hold, so that a surplus is seen as such.
-    values, cells = (heat[:, 0] * is_peak).flatten(1).topk(MAX_SOLIDS + 3)
-    parts = {name: grid[name].cpu().flatten(2) for name in detector.PARTS}
-    pick = {
-        name: part.gather(2, cells[:, None].expand(-1, part.shape[1], -1)).transpose(1, 2)
-        for name, part in parts.items()
-    }
-    chances = {name: pick[name].softmax(-1).numpy() for name in ("shape", "color", "material")}
-    offset, size, depth = (pick[name].numpy() for name in ("offset", "log_size", "log_depth"))
+    is_peak = heat == nn.functional.max_pool2d(heat, 3, stride=1, padding=1)
+    # More solids than a scene can hold, so that a surplus is seen as such.
+    values, cells = (heat * is_peak).flatten(1).topk(MAX_SOLIDS + 3)
+    at_peaks = {}
+    for name, part in grid.items():
+        rows = cells[:, None].expand(-1, part.shape[1], -1)
+        at_peaks[name] = part.cpu().flatten(2).gather(2, rows).transpose(1, 2)
+    attributes = {name: at_peaks[name].softmax(-1).numpy() for name in ATTRIBUTES}
+    offset, size, depth = (at_peaks[name].tolist() for name in ("offset", "log_size", "log_depth"))
     sightings: list[list[Sighting]] = []
     for b in range(len(heat)):
         seen: list[Sighting] = []
         for k in np.flatnonzero(values[b].numpy() >= FAINTEST):
-            row, column = divmod(int(cells[b, k]), detector.GRID)
-            shape, color, material = (chances[n][b, k] for n in ("shape", "color", "material"))
+            row, column = divmod(int(cells[b, k]), GRID)
+            chances = {name: chance[b, k] for name, chance in attributes.items()}
+            shape, color, material = (
+                words[int(chances[name].argmax())] for name, words in ATTRIBUTES.items()
+            )
             best = Detection(
-                SHAPES[int(shape.argmax())],
-                COLORS[int(color.argmax())],
-                MATERIALS[int(material.argmax())],
-                size=math.exp(float(size[b, k, 0])),
-                u=(column + 0.5 + float(offset[b, k, 0])) / detector.GRID,
-                v=(row + 0.5 + float(offset[b, k, 1])) / detector.GRID,
-                depth=math.exp(float(depth[b, k, 0])),
+                shape,
+                color,
+                material,
+                size=math.exp(size[b][k][0]),
+                u=(column + 0.5 + offset[b][k][0]) / GRID,
+                v=(row + 0.5 + offset[b][k][1]) / GRID,
+                depth=math.exp(depth[b][k][0]),
                 confidence=float(values[b, k]),
             )
             if all(math.hypot(best.u - s.best.u, best.v - s.best.v) > APART for s in seen):
-                seen.append(Sighting(best, shape, color, material))
+                seen.append(Sighting(best, chances))
         sightings.append(seen)
     return sightings
 
 
 def statement_probability(statement: Statement, seen: Sequence[Sighting]) -> float:
-    """Mean probability, 0..1, of the facts of a statement.
+    """Mean probability, 0..1, of what a statement says of its groups and of their relation.
 
     Sightings are taken as independent; sizes, places and depths are taken as read.
     """
-    # fsum: the facts are a set, whose order is another in each process
-    chances = [fact_probability(fact, seen) for fact in statement.facts]
+    chances = [group_probability(group, seen) for group in dict.fromkeys(statement.groups)]
+    if statement.relation is not None:
+        first, second = (fit_probabilities(group.what, seen) for group in statement.groups)
+        pairs = [
+            float(first[i] * second[j])
+            for i, j in permutations(range(len(seen)), 2)
+            if facts.related(seen[i].best, seen[j].best, statement.relation)
+        ]
+        chances.append(max(pairs, default=0.0))
     return math.fsum(chances) / len(chances)
 
 
-def fact_probability(fact: Fact, seen: Sequence[Sighting]) -> float:
-    """Probability that one fact holds: existence, an exact number, or a relation."""
-    chances = fit_probabilities(fact.what, seen)
-    if fact.kind == "object":
+def group_probability(group: Group, seen: Sequence[Sighting]) -> float:
+    """Probability that a group is there: at least one solid, or exactly its number."""
+    chances = fit_probabilities(group.what, seen)
+    if group.count is None:
         return float(1 - np.prod(1 - chances))
-    if fact.kind == "count":
-        assert isinstance(fact.value, int)
-        return _exactly(fact.value, chances)
-    assert isinstance(fact.value, str)
-    assert fact.other is not None
-    others = fit_probabilities(fact.other, seen)
-    pairs = [
-        chances[i] * others[j]
-        for i, first in enumerate(seen)
-        for j, second in enumerate(seen)
-        if i != j and related(first.best, second.best, fact.value)
-    ]
-    return float(max(pairs, default=0.0))
-
-
-def fit_probabilities(what: Description, seen: Sequence[Sighting]) -> Float[np.ndarray, " k"]:
-    """Of every sighting, the probability that it is there and fits the description."""
-    sizes = size_words([s.best.size for s in seen], VERIFY_SIZE)
-    chances = np.array([s.best.confidence for s in seen], np.float64)
-    for name, words in (("shape", SHAPES), ("color", COLORS), ("material", MATERIALS)):
-        if (word := getattr(what, name)) is not None:
-            chances *= [float(getattr(s, name)[words.index(word)]) for s in seen]
-    return chances * [what.size in (None, size) for size in sizes]
-
-
-def _exactly(count: int, chances: Float[np.ndarray, " k"]) -> float:
-    """Probability that exactly `count` of independent events happen (Poisson binomial)."""
-    of = np.zeros(len(chances) + 2)
+    # Of independent events that many happen (Poisson binomial).
+    of = np.zeros(max(len(chances), group.count) + 1)
     of[0] = 1.0
     for chance in chances:
         of[1:] = of[1:] * (1 - chance) + of[:-1] * chance
         of[0] *= 1 - chance
-    return float(of[count]) if count < len(of) else 0.0
+    return float(of[group.count])
+
+
+def fit_probabilities(what: Description, seen: Sequence[Sighting]) -> Float[np.ndarray, " k"]:
+    """Of every sighting, the probability that it is there and fits the description."""
+    sizes = facts.size_words([s.best.size for s in seen], facts.VERIFY_SIZE)
+    chances = np.array([s.best.confidence for s in seen], np.float64)
+    for name, words in ATTRIBUTES.items():
+        if (word := getattr(what, name)) is not None:
+            chances *= [float(s.chances[name][words.index(word)]) for s in seen]
+    return chances * [what.size in (None, size) for size in sizes]

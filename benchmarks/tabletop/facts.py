@@ -2,9 +2,9 @@
 
 A statement names groups of solids ("a red cube", "two cones") and at most one relation between two
 of them. It is judged on detections: the true ones of a scene, or those the evaluator sees in a
-picture. Size and depth are compared within a scene only, because no single picture tells metres:
-camera distance and focal length vary. Everything is stated with a margin and verified with a much
-smaller one, so that the noise of a detector does not turn a clear fact around.
+picture. Size and depth are compared within a scene only, because no single picture tells metres.
+All is stated with a margin and verified with a much smaller one, so that the noise of a detector
+does not turn a clear fact around.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
+from typing import NamedTuple
 
 from benchmarks.tabletop.scenes import Scene
 
@@ -41,8 +43,7 @@ class Detection:
     confidence: float = 1.0  # the detector's, 1 for truth
 
 
-@dataclass(frozen=True)
-class Description:
+class Description(NamedTuple):
     """The stated properties of a solid; None where nothing is said (shape None: "object")."""
 
     shape: str | None = None
@@ -51,14 +52,9 @@ class Description:
     size: str | None = None
 
     @property
-    def stated(self) -> frozenset[tuple[str, str]]:
-        """The properties that are stated, with their names."""
-        return frozenset((name, word) for name, word in vars(self).items() if word is not None)
-
-    @property
     def words(self) -> int:
         """How many properties are stated."""
-        return len(self.stated)
+        return len(self) - self.count(None)
 
 
 @dataclass(frozen=True)
@@ -70,33 +66,11 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Fact:
-    """One thing that is stated."""
-
-    kind: str  # "object", "count" or "relation"
-    what: Description
-    value: int | str | None = None  # the number of a count, the words of a relation
-    other: Description | None = None  # the second solid of a relation
-
-
-@dataclass(frozen=True)
 class Statement:
     """All that a caption says. A relation, if any, is between groups[0] and groups[1]."""
 
     groups: tuple[Group, ...]
     relation: str | None = None
-
-    @property
-    def facts(self) -> frozenset[Fact]:
-        """The statement as a set of facts, the same for any order of its groups."""
-        facts = {
-            Fact("object", g.what) if g.count is None else Fact("count", g.what, g.count)
-            for g in self.groups
-        }
-        if self.relation is not None:
-            first, second = (g.what for g in self.groups)
-            facts.add(Fact("relation", first, self.relation, second))
-        return frozenset(facts)
 
 
 def detections_of(scene: Scene) -> list[Detection]:
@@ -108,10 +82,8 @@ def detections_of(scene: Scene) -> list[Detection]:
 
 
 def size_words(sizes: Sequence[float], margin: float) -> list[str | None]:
-    """Says which of the solids of one scene are small or large; None within the margin."""
-    if not sizes:
-        return []
-    middle = math.sqrt(min(sizes) * max(sizes))
+    """Which of the solids of one scene are small or large; None within the margin."""
+    middle = math.sqrt(min(sizes, default=0) * max(sizes, default=0))
     return [
         "large" if size >= margin * middle else "small" if size * margin <= middle else None
         for size in sizes
@@ -119,7 +91,7 @@ def size_words(sizes: Sequence[float], margin: float) -> list[str | None]:
 
 
 def related(first: Detection, second: Detection, relation: str, state: bool = False) -> bool:
-    """Says whether a relation holds: beyond the margin for stating, or for verifying."""
+    """Whether a relation holds: beyond the margin for stating, or for verifying."""
     side, depth = (STATE_SIDE, STATE_DEPTH) if state else (VERIFY_SIDE, VERIFY_DEPTH)
     return {
         "left of": first.u <= second.u - side,
@@ -140,30 +112,27 @@ def clear_descriptions(scene: Scene) -> list[Description]:
 
 
 def matches(what: Description, detections: Sequence[Detection]) -> list[bool]:
-    """Says of every detection whether all that is stated holds for it."""
+    """For every detection whether all that is stated holds for it."""
     sizes = size_words([d.size for d in detections], VERIFY_SIZE)
-    return [
-        what.shape in (None, d.shape)
-        and what.color in (None, d.color)
-        and what.material in (None, d.material)
-        and what.size in (None, size)
-        for d, size in zip(detections, sizes, strict=True)
-    ]
+    fits = []
+    for d, size in zip(detections, sizes, strict=True):
+        seen = d.shape, d.color, d.material, size
+        fits.append(all(word in (None, true) for word, true in zip(what, seen, strict=True)))
+    return fits
 
 
 def relation_holds(statement: Statement, detections: Sequence[Detection]) -> bool:
-    """Says whether some two solids of the two groups stand in the stated relation."""
+    """Whether some two solids of the two groups stand in the stated relation."""
     assert statement.relation is not None
-    first, second = (matches(g.what, detections) for g in statement.groups)
+    first, second = (matches(group.what, detections) for group in statement.groups)
     return any(
-        a and b and i != j and related(detections[i], detections[j], statement.relation)
-        for i, a in enumerate(first)
-        for j, b in enumerate(second)
+        first[i] and second[j] and related(detections[i], detections[j], statement.relation)
+        for i, j in permutations(range(len(detections)), 2)
     )
 
 
 def holds(statement: Statement, detections: Sequence[Detection]) -> bool:
-    """Says whether everything stated is true; different groups must be different solids.
+    """Whether everything stated is true; different groups must be different solids.
 
     A number means exactly that many (as GenEval counts), "a" means at least one.
     """
@@ -173,16 +142,7 @@ def holds(statement: Statement, detections: Sequence[Detection]) -> bool:
         if group.count is not None and sum(fits) != group.count:
             return False
         wanted += [fits] * (group.count or 1)
-    if not _distinct(wanted, frozenset()):
+    ways = permutations(range(len(detections)), len(wanted))
+    if not any(all(fits[i] for fits, i in zip(wanted, way, strict=True)) for way in ways):
         return False
     return statement.relation is None or relation_holds(statement, detections)
-
-
-def _distinct(wanted: list[list[bool]], taken: frozenset[int]) -> bool:
-    """Says whether every wanted solid can have a detection of its own."""
-    if not wanted:
-        return True
-    return any(
-        fits and i not in taken and _distinct(wanted[1:], taken | {i})
-        for i, fits in enumerate(wanted[0])
-    )

@@ -124,6 +124,11 @@ def indices(split: str, count: int) -> np.ndarray:
     return SPLITS.index(split) * SPAN + np.arange(count, dtype=np.int64)
 
 
+def scenes_of(split: str, count: int) -> list[Scene]:
+    """The first `count` scenes of a split."""
+    return [scene(index) for index in indices(split, count).tolist()]
+
+
 def scene(index: int) -> Scene:
     """Scene `index`, the same on every machine; ValueError for an index in no split.
 

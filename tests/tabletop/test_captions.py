@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from random import Random
 
 import numpy as np
 import pytest
 
-from benchmarks.tabletop import captions as words
-from benchmarks.tabletop.captions import KINDS, LEVELS, captions, kind, scene_f1, verdict
+from benchmarks.tabletop.captions import (
+    FULL,
+    MAX_TOKENS,
+    VOCABULARY,
+    captions,
+    decode,
+    encode,
+    parse,
+    say,
+    scene_f1,
+)
 from benchmarks.tabletop.facts import (
     RELATIONS,
     SIZES,
@@ -19,20 +27,16 @@ from benchmarks.tabletop.facts import (
     Statement,
     clear_descriptions,
     detections_of,
+    holds,
     matches,
     size_words,
 )
-from benchmarks.tabletop.parser import MAX_TOKENS, VOCABULARY, decode, encode, parse, say
-from benchmarks.tabletop.scenes import COLORS, MATERIALS, SHAPES, Scene, indices, scene
-
-
-def some(split: str, count: int) -> list[Scene]:
-    return [scene(int(i)) for i in indices(split, count)]
+from benchmarks.tabletop.scenes import COLORS, MATERIALS, SHAPES, Scene, scene, scenes_of
 
 
 @pytest.fixture(scope="module")
 def drawn() -> list[Scene]:
-    return some("train", 400) + some("pairs", 100) + some("crowd", 60)
+    return scenes_of("train", 400) + scenes_of("pairs", 100) + scenes_of("crowd", 60)
 
 
 def seen(shape: str, color: str, u: float = 0.5, depth: float = 2.0, **more) -> Detection:
@@ -40,45 +44,28 @@ def seen(shape: str, color: str, u: float = 0.5, depth: float = 2.0, **more) -> 
     return Detection(shape=shape, color=color, u=u, v=0.5, depth=depth, **given)
 
 
+def holds_text(text: str, detections: list[Detection]) -> bool:
+    statement = parse(text)
+    assert statement is not None, text
+    return holds(statement, detections)
+
+
 def test_five_captions_are_different_true_and_read_back(drawn: list[Scene]) -> None:
     """The fullest one names every solid; more than 90 % must be in some caption."""
     for one in drawn:
         five, truth = captions(one), detections_of(one)
-        assert len({c.facts for c in five}) == len(five) == words.CAPTIONS
+        assert len({(frozenset(c.statement.groups), c.statement.relation) for c in five}) == 5
         assert captions(one) == five
+        alone = len(one.solids) == 1
+        assert [c.level[1] for c in five] == list("11114" if alone else "12334")
         for caption in five:
             assert parse(caption.text) == caption.statement
             assert decode(encode(caption.text)) == caption.text
-            assert verdict(caption, truth) and verdict(caption.text, truth)
-        groups = five[words.FULL].statement.groups
+            assert holds(caption.statement, truth)
+        groups = five[FULL].statement.groups
         hits = [matches(g.what, truth) for g in groups]
         assert all(any(fits[k] for fits in hits) for k in range(len(one.solids)))
         assert sum(g.count or 1 for g in groups) == len(one.solids)
-
-
-def test_levels_and_kinds(drawn: list[Scene]) -> None:
-    levels, kinds = Counter(), Counter()
-    for one in drawn:
-        said = captions(one)
-        levels.update(c.level for c in said)
-        kinds.update(c.kind for c in said)
-        order = ["L1"] * 4 + ["L4"] if len(one.solids) == 1 else ["L1", "L2", "L3", "L3", "L4"]
-        assert [c.level for c in said] == order
-    assert set(levels) == set(LEVELS)
-    assert set(kinds) == set(KINDS)
-    assert min(kinds.values()) > 20
-
-
-EXAMPLES = ["a cube", "a cube and a cone", "three cubes", "a red cube", "a cube behind a cone"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), list(zip([*EXAMPLES, "a red cube and a blue cone"], KINDS, strict=True))
-)
-def test_geneval_kinds(text: str, expected: str) -> None:
-    assert kind(text) == expected
-    with pytest.raises(ValueError, match="not a caption"):
-        kind(f"red {text}")
 
 
 def random_statement(rng: Random) -> Statement:
@@ -118,7 +105,6 @@ def test_whatever_a_model_writes_never_raises() -> None:
         assert 0 <= scene_f1(text, one) <= 1
         if parse(text) is None:
             assert scene_f1(text, one) == 0
-            assert not verdict(text, detections_of(one))
     assert readable > 80
 
 
@@ -147,9 +133,9 @@ def test_tokens() -> None:
     assert set(ids[10:].tolist()) == {0}
     assert decode([2, 0, VOCABULARY.index("cube"), 1, 7, 8]) == "a cube"
     assert len(set(VOCABULARY)) == len(VOCABULARY) < 80
-    with pytest.raises(ValueError, match="lacks 'pyramid'"):
+    with pytest.raises(KeyError, match="pyramid"):
         encode("a red pyramid")
-    with pytest.raises(ValueError, match="exceed 20"):
+    with pytest.raises(ValueError, match="size 24 into"):
         encode("a red cube and " * 5 + "a red cube")
 
 
@@ -174,15 +160,15 @@ THREE = [seen("cube", "red"), seen("cube", "blue"), seen("cube", "red")]
     ],
 )
 def test_verdict_binds_counts_and_places(detections, true: str, false: str) -> None:
-    assert verdict(true, detections)
-    assert not verdict(false, detections)
-    assert not verdict(true, [])
+    assert holds_text(true, detections)
+    assert not holds_text(false, detections)
+    assert not holds_text(true, [])
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_relations_hold_only_beyond_the_margin(relation: str) -> None:
     close = [seen("cube", "red", u=0.49, depth=2.0), seen("cone", "blue", u=0.5, depth=2.02)]
-    assert not verdict(f"a cube {relation} a cone", close)
+    assert not holds_text(f"a cube {relation} a cone", close)
 
 
 def test_sizes_are_compared_within_the_scene() -> None:
@@ -191,8 +177,8 @@ def test_sizes_are_compared_within_the_scene() -> None:
     assert size_words([0.2, 0.29, 0.42], 1.22) == ["small", None, "large"]
     assert size_words([0.3], 1.22) == [None]
     two = [seen("cube", "red", size=0.2), seen("cone", "blue", size=0.4)]
-    assert verdict("a small red cube and a large blue cone", two)
-    assert not verdict("a large red cube", two)
+    assert holds_text("a small red cube and a large blue cone", two)
+    assert not holds_text("a large red cube", two)
 
 
 def test_unclear_materials_are_not_stated(drawn: list[Scene]) -> None:
@@ -212,7 +198,7 @@ def f1(precision: float, recall: float) -> float:
 
 
 def test_scene_f1_by_hand() -> None:
-    two = (s for s in some("train", 200) if len(s.solids) == 2)
+    two = (s for s in scenes_of("train", 200) if len(s.solids) == 2)
     clear = ((s, *clear_descriptions(s)) for s in two)
     one = next(s for s, a, b in clear if a.shape != b.shape and a.color != b.color)
     a, b = one.solids
@@ -234,6 +220,6 @@ def test_scene_f1_by_hand() -> None:
 def test_a_longer_true_caption_scores_higher(drawn: list[Scene]) -> None:
     scores = np.array([[scene_f1(c.text, s) for c in captions(s)] for s in drawn])
     assert (scores[:, :4] > 0).all()
-    assert scores[:, words.FULL].mean() > 0.85
+    assert scores[:, FULL].mean() > 0.85
     assert scores.max() <= 1
-    assert scores.mean(0).argmax() == words.FULL
+    assert scores.mean(0).argmax() == FULL

@@ -15,22 +15,20 @@ def test_what_ships_is_small_and_says_where_it_comes_from(name):
     assert cards.read_card(name)["n"] >= 500
 
 
-def test_missing_broken_and_altered_files_are_named(tmp_path):
+def test_missing_and_altered_files_are_named(tmp_path):
     card, weights = (tmp_path / f"evaluator.{suffix}" for suffix in ("json", "safetensors"))
 
     def refused(match):
         with pytest.raises(InputError, match=match):
             cards.read_weights("evaluator", tmp_path)
 
-    refused(r"evaluator\.json: no card")
-    card.write_text("{", encoding="utf-8")
-    refused(r"evaluator\.json: no card")
+    refused(r"evaluator\.json")
     card.write_bytes((cards.WEIGHTS / card.name).read_bytes())
     refused(r"evaluator\.safetensors: missing")
     blob = bytearray((cards.WEIGHTS / weights.name).read_bytes())
     blob[-1] ^= 1
     weights.write_bytes(blob)
-    refused(r"sha256 .* is not the")
+    refused("not the weights of its card")
 
 
 def test_written_weights_come_back_exactly(tmp_path):

@@ -10,11 +10,7 @@ import torch
 
 from benchmarks.tabletop.geometry import camera_rays, pack
 from benchmarks.tabletop.render import depth_map, empty_depth, half_size, render, sensor_depth
-from benchmarks.tabletop.scenes import COLOR_RGB, Camera, Scene, Solid, View, indices, scene
-
-
-def some(split: str, count: int) -> list[Scene]:
-    return [scene(int(i)) for i in indices(split, count)]
+from benchmarks.tabletop.scenes import COLOR_RGB, Camera, Scene, Solid, View, scene, scenes_of
 
 
 def looking_at(shape: str, size: float, color: str = "red", material: str = "matte") -> Scene:
@@ -34,7 +30,7 @@ def looking_at(shape: str, size: float, color: str = "red", material: str = "mat
 
 
 def test_a_picture_is_the_same_alone_and_in_any_batch() -> None:
-    drawn = some("train", 40)
+    drawn = scenes_of("train", 40)
     together = render(drawn)
     assert together.shape == (40, 3, 64, 64)
     assert together.dtype == torch.uint8
@@ -44,7 +40,7 @@ def test_a_picture_is_the_same_alone_and_in_any_batch() -> None:
 
 
 def test_32_pixels_are_the_mean_of_64() -> None:
-    images = render(some("iid", 4))
+    images = render(scenes_of("iid", 4))
     mean = images.float().unflatten(3, (32, 2)).unflatten(2, (32, 2)).mean((3, 5))
     small = half_size(images)
     assert small.shape == (4, 3, 32, 32)
@@ -53,7 +49,7 @@ def test_32_pixels_are_the_mean_of_64() -> None:
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_table_depth_is_the_plane_met_by_every_ray(size: int) -> None:
-    drawn = some("iid", 10)
+    drawn = scenes_of("iid", 10)
     batch = pack(drawn)
     rays = camera_rays(batch, size).double()
     height = batch.camera.position[:, 2, None].double()
@@ -104,7 +100,7 @@ def test_points_of_the_other_solids_lie_on_their_surfaces() -> None:
 
 
 def test_owners_agree_with_views_and_solids_hide_the_table() -> None:
-    drawn = some("iid", 100)
+    drawn = scenes_of("iid", 100)
     depth, owner = depth_map(drawn)
     empty = empty_depth(drawn)
     assert torch.equal(depth[owner == 0], empty[owner == 0])
@@ -123,7 +119,7 @@ def test_owners_agree_with_views_and_solids_hide_the_table() -> None:
 
 def test_nearly_all_solids_are_large_and_in_sight() -> None:
     """Against rays, not against the estimate that accepted the layout."""
-    drawn = some("iid", 120)
+    drawn = scenes_of("iid", 120)
     _, owner = depth_map(drawn)
     area, visible = [], []
     for i, one in enumerate(drawn):
@@ -172,7 +168,7 @@ def test_a_solid_throws_a_shadow_on_the_side_away_from_the_light() -> None:
 
 def test_fine_stripes_are_lost_at_16_pixels() -> None:
     """What the stripes add is beyond the Nyquist limit of 16 pixels: the mean cannot restore it."""
-    drawn = [s for s in some("iid", 120) if s.table.stripe and not s.wall.stripe][:20]
+    drawn = [s for s in scenes_of("iid", 120) if s.table.stripe and not s.wall.stripe][:20]
     smooth = [replace(s, table=replace(s.table, contrast=0.0)) for s in drawn]
     striped, plain = (detail(images) for images in (drawn, smooth))
     assert striped > 1.5 * plain
@@ -188,7 +184,7 @@ def detail(drawn: list[Scene]) -> float:
 
 
 def test_sensor_depth_is_noisy_quantised_with_holes_and_repeats() -> None:
-    depth, _ = depth_map(some("train", 20))
+    depth, _ = depth_map(scenes_of("train", 20))
     seen = torch.stack([sensor_depth(d, i) for i, d in enumerate(depth)])
     again = torch.stack([sensor_depth(d, i) for i, d in enumerate(depth)])
     assert torch.equal(seen, again)

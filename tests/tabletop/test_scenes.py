@@ -9,17 +9,13 @@ import pytest
 
 from benchmarks.tabletop import scenes
 from benchmarks.tabletop.layout import FOOTPRINT, HEIGHT, TABLE_HALF
-from benchmarks.tabletop.scenes import HELD_OUT_PAIRS, SPLITS, Scene, indices, scene
+from benchmarks.tabletop.scenes import HELD_OUT_PAIRS, SPLITS, Scene, indices, scene, scenes_of
 
 FIRST = [
     ("cyan", "cone", "matte", 0.46098, 0.0434),
     ("blue", "cube", "shiny", 0.34644, -0.42889),
     ("cyan", "sphere", "matte", 0.37169, 0.60547),
 ]
-
-
-def some(split: str, count: int) -> list[Scene]:
-    return [scene(int(i)) for i in indices(split, count)]
 
 
 def pairs_in(drawn: list[Scene]) -> set[tuple[str, str]]:
@@ -55,22 +51,22 @@ def test_splits_are_disjoint_and_nothing_lies_outside() -> None:
 
 def test_held_out_pairs_are_where_they_belong() -> None:
     everything = {(c, s) for c in scenes.COLORS for s in scenes.SHAPES}
-    assert pairs_in(some("train", 300)) == everything - set(HELD_OUT_PAIRS)
-    assert pairs_in(some("codec", 200)) == everything
+    assert pairs_in(scenes_of("train", 300)) == everything - set(HELD_OUT_PAIRS)
+    assert pairs_in(scenes_of("codec", 200)) == everything
     for split, count in (("validation", 300), ("iid", 300), ("crowd", 60)):
-        assert not pairs_in(some(split, count)) & set(HELD_OUT_PAIRS)
-    assert all(pairs_in([s]) & set(HELD_OUT_PAIRS) for s in some("pairs", 200))
+        assert not pairs_in(scenes_of(split, count)) & set(HELD_OUT_PAIRS)
+    assert all(pairs_in([s]) & set(HELD_OUT_PAIRS) for s in scenes_of("pairs", 200))
 
 
 def test_counts_are_balanced_and_five_only_in_crowd() -> None:
-    counts = Counter(len(s.solids) for s in some("train", 800))
+    counts = Counter(len(s.solids) for s in scenes_of("train", 800))
     assert sorted(counts) == [1, 2, 3, 4]
     assert min(counts.values()) > 150
-    assert {len(s.solids) for s in some("crowd", 30)} == {5}
+    assert {len(s.solids) for s in scenes_of("crowd", 30)} == {5}
 
 
 def test_solids_stand_apart_on_the_table_and_the_camera_is_in_the_room() -> None:
-    for one in some("train", 300) + some("crowd", 30):
+    for one in scenes_of("train", 300) + scenes_of("crowd", 30):
         for k, a in enumerate(one.solids):
             edge = max(abs(a.x), abs(a.y)) + FOOTPRINT[a.shape] * a.size
             assert edge < TABLE_HALF
@@ -84,14 +80,14 @@ def test_solids_stand_apart_on_the_table_and_the_camera_is_in_the_room() -> None
 
 
 def test_camera_axes_are_orthonormal() -> None:
-    for one in some("iid", 20):
+    for one in scenes_of("iid", 20):
         axes = np.array([one.camera.right, one.camera.down, one.camera.forward])
         np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
         assert np.linalg.det(axes) == pytest.approx(1.0)
 
 
 def test_views_are_projections_of_the_centres() -> None:
-    for one in some("iid", 100):
+    for one in scenes_of("iid", 100):
         camera = one.camera
         for solid, view in zip(one.solids, one.views, strict=True):
             centre = np.array([solid.x, solid.y, HEIGHT[solid.shape] * solid.size / 2])
@@ -105,7 +101,7 @@ def test_views_are_projections_of_the_centres() -> None:
 
 def test_camera_and_sizes_vary_widely() -> None:
     """Constant depth maps fail only where the camera's place and lens vary."""
-    drawn = some("train", 300)
+    drawn = scenes_of("train", 300)
     height = np.array([s.camera.position[2] for s in drawn])
     depth = np.array([v.depth for s in drawn for v in s.views])
     focal = np.array([s.camera.focal for s in drawn])

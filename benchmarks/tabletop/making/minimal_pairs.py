@@ -5,46 +5,37 @@ A scorer that reads a picture must flip its verdict between the two.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from random import Random
 
-from benchmarks.tabletop.captions import Caption, captions
+from benchmarks.tabletop.captions import Caption, captions, say
+from benchmarks.tabletop.evaluator import ATTRIBUTES
 from benchmarks.tabletop.facts import SIZES, Group, Statement, detections_of, holds
-from benchmarks.tabletop.parser import say
-from benchmarks.tabletop.scenes import COLORS, MATERIALS, MAX_SOLIDS, SHAPES, Scene
+from benchmarks.tabletop.scenes import MAX_SOLIDS, Scene
 
-CHANGES = ("shape", "color", "material", "size", "count", "binding", "relation")
-_CHOICES = {"shape": SHAPES, "color": COLORS, "material": MATERIALS, "size": SIZES}
+_CHOICES = ATTRIBUTES | {"size": SIZES}
 _REVERSED = {"left of": "right of", "in front of": "behind"}
 _REVERSED |= {value: key for key, value in _REVERSED.items()}
 _SALT = 0x3A1F
 
 
-@dataclass(frozen=True)
-class MinimalPair:
-    """A true caption, a false one, and which of CHANGES lies between them."""
-
-    true: Caption
-    false: Caption
-    change: str
-
-
-def minimal_pairs(scene: Scene) -> list[MinimalPair]:
-    """For every caption of a scene and every kind of change one false partner, where there is one.
+def minimal_pairs(scene: Scene) -> list[tuple[Caption, Caption, str]]:
+    """A true caption, a false one and the kind of change between them: one of each kind, if any.
 
     A function of the scene alone. Partners that happen to be true as well are left out.
     """
     rng, truth, pairs = Random(scene.index * 1_000_003 + _SALT), detections_of(scene), []
     for caption in captions(scene):
-        by_change: dict[str, list[Statement]] = {}
+        by_change: dict[str, list[Statement]] = defaultdict(list)
         for change, changed in _changed(caption.statement):
             if not holds(changed, truth):
-                by_change.setdefault(change, []).append(changed)
+                by_change[change].append(changed)
         for change, options in by_change.items():
             false = rng.choice(options)
-            pairs.append(MinimalPair(caption, Caption(say(false), caption.level, false), change))
+            pairs.append((caption, Caption(say(false), caption.level, false), change))
     return pairs
 
 
@@ -56,14 +47,13 @@ def _changed(statement: Statement) -> Iterator[tuple[str, Statement]]:
         return replace(statement, groups=tuple(changed.get(k, g) for k, g in enumerate(groups)))
 
     def of(group: Group, **words: str) -> Group:
-        return replace(group, what=replace(group.what, **words))
+        return replace(group, what=group.what._replace(**words))
 
     for place, group in enumerate(groups):
         for name, choices in _CHOICES.items():
-            word = getattr(group.what, name)
-            for other in choices:
-                if word is not None and other != word:
-                    yield name, with_groups({place: of(group, **{name: other})})
+            for word in choices:
+                if getattr(group.what, name) not in (None, word):
+                    yield name, with_groups({place: of(group, **{name: word})})
         if group.count is not None:
             for number in (group.count - 1, group.count + 1):
                 if 1 <= number <= MAX_SOLIDS:

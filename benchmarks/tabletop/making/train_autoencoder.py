@@ -2,10 +2,9 @@
 
 The loss is the absolute error of pixels and of their differences to the right and below (sharp
 edges and stripes count, and no learned judge is involved, least of all the evaluator that scores
-the pictures later). Two measures make the latent space fit for a flow. Each channel is held at unit
-variance, and noise is added to the latents, so that neighbouring latents decode to alike pictures
-and a flow's small errors stay small. Some pictures are upsampled from 16 px, as the
-source of super-resolution is.
+the pictures later). Two measures make the latent space fit for a flow: each channel is held at unit
+variance, and noise is added to the latents, so that a flow's small errors stay small. Some pictures
+are upsampled from 16 px, as the source of super-resolution is.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ from torch import Tensor, nn
 
 from benchmarks.tabletop import autoencoder
 from benchmarks.tabletop.making import training
+from benchmarks.tabletop.render import half_size, render
+from benchmarks.tabletop.scenes import scenes_of
 
 BATCH = 24  # pictures or pieces of 32 px in a step
 WHOLE = 6  # pictures of 64 px in a step: the same number of pixels
@@ -37,8 +38,7 @@ def loss_of(
     rebuilt = network.decoder(latents + level * noise).float()
     flat = latents.float().transpose(0, 1).flatten(1)
     spread = flat.mean(1).square().mean() + flat.var(1).clamp_min(1e-4).log().square().mean()
-    right = rebuilt.diff(dim=3) - images.diff(dim=3)
-    below = rebuilt.diff(dim=2) - images.diff(dim=2)
+    right, below = (rebuilt.diff(dim=dim) - images.diff(dim=dim) for dim in (3, 2))
     edges = right.abs().mean() + below.abs().mean()
     return (rebuilt - images).abs().mean() + EDGES * edges + SPREAD * spread
 
@@ -53,7 +53,7 @@ def augmented(images: Tensor, rng: np.random.Generator) -> Float[Tensor, "b 3 s 
     if rng.random() < 0.5:
         images = images.flip(3)
     if kind < SMALL:
-        return autoencoder.to_unit(training.half_size(images))
+        return autoencoder.to_unit(half_size(images))
     scaled = autoencoder.to_unit(images if kind < SMALL + PIECES else images[:WHOLE])
     blurred = len(scaled) // BLURRED
     small = nn.functional.interpolate(scaled[:blurred], 16, mode="bicubic", antialias=True)
@@ -66,16 +66,15 @@ def augmented(images: Tensor, rng: np.random.Generator) -> Float[Tensor, "b 3 s 
 
 
 def main() -> None:
-    """Parse the options, train, write weights and an unmeasured card into the store."""
-    options = training.options_of(__doc__, scenes=12_000, minutes=50, rate=1.5e-3)
-    pictures, _ = training.rendered("codec", options.scenes, options.store)
+    options = training.options_of(__doc__, scenes=12_000, minutes=50.0, rate=1.5e-3)
+    pictures = render(scenes_of("codec", options.scenes))
     rng = np.random.default_rng(options.seed)
     generator = torch.Generator().manual_seed(options.seed)
     rows = training.batches(options.scenes, BATCH, rng)
     network = autoencoder.Autoencoder().to(memory_format=torch.channels_last)
 
     def step_loss() -> Float[Tensor, ""]:
-        images = augmented(torch.from_numpy(pictures[next(rows)]), rng)
+        images = augmented(pictures[next(rows)], rng)
         return loss_of(network, images.to(memory_format=torch.channels_last), generator)
 
     averaged, steps = training.train(network, step_loss, options.minutes, options.rate)

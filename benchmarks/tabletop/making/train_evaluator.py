@@ -2,20 +2,26 @@
 
 It learns from rendered scenes of the split `codec` alone (every colour-shape pair, one to five
 solids), never from the pictures of any method. Half of the pictures are seen at 32 px, and some are
-softened, noisy or tinted: the pictures it will judge come out of a decoder, and a verdict
-should turn on what they show, not on how crisp they are. The feature head in turn must tell how a
-picture was spoilt, so that the distances built on it (FID, KID) do see quality.
+softened, noisy or tinted: the pictures it will judge come out of a decoder, and a verdict should
+turn on what they show, not on how crisp they are. The feature head in turn must tell how a picture
+was spoilt, so that the distances built on it (FID, KID) do see quality.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from benchmarks.tabletop import detector
+from benchmarks.tabletop import evaluator
+from benchmarks.tabletop.evaluator import ATTRIBUTES, FEATURES, GRID
 from benchmarks.tabletop.making import training
+from benchmarks.tabletop.render import half_size, render
+from benchmarks.tabletop.scenes import MAX_SOLIDS, Scene, scenes_of
 
 BATCH = 32
 CALIBRATION = 2000  # pictures, at both sizes, that the features are whitened on
@@ -37,7 +43,7 @@ def spoil(
     """
     count = len(images)
     draws = torch.rand(count, 5, generator=generator)
-    small = nn.functional.interpolate(training.half_size(images).float(), (64, 64), mode="bilinear")
+    small = nn.functional.interpolate(half_size(images).float(), (64, 64), mode="bilinear")
     is_small = (draws[:, 0] < 0.5).float()
     pictures = torch.where(_per_image(is_small) > 0, small, images.float())
     soft = nn.functional.interpolate(
@@ -58,12 +64,12 @@ def spoil(
 
 
 def loss_of(
-    output: detector.Output, truth: Float[Tensor, "b 5 9"], done: Float[Tensor, "b 3"]
+    output: evaluator.Output, truth: Float[Tensor, "b 5 8"], done: Float[Tensor, "b 3"]
 ) -> Float[Tensor, ""]:
     """Focal loss of the centres, attributes around them, and the feature head's task."""
     present = truth[..., 0] > 0
-    cells = truth[..., 4:6] * detector.GRID - 0.5
-    line = torch.arange(detector.GRID, dtype=torch.float32)
+    cells = truth[..., 4:6] * GRID - 0.5
+    line = torch.arange(GRID, dtype=torch.float32)
     across = cells[..., 0, None, None] - line  # b k 1 x
     down = cells[..., 1, None, None] - line[:, None]  # b k y 1
     square = (across.square() + down.square()).masked_fill(~present[..., None, None], 1e6)
@@ -73,11 +79,11 @@ def loss_of(
     weight = torch.where(nearest < REACH**2, heat, torch.zeros(()))
     weight = weight / weight.sum().clamp_min(1)
     rows = torch.arange(len(truth))[:, None, None]
-    mine = truth[rows, owner]  # b y x 9
+    mine = truth[rows, owner]  # b y x 8
     offset = torch.stack([across.expand_as(square), down.expand_as(square)], 2)
     wanted = offset.gather(1, owner[:, None, None].expand(-1, 1, 2, -1, -1))[:, 0]
     errors = {"offset": (output.grid["offset"] - wanted).abs().sum(1)}
-    for column, name in enumerate(("shape", "color", "material"), start=1):
+    for column, name in enumerate(ATTRIBUTES, start=1):
         classes = mine[..., column].long()
         errors[name] = nn.functional.cross_entropy(output.grid[name], classes, reduction="none")
     loss = loss + sum(WEIGHTS[name] * (weight * error).sum() for name, error in errors.items())
@@ -91,10 +97,10 @@ def loss_of(
 
 def _is_centre(cells: Float[Tensor, "b k 2"], present: Tensor) -> Float[Tensor, "b 16 16"]:
     """1 in every cell that holds a centre."""
-    x, y = cells.round().long().clamp(0, detector.GRID - 1).unbind(-1)
-    flat = torch.zeros(len(cells), detector.GRID**2)
-    flat.scatter_reduce_(1, y * detector.GRID + x, present.float(), "amax")
-    return flat.view(-1, detector.GRID, detector.GRID)
+    x, y = cells.round().long().clamp(0, GRID - 1).unbind(-1)
+    flat = torch.zeros(len(cells), GRID**2)
+    flat.scatter_reduce_(1, y * GRID + x, present.float(), "amax")
+    return flat.view(-1, GRID, GRID)
 
 
 def _focal(
@@ -108,7 +114,7 @@ def _focal(
 
 
 def _summary_loss(
-    output: detector.Output, truth: Tensor, present: Tensor, done: Float[Tensor, "b 3"]
+    output: evaluator.Output, truth: Tensor, present: Tensor, done: Float[Tensor, "b 3"]
 ) -> Float[Tensor, ""]:
     """Which colour-shape pairs are there (each solid one share), and how the picture was spoilt."""
     pairs = (truth[..., 2] * 4 + truth[..., 1]).long()
@@ -118,55 +124,71 @@ def _summary_loss(
     return named + (output.qualities - done).square().mean(0).sum()
 
 
-def mirrored(
-    images: UInt8[Tensor, "b 3 64 64"], truth: Float32[Tensor, "b 5 9"], flips: Tensor
+def shown(scene: Scene) -> Float[np.ndarray, "5 8"]:
+    """What a picture shows: a row for each solid, 0 where there is none.
+
+    Presence, shape, colour, material, centre x and y in the picture (0..1), log of size and of
+    depth (metres).
+    """
+    rows = np.zeros((MAX_SOLIDS, 8), np.float32)
+    for k, (solid, view) in enumerate(zip(scene.solids, scene.views, strict=True)):
+        kind = [words.index(getattr(solid, name)) for name, words in ATTRIBUTES.items()]
+        rows[k] = 1, *kind, view.x, view.y, math.log(solid.size), math.log(view.depth)
+    return rows
+
+
+def moved(
+    images: UInt8[Tensor, "b 3 64 64"], truth: Float[Tensor, "b 5 8"], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Left and right exchanged in the rows where `flips` is True."""
+    """Half of the pictures mirrored, then all moved by whole pixels, the edge repeated."""
+    flips = torch.rand(len(images), generator=generator) < 0.5
+    right, down = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator).tolist()
     images = torch.where(_per_image(flips), images.flip(3), images)
-    turned = truth.clone()
-    turned[..., 4] = (1 - truth[..., 4]) * truth[..., 0]
-    return images, torch.where(flips[:, None, None], turned, truth)
-
-
-def shifted(
-    images: UInt8[Tensor, "b 3 64 64"], truth: Float32[Tensor, "b 5 9"], right: int, down: int
-) -> tuple[Tensor, Tensor]:
-    """The batch moved by whole pixels; the edge is repeated where nothing was drawn."""
     padded = nn.functional.pad(images.float(), (SHIFT,) * 4, mode="replicate").to(torch.uint8)
     top, left = SHIFT - down, SHIFT - right
-    moved = truth.clone()
-    moved[..., 4] += right / 64 * truth[..., 0]
-    moved[..., 5] += down / 64 * truth[..., 0]
-    return padded[:, :, top : top + 64, left : left + 64], moved
+    present, x = truth[..., 0], truth[..., 4]
+    truth = truth.clone()
+    truth[..., 4] = present * (torch.where(flips[:, None], 1 - x, x) + right / 64)
+    truth[..., 5] += present * (down / 64)
+    return padded[:, :, top : top + 64, left : left + 64], truth
 
 
 def _per_image(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 
 
+@torch.no_grad()
+def whiten(network: evaluator.Detector, pictures: Sequence[UInt8[Tensor, "b 3 s s"]]) -> None:
+    """Set `center` and `whitening` so that features of these pictures have covariance one.
+
+    Else the solids' colours, of large spread, drown all else in KID's cubic kernel, even a blur.
+    """
+    network.center.zero_()
+    network.whitening.copy_(torch.eye(FEATURES))
+    pooled = torch.cat([network(part).features for part in pictures]).double()
+    values, vectors = torch.linalg.eigh(torch.cov(pooled.T))
+    network.center.copy_(pooled.mean(0))
+    network.whitening.copy_(vectors / values.clamp_min(1e-6).sqrt())
+
+
 def main() -> None:
-    """Parse the options, train, write weights and an unmeasured card into the store."""
-    options = training.options_of(__doc__, scenes=20_000, minutes=40, rate=2e-3)
-    pictures, solids = training.rendered("codec", options.scenes, options.store)
+    options = training.options_of(__doc__, scenes=20_000, minutes=40.0, rate=2e-3)
+    scenes = scenes_of("codec", options.scenes)
+    pictures, solids = render(scenes), torch.from_numpy(np.stack([shown(s) for s in scenes]))
     generator = torch.Generator().manual_seed(options.seed)
     rows = training.batches(options.scenes, BATCH, np.random.default_rng(options.seed))
-    network = detector.Detector().to(memory_format=torch.channels_last)
+    network = evaluator.Detector().to(memory_format=torch.channels_last)
 
     def step_loss() -> Float[Tensor, ""]:
         chosen = next(rows)
-        images, truth = torch.from_numpy(pictures[chosen]), torch.from_numpy(solids[chosen])
-        flips = torch.rand(len(images), generator=generator) < 0.5
-        images, truth = mirrored(images, truth, flips)
-        right, down = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator).tolist()
-        images, truth = shifted(images, truth, right, down)
+        images, truth = moved(pictures[chosen], solids[chosen], generator)
         images, done = spoil(images, generator)
         return loss_of(network(images), truth, done)
 
     averaged, steps = training.train(network, step_loss, options.minutes, options.rate)
-    unspoilt = torch.from_numpy(pictures[:CALIBRATION]).split(BATCH)
-    both = [images for part in unspoilt for images in (part, training.half_size(part))]
-    detector.whiten(averaged, both)
-    training.keep(averaged, detector, options, pictures_seen=steps * BATCH)
+    unspoilt = pictures[:CALIBRATION].split(BATCH)
+    whiten(averaged, [images for part in unspoilt for images in (part, half_size(part))])
+    training.keep(averaged, evaluator, options, pictures_seen=steps * BATCH)
 
 
 if __name__ == "__main__":
