@@ -48,6 +48,14 @@ PARTS |= {"log_size": 1, "log_depth": 1}
 
 
 @dataclass(frozen=True)
+class Sighting:
+    """A possible solid: its most probable reading, and the probabilities of each attribute."""
+
+    best: Detection
+    chances: dict[str, Float[np.ndarray, " words"]]  # by names of ATTRIBUTES
+
+
+@dataclass(frozen=True)
 class Output:
     grid: dict[str, Float[Tensor, "b c 16 16"]]  # by names of PARTS
     features: Float[Tensor, "b 64"]
@@ -55,7 +63,9 @@ class Output:
     qualities: Float[Tensor, "b 3"]
 
 
-class Detector(nn.Module):
+class Evaluator(nn.Module):
+    """The network and what is read off it; pictures of 64 or 32 px."""
+
     center: Tensor
     whitening: Tensor
 
@@ -96,6 +106,33 @@ class Detector(nn.Module):
         parts = dict(zip(PARTS, grid.float().split(list(PARTS.values()), 1), strict=True))
         return Output(parts, features, summary[:, :PAIRS], summary[:, PAIRS:])
 
+    @torch.no_grad()
+    def sightings(self, images: UInt8[Tensor, "n 3 s s"]) -> list[list[Sighting]]:
+        """Every peak of the heat map with the probabilities of its attributes."""
+        grids = (self(batch.to(self.center.device)).grid for batch in images.split(BATCH))
+        return [seen for grid in grids for seen in _read(grid)]
+
+    def detect(self, images: UInt8[Tensor, "n 3 s s"]) -> list[list[Detection]]:
+        """The solids seen in each picture, most confident first."""
+        return [
+            [sighting.best for sighting in seen if sighting.best.confidence >= THRESHOLD]
+            for seen in self.sightings(images)
+        ]
+
+    def score(self, images: UInt8[Tensor, "n 3 s s"], captions: Sequence[Caption]) -> list[bool]:
+        """The scene score's verdicts: does picture i show all that caption i states?"""
+        pairs = zip(captions, self.detect(images), strict=True)
+        return [facts.holds(caption.statement, seen) for caption, seen in pairs]
+
+    def match(self, images: UInt8[Tensor, "n 3 s s"], captions: Sequence[Caption]) -> list[float]:
+        """The image-text score: mean probability of the stated facts, 0..1.
+
+        Two of three facts shown score near 2/3 where the verdict is False: made for comparing
+        pictures that all fail.
+        """
+        pairs = zip(captions, self.sightings(images), strict=True)
+        return [statement_probability(caption.statement, seen) for caption, seen in pairs]
+
 
 class Residual(nn.Module):
     """x + f(x), f two normalised convolutions."""
@@ -125,54 +162,10 @@ def _spread(x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor]:
     return mean, (variance + 1e-6).sqrt()
 
 
-@dataclass(frozen=True)
-class Sighting:
-    """A possible solid: its most probable reading, and the probabilities of each attribute."""
-
-    best: Detection
-    chances: dict[str, Float[np.ndarray, " words"]]  # by names of ATTRIBUTES
-
-
-class Evaluator:
-    """The shipped detector and what is read off it; pictures of 64 or 32 px."""
-
-    def __init__(self, network: Detector, device: str) -> None:
-        self.network = network
-        self.device = device
-
-    @torch.no_grad()
-    def sightings(self, images: UInt8[Tensor, "n 3 s s"]) -> list[list[Sighting]]:
-        """Every peak of the heat map with the probabilities of its attributes."""
-        grids = (self.network(batch.to(self.device)).grid for batch in images.split(BATCH))
-        return [seen for grid in grids for seen in _read(grid)]
-
-    def detect(self, images: UInt8[Tensor, "n 3 s s"]) -> list[list[Detection]]:
-        """The solids seen in each picture, most confident first."""
-        return [
-            [sighting.best for sighting in seen if sighting.best.confidence >= THRESHOLD]
-            for seen in self.sightings(images)
-        ]
-
-    def score(self, images: UInt8[Tensor, "n 3 s s"], captions: Sequence[Caption]) -> list[bool]:
-        """The scene score's verdicts: does picture i show all that caption i states?"""
-        pairs = zip(captions, self.detect(images), strict=True)
-        return [facts.holds(caption.statement, seen) for caption, seen in pairs]
-
-    def match(self, images: UInt8[Tensor, "n 3 s s"], captions: Sequence[Caption]) -> list[float]:
-        """The image-text score: mean probability of the stated facts, 0..1.
-
-        Two of three facts shown score near 2/3 where the verdict is False: made for comparing
-        pictures that all fail.
-        """
-        pairs = zip(captions, self.sightings(images), strict=True)
-        return [statement_probability(caption.statement, seen) for caption, seen in pairs]
-
-
 @cache
 def load(device: str = "cpu") -> Evaluator:
     """The shipped evaluator; read once per process and device."""
-    network = frozen(NAME, Detector, device)
-    return Evaluator(network.to(memory_format=torch.channels_last), device)
+    return frozen(NAME, Evaluator, device).to(memory_format=torch.channels_last)
 
 
 def register() -> None:
@@ -189,7 +182,7 @@ def register() -> None:
 
         def __init__(self, name: str, features_list: list[str], **options: object) -> None:
             super().__init__(name, features_list)
-            self.network = copy.deepcopy(load("cpu").network)
+            self.network = copy.deepcopy(load("cpu"))
             self.eval().requires_grad_(False)
 
         @staticmethod

@@ -136,10 +136,12 @@ def _quadric(
     o: Vectors, d: Vectors, tip: float, bend: float, rest: float
 ) -> tuple[Values, Values, Tensor]:
     """Both ray parameters on x^2 + y^2 + bend * (z - tip)^2 = rest, and whether there are any."""
-    z = o[:, 2] - tip
-    a = _safe(d[:, 0] ** 2 + d[:, 1] ** 2 + bend * d[:, 2] ** 2)
-    b = o[:, 0] * d[:, 0] + o[:, 1] * d[:, 1] + bend * z * d[:, 2]
-    c = o[:, 0] ** 2 + o[:, 1] ** 2 + bend * z * z - rest
+    (x, y, z), (dx, dy, dz) = o.unbind(1), d.unbind(1)
+    z = z - tip
+    bent = bend * z
+    a = _safe(dx * dx + dy * dy + bend * (dz * dz))
+    b = x * dx + y * dy + bent * dz
+    c = x * x + y * y + bent * z - rest
     root = b * b - a * c
     half = root.clamp_min(0).sqrt()
     return (-b - half) / a, (-b + half) / a, root > 0

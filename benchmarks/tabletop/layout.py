@@ -84,7 +84,7 @@ def find_layout(
         some = free.take(kept)
         seen, framed = _visible(some, ids, half, tall)
         good = (framed >= MIN_INSIDE) & (seen >= MIN_VISIBLE) & (seen * area[kept] >= MIN_AREA)
-        for a in np.flatnonzero(good.all(axis=1)):
+        for a in np.flatnonzero(good.all(axis=1)).tolist():
             r = kept[a]
             views = 0.5 + 0.5 * x[r], 0.5 - 0.5 * y[r], depth[r], area[r] * seen[a], seen[a]
             return some.take(a), np.stack(views, axis=1)

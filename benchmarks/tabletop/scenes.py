@@ -143,9 +143,9 @@ def scene(index: int) -> Scene:
     if split != "crowd":
         count = int(rng.integers(1, count + (split == "codec")))
     kinds = _kinds(split, count, rng)
-    accepted = None
+    accepted, (low, high) = None, np.log(SIZE_RANGE)
     while accepted is None:
-        sizes = np.exp(rng.uniform(*np.log(SIZE_RANGE), count))
+        sizes = np.exp(rng.uniform(low, high, count))
         accepted = find_layout([shape for _, shape, _ in kinds], sizes, rng)
     return _assemble(index, kinds, sizes, *accepted, rng)
 

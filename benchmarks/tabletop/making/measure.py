@@ -26,7 +26,7 @@ from torch import Tensor
 from benchmarks.tabletop import autoencoder, evaluator
 from benchmarks.tabletop.captions import captions, scene_f1
 from benchmarks.tabletop.cards import read_card, write_card
-from benchmarks.tabletop.evaluator import ATTRIBUTES, Evaluator
+from benchmarks.tabletop.evaluator import ATTRIBUTES
 from benchmarks.tabletop.facts import Detection, detections_of, holds
 from benchmarks.tabletop.making.minimal_pairs import minimal_pairs
 from benchmarks.tabletop.render import depth_map, empty_depth, half_size, render
@@ -55,9 +55,9 @@ def pictures_of(scenes: Sequence[Scene], size: int) -> UInt8[Tensor, "n 3 {size}
     return images if size == 64 else half_size(images)
 
 
-def evaluator_scores(judge: Evaluator, scenes: Sequence[Scene], size: int) -> Scores:
+def evaluator_scores(scenes: Sequence[Scene], size: int) -> Scores:
     """Scene score by level, minimal pairs flipped, solids found and read right, average picture."""
-    images = pictures_of(scenes, size)
+    judge, images = evaluator.load(), pictures_of(scenes, size)
     seen = judge.detect(images)
     mean = images.float().mean(0, keepdim=True).round().to(torch.uint8)
     same = judge.detect(mean) * len(scenes)
@@ -106,37 +106,31 @@ def solid_scores(scenes: Sequence[Scene], seen: Seen) -> Scores:
 
 
 @torch.no_grad()
-def rebuilt(
-    codec: autoencoder.Autoencoder, images: UInt8[Tensor, "n 3 s s"]
-) -> UInt8[Tensor, "n 3 s s"]:
+def rebuilt(images: UInt8[Tensor, "n 3 s s"]) -> UInt8[Tensor, "n 3 s s"]:
     """Pictures after encoding and decoding."""
-    units = map(autoencoder.to_unit, images.split(BATCH))
+    codec, units = autoencoder.load(), map(autoencoder.to_unit, images.split(BATCH))
     return torch.cat([autoencoder.to_bytes(codec.decode(codec.encode(unit))) for unit in units])
 
 
-def autoencoder_scores(
-    codec: autoencoder.Autoencoder, judge: Evaluator, scenes: Sequence[Scene], size: int
-) -> Scores:
+def autoencoder_scores(scenes: Sequence[Scene], size: int) -> Scores:
     """Mean PSNR of the rebuilt pictures in dB, and the scene score they still reach."""
     images = pictures_of(scenes, size)
-    copies = rebuilt(codec, images)
+    copies = rebuilt(images)
     error = (copies.float() - images.float()).square().mean((1, 2, 3)).clamp_min(255**2 * 1e-8)
     psnr = float((10 * torch.log10(255**2 / error)).mean())
-    return {"psnr": psnr} | level_scores(scenes, judge.detect(copies))
+    return {"psnr": psnr} | level_scores(scenes, evaluator.load().detect(copies))
 
 
 def measure_card(name: str, count: int) -> None:
     """Measures one codec at both sizes and writes the numbers into its card."""
-    judge, measured = evaluator.load(), {}
+    scores = evaluator_scores if name == evaluator.NAME else autoencoder_scores
+    measured = {}
     for split in ("iid", "pairs", "crowd"):
         scenes = scenes_of(split, count)
         for size in (64, 32):
-            if name == evaluator.NAME:
-                scores = evaluator_scores(judge, scenes, size)
-            else:
-                scores = autoencoder_scores(autoencoder.load(), judge, scenes, size)
-            measured[f"{split}@{size}"] = {k: round(v, 4) for k, v in scores.items()}
-            print(split, size, measured[f"{split}@{size}"])
+            rounded = {k: round(v, 4) for k, v in scores(scenes, size).items()}
+            measured[f"{split}@{size}"] = rounded
+            print(split, size, rounded)
     card = read_card(name) | {"scores": measured, "n": count}
     if name == autoencoder.NAME:
         card["evaluator"] = read_card(evaluator.NAME)["sha256"]

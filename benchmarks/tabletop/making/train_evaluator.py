@@ -41,25 +41,21 @@ def spoil(
 
     Returns the pictures and what was done to them: (was 32 px, softness, noise).
     """
-    count = len(images)
-    draws = torch.rand(count, 5, generator=generator)
-    small = nn.functional.interpolate(half_size(images).float(), (64, 64), mode="bilinear")
-    is_small = (draws[:, 0] < 0.5).float()
-    pictures = torch.where(_per_image(is_small) > 0, small, images.float())
-    soft = nn.functional.interpolate(
-        nn.functional.interpolate(pictures, (21, 21), mode="bicubic", antialias=True),
-        (64, 64),
-        mode="bicubic",
-    )
-    softness = (draws[:, 1] - 0.6).clamp_min(0) * 2.5  # 0 for three pictures of five
-    noise = (draws[:, 2] - 0.6).clamp_min(0) * 2.5
+    count, resized = len(images), nn.functional.interpolate
+    draws = torch.rand(count, 5, generator=generator)[..., None, None, None]
+    is_small = draws[:, 0] < 0.5
+    small = resized(half_size(images).float(), 64, mode="bilinear")
+    pictures = torch.where(is_small, small, images.float())
+    coarse = resized(pictures, 21, mode="bicubic", antialias=True)
+    soft = resized(coarse, 64, mode="bicubic")
+    # 0 for three pictures of five.
+    softness, noise = ((draws[:, k] - 0.6).clamp_min(0) * 2.5 for k in (1, 2))
     # Errors of a decoder hang together over several pixels.
     coarse = torch.randn(count, 3, 32, 32, generator=generator)
-    grain = nn.functional.interpolate(coarse, (64, 64), mode="bilinear")
+    grain = resized(coarse, 64, mode="bilinear")
     tint = (torch.rand(count, 3, 1, 1, generator=generator) - 0.5) * 12
-    pictures = pictures + _per_image(softness) * (soft - pictures)
-    pictures = pictures + _per_image(noise) * 12 * grain + tint
-    done = torch.stack([is_small, softness, noise], 1)
+    pictures = pictures + softness * (soft - pictures) + noise * 12 * grain + tint
+    done = torch.cat([is_small.float(), softness, noise], 1).flatten(1)
     return pictures.clamp(0, 255).round().to(torch.uint8), done
 
 
@@ -79,9 +75,8 @@ def loss_of(
     weight = torch.where(nearest < REACH**2, heat, torch.zeros(()))
     weight = weight / weight.sum().clamp_min(1)
     rows = torch.arange(len(truth))[:, None, None]
-    mine = truth[rows, owner]  # b y x 8
-    offset = torch.stack([across.expand_as(square), down.expand_as(square)], 2)
-    wanted = offset.gather(1, owner[:, None, None].expand(-1, 1, 2, -1, -1))[:, 0]
+    mine, (x, y) = truth[rows, owner], cells[rows, owner].unbind(-1)  # b y x 8, b y x
+    wanted = torch.stack([x - line, y - line[:, None]], 1)
     errors = {"offset": (output.grid["offset"] - wanted).abs().sum(1)}
     for column, name in enumerate(ATTRIBUTES, start=1):
         classes = mine[..., column].long()
@@ -143,7 +138,7 @@ def moved(
     """Half of the pictures mirrored, then all moved by whole pixels, the edge repeated."""
     flips = torch.rand(len(images), generator=generator) < 0.5
     right, down = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator).tolist()
-    images = torch.where(_per_image(flips), images.flip(3), images)
+    images = torch.where(flips[:, None, None, None], images.flip(3), images)
     padded = nn.functional.pad(images.float(), (SHIFT,) * 4, mode="replicate").to(torch.uint8)
     top, left = SHIFT - down, SHIFT - right
     present, x = truth[..., 0], truth[..., 4]
@@ -153,12 +148,8 @@ def moved(
     return padded[:, :, top : top + 64, left : left + 64], truth
 
 
-def _per_image(values: Tensor) -> Tensor:
-    return values[:, None, None, None]
-
-
 @torch.no_grad()
-def whiten(network: evaluator.Detector, pictures: Sequence[UInt8[Tensor, "b 3 s s"]]) -> None:
+def whiten(network: evaluator.Evaluator, pictures: Sequence[UInt8[Tensor, "b 3 s s"]]) -> None:
     """Set `center` and `whitening` so that features of these pictures have covariance one.
 
     Else the solids' colours, of large spread, drown all else in KID's cubic kernel, even a blur.
@@ -177,7 +168,7 @@ def main() -> None:
     pictures, solids = render(scenes), torch.from_numpy(np.stack([shown(s) for s in scenes]))
     generator = torch.Generator().manual_seed(options.seed)
     rows = training.batches(options.scenes, BATCH, np.random.default_rng(options.seed))
-    network = evaluator.Detector().to(memory_format=torch.channels_last)
+    network = evaluator.Evaluator().to(memory_format=torch.channels_last)
 
     def step_loss() -> Float[Tensor, ""]:
         chosen = next(rows)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from benchmarks.tabletop.captions import FULL, captions
+from benchmarks.tabletop.cards import read_card
 from benchmarks.tabletop.making import measure
 from benchmarks.tabletop.scenes import scene, scenes_of
 
@@ -49,3 +50,15 @@ def test_absrel_by_hand():
     mask = torch.tensor([[[True, False], [True, False]], [[False, False], [False, False]]])
     # |2 - 1| / 1 and |2 - 4| / 4; the second image has no pixel and does not count.
     assert measure.absrel(guess, truth, mask) == pytest.approx(0.75)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [64, 32])
+@pytest.mark.parametrize("name", ["evaluator", "autoencoder"])
+def test_the_card_is_what_is_measured(name, size):
+    """500 scenes against the card's share: three standard errors of their difference."""
+    card = read_card(name)["scores"][f"iid@{size}"]
+    scores = getattr(measure, f"{name}_scores")(scenes_of("iid", 500), size)
+    for metric, value in scores.items():
+        spread = 3 * (max(card[metric] * (1 - card[metric]), 0.01) / 500) ** 0.5
+        assert value == pytest.approx(card[metric], abs=0.3 if metric == "psnr" else spread), metric
