@@ -18,7 +18,7 @@ from textwrap import shorten
 
 from benchmarks.config import registry
 from benchmarks.config.schema import Config
-from benchmarks.metrics.java import find_java
+from benchmarks.metrics.captions import find_java
 from crossflow.files import sha256
 
 WEIGHTS = registry.PACKAGES / "benchmarks" / "tabletop" / "weights"

@@ -14,8 +14,6 @@ from crossflow.errors import InputError
 Window = tuple[int, int, int, int]
 Crop = Callable[[int, int], Window]
 
-KB_SIZE = (352, 1216)  # height and width of the pictures of the KITTI depth benchmark
-
 
 def whole(height: int, width: int) -> Window:
     """Every pixel."""
@@ -23,36 +21,23 @@ def whole(height: int, width: int) -> Window:
 
 
 def kb(height: int, width: int) -> Window:
-    """The KITTI benchmark's window: the bottom 352 rows, the middle 1216 columns.
-
-    Raises InputError for a smaller picture.
-    """
-    rows, columns = KB_SIZE
-    if height < rows or width < columns:
+    """The KITTI benchmark's window: the bottom 352 rows, the middle 1216 columns."""
+    if height < 352 or width < 1216:
         raise InputError(f"{height} x {width} pixels: no KITTI benchmark crop of 352 x 1216 in it")
-    top, left = height - rows, (width - columns) // 2
-    return top, top + rows, left, left + columns
+    left = (width - 1216) // 2
+    return height - 352, height, left, left + 1216
 
 
-def shares(
-    top: float, bottom: float, left: float, right: float, to_int: Callable[[float], int] = int
+def _shares(
+    *shares: float, of: Callable[[int, int], Window] = whole, to_int: Callable[[float], int] = int
 ) -> Crop:
-    """The window between shares of the sides."""
+    """The window between shares of the sides (top, bottom, left, right) of another window."""
 
     def crop(height: int, width: int) -> Window:
-        rows = to_int(top * height), to_int(bottom * height)
-        return *rows, to_int(left * width), to_int(right * width)
-
-    return crop
-
-
-def within_kb(inner: Crop) -> Crop:
-    """A crop of the KITTI benchmark's window."""
-
-    def crop(height: int, width: int) -> Window:
-        above, _, before, _ = kb(height, width)
-        top, bottom, left, right = inner(*KB_SIZE)
-        return above + top, above + bottom, before + left, before + right
+        above, below, before, after = of(height, width)
+        top, bottom = (above + to_int(share * (below - above)) for share in shares[:2])
+        left, right = (before + to_int(share * (after - before)) for share in shares[2:])
+        return top, bottom, left, right
 
     return crop
 
@@ -62,13 +47,8 @@ def within_kb(inner: Crop) -> Crop:
 # published size. On KITTI int() truncates, as published. `garg` is that of the whole picture
 # (monodepth2, BTS's eval_with_pngs.py), `kb_garg` that of the online evaluation of BTS and AdaBins,
 # rows 143:349 of 352, `kb_eigen` Marigold's configuration.
-EIGEN = shares(0.3324324, 0.91351351, 0.0359477, 0.96405229)
-GARG = shares(0.40810811, 0.99189189, 0.03594771, 0.96405229)
-NYU: dict[str, Crop] = {
-    "eigen": shares(45 / 480, 471 / 480, 41 / 640, 601 / 640, round),
-    "none": whole,
-}
-KITTI: dict[str, Crop] = {
-    **{"kb_garg": within_kb(GARG), "garg": GARG, "eigen": EIGEN, "kb_eigen": within_kb(EIGEN)},
-    "none": whole,
-}
+EIGEN = (0.3324324, 0.91351351, 0.0359477, 0.96405229)
+GARG = (0.40810811, 0.99189189, 0.03594771, 0.96405229)
+NYU = {"eigen": _shares(45 / 480, 471 / 480, 41 / 640, 601 / 640, to_int=round), "none": whole}
+KITTI = {"kb_garg": _shares(*GARG, of=kb), "garg": _shares(*GARG), "eigen": _shares(*EIGEN)}
+KITTI |= {"kb_eigen": _shares(*EIGEN, of=kb), "none": whole}

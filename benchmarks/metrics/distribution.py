@@ -2,7 +2,7 @@
 
 Every number comes from torch-fidelity's own functions. This file decides what the library leaves
 open: which extractor, how many subsets, when a number means nothing, and that an evaluation inside
-training leaves no trace (the library's data loader draws from torch's global generator).
+training leaves the random generators as they were.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.metrics.score import Better, Score, Scored
+from benchmarks.metrics.weights import find_file
+from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,16 +25,22 @@ if TYPE_CHECKING:
 
 PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
 INCEPTION = "inception-v3-compat"  # torch-fidelity's port of the TF graph inception-2015-12-05
-METRICS = ("fid", "kid", "is")
-ALL_METRICS = (*METRICS, "prc")  # "prc" is precision and recall
-KID_SUBSETS = 100
-KID_SUBSET_SIZE = 1000
-IS_SPLITS = 10
-PRC_NEIGHBOURS = 3
+# Checked before it is opened: another Inception (torchvision's, for one) gives other numbers, and
+# the library unpickles what it is given. pytorch-fid publishes the same bytes by another name.
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+_RELEASE = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
+INCEPTION_URL = f"{_RELEASE}/{INCEPTION_FILE}"
+FIELD = "weights.inception"
+METRICS = ("fid", "kid", "is", "prc")  # "prc" is precision and recall
+KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
+IS_SPLITS, PRC_NEIGHBOURS = 10, 3
 # Images of the smaller set below which a number says nothing: KID's subsets of fewer than 50, a
-# split without an image, an image without enough neighbours. FID's covariance: see `_least`.
+# split without an image, an image without enough neighbours.
 LEAST = {"kid": 100, "is": IS_SPLITS, "prc": PRC_NEIGHBOURS + 1}
+BATCH = 64
 SEED = 2020  # torch-fidelity's default: KID's subsets and the shuffle of the Inception score
+_REFERENCES: dict[tuple[str, ...], dict[str, Tensor]] = {}  # features, by what decides them
 
 
 def metric_name(metric: str, n: int, extractor: str = INCEPTION) -> str:
@@ -47,7 +55,7 @@ def metric_name(metric: str, n: int, extractor: str = INCEPTION) -> str:
 
 
 def score_names(metric: str, n: int, extractor: str = INCEPTION) -> list[str]:
-    """The scores that a metric of `ALL_METRICS` yields: two of "prc", else one."""
+    """The scores that a metric of `METRICS` yields: two of "prc", else one."""
     parts = ("precision", "recall") if metric == "prc" else (metric,)
     return [metric_name(part, n, extractor) for part in parts]
 
@@ -69,61 +77,41 @@ def preserved_random_state(device: str | torch.device = "cpu") -> Iterator[None]
 
 
 def extract_features(
-    images: Sequence[UInt8[np.ndarray, "h w 3"]] | UInt8[Tensor, "n 3 h w"],
+    images: Sequence[UInt8[np.ndarray, "h w 3"]],
     extractor: str = INCEPTION,
     *,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str],
     device: str | torch.device = "cpu",
-    batch_size: int = 64,
     weights: Path | None = None,
 ) -> dict[str, Float[Tensor, "n d"]]:
     """Features of pictures of one size by a registered torch-fidelity extractor: {metric: (n, d)}.
 
-    `images` is read batch by batch, by its length and its index. Nothing is cached: the library's
-    cache key knows neither content nor count. Raises ValueError for an empty set or pictures that
-    are not 8-bit RGB. Inception's file comes from `inception.find_inception`, which checks it;
-    without `weights` the library would download.
+    Pictures are read batch by batch; ValueError unless they are 8-bit RGB. Inception's file comes
+    from `find_inception`, which checks it; without `weights` the library would download.
     """
     import numpy as np
     import torch
-    from torch_fidelity.utils import create_feature_extractor, get_featuresdict_from_dataset
+    from torch_fidelity import utils
 
-    class Images(torch.utils.data.Dataset):
-        """The library refuses anything but a Dataset, and guesses what its tensors are."""
-
-        def __len__(self) -> int:
-            return len(images)
-
-        def __getitem__(self, index: int) -> Tensor:
-            image = images[index]
-            if not torch.is_tensor(image):
-                image = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-            if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-                kind = f"{image.dtype} {tuple(image.shape)}"
-                raise ValueError(f"image {index} is {kind}, not uint8 (3, h, w)")
-            return image
-
-    if not len(images):
-        raise ValueError("no images: features of an empty set do not exist")
-    layers, cuda = layers_of(metrics, extractor), torch.device(device).type == "cuda"
-    path = None if weights is None else str(weights)
-    options: dict[str, Any] = {"cuda": cuda, "verbose": False}
-    with preserved_random_state(device):
-        network = create_feature_extractor(
-            extractor, sorted({*layers.values()}), feature_extractor_weights_path=path, **options
-        )
-        features = get_featuresdict_from_dataset(
-            Images(), network, batch_size, save_cpu_ram=True, **options
-        )
-    return {metric: features[layer].float() for metric, layer in layers.items()}
-
-
-def layers_of(metrics: Sequence[str], extractor: str = INCEPTION) -> dict[str, str]:
-    """The layer of an extractor that each metric reads; most read the same one."""
-    from torch_fidelity.utils import resolve_feature_layer_for_metric as resolve
-
+    # the layer that each metric reads; most read the same one
     names = {metric: "isc" if metric == "is" else metric for metric in metrics}
-    return {m: resolve(name, feature_extractor=extractor) for m, name in names.items()}
+    resolve = utils.resolve_feature_layer_for_metric
+    layers = {m: resolve(name, feature_extractor=extractor) for m, name in names.items()}
+    parts: dict[str, list[Tensor]] = {layer: [] for layer in sorted({*layers.values()})}
+    options: dict[str, Any] = {"cuda": torch.device(device).type == "cuda", "verbose": False}
+    options["feature_extractor_weights_path"] = None if weights is None else str(weights)
+    with preserved_random_state(device), torch.no_grad():
+        network = utils.create_feature_extractor(extractor, list(parts), **options)
+        for first in range(0, len(images), BATCH):
+            rows = range(len(images))[first : first + BATCH]
+            batch = torch.from_numpy(np.stack([images[row] for row in rows]))
+            if batch.dtype != torch.uint8 or batch.shape[3:] != (3,):
+                raise ValueError(f"{batch.dtype} {tuple(batch.shape)}, not uint8 (n, h, w, 3)")
+            outputs = network(batch.permute(0, 3, 1, 2).contiguous().to(device))
+            for layer, values in network.convert_features_tuple_to_dict(outputs).items():
+                parts[layer].append(values.cpu())
+    features = {layer: torch.cat(values).float() for layer, values in parts.items()}
+    return {metric: features[layer] for metric, layer in layers.items()}
 
 
 def fid_from_features(generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> float:
@@ -189,24 +177,23 @@ def distribution_scores(
 ) -> Scored:
     """Scores of features from `extract_features`, for the metrics that `generated` holds.
 
-    n in each name is the number of generated images. KID's stderr is its standard deviation over
-    subsets / sqrt(subsets): the noise of the subset draw, not of the images. The others have none.
-    Unavailable below `LEAST` images, and FID unless they are more than the feature dimensions: the
-    covariance is singular.
+    n in each name is the number of generated images. KID's stderr is the noise of the subset draw,
+    not of the images; the others have none. Unavailable below `LEAST` images, and FID unless they
+    are more than the feature dimensions: the covariance is singular.
     """
     scored = Scored({})
     for metric, features in generated.items():
         n, others = len(features), features if metric == "is" else real[metric]
         names, stderr = score_names(metric, n, extractor), None
-        least = LEAST.get(metric, features.shape[1] + 1)
-        if min(n, len(others)) < least:
-            reason = f"{metric.upper()} needs at least {least} images: {min(n, len(others))} images"
-            if metric == "fid":
-                reason += f", {least - 1} dimensions"
+        fewest, least = min(n, len(others)), LEAST.get(metric, features.shape[1] + 1)
+        if fewest < least:
+            reason = f"{metric.upper()} needs at least {least} images: {fewest} images"
+            reason += f", {least - 1} dimensions" if metric == "fid" else ""
             scored.unavailable |= dict.fromkeys(names, reason)
             continue
+        values: Sequence[float]
         if metric == "prc":
-            values: Sequence[float] = precision_recall(features, others)
+            values = precision_recall(features, others)
         elif metric == "fid":
             values = [fid_from_features(features, others)]
         elif metric == "kid":
@@ -215,7 +202,56 @@ def distribution_scores(
         else:
             values = [inception_score(features)[0]]
         better: Better = "lower" if metric in ("fid", "kid") else "higher"
-        scored.scores |= {
-            name: Score(value, stderr, n, better) for name, value in zip(names, values, strict=True)
-        }
+        for name, value in zip(names, values, strict=True):
+            scored.scores[name] = Score(value, stderr, n, better)
     return scored
+
+
+def find_inception(weights: str | None, download: bool) -> tuple[Path | None, str]:
+    """Inception's file and its SHA-256, or None and why there is none; see `find_file`.
+
+    Without `weights` it is looked for in torch's hub folder, where `download` fetches it.
+    InputError for any file whose digest is not the published one.
+    """
+    import torch
+
+    local = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    if weights is None and download and not local.is_file():
+        local.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(INCEPTION_URL, str(local), hash_prefix=INCEPTION_SHA256)
+    if weights is None and local.is_file():
+        weights = str(local)
+    # No path in the reason: it stands in records, which are equal wherever they are made.
+    path, digest = find_file(FIELD, weights, INCEPTION_FILE, f"it is that of {INCEPTION_URL}")
+    if path is not None and digest != INCEPTION_SHA256:
+        other = f"starts with {digest[:16]}, not with {INCEPTION_SHA256[:16]}"
+        raise InputError(f"{FIELD}: {path} is not the file of {INCEPTION_URL}: its SHA-256 {other}")
+    return path, digest
+
+
+def inception_scores(
+    generated: Sequence[UInt8[np.ndarray, "h w 3"]],
+    reference: Sequence[UInt8[np.ndarray, "h w 3"]],
+    *,
+    weights: str | None,
+    reference_key: str,
+    download: bool = False,
+    device: str | torch.device = "cpu",
+) -> Scored:
+    """`fid@n`, `kid@n`, `is@n`, `precision_inception@n`, `recall_inception@n`; n: pictures made.
+
+    Both are 8-bit RGB pictures of one size each; `reference` may hold more. reference_key: digest
+    of whatever decides its pixels, as its features are extracted once a process. Without a file
+    every score is unavailable, for the reason of `find_inception`.
+    """
+    path, digest = find_inception(weights, download)
+    if path is None:
+        names = [name for metric in METRICS for name in score_names(metric, len(generated))]
+        return Scored({}, unavailable=dict.fromkeys(names, digest))
+    key = reference_key, digest, str(device)
+    where: dict[str, Any] = {"device": device, "weights": path}
+    if key not in _REFERENCES:
+        compared = [metric for metric in METRICS if metric != "is"]
+        _REFERENCES[key] = extract_features(reference, metrics=compared, **where)
+    features = extract_features(generated, metrics=METRICS, **where)
+    return distribution_scores(features, _REFERENCES[key])

@@ -1,24 +1,39 @@
-"""PSNR and SSIM of pairs of 8-bit images, by scikit-image, in RGB and on luma."""
+"""Errors of pairs of 8-bit images: PSNR and SSIM by scikit-image, in RGB and on luma, and LPIPS.
+
+LPIPS (Zhang et al. 2018) is the lpips package's, with the linear layers (0.1) that it brings. Its
+trunk is never fetched: `weights.lpips` is a file of torchvision's AlexNet, or a folder with one,
+`alexnet*.npz`, `.pth` or `.safetensors`. Half precision moves a distance by less than 1e-4.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.metrics.distribution import preserved_random_state
 from benchmarks.metrics.score import Scored, mean_score, per_item
+from benchmarks.metrics.weights import find_file, read_tensors
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
+    from torch import Tensor
 
-PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
+# Raised by hand when a value of this file may change; part of every score_key.
+PROTOCOL, LPIPS_PROTOCOL = 1, 1
 LARGEST_PSNR = 80.0  # dB, what BasicSR's calculate_psnr_pt gives to equal images
 LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966])  # of red, green, blue in 0..1
 SCORES = ("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y")
-EQUAL = ("equal_images_rgb", "equal_images_y")
 SSIM_WINDOW = 11  # pixels; the smallest image that SSIM can score
+FIELD, LPIPS = "weights.lpips", "lpips_alex"
+LPIPS_LEAST = 32  # pixels; smaller pictures vanish in the trunk
+# Distance of the probe's two pictures: tells the published trunk from any other, in any precision.
+PROBE, PROBE_TOLERANCE = 0.10064, 2e-3
 
 
 def luma(image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
@@ -48,11 +63,9 @@ def ssim(first: np.ndarray, second: np.ndarray) -> float:
     """
     from skimage.metrics import structural_similarity
 
-    matlab = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    channel = -1 if first.ndim == 3 else None
-    return float(
-        structural_similarity(first, second, channel_axis=channel, data_range=255, **matlab)
-    )
+    matlab: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "data_range": 255}
+    matlab |= {"use_sample_covariance": False, "channel_axis": -1 if first.ndim == 3 else None}
+    return float(structural_similarity(first, second, **matlab))
 
 
 def image_scores(
@@ -63,15 +76,12 @@ def image_scores(
 ) -> Scored:
     """`psnr_rgb`, `ssim_rgb`, `psnr_y`, `ssim_y`: means of per-image values, on all cores.
 
-    border: pixels cut from each side first. Papers on ImageNet score the full image; classic
-    super-resolution cuts as many pixels as its scale. Equal pairs are counted. Raises InputError
-    for an empty set, other pictures than 8-bit RGB, sizes that differ (nothing is resized) or that
-    are too small for SSIM, ValueError when there are not as many pictures as ids.
+    border: pixels cut from each side first (classic super-resolution: as many as its scale). Equal
+    pairs are counted. InputError for other pictures than 8-bit RGB, sizes that differ or are too
+    small for SSIM, ValueError when there are not as many pictures as ids.
     """
     if not len(ids) == len(predictions) == len(truths):
         raise ValueError(f"{len(ids)} ids, {len(predictions)} predictions, {len(truths)} truths")
-    if not ids:
-        raise InputError("no images to score: the list of items is empty")
 
     def pair_scores(row: int) -> dict[str, float]:
         prediction, truth = predictions[row], truths[row]
@@ -90,11 +100,10 @@ def image_scores(
 
     rows = per_item(pair_scores, len(ids))
     columns = {name: [row[name] for row in rows] for name in SCORES}
-    return Scored(
-        scores={name: mean_score(column, "higher") for name, column in columns.items()},
-        items={"id": list(ids), **columns},
-        counts={name: int(sum(row[name] for row in rows)) for name in EQUAL},
-    )
+    scores = {name: mean_score(column, "higher") for name, column in columns.items()}
+    equal = ("equal_images_rgb", "equal_images_y")
+    counts = {name: int(sum(row[name] for row in rows)) for name in equal}
+    return Scored(scores, {"id": list(ids), **columns}, counts=counts)
 
 
 def check_pair(name: str, prediction: np.ndarray, truth: np.ndarray) -> None:
@@ -105,3 +114,89 @@ def check_pair(name: str, prediction: np.ndarray, truth: np.ndarray) -> None:
                 f"{name}: the prediction is {prediction.dtype} {prediction.shape}, the truth "
                 f"{truth.dtype} {truth.shape}: both must be uint8 (h, w, 3); nothing is resized"
             )
+
+
+def find_trunk(weights: str | None) -> tuple[Path | None, str]:
+    """The trunk's file and its SHA-256, or None and why there is none; see `find_file`.
+
+    The digest is in the score key: files of several precisions pass for the published network.
+    """
+    return find_file(FIELD, weights, "alexnet*", "alexnet* of torchvision, trained on ImageNet")
+
+
+def lpips_scores(
+    ids: Sequence[str],
+    predictions: Sequence[UInt8[np.ndarray, "h w 3"]],
+    truths: Sequence[UInt8[np.ndarray, "h w 3"]],
+    *,
+    weights: str | None,
+    device: str = "cpu",
+) -> Scored:
+    """`lpips_alex`: mean over pairs of whole images (no border is cut), lower is better.
+
+    Pairs go through the network one by one: a batch would need one size, and change last bits.
+    InputError where sizes differ or the weights are not the published ones.
+    """
+    import torch
+
+    path, reason = find_trunk(weights)
+    if path is None:
+        return Scored({}, unavailable={LPIPS: reason})
+    try:
+        network, bits = _network(path, device)
+    except ImportError:
+        missing = "the package lpips is not installed (extra `real`)"
+        return Scored({}, unavailable={LPIPS: missing})
+    values = []
+    for row, item in enumerate(ids):
+        pair = predictions[row], truths[row]
+        check_pair(item, *pair)
+        height, width = pair[1].shape[:2]
+        if min(height, width) < LPIPS_LEAST:
+            small = f"LPIPS needs {LPIPS_LEAST} pixels a side, {item} has {width} x {height}"
+            return Scored({}, unavailable={LPIPS: small})
+        with torch.inference_mode():
+            values.append(float(network(*(_tensor(image).to(device) for image in pair))))
+    scored = Scored({LPIPS: mean_score(values, "lower")}, {"id": list(ids), LPIPS: values})
+    scored.counts = {f"{LPIPS}_weight_bits": bits}
+    return scored
+
+
+def _tensor(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"]:
+    """8-bit RGB to [-1, 1]."""
+    import torch
+
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1)[None])).float() / 127.5 - 1
+
+
+@cache
+def _network(path: Path, device: str) -> tuple[Any, int]:
+    """The metric with a user's trunk, frozen, and the bits of its weights; read once a process."""
+    import lpips
+    import torch
+
+    with preserved_random_state(), warnings.catch_warnings():
+        # torchvision warns of the argument by which the package asks it for no weights.
+        warnings.simplefilter("ignore", UserWarning)
+        network = lpips.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
+    state, trunk = read_tensors(FIELD, path), {}
+    for name, parameter in network.net.named_parameters():
+        given = "features." + name.split(".", 1)[1]  # slice2.3.weight -> features.3.weight
+        if given not in state or state[given].shape != parameter.shape:
+            raise InputError(f"{FIELD}: {path} lacks {given} of torchvision's alexnet")
+        trunk[name] = state[given]
+    bits = min(torch.finfo(tensor.dtype).bits for tensor in trunk.values())
+    network.net.load_state_dict({name: tensor.float() for name, tensor in trunk.items()})
+    network.eval().requires_grad_(False)
+    # Two pictures whose distance is known.
+    y, x = np.mgrid[0:64, 0:64]
+    first = np.stack([(3 * x + 5 * y) % 256, (7 * x + 2 * y) % 256, (x * y) % 256], -1)
+    second = np.clip(first + ((x * 13 + y * 7) % 99 - 49)[..., None], 0, 255)
+    with torch.inference_mode():
+        distance = float(network(*(_tensor(image.astype(np.uint8)) for image in (first, second))))
+    if not abs(distance / PROBE - 1) < PROBE_TOLERANCE:
+        raise InputError(
+            f"{FIELD}: {path} is another alexnet than torchvision's IMAGENET1K_V1: the distance "
+            f"of two known pictures is {distance:.4f} instead of {PROBE:.4f}"
+        )
+    return network.to(device), bits

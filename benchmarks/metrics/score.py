@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 Item = TypeVar("Item")
-
 Better = Literal["higher", "lower"]
 
 
@@ -29,8 +28,6 @@ class Score:
         object.__setattr__(self, "value", float(self.value))
         object.__setattr__(self, "stderr", None if self.stderr is None else float(self.stderr))
         object.__setattr__(self, "n", int(self.n))
-        if self.better not in get_args(Better):
-            raise ValueError(f"better is {self.better!r}: higher or lower")
         if not math.isfinite(self.value) or not math.isfinite(self.stderr or 0.0):
             raise ValueError(f"a score must be finite, not {self}: say it is unavailable")
 
@@ -56,11 +53,10 @@ def mean_score(values: Iterable[float | None], better: Better) -> Score:
     if not present:
         raise ValueError("the mean of no values is not a score")
     n = len(present)
-    mean = math.fsum(present) / n
-    if n == 1:
-        return Score(mean, None, 1, better)
-    variance = math.fsum((v - mean) ** 2 for v in present) / (n - 1)
-    return Score(mean, math.sqrt(variance / n), n, better)
+    mean, stderr = math.fsum(present) / n, None
+    if n > 1:
+        stderr = math.sqrt(math.fsum((v - mean) ** 2 for v in present) / (n - 1) / n)
+    return Score(mean, stderr, n, better)
 
 
 def merge(parts: Sequence[Scored]) -> Scored:
@@ -80,14 +76,11 @@ def merge(parts: Sequence[Scored]) -> Scored:
     return whole
 
 
-def per_item(score: Callable[[int], Item], count: int, workers: int | None = None) -> list[Item]:
+def per_item(score: Callable[[int], Item], count: int) -> list[Item]:
     """[score(0), ..., score(count - 1)], computed side by side on threads.
 
     numpy, scipy and Pillow release Python's lock while they work on large arrays. What `score`
-    raises is raised here in the item's turn, whichever thread met it first. workers: None for the
-    executor's default; 1 starts none.
+    raises is raised here in the item's turn, whichever thread met it first.
     """
-    if workers == 1:
-        return [score(index) for index in range(count)]
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor() as pool:
         return list(pool.map(score, range(count)))

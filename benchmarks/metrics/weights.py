@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +22,16 @@ def find_file(field: str, given: str | None, name: str, source: str) -> tuple[Pa
     if given is None:
         return None, f"{field} is not set: {source}"
     path = Path(given).expanduser()
-    files = sorted(path.glob(name)) if is_folder(path) else [path] * is_file(path)
+    files = list(path.glob(name)) if is_folder(path) else [path] * is_file(path)
     if len(files) != 1:
-        problem = f"{len(files)} files {name}, need one" if files else f"no such file, or no {name}"
-        raise InputError(f"{field}={given}: {problem}; {source}")
+        number = f"{len(files) or 'no'} such files, need one (in a folder: {name})"
+        raise InputError(f"{field}={given}: {number}; {source}")
     return files[0], sha256(files[0])
+
+
+def used_digest(file: tuple[Path | None, str]) -> str | None:
+    """The SHA-256 of what `find_file` found, None where it found nothing: for a score key."""
+    return None if file[0] is None else file[1]
 
 
 def read_tensors(field: str, path: Path) -> dict[str, Tensor]:
@@ -38,7 +41,6 @@ def read_tensors(field: str, path: Path) -> dict[str, Tensor]:
     """
     import numpy as np
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
@@ -48,14 +50,10 @@ def read_tensors(field: str, path: Path) -> dict[str, Tensor]:
             # Opened here: numpy leaves a damaged file open.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = state.get("state_dict", state)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
         if not all(torch.is_tensor(value) for value in tensors.values()):
             raise ValueError("it is no state dict: names and tensors are needed")
-        return {str(name): value for name, value in tensors.items()}
-    except (
-        *(OSError, ValueError, EOFError, RuntimeError, AttributeError),
-        *(zipfile.BadZipFile, SafetensorError, pickle.UnpicklingError),
-    ) as error:
+        return dict(tensors)
+    except Exception as error:  # three libraries, each with errors of its own
         first = str(error).strip().partition("\n")[0][:120]
         raise InputError(f"{field}: {path} holds no plain tensors ({first})") from None

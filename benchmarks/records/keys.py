@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -37,11 +36,7 @@ class ScoreFields:
 
 @dataclass(kw_only=True)
 class FairFields:
-    """What `fair_key` is the digest of.
-
-    ValueError for a machine without a budget of device_seconds, where alone it decides what a
-    second buys, or for such a budget without one.
-    """
+    """What `fair_key` is the digest of."""
 
     score_key: str
     budget_kind: str
@@ -57,6 +52,7 @@ class FairFields:
     draws: int  # samples per test item
     ema: str  # the averaging rule, in words and numbers
     rules: Fields = field(default_factory=dict)  # what else all arms share: data, optimizer, solver
+    # Of the machine: under a budget of device_seconds, where alone it decides what a second buys.
     device: str | None = None
     devices: int | None = None
     threads: int | None = None
@@ -68,12 +64,12 @@ class FairFields:
 
 
 def score_fields(**fields: Any) -> Fields:
-    """Checked `ScoreFields` as a record keeps them."""
+    """`ScoreFields` as a record keeps them."""
     return asdict(ScoreFields(**fields))
 
 
 def fair_fields(score: Fields, **fields: Any) -> Fields:
-    """Checked `FairFields` of arms scored by `score`, as a record keeps them."""
+    """`FairFields` of arms scored by `score`, as a record keeps them."""
     fair = asdict(FairFields(score_key=digest(score), **fields))
     return {name: value for name, value in fair.items() if name not in MACHINE or value is not None}
 
@@ -93,19 +89,12 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        return int(value)
-    return value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def digest(value: Any, length: int = 12) -> str:
     """The first `length` hex digits of the SHA-256 of the canonical JSON."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
-
-
-def digest_ids(ids: Iterable[Any]) -> str:
-    """12 hex of a list of item ids, in their order."""
-    return digest([str(name) for name in ids])
 
 
 def run_id(task: str, method: str, config: Fields) -> str:
@@ -121,20 +110,16 @@ def differing(one: Fields, other: Fields, prefix: str = "") -> list[str]:
     """
     lines = []
     for name in sorted(one.keys() | other.keys()):
-        pair = one.get(name, ABSENT), other.get(name, ABSENT)
-        if isinstance(pair[0], dict) and isinstance(pair[1], dict):
-            lines += differing(*pair, f"{prefix}{name}.")
-        elif _text(pair[0], canonical) != _text(pair[1], canonical):
+        if isinstance(one.get(name), dict) and isinstance(other.get(name), dict):
+            lines += differing(one[name], other[name], f"{prefix}{name}.")
+            continue
+        pair = [fields.get(name, ABSENT) for fields in (one, other)]
+        exactly = ["absent" if value is ABSENT else canonical(value) for value in pair]
+        if exactly[0] != exactly[1]:
             # For people, unless they would read the same there: 1 and "1", two long numbers.
-            texts = [_text(value, _shown) for value in pair]
-            if texts[0] == texts[1]:
-                texts = [_text(value, canonical) for value in pair]
-            lines.append(f"{prefix}{name}: {' / '.join(texts)}")
+            texts = ["absent" if value is ABSENT else _shown(value) for value in pair]
+            lines.append(f"{prefix}{name}: {' / '.join(exactly if len({*texts}) == 1 else texts)}")
     return lines
-
-
-def _text(value: Any, show: Callable[[Any], str]) -> str:
-    return "absent" if value is ABSENT else show(value)
 
 
 def _shown(value: Any) -> str:

@@ -1,20 +1,15 @@
-"""The record: one strict JSON file per arm, the only thing a run leaves that others build on.
-
-Records are written once, whole or not at all, and never edited; reading refuses unknown fields,
-missing fields, NaN, and keys that do not fit the fields they are digests of.
-"""
+"""The record: one strict JSON file per arm, the only thing a run leaves that others build on."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic_core import from_json
 
 from benchmarks.config.schema import PLACES, Config
 from benchmarks.metrics.score import Score
@@ -25,8 +20,8 @@ from crossflow.files import sha256, stamp, write_atomic
 # Fields of the free sections that no report can do without.
 NEEDED: dict[str, dict[str, tuple[type, ...]]] = {
     "config": {"seed": (int,)},
-    "fair.score": {"version": (int,), "split": (str,), "primary": (str,)},
-    "fair.fair": {"model": (str,), "budget_kind": (str,), "budget_limit": (int, float)},
+    "score": {"version": (int,), "split": (str,), "primary": (str,)},
+    "fair": {"model": (str,), "budget_kind": (str,), "budget_limit": (int, float)},
 }
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # it becomes a file name
 
@@ -56,7 +51,7 @@ class Model(Strict):
     solver: str | None
     nfe: int
     guidance: float | None
-    network: dict[str, JsonValue] = Field(default_factory=dict)  # depth, width; path, times
+    network: dict[str, JsonValue] = {}  # depth, width; path, times
 
 
 class Budget(Strict):
@@ -92,10 +87,10 @@ class Volatile(Strict):
     throughput: float | None = None
     utilisation: float | None = None
     peak_memory: int | None = None
-    ledgers: dict[str, float] = Field(default_factory=dict)
-    host: dict[str, JsonValue] = Field(default_factory=dict)
-    versions: dict[str, str] = Field(default_factory=dict)
-    paths: dict[str, str] = Field(default_factory=dict)
+    ledgers: dict[str, float] = {}
+    host: dict[str, JsonValue] = {}
+    versions: dict[str, str] = {}
+    paths: dict[str, str] = {}
     error: str | None = None
 
 
@@ -123,30 +118,27 @@ class Record(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Record:
         """Keys are digests of their fields, a ranked row has a budget, NEEDED fields are there."""
-        fair = None if self.fair.fair is None else digest(self.fair.fair)
+        score, fair = self.fair.score, self.fair.fair
         twice = self.scores.keys() & self.unavailable.keys()
         ranked, done = self.fair_key is not None, self.status == "completed"
-        wrong = {
-            "score_key is not the digest of fair.score": self.score_key != digest(self.fair.score),
-            "fair_key is not the digest of fair.fair": self.fair_key != fair,
-            "task differs from fair.score.task": self.task != self.fair.score.get("task"),
-            f"both scored and unavailable: {', '.join(sorted(twice))}": twice,
-            "only a trained arm with a budget has a fair_key": ranked
-            and (self.kind == "evaluation" or self.budget is None),
-            "a failed run has no scores": not done and self.scores,
-            "a completed arm has a model": done and ranked and self.model is None,
+        rules = {
+            "score_key is not the digest of fair.score": self.score_key == digest(score),
+            "fair_key is not the digest of fair.fair": self.fair_key == (fair and digest(fair)),
+            "task differs from fair.score.task": self.task == score.get("task"),
+            f"both scored and unavailable: {', '.join(sorted(twice))}": not twice,
+            "only a trained arm with a budget has a fair_key": not ranked
+            or (self.kind == "run" and self.budget),
+            "a failed run has no scores": done or not self.scores,
+            "a completed arm has a model": not (done and ranked) or self.model,
         }
-        sections = {"config": self.config, "fair.score": self.fair.score}
-        if self.fair.fair is not None:
-            sections["fair.fair"] = self.fair.fair
+        sections = {"config": self.config, "score": score} | ({"fair": fair} if fair else {})
         for section, fields in sections.items():
             for name, kinds in NEEDED[section].items():
                 value = fields.get(name)
-                words = " or ".join(kind.__name__ for kind in kinds)
-                wrong[f"{section}.{name} is {value!r}, no {words}"] = type(value) not in kinds
-        for reason, holds in wrong.items():
-            if holds:
-                raise ValueError(reason)
+                rules[f"{section}.{name} cannot be {value!r}"] = type(value) in kinds
+        for rule, holds in rules.items():
+            if not holds:
+                raise ValueError(rule)
         return self
 
     @property
@@ -163,20 +155,15 @@ class Record(Strict):
         """Made by a preset that is too small to compare methods."""
         return bool(self.config.get("quick", False))
 
-    def dump(self) -> dict[str, Any]:
-        """The record as plain JSON values."""
-        return self.model_dump(mode="json", by_alias=True)
-
     def stable(self) -> dict[str, Any]:
         """The part that equal runs share: everything but `volatile`."""
-        return {key: value for key, value in self.dump().items() if key != "volatile"}
+        return self.model_dump(exclude={"volatile"})
 
 
 def recorded_config(config: Config) -> dict[str, Any]:
     """The resolved configuration as a record keeps it: without its PLACES.
 
-    Files of a user's own count by their content, shards by their names, sizes and times: an edited
-    method and a crawl that has grown are another run.
+    A user's own files count by their content, shards by their names, sizes and times.
     """
     fields = {name: value for name, value in asdict(config).items() if name not in PLACES}
     for name in ("arm", "task_file"):  # younger than the first records, which lack them
@@ -206,7 +193,8 @@ def free_run_id(out: Path, task: str, run_id: str) -> str:
 def write(record: Record, out: Path) -> Path:
     """Writes a record, whole or not at all, in place of one of that name; returns its path."""
     path = record_path(out, record.task, record.run_id)
-    text = json.dumps(record.dump(), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    plain = record.model_dump(mode="json", by_alias=True)
+    text = json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_atomic(path, text + "\n")
     return path
 
@@ -214,19 +202,19 @@ def write(record: Record, out: Path) -> Path:
 def read(path: Path) -> Record:
     """One record. InputError with the file and the first wrong field."""
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text, parse_constant=_refuse)
-        if not isinstance(content, dict) or content.get("schema") != 1:
-            raise ValueError("schema is not 1")
+        text = path.read_bytes()
+        from_json(text, allow_inf_nan=False)  # a model's free fields would take Infinity
         # From JSON: only there does strict pydantic build a dataclass, `Score`, from an object.
         record = Record.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "record"
         raise InputError(f"{path}: {where}: {first['msg']}") from error
-    except (ValueError, OSError, RecursionError) as error:
+    except (ValueError, OSError) as error:
         raise InputError(f"{path}: not a record ({error})") from error
-    if path.stem != record.run_id or path.parent.name != record.task:
+    if "schema_" not in record.model_fields_set:
+        raise InputError(f"{path}: no schema")
+    if (path.parent.name, path.stem) != (record.task, record.run_id):
         raise InputError(f"{path}: holds the record {record.task}/{record.run_id}")
     return record
 
@@ -239,19 +227,10 @@ def read_all(out: Path) -> list[Record]:
     return [read(path) for path in paths]
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number; null is")
-
-
 def write_items(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Writes columns as CSV, one row an item, `id` first; None is an empty cell, floats are exact.
+    """Writes columns as CSV, a row an item, `id` first; None is an empty cell, floats are exact."""
+    import pandas as pd
 
-    ValueError where columns differ in length.
-    """
     names = sorted(columns, key=lambda name: name != "id")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for row in zip(*(columns[name] for name in names), strict=True):
-        writer.writerow(["" if value is None else value for value in row])
-    write_atomic(path, text.getvalue())
+    table = pd.DataFrame({name: columns[name] for name in names}, dtype=object)
+    write_atomic(path, table.to_csv(index=False, lineterminator="\n"))

@@ -1,9 +1,8 @@
 """Sample files: what each row of a table made of the same first items, exactly as it was made.
 
 `samples/<task>/<row>.png` is a mosaic at native pixels, eight cells a row: 8-bit RGB, or 16-bit
-grey for depth (0 is "not measured"). Its text chunk `samples` says in JSON what the cells are.
+grey for depth (0 is "not measured"); its text chunk `samples` says in JSON what the cells are.
 Texts are in `<row>.json`. A row is a run_id, or `source-<score_key>`, `truth-<score_key>`.
-Files are committed, hence small: where noise does not compress, they hold fewer first items.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,12 +28,11 @@ Cell = np.ndarray | str  # picture (uint8, h x w x 3), depth map (float, h x w, 
 ITEMS = 32
 COLUMNS = 8
 LARGEST = 300_000  # bytes of a file
-MOST_PIXELS = 2**24  # of a mosaic: 32 cells of 724 x 724; a small file can decompress to anything
+MOST_PIXELS = 2**24  # of a mosaic: 32 cells of 724 x 724
 CHUNK = "samples"
 MODES = {"picture": "RGB", "depth": "I;16"}
 ENDS = ("source", "truth")
-BLENDS = ("interpolation", "arithmetic")  # endings of further rows of an arm (see tasks/sums.py)
-ROLES = ("start", "minus", "plus", "sum")  # cells of one sum of `arithmetic`, in order
+ROLES = ("start", "minus", "plus", "sum")  # cells of one sum of a row `arithmetic`, in order
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,10 @@ def write(out: Path, task: str, row: str, ids: Sequence[str], cells: Sequence[Ce
     texts = isinstance(cells[0], str)
 
     def encoded(count: int) -> bytes:
-        return (_text_bytes if texts else _mosaic_bytes)(ids[:count], cells[:count], len(cells))
+        if not texts:
+            return _mosaic(ids[:count], cells[:count])
+        content = {"ids": list(ids[:count]), "texts": list(cells[:count])}
+        return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
 
     content = encoded(len(cells))
     if len(content) > LARGEST:
@@ -100,53 +101,38 @@ def write(out: Path, task: str, row: str, ids: Sequence[str], cells: Sequence[Ce
     return path
 
 
-def _text_bytes(ids: Sequence[str], texts: Sequence[Cell], asked: int) -> bytes:
-    content = {"ids": list(ids), "texts": list(texts)}
-    return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
-
-
-def _mosaic_bytes(ids: Sequence[str], cells: Sequence[Cell], asked: int) -> bytes:
-    """The PNG; more bytes than a file may have where it has too many pixels to be read again."""
+def _mosaic(ids: Sequence[str], cells: Sequence[Cell]) -> bytes:
+    """The PNG; more bytes than a file may have where it has too many pixels."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     arrays = [np.asarray(cell) for cell in cells]
-    kind, per_metre = "picture", cast(int | None, None)  # codes a metre
+    sheet: dict[str, Any] = {"schema": 1, "kind": "picture", "ids": list(ids), "per_metre": None}
     if all(array.dtype.kind == "f" and array.ndim == 2 for array in arrays):
         # Millimetres, or centimetres where a depth is beyond what 16 bits hold of those.
-        farthest = max(float(np.nan_to_num(array).max()) for array in arrays)
-        kind, per_metre = "depth", 1000 if farthest * 1000 <= 65_535 else 100
-        metres = [np.nan_to_num(depth.astype(np.float64)) for depth in arrays]
-        codes = [np.rint(np.clip(m, 0, 65_535 / per_metre) * per_metre) for m in metres]
-        arrays = [code.astype(np.uint16) for code in codes]
+        metres = [np.nan_to_num(depth.astype(np.float64), posinf=1e6) for depth in arrays]
+        codes = 1000 if max(depth.max() for depth in metres) * 1000 <= 65_535 else 100
+        sheet |= {"kind": "depth", "per_metre": codes}
+        limited = (np.clip(depth, 0, 65_535 / codes) for depth in metres)
+        arrays = [np.rint(depth * codes).astype(np.uint16) for depth in limited]
     elif not all(array.dtype == np.uint8 and array.shape[2:] == (3,) for array in arrays):
         raise ValueError("cells are neither all pictures nor all depth maps")
-    sizes = [(array.shape[0], array.shape[1]) for array in arrays]
-    height, width = (max(lengths) for lengths in zip(*sizes, strict=True))
+    sizes = [array.shape[:2] for array in arrays]  # each at the top left of its cell
+    height, width = np.max(sizes, axis=0).tolist()
+    sheet |= {"cell": (height, width), "sizes": sizes}
     columns, rows = min(COLUMNS, len(arrays)), math.ceil(len(arrays) / COLUMNS)
     if columns * rows * height * width > MOST_PIXELS:
         return bytes(LARGEST + 1)
     whole = np.zeros((rows * height, columns * width, *arrays[0].shape[2:]), arrays[0].dtype)
     for place, array in zip(_places(sizes, (height, width)), arrays, strict=True):
         whole[place] = array
-    sheet = {
-        "schema": 1,
-        "kind": kind,
-        "items": len(arrays),
-        "asked": asked,  # items that were to be kept; fewer where they did not fit
-        "cell": (height, width),
-        "ids": list(ids),
-        "sizes": sizes,  # height and width of each item, at the top left of its cell
-        "per_metre": per_metre,
-    }
-    facts = PngInfo()
+    facts, file = PngInfo(), io.BytesIO()
     facts.add_text(CHUNK, json.dumps(sheet))
-    file = io.BytesIO()
     Image.fromarray(whole).save(file, "PNG", pnginfo=facts, compress_level=9)
     return file.getvalue()
 
 
-def _places(sizes: Sequence[tuple[int, int]], cell: tuple[int, int]) -> Iterable[Any]:
+def _places(sizes: Sequence[Sequence[int]], cell: tuple[int, int]) -> Iterable[Any]:
     """Where in the mosaic each item lies."""
     for index, (high, wide) in enumerate(sizes):
         top, left = index // COLUMNS * cell[0], index % COLUMNS * cell[1]
@@ -155,41 +141,30 @@ def _places(sizes: Sequence[tuple[int, int]], cell: tuple[int, int]) -> Iterable
 
 def read(path: Path) -> Samples:
     """The samples of a file of `write`. InputError with the file and what is wrong with it."""
-    try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"larger than {LARGEST} bytes")
-        content = path.read_bytes()
-        return _read_texts(content) if path.suffix == ".json" else _read_mosaic(content)
-    except Exception as error:  # a decoder of pictures may raise anything
-        raise InputError(f"{path}: not a sample file ({error})") from error
-
-
-def _read_texts(content: bytes) -> Samples:
-    held = json.loads(content)
-    ids, texts = held["ids"], held["texts"]
-    if not 0 < len(ids) == len(texts) == len(set(ids)) or {*map(type, ids + texts)} != {str}:
-        raise ValueError("ids and texts must be texts, as many of both")
-    return Samples("text", ids, texts)
-
-
-def _read_mosaic(content: bytes) -> Samples:
     from PIL import Image
 
-    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-        # Before any pixel is decompressed.
-        if image.width * image.height > MOST_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels, more than {MOST_PIXELS}")
-        sheet = json.loads(image.info[CHUNK])
-        kind, ids, sizes, per_metre = (sheet[n] for n in ("kind", "ids", "sizes", "per_metre"))
-        whole, mode = np.asarray(image), image.mode
-    cells = [whole[place].copy() for place in _places(sizes, sheet["cell"])]
-    shapes = [list(cell.shape[:2]) for cell in cells if cell.size]
-    fits = 0 < len(ids) == len(set(ids)) == len(sizes) and shapes == sizes
-    if not fits or sheet["schema"] != 1 or mode != MODES[kind]:
-        raise ValueError("its text chunk does not fit the picture")
-    if kind == "depth":
-        cells = [(c.astype(np.float64) / per_metre).astype(np.float32) for c in cells]
-    return Samples(kind, ids, cells)
+    kind: Any = "text"
+    try:
+        if path.suffix == ".json":
+            sheet = json.loads(path.read_bytes())
+            cells = sheet["texts"]
+            fits = {*map(type, cells)} == {str}
+        else:
+            with Image.open(path, formats=["PNG"]) as image:
+                sheet, mode, whole = json.loads(image.info[CHUNK]), image.mode, np.asarray(image)
+            kind, sizes = sheet["kind"], sheet["sizes"]
+            cells = [whole[place].copy() for place in _places(sizes, sheet["cell"])]
+            fits = sheet["schema"] == 1 and mode == MODES[kind]
+            fits &= [list(cell.shape[:2]) for cell in cells] == sizes
+            if kind == "depth":
+                metres = (cell.astype(np.float64) / sheet["per_metre"] for cell in cells)
+                cells = [depth.astype(np.float32) for depth in metres]
+        ids = sheet["ids"]
+        if not fits or not 0 < len(ids) == len({*ids}) == len(cells):
+            raise ValueError("ids and cells do not fit")
+        return Samples(kind, ids, cells)
+    except Exception as error:  # a decoder of pictures may raise anything
+        raise InputError(f"{path}: not a sample file ({error})") from error
 
 
 def depth_range(cells: Iterable[Cell]) -> tuple[float, float] | None:

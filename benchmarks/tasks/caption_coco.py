@@ -42,7 +42,6 @@ from benchmarks.data.images import PHOTO_MODES, read_rgb, spread
 from benchmarks.data.splits import digest
 from benchmarks.data.vocabulary import Vocabulary, learn, split_words
 from benchmarks.metrics import captions as metric
-from benchmarks.metrics.java import find_jars, jars_digest
 from benchmarks.tasks import bounds
 from benchmarks.tasks.coco import CaptionedPhotos
 from benchmarks.tasks.task import CaptionItems, Prepared
@@ -146,7 +145,7 @@ class CaptionCoco(CaptionedPhotos[PhotoCaptions]):
 
     def _scored(self, split: Split) -> PhotoCaptions:
         if self.config.weights.spice is not None:
-            find_jars(self.config.weights.spice)  # before anything is trained
+            metric.find_jars(self.config.weights.spice)  # before anything is trained
         photos = spread(split.photos, self.config.task.limit)
         return PhotoCaptions(self, "test", split.name, photos, split.cleaned)
 
@@ -157,7 +156,7 @@ class CaptionCoco(CaptionedPhotos[PhotoCaptions]):
     @cached_property
     def jars(self) -> str | None:
         """Of CoreNLP's jars, which hold the parser's model: 350 MB, read once."""
-        return jars_digest(self.config.weights.spice)
+        return metric.jars_digest(self.config.weights.spice)
 
     @cached_property
     def words(self) -> Vocabulary:

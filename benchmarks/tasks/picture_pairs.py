@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import PIL
@@ -20,9 +19,10 @@ from benchmarks.codecs.image import ImageSpace, image_space
 from benchmarks.config import device
 from benchmarks.data.images import OnDemand
 from benchmarks.data.splits import digest
-from benchmarks.metrics import distribution, inception, lpips
+from benchmarks.metrics import distribution
 from benchmarks.metrics import images as metric
 from benchmarks.metrics.score import merge, per_item
+from benchmarks.metrics.weights import used_digest
 from benchmarks.tasks.task import PictureItems, Task
 from crossflow.errors import InputError
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from crossflow.problem import Problem
     from crossflow.store import Store
 
-PROTOCOLS = {"images": metric.PROTOCOL, "lpips": lpips.PROTOCOL}
+PROTOCOLS = {"images": metric.PROTOCOL, "lpips": metric.LPIPS_PROTOCOL}
 
 
 class PicturePairs(PictureItems):
@@ -77,7 +77,7 @@ class PicturePairs(PictureItems):
         weights, where = config.weights.lpips, device.resolve(config.device)
         given = self.ids, predictions, self.pictures
         errors = metric.image_scores(*given, self.border)
-        return merge([errors, lpips.lpips_scores(*given, weights=weights, device=where)])
+        return merge([errors, metric.lpips_scores(*given, weights=weights, device=where)])
 
     @property
     def split(self) -> str:
@@ -94,14 +94,13 @@ class PicturePairs(PictureItems):
         config = self.task.config
         # What decides the pixels of the reference set, and the program that decodes its files.
         content = json.dumps(self.content | self.pixels, sort_keys=True)
-        distances = inception.inception_scores(
+        distances = distribution.inception_scores(
             predictions,
             self.pictures,
             weights=config.weights.inception,
             download=config.download,
             device=device.resolve(config.device),
-            cache=Path(config.work) / "features",
-            cache_key=digest(content, PIL.__version__),
+            reference_key=digest(content, PIL.__version__),
         )
         return merge([self.pair_scores(predictions), distances])
 
@@ -109,8 +108,8 @@ class PicturePairs(PictureItems):
         """Digests of the networks of scores, for the score key."""
         weights, download = self.task.config.weights, self.task.config.download
         return {
-            "lpips": lpips.used_digest(weights.lpips),
-            "inception": inception.used_digest(weights.inception, download),
+            "lpips": used_digest(metric.find_trunk(weights.lpips)),
+            "inception": used_digest(distribution.find_inception(weights.inception, download)),
         }
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
@@ -134,7 +133,7 @@ class PictureTranslation(Task[Pairs]):
 
     def unavailable(self) -> str | None:
         weights = self.config.weights.inception
-        network, reason = inception.find_inception(weights, self.config.download)
+        network, reason = distribution.find_inception(weights, self.config.download)
         return reason if network is None else None
 
     @cached_property

@@ -31,8 +31,9 @@ from benchmarks.data import sr_tiles
 from benchmarks.data.files import first_few
 from benchmarks.data.images import LR_FILTER, OnDemand, spread
 from benchmarks.data.splits import choose, cut, digest, refuse_shared, require_root
-from benchmarks.metrics import lpips
+from benchmarks.metrics import images as metric
 from benchmarks.metrics.score import per_item
+from benchmarks.metrics.weights import used_digest
 from benchmarks.tasks.picture_pairs import PROTOCOLS, PicturePairs, SuperResolution
 from crossflow.errors import InputError
 
@@ -112,7 +113,7 @@ class FolderPhotographs(PicturePairs):
                 "scale": self.task.scale,
                 "border": self.border,
                 "low_resolution": low,
-                "lpips": lpips.used_digest(self.task.config.weights.lpips),
+                "lpips": used_digest(metric.find_trunk(self.task.config.weights.lpips)),
             },
         }
 
@@ -159,7 +160,7 @@ class SuperResolutionFolder(SuperResolution[FolderPhotographs]):
     def items(self, part: str) -> FolderPhotographs:
         if part == "test":
             choose("task.split", self.config.task.split, ("test",))
-            lpips.find_trunk(self.config.weights.lpips)
+            metric.find_trunk(self.config.weights.lpips)
             pairs = spread(self._pairs("test"), self.config.task.limit)
         else:
             pairs = self._trained_and_held[part == "validation"]

@@ -24,7 +24,8 @@ from benchmarks.data import photos as reader
 from benchmarks.data.files import stamp_of
 from benchmarks.data.images import LR_FILTER, enlarge
 from benchmarks.data.splits import choose, cut, digest, digest_all, require_root
-from benchmarks.metrics import inception, lpips
+from benchmarks.metrics import distribution
+from benchmarks.metrics import images as metric
 from benchmarks.tasks.picture_pairs import PicturePairs, SuperResolution
 from crossflow.errors import InputError
 
@@ -98,8 +99,8 @@ class SuperResolutionImagenet(SuperResolution[ImagenetPhotographs]):
         if part != "test":
             return ImagenetPhotographs(self, part, self._trained_and_held[part == "validation"])
         task, weights = self.config.task, self.config.weights
-        lpips.find_trunk(weights.lpips)
-        inception.find_inception(weights.inception, self.config.download)
+        metric.find_trunk(weights.lpips)
+        distribution.find_inception(weights.inception, self.config.download)
         listed = self._photos(str(task.split), task.limit)
         for count, what in (
             (len(listed.too_small), f"photographs left out, smaller than {task.size}"),

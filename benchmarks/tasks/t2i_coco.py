@@ -30,9 +30,10 @@ from benchmarks.codecs.image import checked_size
 from benchmarks.codecs.text import CaptionTokens, caption_tokens
 from benchmarks.data.captions import CROPPED, Photo, Pictures, cropped, files_digest
 from benchmarks.data.splits import digest, digest_all
-from benchmarks.metrics import clip, distribution, inception
+from benchmarks.metrics import clip, distribution
 from benchmarks.metrics.geneval import read_prompts
 from benchmarks.metrics.score import merge
+from benchmarks.metrics.weights import used_digest
 from benchmarks.tasks import bounds
 from benchmarks.tasks.coco import CaptionedPhotos
 from benchmarks.tasks.sums import Blender
@@ -107,8 +108,7 @@ class ScoredPhotos(TrainedPhotos):
         self.reference = Pictures(reference, self.size, cropped)
         # The file's digest: two files of one architecture give other scores under one name.
         weights, download = task.config.weights.clip, task.config.download
-        network, clip_digest = clip.find_clip(weights, download)
-        self.clip = None if network is None else clip_digest
+        self.clip = used_digest(clip.find_clip(weights, download))
 
     @cached_property
     def _files(self) -> str:
@@ -129,7 +129,7 @@ class ScoredPhotos(TrainedPhotos):
                 "reference_images": len(self.reference),
                 "preparation": CROPPED,
                 "clip": self.clip,
-                "inception": inception.used_digest(weights, download),
+                "inception": used_digest(distribution.find_inception(weights, download)),
             },
         }
 
@@ -139,12 +139,11 @@ class ScoredPhotos(TrainedPhotos):
         agreement = clip.clip_scores(
             self.ids, predictions, texts, weights=config.weights.clip, **where
         )
-        distances = inception.inception_scores(
+        distances = distribution.inception_scores(
             predictions,
             self.reference,
             weights=config.weights.inception,
-            cache=Path(config.work) / "features",
-            cache_key=digest(self._files, str(self.size), CROPPED),
+            reference_key=digest(self._files, str(self.size), CROPPED),
             **where,
         )
         scored = merge([distances, agreement])
@@ -219,7 +218,7 @@ class TextToImageCoco(CaptionedPhotos[TrainedPhotos]):
 
     def unavailable(self) -> str | None:
         weights = self.config.weights.inception
-        network, reason = inception.find_inception(weights, self.config.download)
+        network, reason = distribution.find_inception(weights, self.config.download)
         return reason if network is None else None
 
     def prepare(self) -> Prepared:

@@ -54,7 +54,7 @@ class Prompts(Items):
         statistics: Mapping[str, Any],
     ) -> None:
         self.task, self.tokens, self.prompts, self.statistics = task, tokens, prompts, statistics
-        self.texts = [prompt.text for prompt in prompts]
+        self.texts = [prompt["prompt"] for prompt in prompts]
         self.ids = [metric.folder_name(index) for index in range(len(prompts))]
 
     def facts(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Prompts(Items):
             drawn.append(sampler.predict(trained.arm, *given).values)
         folder = trained.folder / "geneval"
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed here
-        metric.write_samples(folder, self.prompts, lambda index, _: [d[index] for d in drawn])
+        metric.write_samples(folder, self.prompts, lambda index: [d[index] for d in drawn])
         print(f"geneval: {folder}", file=sys.stderr)
 
 
@@ -98,7 +98,7 @@ class Verdicts(Items):
         self.ids = [metric.folder_name(index) for index in range(len(prompts))]
 
     def key(self) -> dict[str, Any]:
-        lines = [json.dumps(prompt.metadata, sort_keys=True) for prompt in self.prompts]
+        lines = [json.dumps(prompt, sort_keys=True) for prompt in self.prompts]
         return {
             "split": "test",
             "items": digest("\n".join(self.ids)),
@@ -117,7 +117,7 @@ class Verdicts(Items):
         return metric.geneval_scores(self.prompts, predictions)
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
-        return self.prompts[index].text, self.prompts[index].tag
+        return self.prompts[index]["prompt"], self.prompts[index]["tag"]
 
     def cell(self, predictions: Sequence[Sequence[bool]], index: int) -> Cell:
         return f"{sum(predictions[index])} of {len(predictions[index])} correct"

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from benchmarks.metrics import captions
-from benchmarks.metrics.captions import caption_scores, clean_caption
-from benchmarks.metrics.java import find_java, tokenise
+from benchmarks.metrics.captions import caption_scores, clean_caption, find_java, tokenise
 from crossflow.errors import InputError
 
 REFERENCES = {
@@ -118,7 +117,6 @@ def test_numbers(scored, name):
 def test_shape_of_the_result(scored):
     assert set(scored.scores) == set(captions.NAMES)
     assert scored.items["id"] == ["1", "2", "3", "4"]
-    assert all(len(column) == 4 for column in scored.items.values())
     assert set(scored.unavailable) == {"spice"}
     assert {score.n for score in scored.scores.values()} == {4}
     assert scored.scores["bleu4"].stderr is None
@@ -139,10 +137,10 @@ def test_an_empty_caption_scores_zero(java):
 @pytest.mark.parametrize(
     ("predictions", "references", "reason"),
     [
-        ({}, {}, "0 captions for 4 items: 4 stand on one side alone"),
-        ({1: "a", 2: "b", 3: "c"}, {}, r"1 stand on one side alone \(4\)"),
+        ({}, {}, "0 captions for 4 items: 4 items lack a caption"),
+        ({1: "a", 2: "b", 3: "c"}, {}, r"1 items lack a caption or a reference \(4\)"),
         ({**HYPOTHESES, 9: "a cat"}, {}, r"5 captions for 4 items: 1 .* \(9\)"),
-        (HYPOTHESES, {2: []}, "1 items have no reference caption, the first is 2"),
+        (HYPOTHESES, {2: []}, r"1 items lack a caption or a reference \(2\)"),
     ],
 )
 def test_bad_sets_of_captions_are_refused(predictions, references, reason):

@@ -46,9 +46,8 @@ def pictures(count=5):
     return [generator.randint(0, 256, (70 + 9 * i, 90, 3), np.uint8) for i in range(count)]
 
 
-def score(weights, **options):
-    ids = [str(i) for i in range(5)]
-    return clip.clip_scores(ids, pictures(), CAPTIONS, weights=str(weights), **options)
+def score(weights):
+    return clip.clip_scores(list("01234"), pictures(), CAPTIONS, weights=str(weights))
 
 
 def test_the_conventions_of_the_field():
@@ -67,7 +66,7 @@ def test_the_conventions_of_the_field():
     assert all(one.n == 3 and one.better == "higher" for one in scored.scores.values())
 
 
-def test_scores_of_pictures_and_captions(weights):
+def test_scores_of_pictures_and_captions(weights, monkeypatch):
     scored = score(weights)
     assert set(scored.scores) == set(clip.NAMES) and scored.unavailable == {}
     each = scored.items[clip.COS]
@@ -76,8 +75,8 @@ def test_scores_of_pictures_and_captions(weights):
     assert all(-1 <= value <= 1 for value in each) and len(set(each)) == 5
     assert scored.items[clip.CLIPSCORE] != [2.5 * max(v, 0) for v in each], "it reads a prefix"
     assert scored == score(weights), "deterministic"
-    for batch in (1, 2):
-        assert score(weights, batch_size=batch).items[clip.COS] == pytest.approx(each, abs=1e-6)
+    monkeypatch.setattr(clip, "BATCH", 2)
+    assert score(weights).items[clip.COS] == pytest.approx(each, abs=1e-6)
     with pytest.raises(ValueError, match="1 ids, 2 pictures, 1 captions"):
         clip.clip_scores(["0"], pictures(2), ["a"], weights=str(weights))
 
@@ -113,11 +112,6 @@ def test_the_architecture_runs_quickgelu(monkeypatch):
     config = open_clip.get_model_config(clip.ARCHITECTURE)
     assert config["quick_gelu"] is True
     assert (config["vision_cfg"]["patch_size"], config["vision_cfg"]["image_size"]) == (32, 224)
-    with torch.device("meta"):
-        network = open_clip.CLIP(**config)
-    blocks = [*network.visual.transformer.resblocks, *network.transformer.resblocks]
-    assert len(blocks) == 24
-    assert {type(block.mlp.gelu).__name__ for block in blocks} == {"QuickGELU"}
 
 
 def test_another_activation_is_refused(weights, monkeypatch):
@@ -153,10 +147,8 @@ def test_a_download_happens_only_when_asked_for(weights, monkeypatch):
 
 
 def test_a_plain_state_dict_gives_the_same_numbers(weights, state, tmp_path):
-    """With the sizes that OpenAI's own carries, too."""
-    sizes = {"input_resolution": torch.tensor(64), "vocab_size": torch.tensor(49408)}
-    torch.save({**state, **sizes}, tmp_path / "openai.pt")
-    assert score(tmp_path / "openai.pt") == score(weights)
+    torch.save(state, tmp_path / "state.pt")
+    assert score(tmp_path / "state.pt") == score(weights)
 
 
 def test_other_architectures_are_refused(state, tmp_path):
@@ -172,9 +164,6 @@ def test_other_architectures_are_refused(state, tmp_path):
 
 
 def test_long_captions_are_counted(weights):
-    long = "word " * 76
-    key = "captions cut at CLIP's 77 tokens"
-    ids = ["0", "1"]
-    for captions, cut in ((["word " * 75, "b"], 0), ([long, "b"], 1)):
-        scored = clip.clip_scores(ids, pictures(2), captions, weights=str(weights))
-        assert scored.counts[key] == cut
+    captions = ["word " * 75, "word " * 76]
+    scored = clip.clip_scores(["0", "1"], pictures(2), captions, weights=str(weights))
+    assert scored.counts == {"captions cut at CLIP's 77 tokens": 1}

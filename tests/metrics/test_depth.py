@@ -1,4 +1,6 @@
-"""Depth errors against numbers of cleinc/bts, pytorch/bts_main.py:144-165 and 275-309."""
+"""Depth errors against cleinc/bts (pytorch/bts_main.py:144-165 and 275-309), aligned ones against
+Marigold (prs-eth/Marigold@b1dffaa) and monodepth2 (@b676244).
+"""
 
 import threading
 
@@ -6,7 +8,15 @@ import numpy as np
 import pytest
 
 from benchmarks.data.depth_frames import kitti_protocol, nyu_protocol
-from benchmarks.metrics.depth import DepthProtocol, depth_errors, depth_scores
+from benchmarks.metrics import depth as metric
+from benchmarks.metrics.depth import (
+    DepthProtocol,
+    affine_fit,
+    depth_errors,
+    depth_scores,
+    disparity_fit,
+    median_ratio,
+)
 from crossflow.errors import InputError
 
 WIDE = DepthProtocol(1e-3, 100.0)  # a range that touches none of the small cases
@@ -66,33 +76,29 @@ def test_random_map():
 
 
 @pytest.mark.parametrize(
-    ("crop", "pixels", "wanted"),
+    ("protocol", "pixels", "numbers"),
     [
         (
-            True,
+            nyu_protocol("bts"),
             198816,
-            expected(
-                *(17.227299, 0.11066062, 0.045364074, 0.52732635, 0.045963727),
-                *(0.19228551, 0.98042914, 0.9916556, 0.99452257),
-            ),
+            "17.227299 0.11066062 0.045364074 0.52732635 0.045963727 0.19228551 "
+            "0.98042914 0.9916556 0.99452257",
         ),
         (
-            False,
+            DepthProtocol(1e-3, 10.0, nonfinite="bts"),
             250808,
-            expected(
-                *(17.333961, 0.11064445, 0.045393977, 0.5272668, 0.045938808),
-                *(0.1931686, 0.98026777, 0.99165896, 0.99456955),
-            ),
+            "17.333961 0.11064445 0.045393977 0.5272668 0.045938808 0.1931686 "
+            "0.98026777 0.99165896 0.99456955",
         ),
     ],
 )
-def test_nyu_range_clamp_and_crop(crop, pixels, wanted):
+def test_nyu_range_clamp_and_crop(protocol, pixels, numbers):
     """bts_main.py:275-297 in float32, hence 1e-6; nan, inf and negative values are clamped."""
     truth, prediction = nyu_case()
-    protocol = nyu_protocol("bts") if crop else DepthProtocol(1e-3, 10.0, nonfinite="bts")
     found = depth_scores(["x"], [prediction], [truth], protocol)
     assert found.items["valid_pixels"] == [pixels]
-    check({name: score.value for name, score in found.scores.items()}, wanted, 1e-6)
+    values = {name: score.value for name, score in found.scores.items()}
+    check(values, expected(*map(float, numbers.split())), 1e-6)
     bad = int((~np.isfinite(prediction) | (prediction < 0)).sum())
     assert found.counts["clamped_nonfinite_pixels"] == bad
 
@@ -161,21 +167,11 @@ def test_another_unit_is_told(change, reason):
     assert found.hints[0].startswith(f"depth: {clamped} of 1200 pixels lie outside 0.001 to 10 m")
     assert reason in found.hints[0] and len(found.hints) == 1
     assert found.scores["absrel"].n == 3, "scores stay"
-    good = depth_scores(list("abc"), 1.3 * truth, truth, nyu_protocol(crop="none"))
-    assert good.hints == []
+    assert not depth_scores(list("abc"), 1.3 * truth, truth, nyu_protocol(crop="none")).hints
 
 
-def test_any_number_of_workers_gives_the_same_scores():
-    """Bit for bit, items in their order, special cases counted alike."""
-    alone, two, five, default = (
-        depth_scores(*many_maps(), nyu_protocol(), workers=workers) for workers in (1, 2, 5, None)
-    )
-    assert alone.items["absrel"][4] is None
-    for other in (two, five, default):
-        assert other == alone
-
-
-def test_maps_are_read_by_the_workers_and_not_all_at_once():
+def test_threads_read_the_maps_and_change_nothing(monkeypatch):
+    """Bit for bit, items in their order, special cases counted alike; the first error is told."""
     ids, predictions, truths = many_maps()
     threads, held = set(), []
 
@@ -185,15 +181,19 @@ def test_maps_are_read_by_the_workers_and_not_all_at_once():
             held.append(index)
             return super().__getitem__(index)
 
-    found = depth_scores(ids, OnDemand(predictions), truths, nyu_protocol(), workers=3)
+    found = depth_scores(ids, OnDemand(predictions), truths, nyu_protocol())
     assert found.items["id"] == ids and sorted(held) == list(range(9))
     assert threading.current_thread().name not in threads
+    assert found.items["absrel"][4] is None
     with pytest.raises(ValueError, match="9 ids, 8 predictions"):
         depth_scores(ids, predictions[:8], truths, nyu_protocol())
+    monkeypatch.setattr(metric, "SMALL", 10**9)  # one after the other
+    assert depth_scores(ids, predictions, truths, nyu_protocol()) == found
     predictions[2, 0, 0] = predictions[3, 0, 0] = -1
-    for workers in (1, 4):
-        with pytest.raises(InputError, match="scene/2: 1 of"):  # the first, whoever meets it
-            depth_scores(ids, predictions, truths, nyu_protocol(), workers=workers)
+    for small in (10**9, 0):
+        monkeypatch.setattr(metric, "SMALL", small)
+        with pytest.raises(InputError, match="scene/2: 1 of"):
+            depth_scores(ids, predictions, truths, nyu_protocol())
 
 
 def test_object_pixels():
@@ -219,14 +219,7 @@ def test_images_without_truth_are_skipped_and_counted():
     assert "none of 1 images" in empty.unavailable["absrel"]
 
 
-def test_crop_scales_with_the_size():
-    """Rows 11..117 and columns 10..149 at 160 x 120."""
-    valid = nyu_protocol().valid(np.ones((120, 160)))
-    rows, columns = np.flatnonzero(valid.any(1)), np.flatnonzero(valid.any(0))
-    assert (rows[0], rows[-1], columns[0], columns[-1]) == (11, 117, 10, 149)
-
-
-def test_bad_predictions_and_protocols_are_refused():
+def test_bad_predictions_are_refused():
     truth = np.full((2, 2), 4.0, np.float32)
     bad = [truth.copy() for _ in range(3)]
     bad[0][1, 1], bad[1][1, 1], bad[2][1, 1] = np.nan, np.inf, -0.5
@@ -238,7 +231,130 @@ def test_bad_predictions_and_protocols_are_refused():
     ):
         with pytest.raises(InputError, match=reason):
             depth_scores(["bathroom/rgb_1"], [prediction], [truth], nyu_protocol())
-    with pytest.raises(InputError, match=r"task\.nonfinite=ignore"):
-        DepthProtocol(1.0, 2.0, nonfinite="ignore")
-    with pytest.raises(InputError, match="low < high"):
-        DepthProtocol(2.0, 1.0)
+
+
+TEN = DepthProtocol(1e-3, 10.0)
+CLAMPING = DepthProtocol(1e-3, 10.0, nonfinite="bts")  # the toy predictions may be negative
+
+
+def toy():
+    """(truth with three unknown pixels, affine depth, affine disparity, mask)."""
+    r = np.random.RandomState(3)
+    truth = r.uniform(1, 10, (5, 7))
+    affine = (truth - 2) / 3 + 0.05 * r.randn(5, 7)
+    disparity = 5 / truth + 0.3 + 0.01 * r.randn(5, 7)
+    mask = np.ones((5, 7), bool)
+    mask[0, :3] = False
+    return np.where(mask, truth, 0), affine, disparity, mask
+
+
+def aligned(truth, prediction, protocol=CLAMPING):
+    found = depth_scores(["x"], [np.asarray(prediction)], [np.asarray(truth)], protocol)
+    assert all(np.isfinite(score.value) for score in found.scores.values())
+    return {name: score.value for name, score in found.scores.items()}, found.counts
+
+
+def test_affine_depth():
+    """alignment.py:35-82, script/depth/eval.py:176-208, least squares of depth, then the clip."""
+    truth, affine, _, mask = toy()
+    values, *fit = affine_fit(affine[mask], truth[mask])
+    assert fit == pytest.approx([3.00710925682, 2.02779555328], rel=1e-9)
+    errors, _ = depth_errors(truth[mask], TEN.clamp(values))
+    wanted = {"absrel": 0.03126460545, "sqrel": 0.005545990557, "rmse": 0.1549197995}
+    wanted |= {"rmse_log": 0.04002992214, "log10": 0.01356456795, "i_rmse": 0.01592054377}
+    wanted |= {"silog": 4.001099883, "delta1": 1, "delta2": 1, "delta3": 1}
+    check(errors, wanted, 1e-9)
+    found, counts = aligned(truth, affine)
+    check(found, {"absrel_affine": 0.03126460545, "delta1_affine": 1}, 1e-9)
+    assert counts["constant_predictions"] == counts["negative_affine_scales"] == 0
+
+
+def test_affine_disparity():
+    """eval.py:181-200. A file of predictions holds depth, so 1 / disparity is what is scored."""
+    truth, _, disparity, mask = toy()
+    values, *fit = disparity_fit(truth[mask], 1 / disparity[mask])
+    assert fit == pytest.approx([0.199985768189, -0.060297027986], rel=1e-9)
+    errors, _ = depth_errors(truth[mask], TEN.clamp(values))
+    check(errors, {"absrel": 0.007876919194, "rmse": 0.08755973221, "delta1": 1}, 1e-9)
+    found, _ = aligned(truth, 1 / disparity)
+    check(found, {"absrel_affine_disp": 0.007876919194, "delta1_affine_disp": 1}, 1e-9)
+    assert found["absrel_affine"] > 0.02, "a fit in depth cannot undo a shift in disparity"
+
+
+def test_median_scaling():
+    """evaluate_depth.py: the ratio before the clamp."""
+    truth, affine, _, mask = toy()
+    ratio = median_ratio(truth[mask], affine[mask])
+    assert ratio == pytest.approx(4.7531864703, rel=1e-9)
+    errors, _ = depth_errors(truth[mask], TEN.clamp(affine[mask] * ratio))
+    check(errors, {"absrel": 0.2738031312, "rmse": 1.031848872, "delta1": 0.625}, 1e-9)
+    check(aligned(truth, affine)[0], {"absrel_median": 0.2738031312, "delta1_median": 0.625}, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "forgiven", "kept"),
+    [
+        (0.3, 0, "affine affine_disp median", ""),
+        (0.3, 0.5, "affine", "affine_disp median"),
+        # far outside the range, as affine predictions are: the fit comes before the clamp
+        (50, 20, "affine", ""),
+        (50, 0, "affine median", ""),
+    ],
+)
+def test_what_each_alignment_forgives(scale, shift, forgiven, kept):
+    truth = np.random.RandomState(0).uniform(1, 9, (2, 4, 5))
+    found = aligned(truth[0], truth[0] * scale + shift)[0]
+    for name in forgiven.split():
+        assert found[f"absrel_{name}"] == pytest.approx(0, abs=1e-12)
+    assert all(found[f"absrel_{name}"] > 1e-3 for name in kept.split())
+    assert scale != 0.3 or shift or found["absrel"] == pytest.approx(0.7)
+    each = depth_scores(["a", "b"], [truth[0] * scale + shift, truth[1] * 3 + 1], truth, CLAMPING)
+    assert each.items["absrel_affine"] == pytest.approx([0, 0], abs=1e-12), "a fit for each image"
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 2.0, 1e30])
+def test_a_constant_prediction_is_the_mean(value):
+    """What the pseudo-inverse of the reference gives; counted, and never NaN."""
+    truth = np.random.RandomState(4).uniform(1, 9, (4, 5))
+    found, counts = aligned(truth, np.full((4, 5), value))
+    assert counts["constant_predictions"] == 1
+    best = np.abs(truth.mean() - truth) / truth
+    assert found["absrel_affine"] == pytest.approx(best.mean(), rel=1e-9)
+    harmonic = np.abs(1 / np.mean(1 / truth) - truth) / truth
+    assert found["absrel_affine_disp"] == pytest.approx(harmonic.mean(), rel=1e-9)
+    assert counts["median_not_positive"] == (value == 0)
+    if value < 1e3:  # the least-squares solver of the reference gives the same constant
+        design = np.stack([np.full(20, value), np.ones(20)], 1)
+        solution = np.linalg.lstsq(design, truth.ravel(), rcond=None)[0]
+        assert (design @ solution)[0] == pytest.approx(truth.mean(), rel=1e-9)
+
+
+def test_predictions_that_are_upside_down_are_counted():
+    truth = np.random.RandomState(4).uniform(1, 9, (4, 5))
+    found, counts = aligned(truth, 10 - truth)
+    assert found["absrel_affine"] == pytest.approx(0, abs=1e-12)
+    assert counts["negative_affine_scales"] == 1
+    assert counts["negative_disparity_scales"] == 1
+
+
+def test_depths_that_have_no_inverse():
+    """Zero and, with nonfinite=bts, negative depths are raised to the range before 1 / p."""
+    truth = np.random.RandomState(4).uniform(1, 9, (4, 5))
+    prediction = truth.copy()
+    prediction[0, 0] = 0
+    assert aligned(truth, prediction, TEN)[1]["clamped_before_inversion"] == 1
+    prediction[0, 0], prediction[1, 1], prediction[2, 2] = -5, np.nan, np.inf
+    assert aligned(truth, prediction)[1]["clamped_before_inversion"] == 1
+    assert aligned(truth, truth, TEN)[1]["clamped_before_inversion"] == 0
+    with pytest.raises(InputError, match="3 of 20"):
+        aligned(truth, prediction, TEN)
+
+
+def test_one_pixel_and_none():
+    found, counts = aligned([[4.0]], [[2.0]])
+    assert counts["constant_predictions"] == 1
+    assert (found["absrel_affine"], found["absrel_median"], found["absrel"]) == (0, 0, 0.5)
+    empty = depth_scores(["x"], [np.ones((1, 1))], [np.zeros((1, 1))], TEN)
+    assert empty.counts["images_without_valid_pixels"] == 1
+    assert "none of 1 images" in empty.unavailable["absrel_affine"]
+    assert empty.counts["constant_predictions"] == 0

@@ -1,6 +1,8 @@
 """FID, KID and Inception score against numbers of torch-fidelity 0.4.0 and pytorch-fid 0.3.0."""
 
+import hashlib
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import torch
 from torch_fidelity import FeatureExtractorBase, register_feature_extractor
 
 from benchmarks.metrics import distribution as dist
+from benchmarks.metrics.weights import used_digest
+from crossflow.errors import InputError
 
 NORMAL = torch.from_numpy(np.random.RandomState(0).randn(64, 4).astype(np.float32))
 WIDE = torch.from_numpy((np.random.RandomState(1).randn(80, 4) * 1.5 + 0.5).astype(np.float32))
@@ -39,11 +43,11 @@ register_feature_extractor("toy", ToyExtractor)
 
 def toy_images(seed, count):
     pixels = np.random.RandomState(seed).randint(0, 256, (count, 3, 16, 16), np.uint8)
-    return torch.from_numpy(pixels)
+    return pixels.transpose(0, 2, 3, 1)
 
 
-def toy_features(seed, count, **options):
-    return dist.extract_features(toy_images(seed, count), "toy", **options)
+def toy_features(seed, count, metrics=("fid", "kid", "is")):
+    return dist.extract_features(toy_images(seed, count), "toy", metrics=metrics)
 
 
 def test_fid_of_two_samples():
@@ -119,10 +123,9 @@ def test_precision_and_recall_of_two_samples():
 
 
 @pytest.mark.parametrize(("batch", "value"), [(1, 0.7306939611550334), (7, 0.7306938942366514)])
-def test_batch_size_does_not_matter(batch, value):
-    fid = dist.fid_from_features(
-        toy_features(0, 50, batch_size=batch)["fid"], toy_features(1, 60, batch_size=batch)["fid"]
-    )
+def test_batch_size_does_not_matter(monkeypatch, batch, value):
+    monkeypatch.setattr(dist, "BATCH", batch)
+    fid = dist.fid_from_features(toy_features(0, 50)["fid"], toy_features(1, 60)["fid"])
     assert fid == pytest.approx(value, rel=1e-6)
     assert fid == pytest.approx(0.7306938957705107, rel=1e-6)
 
@@ -156,7 +159,6 @@ def test_names_carry_count_and_extractor():
     assert dist.metric_name("fid", 30000) == "fid@30000"
     assert dist.metric_name("kid", 1000, "tabletop") == "kid_tabletop@1000"
     assert dist.score_names("prc", 9) == ["precision_inception@9", "recall_inception@9"]
-    assert dist.score_names("prc", 9, "toy") == ["precision_toy@9", "recall_toy@9"]
 
 
 def test_random_state_is_left_alone():
@@ -172,14 +174,98 @@ def test_random_state_is_left_alone():
         assert draws() == expected
 
 
-def test_images_must_be_uint8():
-    with pytest.raises(ValueError, match="not uint8"):
-        dist.extract_features(toy_images(0, 3).float() / 255, "toy")
-    with pytest.raises(ValueError, match="empty set"):
-        dist.extract_features(toy_images(0, 0), "toy")
+def test_images_must_be_8_bit_rgb():
+    for wrong in (toy_images(0, 3) / 255, toy_images(0, 3)[..., :2]):
+        with pytest.raises(ValueError, match="not uint8"):
+            dist.extract_features(wrong, "toy", metrics=["fid"])
 
 
-def test_arrays_and_tensors_are_the_same_pictures():
-    arrays = [image.permute(1, 2, 0).numpy() for image in toy_images(0, 20)]
-    features = dist.extract_features(arrays, "toy", metrics=["fid"])
-    assert torch.equal(features["fid"], toy_features(0, 20, metrics=["fid"])["fid"])
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    return tmp_path / "hub" / "checkpoints"
+
+
+def test_inception_is_never_fetched_silently(hub):
+    path, reason = dist.find_inception(None, download=False)
+    assert path is None
+    assert str(hub) not in reason  # it stands in records: equal on every machine
+    assert dist.INCEPTION_FILE in reason and "https://" in reason
+    scored = dist.inception_scores(
+        toy_images(0, 16), toy_images(1, 16), weights=None, reference_key=""
+    )
+    names = ["fid@16", "kid@16", "is@16", "precision_inception@16", "recall_inception@16"]
+    assert scored.scores == {}
+    assert scored.unavailable == dict.fromkeys(names, reason)
+
+
+def test_a_download_is_asked_for_and_checked(hub, monkeypatch):
+    asked = []
+
+    def fetch(url, path, hash_prefix):
+        asked.append((url, hash_prefix))
+        Path(path).write_bytes(b"not it")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    assert used_digest(dist.find_inception(None, download=False)) is None, (
+        "the scores are unavailable then"
+    )
+    with pytest.raises(InputError, match="is not the file of"):
+        dist.find_inception(None, download=True)
+    assert asked == [(dist.INCEPTION_URL, dist.INCEPTION_SHA256)]
+
+
+def test_another_file_is_refused(tmp_path, hub):
+    assert dist.INCEPTION_SHA256.startswith("6726825d")  # the prefix in the published name
+    wrong = tmp_path / dist.INCEPTION_FILE
+    wrong.write_bytes(b"another network")
+    found = hashlib.sha256(b"another network").hexdigest()[:16]
+    for given in (wrong, tmp_path):
+        with pytest.raises(InputError, match=rf"starts with {found}, not with 6726825d0af5f729"):
+            dist.find_inception(str(given), download=False)
+    with pytest.raises(InputError, match="no such file"):
+        dist.find_inception(str(tmp_path / "lost.pth"), download=True)
+
+
+@pytest.fixture
+def network(tmp_path, monkeypatch):
+    """A file with random weights of the real architecture, taken for the published one."""
+    from torch_fidelity import feature_extractor_inceptionv3 as library
+
+    class NoWeightsError(Exception):
+        """Raised where the constructor would fetch weights: all layers are there by then."""
+
+    built = []
+
+    def stop(url, progress):
+        raise NoWeightsError
+
+    class Kept(library.FeatureExtractorInceptionV3):
+        def __init__(self, *args):
+            built.append(self)
+            super().__init__(*args)
+
+    monkeypatch.setattr(library, "load_state_dict_from_url", stop)
+    with torch.random.fork_rng(), pytest.raises(NoWeightsError):
+        Kept("inception", ["2048"])
+    path = tmp_path / "inception.pth"
+    torch.save(built[0].state_dict(), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(dist, "INCEPTION_SHA256", digest)
+    return str(path)
+
+
+def test_scores_by_the_architecture_itself(network):
+    """All the way with random weights: names, unavailable scores, random state; one reading."""
+    shown, real = toy_images(0, 10), toy_images(1, 6)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first = dist.inception_scores(shown, real, weights=network, reference_key="files")
+    assert torch.equal(torch.rand(1), expected)
+    assert set(first.scores) == {"is@10", "precision_inception@10", "recall_inception@10"}
+    assert set(first.unavailable) == {"fid@10", "kid@10"}
+    assert "6 images, 2048 dimensions" in first.unavailable["fid@10"]
+    assert dist.inception_scores(shown, [], weights=network, reference_key="files") == first
+    with pytest.raises(ValueError, match="non-empty"):  # another set
+        dist.inception_scores(shown, [], weights=network, reference_key="other files")

@@ -43,12 +43,10 @@ def result_rows(prompts, correct=lambda index, number: number == 0):
     rows = [
         {
             "filename": f"out/{index:05d}/samples/{number:05d}.png",
-            "tag": prompt.tag,
-            "prompt": prompt.text,
+            "tag": prompt["tag"],
+            "prompt": prompt["prompt"],
             "correct": correct(index, number),
-            "reason": "",
-            "metadata": json.dumps(prompt.metadata),
-            "details": "{}",
+            "metadata": json.dumps(prompt),
         }
         for index, prompt in enumerate(prompts)
         for number in range(4)
@@ -60,14 +58,16 @@ def test_the_real_list_of_prompts(bench_data):
     path = bench_data / "lists/prompts/geneval_evaluation_metadata.jsonl"
     prompts = geneval.read_prompts(path)
     assert len(prompts) == 553 == sum(geneval.PROMPTS.values())
-    assert prompts[0].text == "a photo of a bench"
+    assert prompts[0]["prompt"] == "a photo of a bench"
 
 
 def test_task_scores_are_means_over_images_and_overall_the_mean_of_tasks(tmp_path, prompts):
     """summary_scores.py; the overall score is not the mean over all images."""
 
     def correct(index, number):
-        return prompts[index].tag == "counting" or (prompts[index].tag == "colors" and number < 3)
+        return prompts[index]["tag"] == "counting" or (
+            prompts[index]["tag"] == "colors" and number < 3
+        )
 
     path = write_lines(tmp_path / "results.jsonl", result_rows(prompts, correct))
     scored = geneval.geneval_scores(prompts, geneval.read_results(path, prompts))
@@ -100,20 +100,17 @@ def change(**fields):
     ("damage", "reason"),
     [
         (lambda rows: rows.pop(), r"1 of 553 prompts have not 4 images, .*: 00000 has 3"),
-        (lambda rows: rows.__delitem__(slice(40, None)), r"543 of 553 .*: 00000 has 0"),
-        (lambda rows: rows.append(rows[3]), r"line 2213: .* one that stands twice"),
+        (lambda rows: rows.append(rows[3]), r"one that stands twice: .*00552/samples/00000.png"),
         (
             lambda rows: rows.append({**rows[3], "filename": "x/00552/samples/00004.png"}),
             r"1 of 553 prompts have not 4 images, .*: 00552 has 5",
         ),
-        (change(tag="colors"), r"line 6: no image of .* 'tag': 'colors', 'prompt': 'color_attr"),
-        (change(prompt="a cat"), r"line 6: no image of the list of prompts"),
-        (change(correct=None), r"line 6: .*`correct`, true or false"),
-        (change(correct=1), r"line 6: .*`correct`, true or false"),
-        (change(filename="00551/00000.png"), r"line 6: .*'filename': '00551/00000.png'"),
-        (change(filename="00553/samples/00000.png"), r"line 6: no image of the list of prompts"),
-        (lambda rows: rows.__setitem__(0, [1]), "line 1: not a JSON object"),
-        (lambda rows: rows.clear(), "00000 has 0"),
+        (change(tag="colors"), r"no image of .* 'tag': 'colors', 'prompt': 'color_attr"),
+        (change(prompt="a cat"), r"no image of the list of prompts"),
+        (change(correct=1), r"no image of the list of prompts"),
+        (change(filename="00551/00000.png"), r"no image of .*'filename': '00551/00000.png'"),
+        (change(filename="00553/samples/00000.png"), r"no image of the list of prompts"),
+        (lambda rows: rows.__setitem__(0, [1]), "a line is no JSON object"),
     ],
 )
 def test_an_incomplete_result_file_is_refused(tmp_path, prompts, damage, reason):
@@ -136,15 +133,14 @@ def test_other_lists_of_prompts_are_refused(tmp_path):
 
 
 def test_samples_lie_where_geneval_looks_for_them(tmp_path, prompts):
-    def images(index, text):
-        assert text == prompts[index].text
+    def images(index):
         return [np.full((8, 8, 3), index * 10 + number, np.uint8) for number in range(4)]
 
     geneval.write_samples(tmp_path / "out", prompts[:3], images)
     for index in range(3):
         folder = tmp_path / "out" / f"{index:05d}"
         # evaluate_images.py:225-234: json.load of the whole file, samples by \d+\.png
-        assert json.loads((folder / "metadata.jsonl").read_text()) == prompts[index].metadata
+        assert json.loads((folder / "metadata.jsonl").read_text()) == prompts[index]
         names = sorted(path.name for path in (folder / "samples").iterdir())
         assert names == ["00000.png", "00001.png", "00002.png", "00003.png"]
         with Image.open(folder / "samples" / "00003.png") as picture:
@@ -152,7 +148,7 @@ def test_samples_lie_where_geneval_looks_for_them(tmp_path, prompts):
     with pytest.raises(InputError, match="exists already, GenEval would score old samples"):
         geneval.write_samples(tmp_path / "out", prompts[:3], images)
     with pytest.raises(ValueError, match="shorter"):
-        geneval.write_samples(tmp_path / "few", prompts, lambda i, t: images(i, t)[:1])
+        geneval.write_samples(tmp_path / "few", prompts, lambda index: images(index)[:1])
 
 
 def config(tmp_path, prompt_file, predictions, **task):

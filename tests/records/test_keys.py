@@ -42,14 +42,11 @@ def test_canonical_json():
     assert keys.canonical(0.1) == "0.1"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_no_number_has_no_key(value):
-    with pytest.raises(ValueError, match="JSON"):
-        keys.digest({"x": value})
-
-
-def test_a_digest_is_twelve_hex_of_sha256():
+def test_a_digest_is_twelve_hex_of_sha256_and_no_number_has_none():
     assert keys.digest({"a": 1}) == hashlib.sha256(b'{"a":1}').hexdigest()[:12]
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="JSON"):
+            keys.digest({"x": value})
 
 
 def changed(fields, name):
@@ -74,11 +71,8 @@ def test_every_field_decides_the_fair_key(name):
 
 
 def test_a_fair_key_contains_the_score_key():
-    fair = [
-        keys.digest(keys.fair_fields(keys.score_fields(**(SCORE | {"split": split})), **FAIR))
-        for split in ("iid", "pairs")
-    ]
-    assert fair[0] != fair[1]
+    scores = [keys.score_fields(**(SCORE | {"split": split})) for split in ("iid", "pairs")]
+    assert len({keys.digest(keys.fair_fields(score, **FAIR)) for score in scores}) == 2
 
 
 def test_the_machine_counts_only_where_seconds_do():
@@ -88,10 +82,9 @@ def test_the_machine_counts_only_where_seconds_do():
     one = keys.fair_fields(score, **timed, **machine)
     other = keys.fair_fields(score, **timed, **(machine | {"threads": 4}))
     assert keys.differing(one, other) == ["threads: 8 / 4"]
-    with pytest.raises(ValueError, match="only under device_seconds"):
-        keys.fair_fields(score, **FAIR, **machine)
-    with pytest.raises(ValueError, match="only under device_seconds"):
-        keys.fair_fields(score, **timed, device="H100")
+    for fields in (FAIR | machine, timed | {"device": "H100"}):
+        with pytest.raises(ValueError, match="only under device_seconds"):
+            keys.fair_fields(score, **fields)
 
 
 def test_differing_names_nested_and_missing_fields():

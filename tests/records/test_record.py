@@ -11,37 +11,21 @@ from benchmarks.records.keys import digest
 from crossflow.errors import InputError
 
 
-def edit(path, change):
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
+@pytest.fixture
+def edited(record, tmp_path):
+    """edited(change) is the error that reading a record gives after a change of its content."""
 
+    def read(change):
+        path = records.write(record(), tmp_path)
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+        with pytest.raises(InputError) as caught:
+            records.read(path)
+        assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+        return str(caught.value)
 
-def test_round_trip(record, tmp_path):
-    one = record()
-    path = records.write(one, tmp_path)
-    assert path == tmp_path / "records" / one.task / f"{one.run_id}.json"
-    assert records.read(path) == one
-    assert records.read_all(tmp_path) == [one]
-    assert json.loads(path.read_text())["schema"] == 1
-    before = path.read_bytes()
-    assert records.write(records.read(path), tmp_path).read_bytes() == before
-    assert [file.name for file in path.parent.iterdir()] == [path.name], "no temporary file"
-
-
-TOP = [
-    "schema", "run_id", "match", "kind", "task", "method", "status", "score_key", "fair_key",
-    "fair", "config", "scores", "unavailable", "model", "budget", "source", "volatile",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", TOP)
-def test_a_missing_field_is_refused(record, tmp_path, name):
-    assert list(record().dump()) == TOP
-    path = records.write(record(), tmp_path)
-    edit(path, lambda content: content.pop(name))
-    with pytest.raises(InputError, match=name):
-        records.read(path)
+    return read
 
 
 def change(where, value):
@@ -54,33 +38,39 @@ def change(where, value):
     return apply
 
 
-@pytest.mark.parametrize(
-    ("where", "value"),
-    [
-        ("verdict", "better"),
-        ("scores.absrel_object.std", 0.1),
-        ("volatile.speed", 3),
-        ("model.layers", 8),
-        ("budget.seconds", 3),
-        ("fair.note", "x"),
-    ],
-)
-def test_an_unknown_field_is_refused(record, tmp_path, where, value):
-    path = records.write(record(), tmp_path)
-    edit(path, change(where, value))
-    with pytest.raises(InputError, match=f"{where}: (Extra inputs|Unexpected keyword)"):
-        records.read(path)
+def test_round_trip(record, tmp_path):
+    one = record()
+    path = records.write(one, tmp_path)
+    assert path == tmp_path / "records" / one.task / f"{one.run_id}.json"
+    assert records.read_all(tmp_path) == [one]
+    assert json.loads(path.read_text())["schema"] == 1
+    before = path.read_bytes()
+    assert records.write(records.read(path), tmp_path).read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name], "no temporary file"
+
+
+def test_a_missing_field_is_refused(record, edited):
+    names = "schema run_id match kind task method status score_key fair_key fair config scores"
+    names = [*names.split(), "unavailable", "model", "budget", "source", "volatile"]
+    assert list(record().model_dump(by_alias=True)) == names
+    for name in names:
+        assert name in edited(lambda content, name=name: content.pop(name))
+
+
+def test_an_unknown_field_is_refused(edited):
+    for where in "verdict scores.absrel_object.std volatile.speed model.layers fair.note".split():
+        reason = edited(change(where, 3))
+        assert f"{where}: Extra inputs" in reason or f"{where}: Unexpected keyword" in reason
 
 
 @pytest.mark.parametrize(
     ("where", "value", "said"),
     [
-        ("schema", 2, "schema is not 1"),
+        ("schema", 2, "schema: Input should be 1"),
         ("kind", "guess", "kind"),
-        ("status", "running", "status"),
         ("scores.absrel_object.value", "0.1", "value"),
-        ("scores.absrel_object.value", math.nan, "NaN"),
-        ("fair.proof.gap", math.inf, "Infinity"),
+        ("scores.absrel_object.value", math.nan, "not a record"),
+        ("fair.proof.gap", math.inf, "not a record"),
         ("scores.absrel_object.better", "lowest", "better"),
         ("budget.steps", 1.5, "steps"),
         ("fair.score.split", "pairs", "score_key is not the digest"),
@@ -95,43 +85,33 @@ def test_an_unknown_field_is_refused(record, tmp_path, where, value):
         ("method", "../x", "method: String should match"),
         ("model.size", "/../../x", "model.size: String should match"),
         ("model", None, "a completed arm has a model"),
-        ("config.seed", None, "config.seed is None, no int"),
-        ("config.seed", "abc", "config.seed is 'abc', no int"),
-        ("config.seed", True, "config.seed is True, no int"),
+        ("config.seed", None, "config.seed cannot be None"),
+        ("config.seed", True, "config.seed cannot be True"),
     ],
 )
-def test_a_wrong_value_is_refused(record, tmp_path, where, value, said):
-    path = records.write(record(), tmp_path)
-    edit(path, change(where, value))
-    with pytest.raises(InputError, match=said) as caught:
-        records.read(path)
-    assert str(path) in str(caught.value)
+def test_a_wrong_value_is_refused(edited, where, value, said):
+    assert said in edited(change(where, value))
 
 
-@pytest.mark.parametrize(
-    ("section", "name"),
-    [("score", "primary"), ("score", "split"), ("fair", "model"), ("fair", "budget_limit")],
-)
-def test_a_field_that_reports_read_is_missed_though_the_keys_fit(record, tmp_path, section, name):
+@pytest.mark.parametrize(("section", "name"), [("score", "primary"), ("fair", "budget_limit")])
+def test_a_field_that_reports_read_is_missed_though_the_keys_fit(edited, section, name):
     def without(content):
         content["fair"][section].pop(name)
         content["score_key"] = digest(content["fair"]["score"])
         content["fair_key"] = digest(content["fair"]["fair"])
 
-    path = records.write(record(), tmp_path)
-    edit(path, without)
-    with pytest.raises(InputError, match=f"fair.{section}.{name} is None"):
-        records.read(path)
+    assert f"{section}.{name} cannot be None" in edited(without)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff"])
+@pytest.mark.parametrize("text", ["", "[]", "\xff"])
 def test_no_json(tmp_path, text):
     with pytest.raises(InputError, match="no records under"):
         records.read_all(tmp_path)
     path = tmp_path / "x.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError, match="not a record"):
-        records.read(path)
+    for wrong in (path, tmp_path):
+        with pytest.raises(InputError, match=rf"{wrong}: (not a )?record"):
+            records.read(wrong)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -140,9 +120,8 @@ def test_no_number_is_never_written(record, value):
         record(value=value)
     with pytest.raises((ValidationError, ValueError)):
         record(config={"training": {"lr": value}})
-    score = record().fair.score
     with pytest.raises(ValidationError, match="finite"):
-        records.Fair(score=score, fair=None, proof={"gap": {"deep": [value]}})
+        records.Fair(score=record().fair.score, fair=None, proof={"gap": {"deep": [value]}})
 
 
 def test_the_stable_part(record):
@@ -156,9 +135,16 @@ def test_the_stable_part(record):
 
 def test_free_run_id(record, tmp_path):
     one = record()
-    assert records.free_run_id(tmp_path, one.task, one.run_id) == one.run_id
-    records.write(one, tmp_path)
-    second = records.free_run_id(tmp_path, one.task, one.run_id)
-    assert second == f"{one.run_id}-2"
-    records.write(one.model_copy(update={"run_id": second}), tmp_path)
-    assert records.free_run_id(tmp_path, one.task, one.run_id) == f"{one.run_id}-3"
+    for expected in (one.run_id, f"{one.run_id}-2", f"{one.run_id}-3"):
+        free = records.free_run_id(tmp_path, one.task, one.run_id)
+        assert free == expected
+        records.write(one.model_copy(update={"run_id": free}), tmp_path)
+
+
+def test_items_are_exact_rows(tmp_path):
+    columns = {"x": [0.1, None], "n": [2**60, 1], "t": ['a "b", c', ""], "id": ["1", "2"]}
+    records.write_items(tmp_path / "x.csv", columns)
+    wanted = 'id,x,n,t\n1,0.1,1152921504606846976,"a ""b"", c"\n2,,1,\n'
+    assert (tmp_path / "x.csv").read_text() == wanted
+    with pytest.raises(ValueError, match="length"):
+        records.write_items(tmp_path / "x.csv", {"id": ["1"], "x": []})

@@ -2,8 +2,6 @@
 
 import io
 import json
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -69,8 +67,6 @@ def test_noise_keeps_the_first_items_that_fit(tmp_path):
     assert found.ids == IDS[: len(found.ids)]
     assert 1 < len(found.ids) < 11
     assert (found.cells[-1] == cells[len(found.ids) - 1]).all()
-    with Image.open(path) as image:
-        assert json.loads(image.text["samples"])["asked"] == 11
     other = samples.Samples("text", IDS, ["" for _ in IDS])
     assert samples.common({"other": other, "noise": found}) == found.ids
 
@@ -87,10 +83,7 @@ def test_cells_of_two_kinds_are_a_mistake_of_the_caller(tmp_path):
 
 def png(size=(5, 6), mode="RGB", **changes):
     """A mosaic of one cell, with changes to its text chunk."""
-    sheet = {
-        "schema": 1, "kind": "picture", "items": 1, "asked": 1, "cell": [6, 5], "ids": ["a"],
-        "sizes": [[6, 5]], "per_metre": None,
-    }  # fmt: skip
+    sheet = {"schema": 1, "kind": "picture", "cell": [6, 5], "ids": ["a"], "sizes": [[6, 5]]}
     facts = PngInfo()
     facts.add_text("samples", json.dumps(sheet | changes))
     file = io.BytesIO()
@@ -98,68 +91,37 @@ def png(size=(5, 6), mode="RGB", **changes):
     return file.getvalue()
 
 
-def claiming(side):
-    """A small file whose header says that it holds side x side pixels."""
-    content = png()
-    header = b"IHDR" + struct.pack(">II", side, side) + content[24:29]
-    return content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]
-
-
 @pytest.mark.parametrize(
-    ("content", "reason"),
+    ("name", "content"),
     [
-        (b"", "cannot identify"),
-        (b"GIF89a" + bytes(100), "cannot identify"),
-        (png()[:-40], "not a sample file"),
-        (png().replace(b"samples", b"sampler"), "not a sample file"),
-        (png(schema=2), "does not fit"),
-        (png(kind="text"), "not a sample file"),
-        (png(ids=[]), "does not fit"),
-        (png(items=2, ids=["a", "a"], sizes=[[6, 5]] * 2, cell=[6, 5]), "does not fit"),
-        (png(sizes=[[7, 5]]), "does not fit"),
-        (png(sizes=[[0, 5]]), "does not fit"),
-        (png(cell=[1000, 1000], sizes=[[900, 900]]), "does not fit"),
-        (png(kind="depth", per_metre=1000), "does not fit"),
-        (png(mode="L"), "does not fit"),
-        (claiming(9_000), "pixels, more than"),
-        (claiming(10_000), "decompression bomb"),
-        (claiming(100_000), "decompression bomb"),
-        (bytes(samples.LARGEST + 1), "larger than"),
+        ("x.png", b"GIF89a" + bytes(100)),
+        ("x.png", png()[:-40]),
+        ("x.png", png().replace(b"samples", b"sampler")),
+        ("x.png", png(schema=2)),
+        ("x.png", png(ids=[])),
+        ("x.png", png(ids=["a", "a"], sizes=[[6, 5]] * 2)),
+        ("x.png", png(sizes=[[7, 5]])),
+        ("x.png", png(kind="depth", per_metre=1000)),
+        ("x.png", png(mode="L")),
+        ("x.json", b"[1]"),
+        ("x.json", b'{"ids": ["a"], "texts": [1]}'),
+        ("x.json", b'{"ids": ["a"], "texts": []}'),
+        ("x.json", b'{"ids": ["a", "a"], "texts": ["b", "c"]}'),
     ],
 )
-def test_a_malformed_picture_is_refused_in_one_line(tmp_path, content, reason):
+def test_a_malformed_file_is_refused_in_one_line(tmp_path, name, content):
     (tmp_path / "x.png").write_bytes(png())
     assert samples.read(tmp_path / "x.png").ids == ["a"], "the stand-in itself is read"
-    (tmp_path / "x.png").write_bytes(content)
-    with pytest.raises(InputError, match=reason) as error:
-        samples.read(tmp_path / "x.png")
-    assert str(tmp_path / "x.png") in str(error.value)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{tmp_path / name}: not a sample file") as error:
+        samples.read(tmp_path / name)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("", "not a sample file"),
-        ("[1]", "not a sample file"),
-        ('{"ids": ["a"], "texts": [1]}', "texts"),
-        ('{"ids": ["a"], "texts": []}', "as many of both"),
-        ('{"ids": ["a", "a"], "texts": ["b", "c"]}', "as many of both"),
-        ('{"ids": [], "texts": []}', "ids"),
-    ],
-)
-def test_malformed_texts_are_refused_in_one_line(tmp_path, content, reason):
-    (tmp_path / "x.json").write_text(content)
-    with pytest.raises(InputError, match=reason):
-        samples.read(tmp_path / "x.json")
-
-
 def test_near_is_bright_and_the_range_is_shared():
-    colours = (
-        samples.depth_colours(np.array([[1.0, 3.0, 9.0, 100.0]]), 1.0, 9.0).astype(int).sum(-1)[0]
-    )
-    assert colours[0] > colours[1] > colours[2]
-    assert colours[2] == colours[3]
+    colours = samples.depth_colours(np.array([[1.0, 3.0, 9.0, 100.0]]), 1.0, 9.0)
+    near, middle, far, farther = colours.astype(int).sum(-1)[0]
+    assert near > middle > far == farther
 
 
 def test_what_was_not_measured_is_grey_and_outside_the_range():

@@ -157,7 +157,8 @@ def test_extractor_is_registered_once_and_gives_the_features(judge, pictures):
     features, logits = network(pictures[64][:8])
     torch.testing.assert_close(features, features_of(judge, pictures[64][:8]), atol=1e-3, rtol=1e-3)
     assert logits.shape == (8, evaluator.PAIRS)
-    shown = dist.extract_features(pictures[64][:70], "tabletop", metrics=["fid"])["fid"]
+    arrays = pictures[64][:70].permute(0, 2, 3, 1).numpy()
+    shown = dist.extract_features(arrays, "tabletop", metrics=["fid"])["fid"]
     assert abs(dist.fid_from_features(shown, shown)) < 1e-3
 
 

@@ -14,7 +14,6 @@ from benchmarks.config import command, registry
 from benchmarks.config.schema import Config, TaskConfig, WeightsConfig
 from benchmarks.data.captions import VARIANTS
 from benchmarks.metrics import captions as metric
-from benchmarks.metrics.java import SPICE_JARS
 from benchmarks.metrics.score import Score, Scored
 from benchmarks.records import record as records
 from benchmarks.tasks import caption_coco
@@ -278,7 +277,7 @@ def test_the_jars_of_spice_are_in_the_score_key(coco_root, tmp_path):
 
     found = [named()]
     for content in ("one", "other"):
-        for name in SPICE_JARS:
+        for name in metric.SPICE_JARS:
             (jars / name).write_text(content)
         found.append(named({"spice": str(jars)}))
     assert found[0] is None
