@@ -158,10 +158,9 @@ def scene_f1(text: str, scene: Scene) -> float:
     pairs = [(described[i], clear[j]) for i, j in zip(rows, columns, strict=True) if fits[i, j]]
     true = sum(what.words for what, _ in pairs)
     covered = sum(a is not None and a == b for pair in pairs for a, b in zip(*pair, strict=True))
-    for group in statement.groups:
-        if group.count is not None:
-            claims += 1
-            true += sum(facts.matches(group.what, truth)) == group.count
+    counted = [group for group in statement.groups if group.count is not None]
+    claims += len(counted)
+    true += sum(sum(facts.matches(group.what, truth)) == group.count for group in counted)
     if statement.relation is not None:
         claims += 1
         true += facts.relation_holds(statement, truth)

@@ -41,7 +41,7 @@ WIDTHS = (32, 48, 112, 192)  # channels at 1/2, 1/4, 1/8 and 1/16 of the resolut
 JOINED = 80  # channels where the levels meet, at 1/4
 FEATURES = 64  # dimensions for FID and KID
 PAIRS = 32  # colour x shape, the classes of the feature head
-QUALITIES = 3  # what the feature head must know of the picture: size, blur, noise
+QUALITIES = 3  # what it must also know of the picture: size, blur, noise
 # Channels of each map of the grid.
 PARTS = {"heat": 1, "offset": 2, "shape": 4, "color": 8, "material": 2}
 PARTS |= {"log_size": 1, "log_depth": 1}
@@ -53,14 +53,6 @@ class Sighting:
 
     best: Detection
     chances: dict[str, Float[np.ndarray, " words"]]  # by names of ATTRIBUTES
-
-
-@dataclass(frozen=True)
-class Output:
-    grid: dict[str, Float[Tensor, "b c 16 16"]]  # by names of PARTS
-    features: Float[Tensor, "b 64"]
-    logits: Float[Tensor, "b 32"]  # over colour-shape pairs
-    qualities: Float[Tensor, "b 3"]
 
 
 class Evaluator(nn.Module):
@@ -86,9 +78,12 @@ class Evaluator(nn.Module):
         assert self.head.bias is not None
         nn.init.constant_(self.head.bias[:1], -4.0)  # few cells hold a centre
 
-    def forward(self, images: UInt8[Tensor, "b 3 s s"]) -> Output:
+    def forward(self, images: UInt8[Tensor, "b 3 s s"]) -> dict[str, Tensor]:
+        """The grid by names of PARTS [b, c, 16, 16], and rows of features, logits, qualities."""
         if images.dtype != torch.uint8 or images.shape[-2:] not in ((64, 64), (32, 32)):
-            raise ValueError(f"the evaluator sees uint8 at 64 or 32 px, not {images.shape}")
+            raise ValueError(
+                f"the evaluator sees uint8 at 64 or 32 px, not {images.dtype} {images.shape}"
+            )
         scaled = images.float() / 127.5 - 1
         if images.shape[-1] != 64:
             scaled = nn.functional.interpolate(scaled, (64, 64), mode="bilinear")
@@ -104,13 +99,14 @@ class Evaluator(nn.Module):
         summary = self.summary(pooled).float()
         features = (pooled - self.center) @ self.whitening
         parts = dict(zip(PARTS, grid.float().split(list(PARTS.values()), 1), strict=True))
-        return Output(parts, features, summary[:, :PAIRS], summary[:, PAIRS:])
+        logits, qualities = summary[:, :PAIRS], summary[:, PAIRS:]
+        return parts | {"features": features, "logits": logits, "qualities": qualities}
 
     @torch.no_grad()
     def sightings(self, images: UInt8[Tensor, "n 3 s s"]) -> list[list[Sighting]]:
         """Every peak of the heat map with the probabilities of its attributes."""
-        grids = (self(batch.to(self.center.device)).grid for batch in images.split(BATCH))
-        return [seen for grid in grids for seen in _read(grid)]
+        outputs = (self(batch.to(self.center.device)) for batch in images.split(BATCH))
+        return [seen for output in outputs for seen in _read(output)]
 
     def detect(self, images: UInt8[Tensor, "n 3 s s"]) -> list[list[Detection]]:
         """The solids seen in each picture, most confident first."""
@@ -195,22 +191,22 @@ def register() -> None:
 
         def forward(self, images: UInt8[Tensor, "n 3 s s"]) -> tuple[Tensor, ...]:
             output = self.network(images)
-            return tuple(getattr(output, layer) for layer in self.features_list)
+            return tuple(output[layer] for layer in self.features_list)
 
     if EXTRACTOR not in FEATURE_EXTRACTORS_REGISTRY:
         register_feature_extractor(EXTRACTOR, TabletopFeatures)
 
 
-def _read(grid: dict[str, Float[Tensor, "b c 16 16"]]) -> list[list[Sighting]]:
+def _read(output: dict[str, Tensor]) -> list[list[Sighting]]:
     """Peaks of the heat maps with what the grid says there."""
-    heat = grid["heat"].sigmoid().cpu()
+    heat = output["heat"].sigmoid().cpu()
     is_peak = heat == nn.functional.max_pool2d(heat, 3, stride=1, padding=1)
     # More solids than a scene can hold, so that a surplus is seen as such.
     values, cells = (heat * is_peak).flatten(1).topk(MAX_SOLIDS + 3)
     at_peaks = {}
-    for name, part in grid.items():
-        rows = cells[:, None].expand(-1, part.shape[1], -1)
-        at_peaks[name] = part.cpu().flatten(2).gather(2, rows).transpose(1, 2)
+    for name, channels in PARTS.items():
+        rows = cells[:, None].expand(-1, channels, -1)
+        at_peaks[name] = output[name].cpu().flatten(2).gather(2, rows).transpose(1, 2)
     attributes = {name: at_peaks[name].softmax(-1).numpy() for name in ATTRIBUTES}
     offset, size, depth = (at_peaks[name].tolist() for name in ("offset", "log_size", "log_depth"))
     sightings: list[list[Sighting]] = []

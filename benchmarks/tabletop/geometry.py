@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,11 +32,11 @@ class Pack:
     """n scenes with k places for solids."""
 
     shape: Int[Tensor, "n k"]  # -1 where there is no solid
-    size: Float[Tensor, "n k"]
+    size: Float[Tensor, "n k 1"]
     place: Float[Tensor, "n k 2"]
     turn: Float[Tensor, "n k 2"]  # cos and sin of the yaw
-    stripe: Float[Tensor, "n k"]
-    gloss: Float[Tensor, "n k"]
+    stripe: Float[Tensor, "n k 1"]
+    gloss: Float[Tensor, "n k 1"]
     rgb: Float[Tensor, "n k 3"]
     camera: SimpleNamespace  # the fields of scenes.Camera, [n, ...]; so the next three
     light: SimpleNamespace
@@ -62,19 +63,10 @@ def pack(scenes: Sequence[Scene], device: Device = "cpu") -> Pack:
             shape[i, j] = SHAPES.index(s.shape)
             turn, gloss = (np.cos(s.yaw), np.sin(s.yaw)), s.material == "shiny"
             table[i, j] = s.size, s.x, s.y, *turn, s.stripe, gloss, *COLOR_RGB[s.color]
-    solids = real(table)
-    return Pack(
-        shape=torch.from_numpy(shape).to(device),
-        size=solids[..., 0],
-        place=solids[..., 1:3],
-        turn=solids[..., 3:5],
-        stripe=solids[..., 5],
-        gloss=solids[..., 6],
-        rgb=solids[..., 7:],
-        **{part: columns(part) for part in ("camera", "light", "table", "wall")},
-        floor=real([s.floor for s in scenes]),
-        room=real([s.room for s in scenes]),
-    )
+    kind, solids = torch.from_numpy(shape).to(device), real(table).split([1, 2, 2, 1, 1, 3], -1)
+    rest: dict[str, Any] = {part: columns(part) for part in ("camera", "light", "table", "wall")}
+    rest |= {part: real([getattr(scene, part) for scene in scenes]) for part in ("floor", "room")}
+    return Pack(kind, *solids, **rest)
 
 
 def dot(a: Vectors, b: Vectors) -> Values:
@@ -105,7 +97,7 @@ def solid_depths(batch: Pack, origin: Vectors, direction: Vectors) -> Float[Tens
         scene, place = (batch.shape == shape).nonzero(as_tuple=True)
         if len(scene):
             # In the solid's frame and at unit size; the ray parameter does not change.
-            inverse = 1 / batch.size[scene, place][:, None, None]
+            inverse = 1 / batch.size[scene, place][:, :, None]
             o = origin[scene].clone()
             o[:, :2] -= batch.place[scene, place][:, :, None]
             o, d = o * inverse, direction[scene] * inverse

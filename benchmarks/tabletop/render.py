@@ -145,7 +145,7 @@ def _solid_color(
         index = place[:, :, None].expand(-1, -1, values.shape[2])
         return values.gather(1, index).transpose(1, 2)
 
-    size, gloss, stripe = (of(v[:, :, None]) for v in (batch.size, batch.gloss, batch.stripe))
+    size, gloss, stripe = of(batch.size), of(batch.gloss), of(batch.stripe)
     local = (points - torch.cat([of(batch.place), torch.zeros_like(size)], 1)) / size
     normal = _normals(local, batch.shape.gather(1, place), of(batch.turn), gloss[:, 0])
     view, light = unit(direction), batch.light.direction[:, :, None]
@@ -233,10 +233,10 @@ def _shadowed(batch: Pack, points: Vectors, owner: Ids) -> Values:
 
 def _contact(batch: Pack, x: Values, y: Values) -> Values:
     """Darkening of the table close to the solids, 0..1: a stand-in for the sky they hide."""
-    radius = batch.size.new_tensor(CONTACT_RADIUS)[batch.shape] * batch.size
+    radius = batch.size.new_tensor(CONTACT_RADIUS)[batch.shape][:, :, None] * batch.size
     place = batch.place[:, :, None]
     gap = torch.hypot(x[:, None] - place[..., 0], y[:, None] - place[..., 1])
-    gap = (gap - radius[:, :, None]).clamp_min(0) / (0.22 * batch.size[:, :, None] + 1e-6)
+    gap = (gap - radius).clamp_min(0) / (0.22 * batch.size + 1e-6)
     return torch.exp(-gap).mul((batch.shape >= 0)[:, :, None]).amax(1)
 
 

@@ -81,7 +81,7 @@ def test_soft_score_prefers_the_true_caption(judge, scenes, pictures):
 
 @torch.no_grad()
 def features_of(judge, images):
-    return judge(images).features
+    return judge(images)["features"]
 
 
 def test_results_do_not_depend_on_the_batch(judge, pictures):

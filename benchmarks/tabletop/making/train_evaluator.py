@@ -60,7 +60,7 @@ def spoil(
 
 
 def loss_of(
-    output: evaluator.Output, truth: Float[Tensor, "b 5 8"], done: Float[Tensor, "b 3"]
+    output: dict[str, Tensor], truth: Float[Tensor, "b 5 8"], done: Float[Tensor, "b 3"]
 ) -> Float[Tensor, ""]:
     """Focal loss of the centres, attributes around them, and the feature head's task."""
     present = truth[..., 0] > 0
@@ -71,19 +71,19 @@ def loss_of(
     square = (across.square() + down.square()).masked_fill(~present[..., None, None], 1e6)
     nearest, owner = square.min(1)
     heat = torch.exp(-nearest / (2 * RADIUS**2))
-    loss = _focal(output.grid["heat"][:, 0], heat, _is_centre(cells, present))
+    loss = _focal(output["heat"][:, 0], heat, _is_centre(cells, present))
     weight = torch.where(nearest < REACH**2, heat, torch.zeros(()))
     weight = weight / weight.sum().clamp_min(1)
     rows = torch.arange(len(truth))[:, None, None]
     mine, (x, y) = truth[rows, owner], cells[rows, owner].unbind(-1)  # b y x 8, b y x
     wanted = torch.stack([x - line, y - line[:, None]], 1)
-    errors = {"offset": (output.grid["offset"] - wanted).abs().sum(1)}
+    errors = {"offset": (output["offset"] - wanted).abs().sum(1)}
     for column, name in enumerate(ATTRIBUTES, start=1):
         classes = mine[..., column].long()
-        errors[name] = nn.functional.cross_entropy(output.grid[name], classes, reduction="none")
+        errors[name] = nn.functional.cross_entropy(output[name], classes, reduction="none")
     loss = loss + sum(WEIGHTS[name] * (weight * error).sum() for name, error in errors.items())
     for column, name in enumerate(("log_size", "log_depth"), start=6):
-        error = output.grid[name][:, 0] - mine[..., column]
+        error = output[name][:, 0] - mine[..., column]
         common = (weight * error).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1e-9)
         within = error - common[:, None, None]
         loss = loss + (weight * (METRIC * error.abs() + RELATIVE * within.abs())).sum()
@@ -109,14 +109,14 @@ def _focal(
 
 
 def _summary_loss(
-    output: evaluator.Output, truth: Tensor, present: Tensor, done: Float[Tensor, "b 3"]
+    output: dict[str, Tensor], truth: Tensor, present: Tensor, done: Float[Tensor, "b 3"]
 ) -> Float[Tensor, ""]:
     """Which colour-shape pairs are there (each solid one share), and how the picture was spoilt."""
     pairs = (truth[..., 2] * 4 + truth[..., 1]).long()
-    shares = torch.zeros_like(output.logits).scatter_add_(1, pairs, present.float())
+    shares = torch.zeros_like(output["logits"]).scatter_add_(1, pairs, present.float())
     shares = shares / shares.sum(1, keepdim=True)
-    named = nn.functional.cross_entropy(output.logits, shares)
-    return named + (output.qualities - done).square().mean(0).sum()
+    named = nn.functional.cross_entropy(output["logits"], shares)
+    return named + (output["qualities"] - done).square().mean(0).sum()
 
 
 def shown(scene: Scene) -> Float[np.ndarray, "5 8"]:
@@ -156,7 +156,7 @@ def whiten(network: evaluator.Evaluator, pictures: Sequence[UInt8[Tensor, "b 3 s
     """
     network.center.zero_()
     network.whitening.copy_(torch.eye(FEATURES))
-    pooled = torch.cat([network(part).features for part in pictures]).double()
+    pooled = torch.cat([network(part)["features"] for part in pictures]).double()
     values, vectors = torch.linalg.eigh(torch.cov(pooled.T))
     network.center.copy_(pooled.mean(0))
     network.whitening.copy_(vectors / values.clamp_min(1e-6).sqrt())
