@@ -17,6 +17,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from benchmarks.config import registry
+from benchmarks.config.output import say
 from benchmarks.config.schema import Config
 from benchmarks.metrics.captions import find_java
 from crossflow.files import sha256
@@ -94,13 +95,12 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--check"]:
         states = list(checks())
-        for what, good, state in states:
-            print(f"{'ok' if good else 'MISSING':<8}{what}: {state}")
+        say(f"{'ok' if good else 'MISSING':<8}{what}: {state}" for what, good, state in states)
         return 0 if all(good for _, good, _ in states) else 1
     if arguments not in ([], ["-h"], ["--help"]):
         print(f"list: error: unrecognized arguments: {' '.join(arguments)}", file=sys.stderr)
         return 2
-    print(__doc__ if arguments else listing())
+    say([__doc__ if arguments else listing()])
     return 0
 
 

@@ -32,6 +32,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmarks.config import overrides, registry, schema
+from benchmarks.config.output import say
 from benchmarks.config.schema import Config
 from crossflow.errors import InputError, right_names
 
@@ -47,7 +48,7 @@ def run(job: Callable[[Config], int], arguments: list[str] | None = None, *, com
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
-        print(help_text(command, sys.modules[job.__module__].__doc__ or ""))
+        say([help_text(command, sys.modules[job.__module__].__doc__ or "")])
         return 0
     folder = Path("hydra", f"{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}")  # what hydra composed
     given: dict[str, str] = {}
