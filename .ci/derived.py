@@ -37,7 +37,7 @@ def stale_files() -> list[str]:
     if not (PUBLIC / "records").is_dir():
         return []
     records = read_all(PUBLIC)
-    made = {report: derived.files(records, PUBLIC) for report, derived in DERIVED.items()}
+    made = {report: files(records, PUBLIC) for report, files in DERIVED.items()}
     known = {name for files in made.values() for name in files}
     lie = sorted(path.relative_to(PUBLIC) for path in PUBLIC.rglob("*") if path.is_file())
     there = [path.as_posix() for path in lie if path.parts[0] not in MADE_BY_RUNS]

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.config import registry
 from benchmarks.config.device import resolve
+from benchmarks.config.output import say
 from benchmarks.match import arm, bounds, recording, refusals
 from benchmarks.match.job import Match
 from benchmarks.match.progress import Progress, Tracker
 from benchmarks.records import keys, samples
 from benchmarks.records import record as records
 from benchmarks.report import check, references
-from benchmarks.report.files import say
 from benchmarks.report.references import Reference
 from benchmarks.report.tables import comparison_table
 from crossflow.errors import ArmError, InputError, guard
@@ -256,10 +256,8 @@ def _conclude(
     paths = [records.record_path(Path(config.out), row.task, row.run_id) for row in rows]
     say([*(f"record: {path}" for path in paths), "", comparison_table(rows).rstrip()])
     status = int(any(row.status == "failed" for row in rows))
-    file = references.default_file()
-    if expected is None or file is None:
+    if expected is None:
         return status
     checks = check.compare(rows, expected)
     say([""])
-    stored = [row for row in expected if row.task == config.task.name]
-    return max(status, check.conclude(checks, stored, file))
+    return max(status, check.conclude(checks, references.default_file()))

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.config import registry
+from benchmarks.config.output import say
 from benchmarks.data.predictions import write_depth, write_image
 from benchmarks.match import host
 from benchmarks.match.progress import Progress
 from benchmarks.records import keys, samples
 from benchmarks.records import record as records
 from benchmarks.records.record import write_items
-from benchmarks.report.files import say
 from benchmarks.report.tables import comparison_table
 from crossflow import files
 from crossflow.errors import InputError

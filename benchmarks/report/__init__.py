@@ -1,4 +1,1 @@
-"""What people read, made from records alone: leaderboard, tables, published numbers.
-
-One file per report; `command` is the command line over them. Nothing here imports torch.
-"""
+"""What people read, made from records alone; `command` is the command line over it. No torch."""

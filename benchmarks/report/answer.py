@@ -15,10 +15,9 @@ from typing import Any
 
 from benchmarks.records.keys import digest, exact
 from benchmarks.records.record import Record
-from benchmarks.report.leaderboard import leader_rows
+from benchmarks.report.leaderboard import SEEDS_FOR_A_VERDICT, leader_rows
 from benchmarks.report.rows import ORDER, Board, boards
 from benchmarks.report.tables import ABSENT, ARROWS, escape
-from benchmarks.report.verdicts import SEEDS_FOR_A_VERDICT
 
 VERDICTS = ("better", "worse", "equivalent", "undecided", "conflicting")
 # What tasks' names begin with; other names stand as they are.

@@ -1,109 +1,137 @@
-"""leaderboard.csv: one row per arm and metric, ranked within one fair_key; from records alone.
+"""leaderboard.csv: one row per arm and metric, ranked within one fair_key, with a word for an arm
+against the reference arm on the primary score of its task; docs/reports.md says what each means.
 
-The unit of inference is the training seed. Not ranked: floor, oracle and evaluations, which have no
-fair_key; arms that a gate bars (`gates.of_arm`); arms of different seeds (`note` names them). A
-failed seed counts as `rows.Board.failed` says. After `verdict` stands the `reference` that it is
-against, empty in its own row; difference (mean over common_seeds, positive where the arm is
-better), its 90 % interval, margin in the metric's scale, p and p_holm of primary scores that were
-tested; detectable, the smallest difference that these seeds find in 80 % of repetitions; note, the
-correction, and why there is no (stronger) word. See `verdicts` and `intervals`.
+`better` and `worse` need the paired t test after Holm, which bounds the chance of any wrong
+direction in a family (the tested comparisons of one method with one reference, over tasks, budgets
+and models), and an interval beyond the margin. What a record's proof lacks is not held against it.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, product
 from typing import Any
 
+from benchmarks.records.keys import canonical, differing, exact
 from benchmarks.records.record import Record
-from benchmarks.report import gates, intervals, verdicts
-from benchmarks.report.rows import Board, Row, boards
-from benchmarks.report.verdicts import Comparison
+from benchmarks.report.intervals import ALPHA, Paired, deviation, holm, interval, margin_of, paired
+from benchmarks.report.rows import Board, Row, boards, ranks
 
 LEADER_COLUMNS = (
     "task score_key fair_key budget_kind budget_limit rank method model seeds metric better mean "
     "sd ci_low ci_high verdict reference common_seeds difference diff_low diff_high margin p "
     "p_holm detectable note"
 ).split()
-Cells = dict[str, Any]
+REFERENCES = ("flow_matching", "regression", "crossflow")
+SEEDS_FOR_A_VERDICT = 5
+FID_SAMPLES = 10_000
+CO_PRIMARY = "psnr_y"  # beside a distance of distributions, which does not see a wrong picture
+OPPOSITE = {"better": "worse", "worse": "better"}
+# What two budgets of different kinds differ in by nature.
+OF_THE_BUDGET = ("budget_kind", "budget_limit", "device", "devices", "threads")
+FLOPS_TOLERANCE = 0.05  # parameters have no gate: where both cannot be matched, FLOPs are
+FLOPS = "FLOPs per network evaluation"
+Closed = tuple[str, str]  # the word where there is no verdict, and why
 
 
-def leader_rows(records: Iterable[Record]) -> list[Cells]:
+@dataclass
+class Comparison:
+    """An arm and the reference arm on one metric; `settle` fills in what follows from others."""
+
+    arm: Row
+    reference: Row | None  # the arm itself in its own row; None where it cannot be told
+    metric: str
+    better: str
+    values: dict[int, float]  # the arm's, by training seed
+    numbers: Paired | None = None
+    margin: float | None = None  # in the scale of the metric
+    gate: Closed | None = None
+    beside: Comparison | None = None  # the same arms on the co-primary score, if the task has one
+    rank: int | None = None
+    p_holm: float | None = None  # None where nothing was tested
+    verdict: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def first(self) -> Record:
+        return self.arm.records[0]
+
+    @property
+    def fair(self) -> Mapping[str, Any]:
+        return self.first.fair.fair or {}
+
+    @property
+    def methods(self) -> tuple[str, str]:
+        return self.arm.method, self.reference.method if self.reference else ""
+
+    @property
+    def beyond(self) -> str:
+        """better or worse where the interval lies wholly beyond the margin."""
+        if self.numbers is None or self.numbers.interval is None or self.margin is None:
+            return ""
+        low, high = self.numbers.interval
+        return "better" if low > self.margin else "worse" if high < -self.margin else ""
+
+
+def leader_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     """Rows of leaderboard.csv: every arm of every fair_key, every metric, ranked."""
     every = [board for board in boards(records) if board.arms]
     every.sort(key=lambda board: (board.first.task, board.first.score_key, board.fair_key or ""))
     compared = []
     for board in every:
         same_items = [other for other in every if other.first.score_key == board.first.score_key]
-        compared += [(board, one) for one in _compared(board, gates.alone(board, same_items))]
-    verdicts.settle([one for _, one in compared if one.metric == one.first.primary])
-    return [_cells(board, one) for board, one in compared]
+        compared += _compared(board, bars_alone(board, same_items))
+    settle([one for one in compared if one.metric == one.first.primary])
+    return [_cells(one) for one in compared]
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """CSV with these columns; None and missing values are empty, floats keep all digits."""
-    import pandas as pd
-
-    frame = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
-    return frame.to_csv(index=False, lineterminator="\n")
-
-
-def _compared(board: Board, alone: gates.Closed | None) -> list[Comparison]:
+def _compared(board: Board, alone: Closed | None) -> list[Comparison]:
     """Every arm of one fair_key on every metric: metrics by name, arms by rank."""
-    arms, primary = board.arms, board.first.primary
+    arms, primary, every = board.arms, board.first.primary, []
     scored = {name for arm in arms for run in arm.records for name in run.scores}
     if board.failed(primary) is not None:
         scored.add(primary)  # where every run failed, the floor's value is theirs
-    references = {arm.name: verdicts.reference_of(arm, arms) for arm in arms}
-    closed = {arm.name: gates.of_pair(arm, references[arm.name]) or alone for arm in arms}
-    every: dict[tuple[str, str], Comparison] = {}
+    co_primary = CO_PRIMARY if re.match(r"(kid|fid)\w*@", primary) else None
+    ranked = [not board.uneven and not bars_arm(arm) for arm in arms]
     for metric in sorted(scored):
-        of_metric = [_compare(board, arm, references[arm.name], metric) for arm in arms]
-        for one in of_metric:
-            one.gate = one.gate or closed[one.arm.name]
-        every |= {(one.arm.name, metric): one for one in _ranked(board, of_metric)}
-    for (name, metric), one in every.items():
-        if metric == primary:
-            one.beside = every.get((name, verdicts.co_primary(primary, scored) or ""))
-    return list(every.values())
+        better, of_metric = board.better[metric], []
+        values = {arm.name: board.values(arm, metric) or {} for arm in arms}
+        means = [statistics.fmean(of.values()) if of else None for of in values.values()]
+        shown = [mean if may else None for mean, may in zip(means, ranked, strict=True)]
+        for arm, rank in zip(arms, ranks(shown, better), strict=True):
+            reference = reference_of(arm, arms)
+            one = Comparison(arm, reference, metric, better, values[arm.name], rank=rank)
+            if reference and reference is not arm:
+                one.numbers = paired(one.values, values[reference.name], better)
+            if one.numbers and metric in (primary, co_primary):
+                one.margin = margin_of(metric, one.numbers.reference)
+            if metric == primary:
+                pair = (arm, reference or arm)
+                missing = [row.name for row in pair if not values[row.name]]
+                lacking = ("invalid", f"{missing[0]}: a seed has no {metric}") if missing else None
+                one.gate = lacking or bars_pair(*pair) or alone
+            if board.uneven:
+                one.notes.append(f"no rank: {board.uneven}")
+            of_metric.append(one)
+        every += sorted(of_metric, key=lambda one: (one.rank or len(arms) + 1, one.arm.name))
+    beside = {one.arm.name: one for one in every if one.metric == co_primary}
+    for one in every:
+        one.beside = beside.get(one.arm.name) if one.metric == primary else None
+    return every
 
 
-def _compare(board: Board, arm: Row, reference: Row | None, metric: str) -> Comparison:
-    """An arm against its reference on one metric; no numbers where it has none or is its own."""
-    better, ours = board.better[metric], board.values(arm, metric)
-    theirs = board.values(reference, metric) if reference else None
-    numbers = None
-    if reference is not arm and ours and theirs:
-        numbers = intervals.paired(ours, theirs, better)
-    margin = intervals.margin_of(metric, numbers.reference) if numbers else None
-    missing = [row.name for row, of in ((arm, ours), (reference, theirs)) if row and not of]
-    gate = ("invalid", f"{missing[0]}: a seed has no {metric}") if missing else None
-    return Comparison(arm, reference, metric, better, ours, numbers, margin, gate)
-
-
-def _ranked(board: Board, of_metric: list[Comparison]) -> list[Comparison]:
-    """In the order of ranks; without a mean, or barred from one, last and none."""
-    means = {
-        one.arm.name: statistics.fmean(one.values.values())
-        for one in of_metric
-        if one.values and not board.uneven and not gates.of_arm(one.arm)
-    }
-    ordered = sorted(means.values(), reverse=of_metric[0].better == "higher")
-    for one in of_metric:
-        if one.arm.name in means:
-            one.rank = 1 + ordered.index(means[one.arm.name])
-    return sorted(of_metric, key=lambda one: (one.rank or len(of_metric) + 1, one.arm.name))
-
-
-def _cells(board: Board, one: Comparison) -> Cells:
-    """The row of a settled comparison."""
-    first, numbers, primary = one.first, one.numbers, one.first.primary
-    values = list((one.values or {}).values())
-    low, high = intervals.of_mean(values) or (None, None)
-    judged = one.metric == primary
-    beside = verdicts.co_primary(primary, board.better)
-    notes = [f"no rank: {board.uneven}"] if board.uneven else []
-    cells: Cells = {
+def _cells(one: Comparison) -> dict[str, Any]:
+    first, numbers, values = one.first, one.numbers, list(one.values.values())
+    judged = numbers if one.metric == first.primary else None
+    mean, sd = statistics.fmean(values) if values else None, deviation(values)
+    ends = (None, None) if mean is None or sd is None else interval(mean, sd, len(values), 0.95)
+    diff_low, diff_high = (numbers and numbers.interval) or (None, None)
+    return {
         "task": first.task,
         "score_key": first.score_key,
         "fair_key": first.fair_key,
@@ -115,24 +143,172 @@ def _cells(board: Board, one: Comparison) -> Cells:
         "seeds": len(one.arm.seeds),
         "metric": one.metric,
         "better": one.better,
-        "mean": statistics.fmean(values) if values else None,
-        "sd": intervals.deviation(values),
-        "ci_low": _nine(low),
-        "ci_high": _nine(high),
+        "mean": mean,
+        "sd": sd,
+        "ci_low": _nine(ends[0]),
+        "ci_high": _nine(ends[1]),
+        "verdict": one.verdict,
         "reference": one.reference.name if one.reference else None,
-        "margin": _nine(one.margin) if one.metric in (primary, beside) else None,
+        "common_seeds": numbers.seeds if numbers else None,
+        "difference": numbers.difference if numbers else None,
+        "diff_low": _nine(diff_low),
+        "diff_high": _nine(diff_high),
+        "margin": _nine(one.margin),
+        "p": _nine(judged.p) if judged and one.p_holm is not None else None,
+        "p_holm": _nine(one.p_holm),
+        "detectable": _nine(judged.detectable) if judged else None,
+        "note": "; ".join(one.notes),
     }
-    if numbers is not None:
-        cells["common_seeds"], cells["difference"] = numbers.seeds, numbers.difference
-        cells["diff_low"], cells["diff_high"] = map(_nine, numbers.interval or (None, None))
-    if judged:
-        cells["verdict"], cells["p_holm"] = one.verdict, _nine(one.p_holm)
-        cells["p"] = _nine(numbers.p) if numbers and one.tested else None
-        cells["detectable"] = _nine(numbers.detectable) if numbers else None
-        notes += one.notes
-    return {**dict.fromkeys(LEADER_COLUMNS), **cells, "note": "; ".join(notes)}
 
 
 def _nine(value: float | None) -> float | None:
     """Nine significant digits: the last ones of a special function differ between processors."""
     return None if value is None else float(f"{value:.9g}")
+
+
+def clock_is_invalid(record: Record) -> bool:
+    """Whether throughput changed so much that seconds differ in worth, under a budget of them."""
+    timed = record.budget is not None and record.budget.kind == "device_seconds"
+    return timed and str(record.volatile.host.get("clock", "")).startswith("invalid")
+
+
+def bars_arm(arm: Row) -> Closed | None:
+    """What bars an arm from every rank."""
+    if any(map(clock_is_invalid, arm.records)):
+        return "invalid", f"{arm.name}: trained on a slowed clock"
+    if any(record.quick for record in arm.records):
+        return "not_comparable", f"{arm.name}: a quick preset is too small to compare methods"
+    return None
+
+
+def bars_pair(arm: Row, reference: Row) -> Closed | None:
+    """What bars a verdict on two arms of one fair_key."""
+    for row in (arm, reference):
+        if all(record.status == "failed" for record in row.records):
+            return "invalid", f"{row.name}: no run was completed"
+        if closed := bars_arm(row):
+            return closed
+        # Matching is to CrossFlow: two arms may be near one another and both far from it.
+        for record in row.records:
+            ratio = record.fair.proof.get("evaluation_flops_ratio_to_crossflow")
+            if isinstance(ratio, int | float) and abs(ratio - 1) > FLOPS_TOLERANCE:
+                return "invalid", f"{row.name}: {ratio:.2f} times CrossFlow's {FLOPS}"
+    for record, other in product(arm.records, reference.records):
+        if record.seed != other.seed:
+            continue
+        if not _read_the_same(record, other):
+            return "invalid", f"{record.run_id} and {other.run_id}: other training rows"
+        if record.model is None or other.model is None or "failed" in (record.status, other.status):
+            continue
+        ours, theirs = record.model.evaluation_flops, other.model.evaluation_flops
+        ratio = 1.0 if ours == theirs else ours / theirs if theirs else math.inf
+        if abs(ratio - 1) > FLOPS_TOLERANCE:
+            return "invalid", f"{arm.name}: {ratio:.2f} times the {FLOPS} of {reference.name}"
+    return None
+
+
+def _read_the_same(one: Record, other: Record) -> bool:
+    """By what their match recorded, and by their chains of ids after steps that both know."""
+    chains = []
+    for record, beside in ((one, other), (other, one)):
+        proof: Any = record.fair.proof
+        denied = (proof.get("same_ids_as") or {}).get(beside.method) is False
+        if denied and record.match == beside.match is not None:
+            return False
+        ids = proof.get("training_ids") or {}
+        chains.append({**(ids.get("marks") or {}), str(ids.get("steps")): ids.get("value")})
+    return all(chains[0][step] == chains[1][step] for step in chains[0].keys() & chains[1].keys())
+
+
+def bars_alone(board: Board, same_items: Sequence[Board]) -> Closed | None:
+    """The rivals of an arm that stands alone, of `same_items`, and how the nearest one differs."""
+    mine, gaps = board.first, []
+    for other in same_items if len(board.arms) == 1 else []:
+        names = ", ".join(arm.name for arm in other.arms if arm.method != mine.method)
+        if names and other.fair_key != board.fair_key:
+            fields = differing(mine.fair.fair or {}, other.first.fair.fair or {})
+            why = f"{names} under fair_key {other.fair_key}: {'; '.join(fields)}"
+            gaps.append((len(fields), why))
+    return ("not_comparable", f"alone under its fair_key; {min(gaps)[1]}") if gaps else None
+
+
+def reference_of(arm: Row, field: Sequence[Row]) -> Row | None:
+    """What `arm` is judged against: the first of REFERENCES, else the first method by name; of its
+    several configurations that of the arm, if there is one."""
+    methods = [one.method for one in field]
+    method = next((name for name in REFERENCES if name in methods), min(methods))
+    if arm.method == method:
+        return arm
+    candidates = [one for one in field if one.method == method]
+    alike = [one for one in candidates if one.variant == arm.variant or len(candidates) == 1]
+    return alike[0] if alike else None
+
+
+def settle(comparisons: Sequence[Comparison]) -> None:
+    """Gives all comparisons of a leaderboard on primary scores verdict, adjusted p and notes."""
+    families: dict[tuple[str, str], list[tuple[Comparison, Paired]]] = defaultdict(list)
+    for one in comparisons:
+        if closed := _untested(one):
+            one.verdict = closed[0]
+            one.notes += filter(None, closed[1:])
+        elif one.numbers:
+            families[one.methods].append((one, one.numbers))
+    for members in families.values():
+        adjusted = holm([numbers.p or 0.0 for _, numbers in members])
+        n, tasks = len(members), len({one.first.task for one, _ in members})
+        note = f"Holm over {n} comparison{'s' * (n > 1)} of {tasks} task{'s' * (tasks > 1)}"
+        for (one, numbers), p in zip(members, adjusted, strict=True):
+            one.p_holm, differs = p, p <= ALPHA
+            low, high = numbers.interval or (-math.inf, math.inf)
+            one.notes.append(note)
+            if one.margin and -one.margin < low and high < one.margin:
+                one.verdict = "equivalent"
+                one.notes += ["differs from 0 by less than the margin"] * differs
+            elif differs and one.beyond:
+                one.verdict = one.beyond
+            else:
+                one.verdict = "undecided"
+                one.notes += ["differs from 0, but not surely by the margin"] * differs
+    _take_back([(one, one.verdict) for one in comparisons if one.verdict in OPPOSITE])
+
+
+def _untested(one: Comparison) -> Closed | None:
+    """The word of a comparison whose difference is not tested, and why it is not."""
+    samples = re.fullmatch(r"fid\w*@(\d+)", one.metric)
+    seeds = one.numbers.seeds if one.numbers else 0
+    if one.gate or one.reference is one.arm:
+        return one.gate or ("", "")
+    if one.reference is None:
+        return "not_comparable", "several arms of the reference's method; none is set up like this"
+    if samples and int(samples[1]) < FID_SAMPLES:  # its bias is of the size of what it should show
+        return "", f"FID of fewer than {FID_SAMPLES:,} samples gets no verdict"
+    if one.numbers is None or seeds < SEEDS_FOR_A_VERDICT:
+        return "undecided", f"common seeds: {seeds}; a verdict needs {SEEDS_FOR_A_VERDICT}"
+    if not one.numbers.moves:
+        return "undecided", "no value depends on the seed: the seeds are no repetitions"
+    if one.margin is None:
+        return "undecided", f"margins.csv has no margin for {one.metric}"
+    return None
+
+
+def _take_back(words: Sequence[tuple[Comparison, str]]) -> None:
+    """Makes words that another score or another kind of budget contradicts `conflicting`."""
+    conflicts = []
+    for one, word in words:
+        if one.beside is not None and one.beside.beyond == OPPOSITE[word]:
+            conflicts.append((one, word, f"by {one.beside.metric}"))
+    for (one, word), (other, opposite) in combinations(words, 2):
+        kinds = {one.fair["budget_kind"], other.fair["budget_kind"]}
+        if OPPOSITE[word] == opposite and len(kinds) == 2 and _race(one) == _race(other):
+            budgets = [(of.fair["budget_limit"], of.fair["budget_kind"]) for of in (other, one)]
+            under = [f"under {exact(limit)} {kind}" for limit, kind in budgets]
+            conflicts += [(one, word, under[0]), (other, opposite, under[1])]
+    for one, word, where in conflicts:
+        one.verdict = "conflicting"
+        one.notes.append(f"{word} here, but {where} it is {OPPOSITE[word]}")
+
+
+def _race(one: Comparison) -> str:
+    """Equal for two comparisons that differ in their budget alone."""
+    rest = {name: value for name, value in one.fair.items() if name not in OF_THE_BUDGET}
+    return canonical([one.first.task, one.first.score_key, *one.methods, rest])

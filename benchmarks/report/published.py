@@ -1,20 +1,19 @@
 """Numbers that papers print: `published.csv`, copied by hand, none of them re-run here.
 
-`metric` is the name the paper gives its column, never one of the harness's, whose names promise a
-protocol (`fid@30000` is our reference set, crop and feature extractor; "FID-30K" is whatever the
-paper did). Published rows have no score_key: they are shown apart from ours, never ranked, never
-joined by metric name. What a column may hold is checked by tests/report/test_published.py.
+`metric` is the paper's name, never one of the harness's, which promise a protocol; `value` is in
+the scale of the harness, `printed` has the paper's digits; remarks of a `note` stand between "; ".
+They are shown apart from ours, never ranked. tests/report/test_published.py checks the columns.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import tables
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE = Path(__file__).with_name("published.csv")
 SETTINGS = {
@@ -36,118 +35,70 @@ PREFACE = (
 )
 
 
-@dataclass(frozen=True)
-class Published:
-    """One number of one table; the fields are the columns of the file, in its order."""
+def rows(task: str | None = None) -> pd.DataFrame:
+    """Published numbers of a task (all where None), texts in the order of the file; often none."""
+    import pandas as pd
 
-    task: str  # one of the harness, or a data set it has no task for; never an embedded task
-    method: str  # the row's label
-    metric: str  # as the paper heads its column
-    value: Decimal  # BLEU, METEOR, ROUGE, SPICE, δ1, CLIP, rates 0..1, CIDEr 0..10; else as printed
-    source: str  # paper, where to find it, table; of a quoted number, the table it was read from
-    train_data: str  # what the model was trained on, as far as the source says
-    reference_set: str  # what it was scored on
-    note: str  # what else must be known, remarks separated by "; "; inferences say so
-    setting: str  # one of SETTINGS; rows of two settings never share a table
-    params: str  # as the paper prints them
-    printed: Decimal  # the digits in the paper, trailing zeros kept
+    every = pd.read_csv(FILE, dtype=str, keep_default_na=False)
+    return every if task is None else every[every["task"] == task]
 
 
-COLUMNS = [column.name for column in fields(Published)]
-CSV_COLUMNS = ["status", *COLUMNS]
+def markdown(rows: pd.DataFrame) -> str:
+    """The tables of these rows as GitHub Markdown below one heading; "" where there are none."""
+    text = tables.markdown(build(rows))
+    return f"## Published numbers\n\n{PREFACE}\n\n{text}" if len(rows) else ""
 
 
-def rows(task: str | None = None, file: Path = FILE) -> list[Published]:
-    """Published numbers of a task (all where None), in the order of the file; often none."""
-    with file.open(encoding="utf-8", newline="") as stream:
-        lines = list(csv.DictReader(stream, strict=True))
-    numbers = ({name: Decimal(line[name]) for name in ("value", "printed")} for line in lines)
-    every = [Published(**line | two) for line, two in zip(lines, numbers, strict=True)]  # type: ignore[arg-type]
-    return [row for row in every if task in (None, row.task)]
-
-
-def build(rows: Sequence[Published]) -> list[tables.Table]:
+def build(rows: pd.DataFrame) -> list[tables.Table]:
     """One table per task, setting and source, in the order of the rows: never two papers in one."""
     return [
         _table(block)
-        for of_task in _by(rows, "task").values()
-        for of_setting in _by(of_task, "setting").values()
-        for block in _by(of_setting, "source").values()
+        for _, of_task in rows.groupby("task", sort=False)
+        for _, of_setting in of_task.groupby("setting", sort=False)
+        for _, block in of_setting.groupby("source", sort=False)
     ]
 
 
-def markdown(rows: Sequence[Published]) -> str:
-    """The tables of these rows as GitHub Markdown below one heading; "" where there are none."""
-    blocks = [tables.as_markdown(table) for table in build(rows)]
-    return "\n\n".join(["## Published numbers", PREFACE, *blocks]) + "\n" if rows else ""
-
-
-def csv_rows(rows: Iterable[Published]) -> list[dict[str, str]]:
-    """The rows of `published.csv` with their status beside them, one number a line."""
-    return [
-        {"status": STATUS, **{name: str(getattr(row, name)) for name in COLUMNS}} for row in rows
-    ]
-
-
-def _by(rows: Iterable[Published], column: str) -> dict[str, list[Published]]:
-    """Rows grouped by one column, groups in the order of their first rows: that of the papers."""
-    groups: dict[str, list[Published]] = {}
-    for row in rows:
-        groups.setdefault(getattr(row, column), []).append(row)
-    return groups
-
-
-def _table(block: Sequence[Published]) -> tables.Table:
+def _table(block: pd.DataFrame) -> tables.Table:
     """All rows of one block: a line per method, a column per metric."""
-    first, metrics = block[0], _by(block, "metric")
-    paper, _, number = first.source.split(", ")
-    arrows = {name: tables.ARROWS["lower" if name in LOWER else "higher"] for name in metrics}
-    further = {"parameters": "params"} if any(row.params for row in block) else {}
-    notes = [f"{STATUS}; {first.source}", f"{first.setting}: {SETTINGS[first.setting]}"]
-    if len(_by(block, "train_data")) == 1:
-        notes.append(f"training data: {first.train_data}")
+    first, metrics = block.iloc[0], block["metric"].unique()
+    paper, _, number = first["source"].split(", ")
+    methods = block.drop_duplicates("method").set_index("method")
+    cells = block.pivot(index="method", columns="metric", values="value")
+    cells = cells.reindex(index=methods.index, columns=metrics)
+    cells.columns = [
+        f"{name} {tables.ARROWS['lower' if name in LOWER else 'higher']}" for name in metrics
+    ]
+    notes = [f"{STATUS}; {first['source']}", f"{first['setting']}: {SETTINGS[first['setting']]}"]
+    if block["params"].any():
+        cells["parameters"] = methods["params"]
+    if block["train_data"].nunique() > 1:
+        cells["training data"] = methods["train_data"]
     else:
-        further |= {"training data": "train_data"}
-    references = _shared(block, [(row.reference_set, row) for row in block], "metric")
-    notes += [f"scored on: {text}" for text in references]
-    percent = [name for name, of in metrics.items() if any(r.value != r.printed for r in of)]
-    if percent:
+        notes.append(f"training data: {first['train_data']}")
+    notes += [f"scored on: {text}" for text in _shared(block, block["reference_set"], "metric")]
+    percent = block[block["value"] != block["printed"]]["metric"].unique()
+    if len(percent):
         notes.append(f"printed 100 times as large in the source: {', '.join(percent)}")
-    lines = []
-    for method, members in _by(block, "method").items():
-        values = {row.metric: str(row.value) for row in members}
-        cells = [
-            *map(values.get, metrics),
-            *(getattr(members[0], name) for name in further.values()),
-        ]
-        lines.append([method, *(cell or tables.ABSENT for cell in cells)])
-    remarks = [(remark, row) for row in block if row.note for remark in row.note.split("; ")]
     return tables.Table(
-        f"{first.task}, {first.setting}: {paper}, {number}",
-        notes=notes,
-        header=["method", *(f"{name} {arrow}" for name, arrow in arrows.items()), *further],
-        rows=lines,
-        footnotes=_shared(block, remarks, "method"),
+        f"{first['task']}, {first['setting']}: {paper}, {number}",
+        notes,
+        ["method", *cells.columns],
+        [list(line) for line in cells.fillna("").replace("", tables.ABSENT).itertuples()],
+        _shared(block, block["note"].str.split("; "), "method"),
+        metrics=list(metrics),
     )
 
 
-def _shared(
-    block: Sequence[Published], texts: Iterable[tuple[str, Published]], owner: str
-) -> list[str]:
-    """Each text once, after the owners (methods or metrics) of the rows it stands beside.
-
-    Without owners where it stands beside every row of the block. Where it stands beside some rows
-    of an owner only, those rows are named too.
-    """
+def _shared(block: pd.DataFrame, texts: pd.Series[Any], owner: str) -> list[str]:
+    """Each text once, after the owners (methods or metrics) of its rows, unless these are the whole
+    block; where it stands beside some of the owners' rows only, they are named too."""
     other = {"method": "metric", "metric": "method"}[owner]
-    beside: dict[str, list[Published]] = {}
-    for text, row in texts:
-        beside.setdefault(text, []).append(row)
+    beside = block.assign(text=texts).explode("text")
     lines = []
-    for text, members in beside.items():
-        owners = _by(members, owner)
-        names = ", ".join(owners)
-        if len(members) != sum(getattr(row, owner) in owners for row in block):
-            names += f" ({', '.join(_by(members, other))})"
+    for text, members in beside[beside["text"] != ""].groupby("text", sort=False):
+        names = ", ".join(members[owner].unique())
+        if len(members) != block[owner].isin(members[owner]).sum():
+            names += f" ({', '.join(members[other].unique())})"
         lines.append(text if len(members) == len(block) else f"{names}: {text}")
     return lines

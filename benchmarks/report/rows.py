@@ -1,9 +1,7 @@
-"""What every report makes of records first: lines of runs.csv, and the boards that arms stand on.
+"""What every report is a view of: lines of runs.csv, and boards, on which rows may be compared.
 
-`boards` says which rows may stand in one table: arms of one fair_key, the bounds beside them, and
-evaluations of the same items. What a floor or an oracle reaches depends on training rows and frozen
-codecs, which two matches of one score_key need not share: arms stand between the bounds of their
-own matches.
+A board has the arms of one fair_key, evaluations of the same items, and floor and oracle of the
+arms' own matches: these depend on training rows and codecs, which score_key does not fix.
 """
 
 from __future__ import annotations
@@ -26,7 +24,6 @@ RUN_COLUMNS = (
     "score_key fair_key status commit created"
 ).split()
 ORDER = ("floor", "oracle", "regression", "flow_matching", "crossflow")
-
 # What a configuration says about the comparison around an arm, has no effect on a score, or is a
 # path: codecs, training data and a method's file count by digests of what they hold.
 AROUND = (
@@ -43,17 +40,11 @@ class Row:
     name: str  # the method, with the first digits of `variant` where it has several rows
     kind: str  # arm, bound or evaluation
     records: list[Record]  # by run_id
-    variant: str = ""  # of an arm a digest of its configuration, the same for all arms of a match
-    note: str = ""  # what tells a bound or an evaluation from others of its name
+    variant: str = ""  # digest of what tells rows of one method apart; of arms, one for a match
 
     @property
     def method(self) -> str:
         return self.records[0].method
-
-    @property
-    def label(self) -> str:
-        """The name as tables show it: who trains and how is known of arms alone."""
-        return f"{self.name} (predictions only)" if self.kind == "evaluation" else self.name
 
     @property
     def seeds(self) -> list[int]:
@@ -61,26 +52,8 @@ class Row:
 
     @property
     def completed(self) -> list[Record]:
-        """The runs that tell what the row cost: the completed ones; all where none was."""
+        """The completed runs, which tell what the row cost; all where none was."""
         return [run for run in self.records if run.status == "completed"] or self.records
-
-    def values(self, metric: str, failed: float | None = None) -> dict[int, float] | None:
-        """An arm's value per training seed, `failed` for a failed seed; None where one has none.
-
-        No seed moves a bound or an evaluation: its records have one value, not a mean.
-        """
-        if self.kind != "arm":
-            known = [run for run in self.records if metric in run.scores]
-            return {known[0].seed: known[0].scores[metric].value} if known else None
-        values: dict[int, float] = {}
-        for seed in self.seeds:
-            done = [run for run in self.records if (run.seed, run.status) == (seed, "completed")]
-            scored = [run.scores[metric].value for run in done if metric in run.scores]
-            value = statistics.fmean(scored) if scored else failed
-            if len(scored) < len(done) or value is None:
-                return None
-            values[seed] = value
-        return values
 
 
 @dataclass(frozen=True)
@@ -107,40 +80,43 @@ class Board:
     @property
     def quick(self) -> bool:
         """Whether an arm, or where there is none any row, was made by a preset too small."""
-        trained = [record for record in self.records if record.fair_key is not None]
-        return any(record.quick for record in trained or self.records)
+        return any(run.quick for run in self.records if run.fair_key or not self.fair_key)
 
     @property
     def seeds(self) -> list[int]:
         return sorted({seed for arm in self.arms for seed in arm.seeds})
 
     def failed(self, metric: str) -> float | None:
-        """What a failed seed counts as: the worse of the floor and the worst completed run.
-
-        The floor alone can be better than all that was trained (a distance of distributions is
-        near zero for training photographs), and failing would win. None where no floor is known, or
-        not which of several holds for the arms.
-        """
+        """What a failed seed counts as: the worse of floor and worst completed run. By the floor
+        alone failing could win: KID of training photographs is near zero. None: no one floor."""
         rows = [row for row in self.rows if (row.kind, row.method) == ("bound", "floor")]
-        floors = [run for row in rows for run in row.records]
+        floors = [run for row in rows for run in row.records if metric in run.scores]
         runs = [run for arm in self.arms for run in arm.records]
         mine = {run.match for run in runs} & {floor.match for floor in floors}
-        if not any(metric in floor.scores for floor in floors) or not (len(rows) == 1 or mine):
+        if not floors or not (len(rows) == 1 or mine):
             return None
         worst = max if self.better[metric] == "lower" else min
         return worst(run.scores[metric].value for run in floors + runs if metric in run.scores)
 
     def values(self, row: Row, metric: str) -> dict[int, float] | None:
-        """Values of one of the rows by training seed: see `Row.values`."""
-        return row.values(metric, self.failed(metric))
+        """An arm's value per training seed, see `failed`; None where a seed has none. No seed moves
+        a bound or an evaluation: its records have one value, not a mean."""
+        if row.kind != "arm":
+            known = [run for run in row.records if metric in run.scores]
+            return {known[0].seed: known[0].scores[metric].value} if known else None
+        values: dict[int, float] = {}
+        for seed in row.seeds:
+            done = [run for run in row.records if (run.seed, run.status) == (seed, "completed")]
+            scored = [run.scores[metric].value for run in done if metric in run.scores]
+            value = statistics.fmean(scored) if scored else self.failed(metric)
+            if len(scored) < len(done) or value is None:
+                return None
+            values[seed] = value
+        return values
 
     @property
     def uneven(self) -> str:
-        """Where arms have different training seeds, which each has; else empty.
-
-        Means over different seeds are no race: such arms get neither rank nor mark. A rank over
-        the common seeds would stand beside means of others. Verdicts are paired by seed and stay.
-        """
+        """Which training seeds arms have, where these differ and forbid ranks; else empty."""
         seeds = {arm.name: arm.seeds for arm in sorted(self.arms, key=lambda arm: arm.name)}
         if len({tuple(of_arm) for of_arm in seeds.values()}) < 2:
             return ""
@@ -149,35 +125,32 @@ class Board:
 
 
 def run_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """Lines of runs.csv: a record and a score each, in the order of the records.
-
-    A record without scores has one line with an empty metric.
-    """
+    """Lines of runs.csv, a record and a score each; one without a metric where it has no scores."""
     lines = []
     for record in records:
         shared = shared_cells(record)
         for name, score in sorted(record.scores.items()):
             metric, _, level = name.partition("/")
             lines.append({**shared, "metric": metric, "level": level, **vars(score)})
-        if not record.scores:
-            lines.append(shared)
+        lines += [] if record.scores else [shared]
     return lines
 
 
 def shared_cells(record: Record) -> dict[str, Any]:
-    """The cells that all scores of a record share; and fields that are no column."""
-    model, budget, training = record.model, record.budget, record.config.get("training")
-    options = record.config.get("arm")
-    names = "run_id match kind task method seed score_key fair_key status quick".split()
+    """The cells that all scores of a record share, and fields that are no column."""
+    config, model, budget = record.config, record.model, record.budget
+    training, options = config.get("training"), config.get("arm")
     return {
-        **(vars(model) if model else {}),
-        **(vars(budget) if budget else {}),
-        **vars(record.volatile),
-        **{name: getattr(record, name) for name in names},
+        **dict(model or {}),
+        **dict(budget or {}),
+        **dict(record.volatile),
+        **dict(record),
+        "seed": record.seed,
+        "quick": record.quick,
         "task_version": record.fair.score.get("version"),
         "split": record.fair.score.get("split"),
         "model": model.size if model else None,
-        "track": record.config.get("track"),
+        "track": config.get("track"),
         "options": options.get(record.method) if isinstance(options, dict) else None,  # of the arm
         "budget_kind": budget.kind if budget else None,
         "budget_limit": budget.limit if budget else None,
@@ -190,68 +163,17 @@ def boards(records: Iterable[Record]) -> list[Board]:
     every = []
     ordered = sorted(records, key=lambda record: record.run_id)
     for same_items in by(ordered, "task", "score_key").values():
-        fields = {key: field for (key,), field in by(same_items, "fair_key").items() if key}
-        for key, field in sorted(fields.items(), key=lambda item: _budget(item[1])) or [(None, [])]:
-            members = [*field, *_beside(same_items, field)]
-            every.append(Board(sorted(rows_of(members), key=_place), members, key))
+        trained = by([record for record in same_items if record.fair_key], "fair_key").values()
+        for arms in sorted(trained, key=_budget) or [[]]:
+            matches = {record.match for record in arms}
+            members = list(arms)
+            for bound in BOUNDS:
+                known = [one for one in same_items if (one.method, _kind(one)) == (bound, "bound")]
+                members += [one for one in known if one.match in matches] or known
+            members += [record for record in same_items if record.kind == "evaluation"]
+            rows = sorted(rows_of(members), key=_place)
+            every.append(Board(rows, members, arms[0].fair_key if arms else None))
     return every
-
-
-def rows_of(records: Iterable[Record]) -> list[Row]:
-    """Rows of records that share a score_key and, where they have one, a fair_key.
-
-    A mean over two things is none, and fair_key leaves the learning rate and the like open: what
-    differs in configuration (arms), scores (bounds) or predictions (evaluations) under one name is
-    a row of its own, named by the first digits of that digest.
-    """
-    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in sorted(records, key=lambda record: record.run_id):
-        untrained = "evaluation" if record.kind == "evaluation" else "bound"
-        groups["arm" if record.fair_key else untrained, record.method].append(record)
-    rows = []
-    for (kind, method), members in sorted(groups.items()):
-        variants = _reading_alike(members) if kind == "bound" else _of_one_thing(members)
-        digits = next(n for n in count(4) if len({key[:n] for key in variants}) == len(variants))
-        for variant, group in sorted(variants.items()):
-            if len(variants) == 1:
-                rows.append(Row(method, kind, group, variant))
-                continue
-            name, note = f"{method}#{variant[:digits]}", ""
-            if kind == "bound":
-                matches = _listed("match", "es", {str(record.match) for record in group})
-                note = f"{name}: of {matches}; rows of different matches are not averaged"
-            elif kind == "evaluation":
-                scored = _listed("record", "s", {record.run_id for record in group})
-                note = f"{name}: of {scored}; other predictions are another row"
-            rows.append(Row(name, kind, group, variant, note))
-    return rows
-
-
-def _listed(noun: str, ending: str, names: set[str]) -> str:
-    return f"{noun}{ending if len(names) > 1 else ''} {', '.join(sorted(names))}"
-
-
-def _of_one_thing(members: Iterable[Record]) -> dict[str, list[Record]]:
-    """Arms by a digest of their configuration, evaluations by that of their predictions."""
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for record in members:
-        scored = str(record.fair.proof.get("predictions", "unknown"))
-        groups[digest(arm_config(record), 64) if record.fair_key else scored].append(record)
-    return groups
-
-
-def arm_config(record: Record) -> dict[str, Any]:
-    """What an arm's configuration says about the arm itself: all but AROUND and others' options."""
-    kept: dict[str, Any] = {}
-    for name, value in record.config.items():
-        if name == "arm" and isinstance(value, dict):
-            kept |= {name: value[record.method]} if value.get(record.method) else {}
-            continue
-        if isinstance(value, dict):
-            value = {key: item for key, item in value.items() if f"{name}.{key}" not in AROUND}
-        if name not in AROUND:
-            kept[name] = value
-    return kept
 
 
 def by(records: Iterable[Record], *names: str) -> dict[tuple[Any, ...], list[Record]]:
@@ -262,42 +184,61 @@ def by(records: Iterable[Record], *names: str) -> dict[tuple[Any, ...], list[Rec
     return dict(sorted(groups.items(), key=lambda group: tuple(map(str, group[0]))))
 
 
-def _beside(same_items: Sequence[Record], field: Sequence[Record]) -> list[Record]:
-    """Floor and oracle of the arms' own matches (of all matches where these have none), and all
-    evaluations of the items."""
-    matches = {record.match for record in field}
-    found = []
-    for method in BOUNDS:
-        every = [one for one in same_items if (one.method, one.kind) == (method, "run")]
-        every = [record for record in every if record.fair_key is None]
-        found += [record for record in every if record.match in matches] or every
-    return found + [record for record in same_items if record.kind == "evaluation"]
+def _budget(arms: Sequence[Record]) -> tuple[str, float]:
+    budget = arms[0].budget
+    return (budget.kind, budget.limit) if budget else ("", 0.0)
 
 
-def _budget(field: Sequence[Record]) -> tuple[str, float]:
-    budgets = [record.budget for record in field if record.budget is not None]
-    return (budgets[0].kind, budgets[0].limit) if budgets else ("", 0.0)
+def _kind(record: Record) -> str:
+    untrained = "evaluation" if record.kind == "evaluation" else "bound"
+    return "arm" if record.fair_key else untrained
 
 
 def _place(row: Row) -> tuple[int, int, str]:
-    """Floor and oracle, then the arms, then evaluations of somebody's predictions."""
     known = ORDER.index(row.method) if row.method in ORDER else len(ORDER)
     return int(row.kind == "evaluation"), known, row.name
 
 
-def _reading_alike(members: Iterable[Record]) -> dict[str, list[Record]]:
-    """Bounds by a digest of their scores at a table's four digits: machines differ in the last.
+def rows_of(records: Iterable[Record]) -> list[Row]:
+    """Rows of records that share a score_key and, where they have one, a fair_key. What differs
+    under one name (see `_variant`) is a row of its own, named by the digest's first digits."""
+    groups: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(dict)
+    for record in sorted(records, key=lambda record: record.run_id):
+        variants = groups[_kind(record), record.method]
+        variants.setdefault(_variant(record), []).append(record)
+    rows = []
+    for (kind, method), variants in sorted(groups.items()):
+        digits = next(n for n in count(4) if len({key[:n] for key in variants}) == len(variants))
+        for variant, members in sorted(variants.items()):
+            name = method if len(variants) == 1 else f"{method}#{variant[:digits]}"
+            rows.append(Row(name, kind, members, variant))
+    return rows
 
-    A score that only some of them have tells none apart; a failed one has no score at all.
-    """
-    groups: list[tuple[dict[str, str], list[Record]]] = []
-    for record in members:
-        shown = {name: f"{score.value:.4g}" for name, score in record.scores.items()}
-        for known, group in groups:
-            if all(known.get(name, text) == text for name, text in shown.items()):
-                known.update(shown)
-                group.append(record)
-                break
-        else:
-            groups.append((shown, [record]))
-    return {digest(shown, 64): group for shown, group in groups}
+
+def _variant(record: Record) -> str:
+    """Digest of predictions, an arm's configuration, or a bound's score (machines differ a bit)."""
+    if record.kind == "evaluation":
+        return str(record.fair.proof.get("predictions", "unknown"))
+    score = record.scores.get(record.primary)
+    shown = f"{score.value:.4g}" if score else ""
+    return digest(arm_config(record) if record.fair_key else shown, 64)
+
+
+def arm_config(record: Record) -> dict[str, Any]:
+    """What an arm's configuration says about the arm itself: all but AROUND and others' options."""
+    config = dict(record.config)
+    options = config.pop("arm", None)
+    if isinstance(options, dict) and options.get(record.method):
+        config["arm"] = options[record.method]
+    kept: dict[str, Any] = {name: value for name, value in config.items() if name not in AROUND}
+    for name, value in kept.items():
+        if isinstance(value, dict):
+            kept[name] = {key: of for key, of in value.items() if f"{name}.{key}" not in AROUND}
+    return kept
+
+
+def ranks(numbers: Sequence[float | None], better: str) -> list[int | None]:
+    """1 for the best number; equal ones share a place and use up those after it; None for None."""
+    sign = {"higher": -1, "lower": 1}[better]
+    ordered = sorted(sign * number for number in numbers if number is not None)
+    return [None if number is None else 1 + ordered.index(sign * number) for number in numbers]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+
+from tabulate import tabulate
 
 from benchmarks.records.keys import differing, exact
 from benchmarks.records.record import Record
-from benchmarks.report import gates
-from benchmarks.report.columns import paper_columns, places
-from benchmarks.report.rows import Board, Row, boards
+from benchmarks.report.leaderboard import bars_arm, clock_is_invalid
+from benchmarks.report.rows import Board, Row, boards, ranks
 
 QUICK = "quick: not for comparison"
 ABSENT = "–"
@@ -21,7 +23,6 @@ MARKED = (
     "best arm bold, second underlined, equal numbers alike; a difference may be chance: the "
     "verdicts are in leaderboard.csv"
 )
-AS_FAILED = "; a failed seed counts as the worse of the floor and the worst completed run"
 METHODS = ("floor", "regression", "flow_matching", "crossflow", "oracle")
 OVERVIEW = (
     "Lines are not to be compared with each other: each is a fair_key of its own. Best arm of a "
@@ -30,6 +31,12 @@ OVERVIEW = (
     "Floor and oracle frame, they are not ranked. – is not run, not applicable or without this "
     "score; the task's table says which, and holds all other scores."
 )
+# Metrics that are columns of the CrossFlow paper (Tables 1, 4 to 7), and KID beside FID, which is
+# biased for few items; PSNR and SSIM in the space of the primary score.
+PAPER = (
+    r"fid(_[a-z]\w*)?@\d+ kid(_[a-z]\w*)?@\d+ is@\d+ clip_\w+_cos scene_match geneval_\w+ bleu4 "
+    r"meteor rouge_l cider spice absrel delta1 psnr_{space} ssim_{space} lpips_\w+"
+).split()
 COSTS = ["NFE", "guidance", "parameters", "samples", "FLOPs"]
 
 
@@ -38,8 +45,6 @@ class Table:
     """A block of rows that may be compared, with what must be read beside it."""
 
     title: str
-    score_key: str = ""
-    fair_key: str | None = None
     notes: list[str] = field(default_factory=list)
     header: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
@@ -47,130 +52,97 @@ class Table:
     board: Board | None = None  # what the rows were made of; none for published numbers
     metrics: list[str] = field(default_factory=list)  # the columns after the first
     marks: dict[tuple[int, int], int] = field(default_factory=dict)  # (row, column): FIRST, SECOND
+    score_key: str = ""
+    fair_key: str | None = None
 
 
-def comparison_table(records: Sequence[Record]) -> str:
-    """The records of one match, or of many, as text for the screen."""
-    from tabulate import tabulate
-
-    texts = []
-    for table in build(records):
-        body = tabulate(table.rows, table.header, tablefmt="simple", disable_numparse=True)
-        texts.append("\n".join([table.title, *table.notes, "", body, *table.footnotes]))
-    return "\n\n".join(texts) + "\n"
-
-
-def markdown(tables: Sequence[Table]) -> str:
-    """Tables as GitHub Markdown; all text from records is escaped."""
-    return "\n\n".join(as_markdown(table) for table in tables) + "\n"
+def paper_columns(names: Iterable[str], primary: str) -> list[str]:
+    """The primary score, then the paper's columns, of the metrics that there are."""
+    known, space = set(names), "y" if primary.endswith("_y") else "rgb"
+    chosen = [primary] if primary in known else []
+    for pattern in PAPER:
+        wanted = pattern.replace("{space}", space)
+        chosen += sorted(n for n in known - set(chosen) if re.fullmatch(wanted, n))
+    return chosen
 
 
-def table_rows(tables: Sequence[Table]) -> tuple[list[str], list[dict[str, str]]]:
-    """Tables as one list of rows for CSV, and its columns."""
-    names = [name for table in tables for name in table.header]
-    rows = []
-    for table in tables:
-        keys = {"table": table.title, "score_key": table.score_key}
-        keys["fair_key"] = table.fair_key or ""
-        rows += [keys | dict(zip(table.header, row, strict=True)) for row in table.rows]
-    return list(dict.fromkeys(["table", "score_key", "fair_key", *names])), rows
+def heading(name: str) -> tuple[str, str]:
+    """The first word of a metric's name, and the rest of it: the protocol."""
+    first = re.split("[_@]", name)[0]
+    return first, name.removeprefix(first).lstrip("_")
 
 
 def build(records: Sequence[Record]) -> list[Table]:
-    """One table per board: see `rows.boards`.
-
-    Where a task has several, each says in which fields it differs from the one before.
-    """
-    tables: list[Table] = []
-    before: Record | None = None
-    for board in boards(records):
-        table, first = of_board(board), board.first
-        if before is not None and before.task == first.task:
+    """One table per board; of one task, each says in which fields it differs from the last."""
+    every = boards(records)
+    tables = [of_board(board) for board in every]
+    firsts = pairwise(board.first for board in every)
+    for table, (before, first) in zip(tables[1:], firsts, strict=True):
+        if before.task == first.task:
             fields = differing(before.fair.score, first.fair.score)
             fields = fields or differing(before.fair.fair or {}, first.fair.fair or {})
-            note = f"not comparable with the table above, which differs in {'; '.join(fields)}"
-            table.notes.append(note)
-        before = first
-        tables.append(table)
+            why = f"not comparable with the table above, which differs in {'; '.join(fields)}"
+            table.notes.append(why)
     return tables
 
 
 def of_board(board: Board) -> Table:
-    """The table of one board."""
-    first = board.first
-    table = Table(
-        title=f"{first.task} (version {first.fair.score['version']}, {first.fair.score['split']})",
-        score_key=first.score_key,
-        fair_key=board.fair_key,
-        notes=_notes(board),
-        board=board,
-        metrics=_columns(board),
-    )
-    table.header = ["method", *(f"{n} {ARROWS[board.better[n]]}" for n in table.metrics), *COSTS]
+    """Costs are those of a completed run: a failed one spent a part of the budget."""
+    first, better = board.first, board.better
+    levels = sorted(name for name in better if name.startswith(f"{first.primary}/"))
+    whole = sorted(name for name in better if "/" not in name)
+    primary = [first.primary] if first.primary in better else []
+    papers = paper_columns(whole, first.primary)
+    metrics = list(dict.fromkeys([*primary, *levels, *papers, *whole]))
+    header = ["method", *(f"{name} {ARROWS[better[name]]}" for name in metrics), *COSTS]
+    title = f"{first.task} (version {first.fair.score['version']}, {first.fair.score['split']})"
+    table = Table(title, _notes(board), header, board=board, metrics=metrics)
+    table.score_key, table.fair_key = first.score_key, board.fair_key
     for row in board.rows:
-        cells = [_cell(board.values(row, name)) for name in table.metrics]
-        # The run whose network and cost the row shows: a failed one spent a part of the budget.
-        table.rows.append([row.label, *cells, *_effort(row.completed[-1])])
-        table.footnotes += [*_failures(row), *([row.note] if row.note else [])]
-    marked = marks(board, table.metrics, lambda _, mean: float(f"{mean:.4g}"))
-    table.marks = {(row, 1 + column): place for (row, column), place in marked.items()}
+        cells = [_cell(board.values(row, name)) for name in metrics]
+        label = f"{row.name} (predictions only)" if row.kind == "evaluation" else row.name
+        table.rows.append([label, *cells, *_effort(row.completed[-1])])
+        table.footnotes += _remarks(row)
+    if not board.quick and not board.uneven:
+        table.marks = _marks(board, table)
     if board.uneven:
         table.footnotes.append(f"{board.uneven}; no arm is marked or ranked")
         table.header.append("seeds")
-        for row, cells in zip(board.rows, table.rows, strict=True):
-            cells.append(str(len(row.seeds)) if row.kind == "arm" else ABSENT)
+        for row, line in zip(board.rows, table.rows, strict=True):
+            line.append(str(len(row.seeds)) if row.kind == "arm" else ABSENT)
     table.footnotes += _absences(board.records)
     return table
 
 
-def marks(
-    board: Board, metrics: Sequence[str], shown: Callable[[str, float], float]
-) -> dict[tuple[int, int], int]:
-    """(row, metric) -> FIRST or SECOND, among the arms that may be ranked; see `places`.
-
-    shown(metric, mean) is the mean as the reader sees it: numbers that read equal share a place.
-    None where the arms have different seeds, or a preset was too small.
-    """
-    if board.quick or board.uneven:
-        return {}
+def _marks(board: Board, table: Table) -> dict[tuple[int, int], int]:
+    """Of arms that may be ranked, none where all are equal; what reads equal shares a place."""
     marked: dict[tuple[int, int], int] = {}
-    ranked = [row.kind == "arm" and gates.of_arm(row) is None for row in board.rows]
-    for column, metric in enumerate(metrics):
-        values = [
-            board.values(row, metric) if may else None
-            for may, row in zip(ranked, board.rows, strict=True)
-        ]
-        numbers = [shown(metric, statistics.fmean(of.values())) if of else None for of in values]
-        for row, place in enumerate(places(numbers, board.better[metric])):
-            if place in (FIRST, SECOND):
-                marked[row, column] = place
+    may = [row.kind == "arm" and bars_arm(row) is None for row in board.rows]
+    for column, metric in enumerate(table.metrics, 1):
+        cells = [line[column] if ok else ABSENT for ok, line in zip(may, table.rows, strict=True)]
+        shown = [None if cell == ABSENT else float(cell.split()[0]) for cell in cells]
+        if len(set(shown) - {None}) > 1:
+            places = enumerate(ranks(shown, board.better[metric]))
+            marked |= {(row, column): place for row, place in places if place in (FIRST, SECOND)}
     return marked
 
 
-def _failures(row: Row) -> list[str]:
-    """What must be known of a row's runs before its numbers are read."""
+def _remarks(row: Row) -> list[str]:
     notes, runs = [], len(row.records)
     failed = sum(record.status == "failed" for record in row.records)
     if failed:
-        why = AS_FAILED if row.kind == "arm" else ""
-        notes.append(f"{row.name}: {failed} of {runs} runs failed{why}")
-    slowed = sum(map(gates.clock_is_invalid, row.records))
+        why = "; a failed seed counts as the worse of the floor and the worst completed run"
+        notes.append(f"{row.name}: {failed} of {runs} runs failed{why * (row.kind == 'arm')}")
+    slowed = sum(map(clock_is_invalid, row.records))
     if slowed:
         notes.append(f"{row.name}: invalid: {slowed} of {runs} runs trained on a slowed clock")
+    if row.kind != "arm" and row.name != row.method:
+        of = ", ".join(record.run_id for record in row.records)
+        notes.append(f"{row.name}: of {of}; other scores or predictions are another row")
     return notes
 
 
-def _columns(board: Board) -> list[str]:
-    """The primary score, its levels, the paper's columns, then the other whole metrics by name."""
-    primary = board.first.primary
-    levels = sorted(name for name in board.better if name.startswith(f"{primary}/"))
-    whole = sorted(name for name in board.better if "/" not in name)
-    first = [primary] if primary in whole else []
-    return list(dict.fromkeys([*first, *levels, *paper_columns(whole, primary), *whole]))
-
-
 def _notes(board: Board) -> list[str]:
-    """The lines above a table: what was scored, the budget, whether it may be compared."""
     first = board.first
     counts = {score.n for record in board.records for score in record.scores.values()}
     items = f", {max(counts)} items" if counts else ""
@@ -202,7 +174,6 @@ def _cell(values: dict[int, float] | None) -> str:
 
 
 def _effort(record: Record) -> list[str]:
-    """What a row cost: the columns COSTS."""
     model, budget = record.model, record.budget
     guidance = model.guidance if model else None
     return [
@@ -224,27 +195,46 @@ def _absences(records: Sequence[Record]) -> list[str]:
         absent = record.fair.proof.get("absent")
         for name, why in sorted(absent.items()) if isinstance(absent, dict) else []:
             unfit[f"{name} does not apply: {why}"] = None
-    every, notes = {record.method for record in records}, []
+    notes, every = [], {record.method for record in records}
     for (name, reason), methods in missing.items():
         where = "" if methods.keys() == every else f" for {', '.join(methods)}"
         notes.append(f"{name} unavailable{where}: {reason}")
     return [*notes, *unfit]
 
 
-def as_markdown(table: Table) -> str:
-    """One table with its notes; all text in it is escaped."""
-    from tabulate import tabulate
+def comparison_table(records: Sequence[Record]) -> str:
+    """The records of one match, or of many, as text for the screen."""
+    texts = []
+    for table in build(records):
+        body = tabulate(table.rows, table.header, tablefmt="simple", disable_numparse=True)
+        texts.append("\n".join([table.title, *table.notes, "", body, *table.footnotes]))
+    return "\n\n".join(texts) + "\n"
 
-    header = [escape(cell) for cell in table.header]
-    align = ["left", *["right"] * (len(header) - 1)]
-    body = tabulate(
-        markdown_rows(table), header, tablefmt="pipe", disable_numparse=True, colalign=align
-    )
-    notes = [f"**{note}**" if note == QUICK else escape(note) for note in table.notes]
-    notes += [MARKED] if table.marks else []
-    footnotes = [f"- {escape(note)}" for note in table.footnotes]
-    parts = [f"### {escape(table.title)}", "  \n".join(notes), body, "\n".join(footnotes)]
-    return "\n\n".join(part for part in parts if part)
+
+def table_rows(tables: Sequence[Table]) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a CSV of all tables, below one another."""
+    rows = []
+    for table in tables:
+        keys = {
+            "table": table.title,
+            "score_key": table.score_key,
+            "fair_key": table.fair_key or "",
+        }
+        rows += [keys | dict(zip(table.header, row, strict=True)) for row in table.rows]
+    return list(dict.fromkeys(name for row in rows for name in row)), rows
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """Tables with their notes; all text in them is escaped."""
+    parts = []
+    for table in tables:
+        notes = [f"**{note}**" if note == QUICK else escape(note) for note in table.notes]
+        notes += [MARKED] if table.marks else []
+        align = ["left", *["right"] * (len(table.header) - 1)]
+        body = pipe([escape(cell) for cell in table.header], markdown_rows(table), align)
+        parts += [f"### {escape(table.title)}", "  \n".join(notes), body]
+        parts += ["\n".join(f"- {escape(note)}" for note in table.footnotes)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def markdown_rows(table: Table) -> list[list[str]]:
@@ -262,19 +252,40 @@ def escape(text: str) -> str:
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
 
 
+def pipe(header: Sequence[str], rows: Sequence[Sequence[str]], align: Sequence[str]) -> str:
+    return tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=align)
+
+
 def overview(built: Sequence[Table]) -> str:
     """tables/overview.md: a line per task and budget, on the primary score, all trained arms."""
-    from tabulate import tabulate
-
     rows, notes = [], [OVERVIEW]
-    firsts = [table.board.first for table in built if table.board]
-    versions = {(first.task, str(first.fair.score["version"])) for first in firsts}
+    scores = [table.board.first.fair.score for table in built if table.board]
+    versions = [task for task, _ in {(score["task"], score["version"]) for score in scores}]
     for table in built:
-        board = table.board
-        if board is None or not board.arms:
+        if table.board is None or not table.board.arms:
             continue
-        several = sum(task == board.first.task for task, _ in versions) > 1
-        rows.append(_overview_line(table, board, several))
+        board, first = table.board, table.board.first
+        cells: dict[str, list[str]] = {}
+        scored = first.primary in table.metrics
+        for row, shown in zip(board.rows, markdown_rows(table), strict=True):
+            if scored and row.kind != "evaluation":
+                # Bounds of different matches may be several rows: each is told, none is averaged.
+                name = row.name if row.kind == "arm" else row.method
+                cells.setdefault(name, []).append(shown[1 + table.metrics.index(first.primary)])
+        score, fair, budget = first.fair.score, first.fair.fair or {}, first.budget
+        version = f", version {score['version']}" if versions.count(first.task) > 1 else ""
+        arrow = f" {ARROWS[board.better[first.primary]]}" if scored else ""
+        counts = sorted({len(arm.seeds) for arm in board.arms})
+        line = [
+            escape(f"{first.task}, {score['split']}{version}") + " (quick)" * board.quick,
+            escape(f"{first.primary}{arrow}"),
+            f"{exact(budget.limit)} {budget.kind}" if budget else "",
+            escape(str(fair["model"])),
+            " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))),
+            *(" or ".join(cells.get(name, [ABSENT])) for name in METHODS),
+            str(table.fair_key),
+        ]
+        rows.append(line)
         where = f"{table.title}, fair_key {table.fair_key}"
         if board.uneven:
             notes.append(f"{where}: {board.uneven}; no arm is marked.")
@@ -282,31 +293,5 @@ def overview(built: Sequence[Table]) -> str:
         if others:
             notes.append(f"{where}: also {', '.join(others)}; see its table.")
     header = ["task", "score", "budget an arm", "model", "seeds", *METHODS, "fair_key"]
-    align = [*["left"] * 4, *["right"] * (1 + len(METHODS)), "left"]
-    body = tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=align)
+    body = pipe(header, rows, [*["left"] * 4, *["right"] * (1 + len(METHODS)), "left"])
     return "\n\n".join([body, *map(escape, notes)]) + "\n"
-
-
-def _overview_line(table: Table, board: Board, several: bool) -> list[str]:
-    """One line: cells are Markdown, already escaped. several: its task has two versions."""
-    first, score = board.first, board.first.primary
-    scored = score in table.metrics
-    cells: dict[str, list[str]] = {}
-    for row, shown in zip(board.rows, markdown_rows(table), strict=True):
-        if scored and row.kind != "evaluation":
-            # Bounds of different matches may be several rows: each is told, none is averaged.
-            name = row.name if row.kind == "arm" else row.method
-            cells.setdefault(name, []).append(shown[1 + table.metrics.index(score)])
-    counts = sorted({len(arm.seeds) for arm in board.arms})
-    version = f", version {first.fair.score['version']}" if several else ""
-    budget, fair = first.budget, first.fair.fair or {}
-    return [
-        escape(f"{first.task}, {first.fair.score['split']}{version}")
-        + (" (quick)" if board.quick else ""),
-        escape(f"{score} {ARROWS[board.better[score]]}" if scored else score),
-        f"{exact(budget.limit)} {budget.kind}" if budget else "",
-        escape(str(fair["model"])),
-        " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))),
-        *(" or ".join(cells.get(name, [ABSENT])) for name in METHODS),
-        str(table.fair_key),
-    ]

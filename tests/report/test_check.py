@@ -232,7 +232,7 @@ def test_what_is_gone_or_failed_cannot_be_accepted(record, place, capsys):
     accept(place, [record(value={"absrel_object": 0.5, "delta1": 0.7})], capsys)
     keep(place, [record(value=0.5, unavailable={"delta1": "no Java"})])
     assert call(place, "--accept") == 1
-    assert "no Java; reference 0.7" in lines(capsys)[0]["absent"]
+    assert "no Java" in lines(capsys)[0]["absent"]
     keep(place, [*five(record)[:4], record(seed=4, status="failed")])
     assert call(place, "--accept") == 1
     assert "crossflow-s4" in lines(capsys)[0]["failed"]
@@ -249,7 +249,6 @@ def test_an_arm_that_is_gone_from_its_match_fails(record, place, capsys):
         assert "depth_tabletop regression run" in found["absent"]
         assert f"no record of it beside {both[0].run_id}" in found["absent"]
         assert "1 absent, 1 ok" in last
-        assert "without a record here" not in last
     assert place[1].read_bytes() == before
     failed = [*five(record), record("regression", 0, status="failed")]
     found = outcome(place, failed, capsys, status=1)
@@ -266,7 +265,6 @@ def test_a_bound_that_is_gone_from_its_match_fails(record, place, capsys):
     assert "depth_tabletop floor run" in outcome(place, kept, capsys, status=1)["absent"]
     keep(place, [record(value=0.5, config=other), bounds[1]])
     assert call(place) == 0, "its match would have another floor"
-    assert "without a record here: depth_tabletop floor" in lines(capsys)[1]
 
 
 @pytest.mark.parametrize(
@@ -279,14 +277,11 @@ def test_a_bound_that_is_gone_from_its_match_fails(record, place, capsys):
     ],
     ids=["not asked for", "another fair_key", "another task", "no arm"],
 )
-def test_references_that_no_match_here_should_have_are_only_named(
+def test_references_that_no_match_here_should_have_are_not_missed(
     record, place, capsys, kept, gone
 ):
     accept(place, [record(value=0.5), record(**gone)], capsys)
-    keep(place, [record(value=0.5, **kept)])
-    assert call(place) == 0
-    name = f"{gone.get('task', 'depth_tabletop')} {gone['method']}"
-    assert f"without a record here: {name}" in lines(capsys)[1]
+    assert set(outcome(place, [record(value=0.5, **kept)], capsys)) == {"ok"}
 
 
 def test_exact_rows_fail_in_both_directions(record, place, capsys):
@@ -337,10 +332,10 @@ def test_other_items_behind_a_score_are_no_ok(record, place, capsys):
     score = record(value=0.5).scores["absrel_object"]
     fewer = record(scores={"absrel_object": replace(score, n=255)})
     found = outcome(place, [fewer], capsys, status=1)
-    assert "over 255 items, the reference over 256" in found["changed"]
+    assert "255 items, lower is better; the reference: 256 items, lower" in found["changed"]
     other = record(scores={"absrel_object": replace(score, better="higher")})
     found = outcome(place, [other], capsys, status=1)
-    assert "in the reference lower is better" in found["changed"]
+    assert "higher is better; the reference: 256 items, lower" in found["changed"]
     keep(place, [fewer, record(value=0.5, seed=1)])
     assert call(place) == 2
     assert "absrel_object: its runs score different items" in capsys.readouterr().err
@@ -365,7 +360,7 @@ def test_no_file_of_references(record, place, capsys, monkeypatch, tmp_path):
     assert "expected.csv" in capsys.readouterr().err
     monkeypatch.setattr(references, "REPOSITORY", tmp_path / "site-packages")
     assert command.main(["check", "--out", str(place[0])]) == 2
-    assert "--against FILE is required" in capsys.readouterr().err
+    assert "--against" in capsys.readouterr().err
 
 
 def test_what_cannot_be_written(record, place, capsys):
@@ -442,14 +437,14 @@ def conforms(element):
 @pytest.fixture
 def checks():
     arm, hostile = (("depth_tabletop", name, "0" * 12) for name in ("crossflow", HOSTILE))
-    values = {"value": 0.7, "reference": 0.5, "tolerance": 0.1, "better": "lower"}
+    why = "0.7 against 0.5, tolerance 0.1, lower is better; rule"
     return [
-        Check(*arm, "absrel", "ok", "rule", **values),
-        Check(*arm, "absrel_object", "regressed", "rule", **values),
-        Check(*arm, "rmse", "improved", "rule", **values),
+        Check(*arm, "absrel", "ok", why),
+        Check(*arm, "absrel_object", "regressed", why),
+        Check(*arm, "rmse", "improved", why),
         Check(*hostile, "run", "failed", HOSTILE),
         Check(*hostile, "protocol", "refused", HOSTILE),
-        Check(*arm, "log10", "missing, accepted", "no reference", value=0.5),
+        Check(*arm, "log10", "missing", "no reference", accepted=True),
     ]
 
 
@@ -487,7 +482,7 @@ def test_annotations_are_one_escaped_line_each(checks):
 def test_lines_for_people_are_printable_and_a_refusal_counts_the_rest(checks):
     assert all(str(one).isprintable() for one in checks)
     with pytest.raises(Exception, match=r"(?s)cannot be compared with x.*and 1 more"):
-        check.conclude([checks[4], checks[4]], [], Path("x"))
+        check.conclude([checks[4], checks[4]], Path("x"))
 
 
 def test_machines_are_told_through_the_command_line(record, place, capsys):

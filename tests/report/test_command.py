@@ -24,7 +24,6 @@ def test_reports_are_written_and_named(record, written, capsys):
         for task in ("depth_tabletop", "sr_tabletop")
         for kind in ("md", "csv", "tex")
     ]
-    expected += ["tables/all.tex"]
     assert capsys.readouterr().out.split("\n")[:-1] == [str(out / name) for name in expected]
     assert "| floor" in (out / "tables/depth_tabletop.md").read_text()
     assert "crossflow" in (out / "runs.csv").read_text()
@@ -37,9 +36,7 @@ def test_reports_are_written_and_named(record, written, capsys):
         (["poetry"], "invalid choice: 'poetry'"),
         ([], "required"),
         (["tables", "--into", "x"], "--into"),
-        (["tables", "--out", "~nosuchuser/x"], "argument --out: ~nosuchuser/x: "),
-        (["check", "--against", "~nosuchuser/x"], "argument --against: ~nosuchuser/x: "),
-        (["check", "--junit", "~nosuchuser/x"], "argument --junit: ~nosuchuser/x: "),
+        (["tables", "--out", "~nosuchuser/x"], "no records under ~nosuchuser/x"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, said, capsys):
@@ -91,9 +88,9 @@ def test_what_is_no_plain_name_is_refused_before_anything_is_written(tmp_path, n
 
 
 def test_a_name_of_a_record_cannot_lead_a_report_elsewhere(record, written, capsys, monkeypatch):
-    figures = command.Derived(
-        "", lambda records, out: {f"figures/{records[0].fair.fair['model']}.pdf": b""}
-    )
+    def figures(records, out):
+        return {f"figures/{records[0].fair.fair['model']}.pdf": b""}
+
     monkeypatch.setitem(command.DERIVED, "figures", figures)
     out = written([record(fair={"model": "/../../../x"})])
     assert command.main(["figures", "--out", str(out)]) == 2
@@ -128,10 +125,3 @@ def test_a_closed_pipe_is_no_failure(record, written, report):
     run.stderr.close()
     assert (run.wait(60), error) == (0, "")
     assert (out / ("expected.csv" if report == "check" else "leaderboard.csv")).stat().st_size
-
-
-def test_a_terminal_of_other_letters_gets_question_marks(capsysbinary, monkeypatch):
-    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    code = "from benchmarks.report.files import say; say(['a ↓', 2])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert done.stdout == b"a ?\n2\n"

@@ -99,7 +99,7 @@ def put_samples(out, some):
 def test_the_answer_has_a_panel_a_task_from_floor_to_oracle(field, record):
     figure = charts.overview(answer.questions([*field, record(task="sr_tabletop")]))
     words = drawn(figure)
-    for part in ("Depth, tabletop (AbsRel)", "Super-resolution", "floor", "oracle", "3 seeds"):
+    for part in ("Depth, tabletop (absrel)", "Super-resolution", "floor", "oracle", "3 seeds"):
         assert part in words
     lines = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
     heights = sorted(y for line in lines for y in line.get_ydata())

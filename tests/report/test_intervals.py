@@ -17,8 +17,8 @@ from statsmodels.stats import multitest, power, weightstats
 from benchmarks.config import registry
 from benchmarks.config.schema import Config
 from benchmarks.report import intervals
+from benchmarks.report.leaderboard import Comparison, settle
 from benchmarks.report.rows import Row
-from benchmarks.report.verdicts import Comparison, settle
 
 VALUES = {0: 12.31, 1: 12.05, 2: 12.47, 3: 12.20, 4: 12.60}
 OTHERS = {0: 12.11, 1: 12.00, 2: 12.17, 4: 12.35, 5: 99.0}
@@ -37,8 +37,9 @@ REFERENCE = Row("flow_matching", "arm", [SimpleNamespace(method="flow_matching")
 def test_the_interval_of_a_mean_is_scipys():
     values = list(VALUES.values())
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert intervals.of_mean(values) == pytest.approx(tuple(expected), rel=1e-12)
-    assert intervals.of_mean(values[:1]) is None
+    found = intervals.interval(np.mean(values), intervals.deviation(values), len(values), 0.95)
+    assert found == pytest.approx(tuple(expected), rel=1e-12)
+    assert intervals.deviation(values[:1]) is None
 
 
 def test_the_paired_test_is_scipys_over_common_seeds():
@@ -84,7 +85,7 @@ def test_no_spread():
     rising = {seed: 0.1 * seed for seed in range(5)}
     shifted = {seed: value + 0.3 for seed, value in rising.items()}
     found = intervals.paired(shifted, rising, "higher")
-    assert (found.sd, found.p, found.moves) == (0.0, 0.0, True)
+    assert (found.detectable, found.p, found.moves) == (0.0, 0.0, True)
     assert found.interval == pytest.approx((0.3, 0.3))
     assert intervals.paired(rising, rising, "higher").p == 1.0
     still = dict.fromkeys(range(5), 0.25)
@@ -117,7 +118,7 @@ def judged(truth, sd, seeds, margin):
                 reference=REFERENCE,
                 metric="x",
                 better="higher",
-                values=None,
+                values={},
                 numbers=intervals.paired(
                     dict(enumerate(one[task])), dict(enumerate(other[task])), "higher"
                 ),

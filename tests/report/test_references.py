@@ -64,10 +64,10 @@ def test_other_malformed_files(accepted):
     file = accepted()
     header, row = file.read_text().splitlines(keepends=True)
     for content, said in (
-        ("", "line 1: the columns must be"),
+        ("", "line 1: No columns"),
         (header.replace("metric", "metrik") + row, "line 1: the columns must be"),
-        (header + "a,b\n", r"line 2: zip\(\)"),
-        (header + row + row, "line 3: column metric: the same row stands in line 2"),
+        (header + "a,b\n", "line 2: column"),
+        (header + row + row, "line 3: column metric: the same row as line 2"),
     ):
         file.write_text(content)
         with pytest.raises(InputError, match=said):
@@ -75,7 +75,7 @@ def test_other_malformed_files(accepted):
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"expected\.csv, line 1: 'utf-8' codec"):
         references.read(file)
-    with pytest.raises(InputError, match="no references can be read"):
+    with pytest.raises(InputError, match=r"none\.csv, line 1: .*No such file"):
         references.read(file.parent / "none.csv")
 
 
@@ -114,9 +114,9 @@ def test_the_rule_of_several_seeds():
     allowed, rule = statistical(stored, 1, errors, "1%")
     # t(0.999, 4) = 7.1732, from a table of Student's distribution.
     assert allowed == pytest.approx(7.1732 * np.std(stored, ddof=1) * 1.2**0.5, rel=1e-4)
-    assert "5 seeds" in rule
+    assert rule == "statistical, seeds stored: 5, spread of seeds"
     assert statistical(stored, 1, errors, "0.9") == (
-        *(0.9, "statistical, floor 0.9 (5 seeds, sd 0.0316)"),
+        *(0.9, "statistical, seeds stored: 5, floor 0.9"),
     )
 
 
@@ -126,8 +126,7 @@ def test_the_rule_of_one_or_two_seeds():
     assert by_floor == pytest.approx(5 * 0.005)
     unknown, rule = statistical([-20.0], 2, (None, 0.1), "2%")
     assert unknown == pytest.approx(5 * 0.4)
-    assert "only 1 seed stored" in rule
-    assert "only 2 seeds" in statistical([1, 2], 1, (0.1, 0.1), "1%")[1]
+    assert rule == "statistical, seeds stored: 1, floor 5 times 2%"
 
 
 @pytest.mark.parametrize(
