@@ -1,7 +1,7 @@
 """Captioning in the embedded world: latent of a picture -> text latent -> caption.
 
-The text latent space is that of a caption codec trained once per data set (`caption_codec`), on the
-grid of the picture's latent but with fewer channels. Any of a scene's five captions is a right
+The text latent space is that of a caption codec trained once per data set (`codecs.caption`), on
+the grid of the picture's latent but with fewer channels. Any of a scene's five captions is a right
 target. Primary score: F1 of the facts a caption states; CIDEr and its kin stand beside it, they
 cannot see which colour belongs to which solid.
 
@@ -16,27 +16,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+from torch import Tensor
 
+from benchmarks.codecs import caption as codecs
 from benchmarks.metrics import captions as metric
 from benchmarks.metrics.score import Scored, mean_score, merge
+from benchmarks.records.samples import Cell
 from benchmarks.tabletop import captions as words
 from benchmarks.tasks import bounds
-from benchmarks.tasks.tabletop import SceneItems, TabletopTask, frozen_autoencoder
+from benchmarks.tasks.tabletop import Scenes, TabletopTask, frozen_autoencoder
 from benchmarks.tasks.task import CaptionItems
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from benchmarks.codecs.caption import CaptionCodec
-    from benchmarks.records.samples import Cell
-    from crossflow.problem import Problem
-    from crossflow.store import Store
+from crossflow.problem import MapShape, Problem
 
 DEFAULTS = {"split": "iid", "size": 64}
 CODEC_STEPS = 600
@@ -48,7 +42,7 @@ TEXT_CHANNELS = 2
 CODEC_MEASURED = 64
 
 
-class CaptionedPictures(SceneItems, CaptionItems):
+class CaptionedPictures(Scenes, CaptionItems):
     """Pictures, and five reference captions of each."""
 
     task: CaptionTabletop
@@ -56,7 +50,7 @@ class CaptionedPictures(SceneItems, CaptionItems):
 
     @cached_property
     def references(self) -> dict[str, list[str]]:
-        pairs = zip(self.ids, self.split.captions, strict=True)
+        pairs = zip(self.ids, self.captions, strict=True)
         return {name: [caption.text for caption in five] for name, five in pairs}
 
     def facts(self) -> dict[str, Any]:
@@ -69,21 +63,17 @@ class CaptionedPictures(SceneItems, CaptionItems):
         Validation and test keep one, the caption that names every solid: decoded, it is the oracle.
         """
         kept = slice(None) if self.name == "train" else slice(words.FULL, words.FULL + 1)
-        ids = self.split.tokens[part, kept].reshape(-1, words.MAX_TOKENS)
-        target = self.task.codec.means(ids)
-        return {
-            "target": target.reshape(part.stop - part.start, -1, *target.shape[1:]),
-            "source": np.array(self.latents[part]),
-            "groups": self.split.indices[part],
-            "ids": self.ids[part],
-        }
+        tokens = self.tokens[part, kept]
+        means = self.task.codec.means(tokens.reshape(-1, words.MAX_TOKENS))
+        target = means.reshape(*tokens.shape[:2], *means.shape[1:])
+        return {"target": target, "source": self.task.encode(self.pictures[part])}
 
     def key(self) -> dict[str, Any]:
         protocols = {"captions": metric.PROTOCOL, "scene_f1": words.PROTOCOL}
         return self.world_key(protocols, json.dumps(self.references))
 
     def score(self, predictions: Sequence[str]) -> Scored:
-        pairs = zip(predictions, self.split.scenes, strict=True)
+        pairs = zip(predictions, self.scenes, strict=True)
         f1 = [float(words.scene_f1(text, scene)) for text, scene in pairs]
         facts = Scored({"scene_f1": mean_score(f1, "higher")})
         facts.items = {"id": list(self.ids), "scene_f1": f1, "caption": list(predictions)}
@@ -91,7 +81,8 @@ class CaptionedPictures(SceneItems, CaptionItems):
         return merge([facts, metric.caption_scores(by_id, self.references)])
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
-        return self.picture(index), self.references[self.ids[index]][words.FULL]
+        picture, texts = self.pair(index)
+        return picture, texts[words.FULL]
 
     def pair(self, index: int) -> tuple[Cell, list[str]]:
         return self.picture(index), self.references[self.ids[index]]
@@ -100,59 +91,48 @@ class CaptionedPictures(SceneItems, CaptionItems):
 class CaptionTabletop(TabletopTask[CaptionedPictures]):
     """See the file's docstring."""
 
-    version, kind = 2, CaptionedPictures
-
-    def primary(self, items: int) -> str:
-        return "scene_f1"
+    version, ranked_by, kind = 2, "scene_f1", CaptionedPictures
 
     @cached_property
     def problem(self) -> Problem:
-        from crossflow.problem import MapShape, Problem
-
-        source, target = (
-            MapShape(channels, self.size // 8, self.size // 8) for channels in (16, TEXT_CHANNELS)
-        )
+        side = self.size // 8
+        source, target = (MapShape(channels, side, side) for channels in (16, TEXT_CHANNELS))
         return Problem(source, target, 1, "variational", "reconstruction", null_rate=0.0)
 
+    @cached_property
+    def _codec(self) -> tuple[codecs.CaptionCodec, dict[str, Any]]:
+        """The codec of this training set, and its facts."""
+        side, length = self.size // 8, words.MAX_TOKENS
+        shape = codecs.CodecShape(len(words.VOCABULARY), length, TEXT_CHANNELS, side, side)
+        data = {"measured_on_scenes": CODEC_MEASURED, "vocabulary": list(words.VOCABULARY)}
+        unseen = CaptionedPictures(self, "validation", CODEC_MEASURED)
+        codec, facts, self.seconds["caption codec"] = codecs.kept_codec(
+            Path(self.config.work) / "codecs",
+            shape,
+            data | {"version": self.version, **Scenes.facts(self.train)},
+            lambda: self.train.tokens.reshape(-1, length),
+            unseen.tokens.reshape(-1, length),
+            steps=CODEC_STEPS,
+            device=self.device,
+            report=self.report,
+        )
+        return codec, {**facts, "measured_on_scenes": CODEC_MEASURED}
+
     @property
-    def codec(self) -> CaptionCodec:
-        return self._kept_codec[0]
+    def codec(self) -> codecs.CaptionCodec:
+        return self._codec[0]
 
     @cached_property
     def frozen(self) -> dict[str, Any]:
-        _, facts, self.seconds["caption codec"] = self._kept_codec
-        return {"autoencoder": frozen_autoencoder(), "caption_codec": facts}
-
-    @cached_property
-    def _kept_codec(self) -> tuple[CaptionCodec, dict[str, Any], float]:
-        """The codec of this training set, its facts, the seconds it took."""
-        from benchmarks.codecs import caption as codecs
-
-        train = self.train.split
-        unseen = replace(self.split("validation"), count=CODEC_MEASURED)
-        shape = codecs.CodecShape(
-            len(words.VOCABULARY), words.MAX_TOKENS, TEXT_CHANNELS, self.size // 8, self.size // 8
-        )
-        data = {"measured_on_scenes": CODEC_MEASURED, "vocabulary": list(words.VOCABULARY)}
-        codec, facts, seconds = codecs.kept_codec(
-            Path(self.config.work) / "codecs",
-            shape,
-            data | {"version": self.version, **SceneItems.facts(self.train)},
-            lambda: train.tokens.reshape(-1, words.MAX_TOKENS),
-            unseen.tokens.reshape(-1, words.MAX_TOKENS),
-            steps=CODEC_STEPS,
-            device=train.device,
-            report=self.report,
-        )
-        return codec, {**facts, "measured_on_scenes": CODEC_MEASURED}, seconds
+        return {"autoencoder": frozen_autoencoder(), "caption_codec": self._codec[1]}
 
     def decode(self, target: Tensor) -> list[str]:
         return [words.decode(row) for row in self.codec.words(target)]
 
-    def floor(self, train: Store) -> list[str]:
+    def floor(self) -> list[str]:
         """The caption seen most often in training, the first of equals by the alphabet."""
-        texts = sorted(c.text for five in self.train.split.captions for c in five)
-        return [bounds.most_frequent(texts)] * len(self.test.ids)
+        texts = sorted(caption.text for five in self.train.captions for caption in five)
+        return [bounds.most_frequent(texts)] * self.test.count
 
 
 TASK = CaptionTabletop

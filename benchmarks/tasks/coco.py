@@ -7,22 +7,18 @@ What is trained on is the training split that belongs to the scored one, or the 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from benchmarks.codecs.image import ImageSpace, image_space
-from benchmarks.config import device
 from benchmarks.data import captions as splits
 from benchmarks.data.captions import Photo, Split, files_digest
 from benchmarks.data.images import spread
 from benchmarks.data.splits import cut
-from benchmarks.tasks.task import AnyItems, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from benchmarks.tasks.photos import PhotoTask
+from benchmarks.tasks.task import AnyItems
 
 
-class CaptionedPhotos(Task[AnyItems]):
-    """A task on photographs with captions, at `task.size` in pixels or in latents."""
+class CaptionedPhotos(PhotoTask[AnyItems]):
+    """A task on photographs with captions."""
 
     layout: ClassVar[str]  # where `task.layout` is not given
     uses: tuple[str, ...] = (*splits.USES, "weights.autoencoder")
@@ -45,22 +41,14 @@ class CaptionedPhotos(Task[AnyItems]):
     def chosen(self) -> list[Photo]:
         return self.chosen_and_held[0]
 
-    @cached_property
-    def held(self) -> Sequence[Photo]:
+    @property
+    def held(self) -> list[Photo]:
         """The validation items."""
         return spread(self.chosen_and_held[1], self.config.task.validation_limit)
 
     @cached_property
     def trained_files(self) -> str:
         return files_digest(self.chosen)
-
-    @cached_property
-    def device(self) -> str:
-        return device.resolve(self.config.device)
-
-    @cached_property
-    def space(self) -> ImageSpace:
-        return image_space(self.config, self.device)
 
     def crawled(self) -> dict[str, int]:
         return self.trained_on.facts

@@ -1,30 +1,8 @@
 """Monocular depth on NYU Depth v2: RGB -> metric depth, in pixel space.
 
-`task.layout` says how the data lie under `task.root`:
-
-bts (default): github.com/cleinc/bts's list files and folders.
-
-    nyudepthv2_train_files_with_gt.txt      24,231 lines; paths below sync/
-    nyudepthv2_test_files_with_gt.txt       654 lines; paths below official_splits/test/
-    sync/kitchen_0028b/rgb_00045.jpg, sync_depth_00045.png ...
-    official_splits/test/bathroom/rgb_00045.jpg, sync_depth_00045.png ...
-
-    A line is `image depth focal`; some lists begin each path with a slash. Depth PNGs are
-    millimetres in 16 bits, 0 = no measurement. `task.split_file` names another test list.
-
-labeled: nyu_depth_v2_labeled.mat (2.8 GB) and splits.mat, from
-    cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html: 795 training and the same 654 test frames under
-    the same ids, read as BTS's converter writes them. Truth and scores equal those of layout bts;
-    pictures differ by the JPEG coding there.
-
-The flow runs at `task.size` rows (4/3 as many columns); its depth is enlarged to the frame's
-480 x 640 and scored there by BTS's formulas, from 1 mm to 10 m, inside Eigen's crop (`task.crop`:
-eigen or none). `task.flip_test=true` takes the mean with the mirrored prediction for the mirrored
-picture (for predictions of other programs it states that they were made so; such rows have a
-score_key of their own). Training frames are neither cropped nor augmented. Validation is cut from
-the training split by scene, parts of one scene (kitchen_0028a, kitchen_0028b) together. Predictions
-of other programs: `<id>.npy` in metres or `<id>.png` in millimetres, e.g. `bathroom/rgb_00045.npy`,
-480 x 640.
+The flow runs at `task.size` rows (4/3 as many columns); its depth is enlarged to 480 x 640 and
+scored there by BTS's formulas, from 1 mm to 10 m, inside Eigen's crop. Data and choices:
+docs/data.md.
 """
 
 from __future__ import annotations
@@ -51,20 +29,18 @@ class DepthNyu(RealDepth):
     sizes, columns = {24: 4, 48: 4, 96: 8, 120: 8, 240: 8, 480: 8}, (4, 3)
 
     def frames(self, part: str) -> tuple[Sequence[Frame], Sequence[str]]:
-        config = self.config
-        layout = choose("task.layout", config.task.layout, ("bts", "labeled"))
-        listed = config.task.split_file
-        if layout == "labeled":
-            if listed is not None:
-                raise InputError(
-                    f"task.split_file={listed}: layout labeled has its splits in splits.mat, leave "
-                    "it out"
-                )
-            files = f"{nyu_labeled.DATA_FILE} and {nyu_labeled.SPLIT_FILE}"
-            root = require_root(config, files, NYU.published)
-            return nyu_labeled.frames(root, part), []
-        root = require_root(config, NYU.looked_for, NYU.published)
-        return listed_frames(NYU, root, part, Path(listed) if listed and part == "test" else None)
+        layout = choose("task.layout", self.config.task.layout, ("bts", "labeled"))
+        listed = self.config.task.split_file
+        if layout == "bts":
+            root = require_root(self.config, NYU.looked_for, NYU.published)
+            path = Path(listed) if listed and part == "test" else None
+            return listed_frames(NYU, root, part, path)
+        if listed is not None:
+            raise InputError(
+                f"task.split_file={listed}: layout labeled has splits.mat, leave it out"
+            )
+        files = f"{nyu_labeled.DATA_FILE} and {nyu_labeled.SPLIT_FILE}"
+        return nyu_labeled.frames(require_root(self.config, files, NYU.published), part), []
 
 
 TASK = DepthNyu

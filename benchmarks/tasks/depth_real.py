@@ -2,43 +2,31 @@
 
 The flow sees a window of the picture, reduced to `task.size` rows, and makes log depth of that
 size. Its depth is enlarged to the window and the edges repeated outside it, where the truth asks
-for the full size: in scoring, in files and in pictures.
+for the full size: in scoring, in files and in pictures. Scores are BTS's formulas.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
-from benchmarks.data.depth_frames import (
-    Frame,
-    enlarge,
-    fill_holes,
-    from_log,
-    load,
-    load_depth,
-    reduce_depth,
-    to_log,
-)
+from benchmarks.data import depth_frames as reader
+from benchmarks.data.depth_frames import Frame
 from benchmarks.data.images import OnDemand, bicubic, spread
+from benchmarks.data.predictions import depth_formats
 from benchmarks.data.splits import choose, cut, digest, refuse_shared
 from benchmarks.metrics import depth as metric
 from benchmarks.metrics.depth_crops import Crop
-from benchmarks.metrics.score import per_item
+from benchmarks.metrics.score import Scored, per_item
+from benchmarks.records.samples import Cell
 from benchmarks.tasks import bounds
 from benchmarks.tasks.task import DepthItems, Task
 from crossflow.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from benchmarks.metrics.score import Scored
-    from benchmarks.records.samples import Cell
-    from crossflow.problem import Problem
-    from crossflow.store import Store
+from crossflow.problem import MapShape, Problem
 
 SHOWN_STEP = 4  # of pixels in pictures
 
@@ -51,12 +39,11 @@ class Frames(DepthItems):
     def __init__(
         self, task: RealDepth, name: str, frames: Sequence[Frame], unscored: Sequence[str] = ()
     ) -> None:
-        self.task, self.name, self.frames, self.unscored = task, name, list(frames), unscored
-        self.ids, self.codes = [frame.id for frame in frames], task.scale
+        self.task, self.name, self.frames, self.unscored = task, name, frames, unscored
+        self.ids, self.formats = [frame.id for frame in frames], depth_formats(task.scale)
+        self.groups = np.argsort(np.argsort(self.ids))  # whatever the order of the list
         self.protocol = task.protocol(task.config.task.nonfinite, task.crop)
-        self.depths = OnDemand(lambda index: load_depth(self.frames[index]), len(self.frames))
-        # Numbers of the rows' pictures, for methods that may not exchange rows of one picture.
-        self.numbers = {name: number for number, name in enumerate(sorted(self.ids))}
+        self.depths = OnDemand(lambda index: reader.load_depth(frames[index]), len(frames))
 
     @cached_property
     def shapes(self) -> list[tuple[int, int]]:  # type: ignore[override]  # read when asked for
@@ -77,37 +64,29 @@ class Frames(DepthItems):
         frames = self.frames[part]
         rows = per_item(lambda index: self._row(frames[index]), len(frames))
         target, source = zip(*rows, strict=True)
-        return {
-            "target": np.stack(target)[:, None],
-            "source": np.stack(source),
-            "groups": [self.numbers[name] for name in self.ids[part]],
-            "ids": self.ids[part],
-        }
+        return {"target": np.stack(target)[:, None], "source": np.stack(source)}
 
     def _row(self, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-        picture, depth = load(frame)
-        top, bottom, left, right = self.task.window(*depth.shape)
-        small = fill_holes(reduce_depth(depth[top:bottom, left:right], self.task.shape))
+        picture, depth = map(self._inside, reader.load(frame))
+        small = reader.fill_holes(reader.reduce_depth(depth, self.task.shape))
         if not (small > 0).all():
             raise InputError(f"{frame.id}: the depth map has no measurement at all")
-        inside = np.ascontiguousarray(picture[top:bottom, left:right])
-        return to_log(small, self.task.range), bicubic(inside, self.task.shape).transpose(2, 0, 1)
+        source = bicubic(np.ascontiguousarray(picture), self.task.shape).transpose(2, 0, 1)
+        return reader.to_log(small, self.task.range), source
+
+    def _inside(self, whole: np.ndarray, step: int = 1) -> np.ndarray:
+        """The window of a picture or a map, thinned out by `step`."""
+        top, bottom, left, right = self.task.window(*whole.shape[:2])
+        return whole[top:bottom:step, left:right:step]
 
     def key(self) -> dict[str, Any]:
         """The same items and depth codes have the same key, whatever files they were read from."""
-        frames = sorted(self.frames, key=lambda frame: frame.id)
-        codes = per_item(lambda index: digest(frames[index].codes()), len(frames))
-        return {
-            "split": self.name,
-            "items": digest("\n".join(frame.id for frame in frames)),
-            "truth": digest("\n".join(codes)),
-            "protocols": {"depth": metric.PROTOCOL_BTS},
-            "options": {
-                "crop": self.task.crop,
-                "nonfinite": self.protocol.nonfinite,
-                "flip_test": self.task.config.task.flip_test,
-            },
-        }
+        frames, task = sorted(self.frames, key=lambda frame: frame.id), self.task.config.task
+        truth = digest("\n".join(per_item(lambda i: digest(frames[i].codes()), len(frames))))
+        options = {"nonfinite": self.protocol.nonfinite, "flip_test": task.flip_test}
+        protocols = {"depth": metric.PROTOCOL_BTS}
+        key = self.named(truth, protocols, crop=self.task.crop, **options)
+        return key | {"items": digest("\n".join(frame.id for frame in frames))}
 
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
         whole = self.whole(predictions)
@@ -120,31 +99,25 @@ class Frames(DepthItems):
         shapes = self.shapes  # before threads ask for it
 
         def make(index: int) -> np.ndarray:
-            depth = predictions[index]
+            depth, (height, width) = predictions[index], shapes[index]
             if depth.shape != self.task.shape or depth.shape == shapes[index]:
                 return depth
-            height, width = shapes[index]
             top, bottom, left, right = self.task.window(height, width)
-            inside = enlarge(depth, (bottom - top, right - left))
-            # Outside the flow's window the nearest edge is repeated.
+            inside = reader.enlarge(depth, (bottom - top, right - left))
             return np.pad(inside, ((top, height - bottom), (left, width - right)), mode="edge")
 
         return OnDemand(make, len(predictions))
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
-        picture, depth = load(self.frames[index])
-        return self._shown(picture), self._shown(depth)
+        """Of the windows alone: frames differ in size."""
+        picture, depth = self.pair(index)
+        return self._inside(picture, SHOWN_STEP), self._inside(depth, SHOWN_STEP)
 
     def cell(self, predictions: Sequence[np.ndarray], index: int) -> Cell:
-        return self._shown(self.whole(predictions)[index])
+        return self._inside(self.whole(predictions)[index], SHOWN_STEP)
 
-    def pair(self, index: int) -> tuple[Cell, Cell]:
-        return load(self.frames[index])
-
-    def _shown(self, whole: np.ndarray) -> np.ndarray:
-        """The window, thinned out: frames differ in size, their windows do not."""
-        top, bottom, left, right = self.task.window(whole.shape[0], whole.shape[1])
-        return whole[top:bottom:SHOWN_STEP, left:right:SHOWN_STEP]
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return reader.load(self.frames[index])
 
 
 class RealDepth(Task[Frames]):
@@ -161,12 +134,10 @@ class RealDepth(Task[Frames]):
         """Frames of the list of "train" or "test", and the ids of those without truth."""
         raise NotImplementedError
 
+    ranked_by = "absrel"
     uses: tuple[str, ...] = (
         *("task.root", "task.split_file", "task.nonfinite", "task.crop", "task.flip_test"),
     )
-
-    def primary(self, items: int) -> str:
-        return "absrel"
 
     @cached_property
     def size(self) -> int:
@@ -187,11 +158,11 @@ class RealDepth(Task[Frames]):
         return self.protocol("refuse", self.crops[0])
 
     def items(self, part: str) -> Frames:
-        if part == "test":
-            choose("task.split", self.config.task.split, ("test",))
-            frames, unscored = self.frames("test")
-            return Frames(self, part, spread(frames, self.config.task.limit), unscored)
-        return Frames(self, part, self._trained_and_held[part == "validation"])
+        if part != "test":
+            return Frames(self, part, self._trained_and_held[part == "validation"])
+        choose("task.split", self.config.task.split, ("test",))
+        frames, unscored = self.frames("test")
+        return Frames(self, part, spread(frames, self.config.task.limit), unscored)
 
     @cached_property
     def _trained_and_held(self) -> tuple[list[Frame], list[Frame]]:
@@ -202,17 +173,16 @@ class RealDepth(Task[Frames]):
 
     @cached_property
     def problem(self) -> Problem:
-        from crossflow.problem import MapShape, Problem
-
         source, target = (MapShape(channels, *self.shape) for channels in (3, 1))
         patch = self.sizes[self.size]
         return Problem(source, target, patch, "variational", "reconstruction", null_rate=0.0)
 
     def decode(self, target: Tensor) -> list[np.ndarray]:
-        return list(from_log(target[:, 0].cpu().numpy(), self.range))
+        return list(reader.from_log(target[:, 0].cpu().numpy(), self.range))
 
-    def floor(self, train: Store) -> list[np.ndarray]:
+    def floor(self) -> list[np.ndarray]:
         """The mean depth map of the training frames, at the flow's size."""
-        rows = (train.read("target", [row], [0])[0, 0] for row in range(len(train)))
-        mean = bounds.mean_map(from_log(row, self.range) for row in rows)
+        store = self.train.store
+        rows = (store.read("target", [row], [0])[0, 0] for row in range(len(store)))
+        mean = bounds.mean_map(reader.from_log(row, self.range) for row in rows)
         return [mean] * len(self.test.ids)

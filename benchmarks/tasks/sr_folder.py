@@ -1,29 +1,18 @@
 """Super-resolution of any folder of photographs at their own sizes: Set5, Set14, BSD100, Urban100.
 
-`task.root` holds HR/NAME.png and, if they were published, the small versions LR/NAME.png; other
-ways in which such sets are published are `task.layout` (see photos: folders, basicsr, selfexsr,
-div2k). Given small versions are used; without them they are made by Pillow's bicubic, which is not
-MATLAB's: the score_key says which. Sides are cut at the bottom and right to multiples of
-`task.scale` (4), the size that predictions `NAME.png` must have.
-
-Scores are those of the field: PSNR and SSIM on Y (primary: `psnr_y`) and RGB of 8-bit pictures,
-`task.border` pixels cut from each side (default: the scale); LPIPS of whole pictures.
-
-Training takes squares of `task.size` from train/HR (and train/LR where the test pictures have small
-versions), as many as fit into a photograph's area, drawn from its name; `task.train_limit` and
-`task.validation_limit` count squares, validation is cut by photograph. Test pictures go through
-the flow in overlapping tiles of `task.size` (see sr_tiles); the number of network calls in a record
-is that of one tile. Pixel space, or with `weights.autoencoder` its latents.
+Sides are cut at the bottom and right to multiples of `task.scale`. Training takes squares of
+`task.size`; test pictures go through the flow in overlapping tiles of that size (see `sr_tiles`).
+Data, choices, predictions: docs/data.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import accumulate, groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from benchmarks.codecs.image import checked_size
 from benchmarks.data import photos as reader
@@ -32,16 +21,11 @@ from benchmarks.data.files import first_few
 from benchmarks.data.images import LR_FILTER, OnDemand, spread
 from benchmarks.data.splits import choose, cut, digest, refuse_shared, require_root
 from benchmarks.metrics import images as metric
-from benchmarks.metrics.score import per_item
+from benchmarks.metrics.score import Scored, per_item
 from benchmarks.metrics.weights import used_digest
+from benchmarks.records.samples import Cell
 from benchmarks.tasks.picture_pairs import PROTOCOLS, PicturePairs, SuperResolution
 from crossflow.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from benchmarks.metrics.score import Scored
-    from benchmarks.records.samples import Cell
 
 DEFAULTS = {"split": "test", "size": 128, "scale": 4, "layout": "folders"}
 SHOWN = 256  # pixels a side in pictures
@@ -55,38 +39,35 @@ class FolderPhotographs(PicturePairs):
 
     task: SuperResolutionFolder
 
-    def __init__(
-        self, task: SuperResolutionFolder, name: str, pairs: Sequence[reader.Pair]
-    ) -> None:
+    def __init__(self, task: SuperResolutionFolder, name: str, pairs: list[reader.Pair]) -> None:
         super().__init__(task, name, [pair.id for pair in pairs])
-        self.pairs, self.side = list(pairs), checked_size(task.config)
+        self.pairs, self.side = pairs, checked_size(task.config)
         self.shapes = [pair.size() for pair in pairs]
-        self.tiles = [
-            (index, corner)
-            for index, shape in enumerate(self.shapes)
-            for corner in sr_tiles.corners(shape, self.side)
-        ]
+        corners = [sr_tiles.corners(shape, self.side) for shape in self.shapes]
+        self.tiles = [(i, corner) for i, several in enumerate(corners) for corner in several]
+        self.starts = np.cumsum([0, *map(len, corners)]).tolist()  # first tile of each picture
+        self.groups = [index for index, _ in self.tiles]
 
     @property
-    def row_count(self) -> int:
-        return len(self.tiles)
+    def row_ids(self) -> list[str]:
+        return [f"{self.ids[index]}#{top},{left}" for index, (top, left) in self.tiles]
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return reader.load_pair(self.pairs[index])
 
-    def row(self, number: int) -> tuple[str, int, tuple[np.ndarray, np.ndarray]]:
-        index, corner = self.tiles[number]
+    def load_row(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        index, corner = self.tiles[row]
         source, target = (sr_tiles.cut(p, corner, self.side) for p in self.load(index))
-        return f"{self.ids[index]}#{corner[0]},{corner[1]}", index, (source, target)
+        return source, target
 
     @property
     def stamps(self) -> str:
         return digest("\n".join(pair.stamp() for pair in self.pairs))
 
     def facts(self) -> dict[str, Any]:
-        facts = {"size": self.side, "part": self.name, **self.task.space.frozen}
-        facts |= {"data": self.stamps, "train": self.task.train.stamps}
-        return facts | {"low_resolution": LR_FILTER, "tiles": sr_tiles.RULE}
+        facts = {"part": self.name, "data": self.stamps, "train": self.task.train.stamps}
+        facts |= {"size": self.side, "low_resolution": LR_FILTER, "tiles": sr_tiles.RULE}
+        return facts | self.task.space.frozen
 
     @property
     def border(self) -> int:
@@ -94,28 +75,15 @@ class FolderPhotographs(PicturePairs):
         return self.task.scale if given is None else given
 
     def key(self) -> dict[str, Any]:
-        return dict(self._key)
-
-    @cached_property
-    def _key(self) -> dict[str, Any]:
         """Pixels count, not files: the same pictures have the same key in every layout."""
-        count = len(self.ids)
-        low = LR_FILTER
+        count, low = len(self.ids), LR_FILTER
         if not reader.made(self.pairs):
             # Enlarging is a function of the small pictures; this also reads every file once.
             low = "given: " + digest(*per_item(lambda i: digest(self.sources[i]), count))
-        return {
-            "split": self.name,
-            "items": digest("\n".join(self.ids)),
-            "truth": digest(*per_item(lambda i: digest(self.pictures[i]), count)),
-            "protocols": PROTOCOLS,
-            "options": {
-                "scale": self.task.scale,
-                "border": self.border,
-                "low_resolution": low,
-                "lpips": used_digest(metric.find_trunk(self.task.config.weights.lpips)),
-            },
-        }
+        truth = digest(*per_item(lambda i: digest(self.pictures[i]), count))
+        trunk = used_digest(metric.find_trunk(self.task.config.weights.lpips))
+        options: dict[str, Any] = {"scale": self.task.scale, "low_resolution": low, "lpips": trunk}
+        return self.named(truth, PROTOCOLS, border=self.border, **options)
 
     def score(self, predictions: Sequence[Any]) -> Scored:
         return self.pair_scores(self.whole(predictions))
@@ -124,13 +92,9 @@ class FolderPhotographs(PicturePairs):
         """Whole pictures; tiles are blended when a picture is asked for."""
         if not isinstance(predictions[0], sr_tiles.Tile):
             return predictions
-        if len(predictions) != len(self.tiles):
-            raise ValueError(f"{len(predictions)} tiles, the pictures have {len(self.tiles)}")
-        counts = [len(list(tiles)) for _, tiles in groupby(self.tiles, lambda tile: tile[0])]
-        starts = [0, *accumulate(counts)]
 
         def make(index: int) -> np.ndarray:
-            tiles = predictions[starts[index] : starts[index + 1]]
+            tiles = predictions[self.starts[index] : self.starts[index + 1]]
             return sr_tiles.blend([t.pixels for t in tiles], self.shapes[index], self.side)
 
         return OnDemand(make, len(self.ids))
@@ -148,23 +112,15 @@ class FolderPhotographs(PicturePairs):
 class SuperResolutionFolder(SuperResolution[FolderPhotographs]):
     """See the file's docstring."""
 
-    version = 1
+    version, ranked_by = 1, "psnr_y"
     uses = tuple(name for name in SuperResolution.uses if name != "weights.inception")
 
-    def primary(self, items: int) -> str:
-        return "psnr_y"
-
-    def unavailable(self) -> str | None:
-        return None
-
     def items(self, part: str) -> FolderPhotographs:
-        if part == "test":
-            choose("task.split", self.config.task.split, ("test",))
-            metric.find_trunk(self.config.weights.lpips)
-            pairs = spread(self._pairs("test"), self.config.task.limit)
-        else:
-            pairs = self._trained_and_held[part == "validation"]
-        return FolderPhotographs(self, part, pairs)
+        if part != "test":
+            return FolderPhotographs(self, part, self._trained_and_held[part == "validation"])
+        choose("task.split", self.config.task.split, ("test",))
+        metric.find_trunk(self.config.weights.lpips)
+        return FolderPhotographs(self, part, spread(self._pairs("test"), self.config.task.limit))
 
     def _pairs(self, part: str) -> list[reader.Pair]:
         layout = choose("task.layout", self.config.task.layout, list(reader.LAYOUTS))
@@ -173,7 +129,7 @@ class SuperResolutionFolder(SuperResolution[FolderPhotographs]):
         return reader.pairs(root, layout, part, self.scale)
 
     @cached_property
-    def _trained_and_held(self) -> tuple[list[reader.Pair], list[reader.Pair]]:
+    def _trained_and_held(self) -> list[list[reader.Pair]]:
         """Squares of the photographs that hold one; smaller ones are left out and counted.
 
         InputError where none does, or where training would see another degradation than the test.
@@ -193,16 +149,11 @@ class SuperResolutionFolder(SuperResolution[FolderPhotographs]):
                 f"task.size={size}: all {len(every)} training photographs are smaller, "
                 f"{first_few([pair.id for pair in every])}"
             )
-        if len(kept) < len(every):
-            left = len(every) - len(kept)
+        if left := len(every) - len(kept):
             self.report(f"{left} training photographs left out, smaller than {size}", 1, 1)
         parts = cut(kept, lambda pair: pair.id, None, None)
-        limits = task.train_limit, task.validation_limit
-        train, held = (
-            spread([square for photo in part for square in reader.crops(photo, size)], limit)
-            for part, limit in zip(parts, limits, strict=True)
-        )
-        return train, held
+        squares = ([square for photo in p for square in reader.crops(photo, size)] for p in parts)
+        return list(map(spread, squares, (task.train_limit, task.validation_limit)))
 
     @cached_property
     def frozen(self) -> dict[str, Any]:

@@ -1,39 +1,26 @@
 """Super-resolution on ImageNet (ILSVRC folders), 64 -> 256 pixels by default.
 
-`task.root` holds {train,val}/<wnid>/*.JPEG (image-net.org), or with `task.layout=webdataset`
-{train,val}/*.tar (see `shards`). Photographs whose short side is below
-`task.size` are left out and counted; the rest is cropped to the centre square and reduced to
-`task.size`; the low-resolution picture is `task.scale` times smaller, bicubic with antialias. The
-source is that picture enlarged again, taken as it is.
-
-The flow runs in pixel space, or with `weights.autoencoder` from the latent of the enlarged picture
-to that of the photograph (the paper's way). PSNR and SSIM are of whole pictures, RGB and Y
-(`task.border` cuts some pixels first); LPIPS needs `weights.lpips`; FID, KID, IS, precision and
-recall need `weights.inception` and compare with the val photographs themselves. Validation is cut
-from the training split by image. Predictions: `<wnid>/<name>.png`, 8-bit RGB of `task.size`.
+Photographs are cropped to the centre square and reduced to `task.size`; the source is `task.scale`
+times smaller, bicubic with antialias, and enlarged again. Data, choices, predictions: docs/data.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from benchmarks.codecs.image import checked_size
 from benchmarks.data import photos as reader
 from benchmarks.data.files import stamp_of
 from benchmarks.data.images import LR_FILTER, enlarge
 from benchmarks.data.splits import choose, cut, digest, digest_all, require_root
-from benchmarks.metrics import distribution
 from benchmarks.metrics import images as metric
+from benchmarks.metrics.score import Scored
 from benchmarks.tasks.picture_pairs import PicturePairs, SuperResolution
 from crossflow.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from benchmarks.metrics.score import Scored
-    from benchmarks.records.samples import Cell
 
 DEFAULTS = {"split": "val", "size": 256, "scale": 4}
 LAYOUTS = {"folders": "<wnid>/*.JPEG", "webdataset": "*.tar"}
@@ -42,28 +29,23 @@ LAYOUTS = {"folders": "<wnid>/*.JPEG", "webdataset": "*.tar"}
 class ImagenetPhotographs(PicturePairs):
     """Photographs cropped and reduced to `task.size`."""
 
-    task: SuperResolutionImagenet
-
-    def __init__(
-        self,
-        task: SuperResolutionImagenet,
-        name: str,
-        photos: Sequence[reader.Photo],
-        too_small: Sequence[str] = (),
-        left_out: int = 0,
-    ) -> None:
-        super().__init__(task, name, [photo.id for photo in photos])
-        self.photos, self.size = list(photos), checked_size(task.config)
-        self.unscored, self.left_out = too_small, left_out
-        self.shapes = [(self.size, self.size)] * len(self.photos)
-        if self.size % task.scale:
-            raise InputError(f"task.scale={task.scale}: must divide task.size={self.size}")
-        self.pixels = {"size": self.size, "scale": task.scale, "border": self.border}
+    def __init__(self, task: SuperResolutionImagenet, name: str, listed: reader.Photos) -> None:
+        super().__init__(task, name, [photo.id for photo in listed.photos])
+        self.photos, self.unscored, self.left_out = listed.photos, listed.too_small, listed.left_out
+        self.size, self.scale = checked_size(task.config), task.scale
+        self.split = str(task.config.task.split) if name == "test" else ""
+        self.shapes = [(self.size, self.size)] * len(self.ids)
+        if self.size % self.scale:
+            raise InputError(f"task.scale={self.scale}: must divide task.size={self.size}")
+        self.pixels = {"size": self.size, "scale": self.scale, "border": self.border}
         self.pixels["low_resolution"] = LR_FILTER
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        low, target = reader.load_photo(self.photos[index], self.size, self.task.scale)
-        return enlarge(low, self.task.scale), target
+        low, target = self.pair(index)
+        return enlarge(low, self.scale), target
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return reader.load_photo(self.photos[index], self.size, self.scale)
 
     @property
     def stamps(self) -> str:
@@ -71,9 +53,8 @@ class ImagenetPhotographs(PicturePairs):
         return digest("\n".join(f"{photo.id} {stamp_of(photo.path)}" for photo in self.photos))
 
     def facts(self) -> dict[str, Any]:
-        facts = {"size": self.size, "scale": self.task.scale, "part": self.name}
-        facts |= {"low_resolution": LR_FILTER, **self.task.space.frozen}
-        return facts | {"data": self.stamps, "train": self.task.train.stamps}
+        facts = {"part": self.name, "data": self.stamps, "train": self.task.train.stamps}
+        return facts | self.pixels | self.task.space.frozen
 
     @cached_property
     def content(self) -> dict[str, str]:  # type: ignore[override]
@@ -86,9 +67,6 @@ class ImagenetPhotographs(PicturePairs):
         scored.counts["files_left_out"] = self.left_out
         return scored
 
-    def pair(self, index: int) -> tuple[Cell, Cell]:
-        return reader.load_photo(self.photos[index], self.size, self.task.scale)
-
 
 class SuperResolutionImagenet(SuperResolution[ImagenetPhotographs]):
     """See the file's docstring."""
@@ -96,19 +74,20 @@ class SuperResolutionImagenet(SuperResolution[ImagenetPhotographs]):
     version = 1
 
     def items(self, part: str) -> ImagenetPhotographs:
+        task = self.config.task
         if part != "test":
-            return ImagenetPhotographs(self, part, self._trained_and_held[part == "validation"])
-        task, weights = self.config.task, self.config.weights
-        metric.find_trunk(weights.lpips)
-        distribution.find_inception(weights.inception, self.config.download)
+            photos = self._trained_and_held[part == "validation"]
+            return ImagenetPhotographs(self, part, reader.Photos(photos, [], 0))
+        metric.find_trunk(self.config.weights.lpips)
+        self.unavailable()
         listed = self._photos(str(task.split), task.limit)
-        for count, what in (
+        for count, why in (
             (len(listed.too_small), f"photographs left out, smaller than {task.size}"),
             (listed.left_out, "files left out, no pictures by suffix"),
         ):
             if count:
-                self.report(f"{count} {task.split} {what}", 1, 1)
-        return ImagenetPhotographs(self, part, listed.photos, listed.too_small, listed.left_out)
+                self.report(f"{count} {task.split} {why}", 1, 1)
+        return ImagenetPhotographs(self, part, listed)
 
     @cached_property
     def _trained_and_held(self) -> tuple[list[reader.Photo], list[reader.Photo]]:

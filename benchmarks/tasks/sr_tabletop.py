@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +18,10 @@ from benchmarks.data.images import OnDemand, enlarge, shrink
 from benchmarks.data.splits import choose
 from benchmarks.metrics import distribution
 from benchmarks.metrics import images as metric
-from benchmarks.metrics.score import merge
+from benchmarks.metrics.score import Scored, merge
+from benchmarks.records.samples import Cell
 from benchmarks.tasks.tabletop import EXTRACTOR, PictureScenes, PictureTask
-
-if TYPE_CHECKING:
-    from benchmarks.metrics.score import Scored
-    from benchmarks.records.samples import Cell
-    from crossflow.problem import Problem
-    from crossflow.store import Store
+from crossflow.problem import MapShape, Problem
 
 DEFAULTS = {"split": "iid", "size": 64, "scale": 4}
 
@@ -40,25 +36,15 @@ class SuperResolutionScenes(PictureScenes):
     @cached_property
     def enlarged(self) -> Sequence[np.ndarray]:
         """The small pictures at full size: source of the flow and floor of the table."""
-        scale = self.scale
-        return OnDemand(lambda i: enlarge(shrink(self.picture(i), scale), scale), len(self.ids))
-
-    @cached_property
-    def source(self) -> np.ndarray:
-        pictures = OnDemand(lambda i: self.enlarged[i].transpose(2, 0, 1), len(self.ids))
-        return self.split.latents(f"lr{self.size}x{self.scale}", pictures)
+        return OnDemand(lambda index: enlarge(self.pair(index)[0], self.scale), self.count)
 
     def facts(self) -> dict[str, Any]:
         return super().facts() | {"scale": self.scale}
 
     def rows(self, part: slice) -> dict[str, Any]:
         """Latents of the enlarged and of the true pictures."""
-        return {
-            "target": np.array(self.latents[part]),
-            "source": np.array(self.source[part]),
-            "groups": self.split.indices[part],
-            "ids": self.ids[part],
-        }
+        enlarged, encode = np.stack(self.enlarged[part]).transpose(0, 3, 1, 2), self.task.encode
+        return {"target": encode(self.pictures[part]), "source": encode(enlarged)}
 
     def key(self) -> dict[str, Any]:
         return self.evaluated_key({"images": metric.PROTOCOL}, scale=self.scale)
@@ -71,8 +57,9 @@ class SuperResolutionScenes(PictureScenes):
     def cells(self, index: int) -> tuple[Cell, Cell]:
         return self.enlarged[index], self.picture(index)
 
-    def pair(self, index: int) -> tuple[Cell, Cell]:
-        return shrink(self.picture(index), self.scale), self.picture(index)
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        picture = self.picture(index)
+        return shrink(picture, self.scale), picture
 
 
 class SuperResolutionTabletop(PictureTask[SuperResolutionScenes]):
@@ -85,12 +72,10 @@ class SuperResolutionTabletop(PictureTask[SuperResolutionScenes]):
 
     @cached_property
     def problem(self) -> Problem:
-        from crossflow.problem import MapShape, Problem
-
         shape = MapShape(16, self.size // 8, self.size // 8)
         return Problem(shape, shape, 1, encoder="identity", charge=None, null_rate=0.0)
 
-    def floor(self, train: Store) -> Sequence[np.ndarray]:
+    def floor(self) -> Sequence[np.ndarray]:
         return self.test.enlarged
 
 

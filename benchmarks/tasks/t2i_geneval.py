@@ -5,107 +5,41 @@
 
 `task.split_file` is GenEval's list of 553 prompts (github.com/djghosh13/geneval, prompts/);
 `predictions` is the result file, or the folder that holds it as results.jsonl. The samples it is
-made from, four of every prompt, are drawn by a run of t2i_coco with `task.prompts=FILE`, or
-written with any model by `benchmarks.metrics.geneval.write_samples`. Nothing can be trained here:
-GenEval has prompts and no pictures.
-
-`Prompts` are what an arm of t2i_coco draws, into `<run folder>/geneval`; they are never trained on.
+made from, four of every prompt, are drawn by a run of t2i_coco with `task.prompts=FILE`. Nothing
+can be trained here: GenEval has prompts and no pictures.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from benchmarks.data.splits import choose, digest
 from benchmarks.metrics import geneval as metric
-from benchmarks.tasks.task import Items, Prepared, Task, Trained
+from benchmarks.metrics.score import Scored
+from benchmarks.records.samples import Cell
+from benchmarks.tasks.task import Items, Prepared, Task
 from crossflow.errors import InputError
 from crossflow.files import is_file, is_folder
-
-if TYPE_CHECKING:
-    from benchmarks.codecs.text import CaptionTokens
-    from benchmarks.metrics.score import Scored
-    from benchmarks.records.samples import Cell
-    from crossflow.store import Store
 
 DEFAULTS = {"split": "test"}
 RESULTS_FILE = "results.jsonl"
 
 
-class Prompts(Items):
-    """GenEval's prompts as sources of a text-to-image task, in the units of its training store."""
-
-    name, batch = "geneval", 64
-    store: Store
-
-    def __init__(
-        self,
-        task: Task[Any],
-        tokens: CaptionTokens,
-        prompts: Sequence[metric.Prompt],
-        statistics: Mapping[str, Any],
-    ) -> None:
-        self.task, self.tokens, self.prompts, self.statistics = task, tokens, prompts, statistics
-        self.texts = [prompt["prompt"] for prompt in prompts]
-        self.ids = [metric.folder_name(index) for index in range(len(prompts))]
-
-    def facts(self) -> dict[str, Any]:
-        """Arms are sampled in the units of the targets: another run's would be other pictures."""
-        facts = {"part": "geneval", "prompts": digest(json.dumps(self.texts)), **self.task.frozen}
-        target = list(self.task.problem.target.sizes)
-        return facts | {"target": target, "statistics": self.statistics}
-
-    def rows(self, part: slice) -> dict[str, Any]:
-        values, mask = self.tokens.encode(self.texts[part])
-        return {
-            "target": np.zeros((len(values), *self.task.problem.target.sizes), np.float32),  # none
-            "source": values[:, None],  # one caption each
-            "mask": mask[:, None],
-            "groups": self.ids[part],
-            "ids": self.ids[part],
-        }
-
-    def draw(self, prepared: Prepared, trained: Trained) -> None:
-        """Four pictures of each prompt, in GenEval's folders."""
-        rows, drawn = len(self.store), []
-        for number in range(metric.IMAGES):
-
-            def report(done: int, _: int, before: int = number * rows) -> None:
-                trained.report("sampling for geneval", before + done, metric.IMAGES * rows)
-
-            sampler = replace(trained.sampler, draw=number)
-            given = self.store, prepared.decode, trained.guidance, report
-            drawn.append(sampler.predict(trained.arm, *given).values)
-        folder = trained.folder / "geneval"
-        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed here
-        metric.write_samples(folder, self.prompts, lambda index: [d[index] for d in drawn])
-        print(f"geneval: {folder}", file=sys.stderr)
-
-
 class Verdicts(Items):
     """GenEval's prompts; a prediction is which of the four images of each are correct."""
+
+    name = "test"
 
     def __init__(self, prompts: Sequence[metric.Prompt]) -> None:
         self.prompts = prompts
         self.ids = [metric.folder_name(index) for index in range(len(prompts))]
 
     def key(self) -> dict[str, Any]:
-        lines = [json.dumps(prompt, sort_keys=True) for prompt in self.prompts]
-        return {
-            "split": "test",
-            "items": digest("\n".join(self.ids)),
-            "truth": digest(*lines),
-            "protocols": {"geneval": metric.PROTOCOL},
-            "options": {"images": metric.IMAGES},
-        }
+        truth = digest(*(json.dumps(each, sort_keys=True) for each in self.prompts))
+        return self.named(truth, {"geneval": metric.PROTOCOL}, images=metric.IMAGES)
 
     def read(self, folder: Path) -> list[list[bool]]:
         path = folder / RESULTS_FILE if is_folder(folder) else folder
@@ -126,10 +60,7 @@ class Verdicts(Items):
 class TextToImageGeneval(Task[Verdicts]):
     """See the file's docstring."""
 
-    version, uses = 1, ("task.split_file",)
-
-    def primary(self, items: int) -> str:
-        return "geneval_overall"
+    version, ranked_by, uses = 1, "geneval_overall", ("task.split_file",)
 
     def items(self, part: str) -> Verdicts:
         task = self.config.task

@@ -9,25 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.metrics.score import Scored, mean_score, merge
+from benchmarks.records.samples import Cell
 from benchmarks.tabletop import captions as words
-from benchmarks.tasks import bounds
-from benchmarks.tasks.sums import Blender
-from benchmarks.tasks.tabletop import PictureScenes, PictureTask, RenderedSplit
-
-if TYPE_CHECKING:
-    from benchmarks.records.samples import Cell
-    from benchmarks.tasks.task import Prepared, Trained
-    from crossflow.problem import Problem
-    from crossflow.store import Store
+from benchmarks.tabletop import evaluator
+from benchmarks.tasks import bounds, sums
+from benchmarks.tasks.tabletop import PictureScenes, PictureTask, TabletopTask
+from benchmarks.tasks.task import Prepared, Trained
+from crossflow.problem import MapShape, Problem, TokenShape
 
 DEFAULTS = {"split": "iid", "size": 64}
 CAPTIONS = 5  # of a scene; a caption's id is 10 x scene + its number
-# start - minus + plus = expected: one colour, or one shape, for another.
+# start - minus + plus = expected: one colour, or one shape, for another; all seen in training.
 SUMS = (
     ("a red cube", "a red object", "a blue object", "a blue cube"),
     ("a green sphere", "a sphere", "a cone", "a green cone"),
@@ -46,45 +44,34 @@ class CaptionedScenes(PictureScenes):
     The true picture is the reference of FID and KID.
     """
 
-    def __init__(self, task: TextToImageTabletop, split: RenderedSplit) -> None:
-        super().__init__(task, split)
-        self.chosen = np.arange(split.count) % CAPTIONS
-        if split.name != "train":
-            self.ids = [str(name) for name in split.indices * 10 + self.chosen]
+    def __init__(self, task: TabletopTask[Any], name: str, count: int) -> None:
+        super().__init__(task, name, count)
+        self.chosen = np.arange(count) % CAPTIONS
+        if name != "train":
+            self.ids = [str(number) for number in self.indices * 10 + self.chosen]
 
     @cached_property
-    def captions(self) -> list[words.Caption]:
-        """The one that is scored of each scene."""
-        pairs = zip(self.split.captions, self.chosen, strict=True)
-        return [five[k] for five, k in pairs]
+    def stated(self) -> list[words.Caption]:
+        """The caption of each scene that is scored."""
+        return [five[k] for five, k in zip(self.captions, self.chosen, strict=True)]
 
     def rows(self, part: slice) -> dict[str, Any]:
         """Word ids of captions, latents of pictures."""
-        ids = self.split.tokens[part]
+        ids = self.tokens[part]
         if self.name != "train":
             ids = ids[np.arange(len(ids)), self.chosen[part]][:, None]
-        return {
-            "target": np.array(self.latents[part]),
-            "source": ids,
-            "mask": ids != 0,
-            "groups": self.split.indices[part],
-            "ids": self.ids[part],
-        }
+        return {"target": self.task.encode(self.pictures[part]), "source": ids, "mask": ids != 0}
 
     def key(self) -> dict[str, Any]:
-        texts = "\n".join(caption.text for caption in self.captions)
+        texts = "\n".join(caption.text for caption in self.stated)
         return self.evaluated_key({"scene_score": words.PROTOCOL}, texts)
 
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
-        import torch
-
-        from benchmarks.tabletop import evaluator
-
-        judge = evaluator.load(self.split.device)
+        judge = evaluator.load(self.task.device)
         pictures = torch.from_numpy(np.stack(predictions).transpose(0, 3, 1, 2))
-        right = [float(verdict) for verdict in judge.score(pictures, self.captions)]
-        match = judge.match(pictures, self.captions)
-        levels = [caption.level for caption in self.captions]
+        right = [float(verdict) for verdict in judge.score(pictures, self.stated)]
+        match = judge.match(pictures, self.stated)
+        levels = [caption.level for caption in self.stated]
         facts = Scored({"scene_score": mean_score(right, "higher")})
         facts.scores["scene_match"] = mean_score(match, "higher")
         for level in sorted(set(levels)):
@@ -95,36 +82,28 @@ class CaptionedScenes(PictureScenes):
         return merge([facts, self.distances(predictions)])
 
     def cells(self, index: int) -> tuple[Cell, Cell]:
-        return self.captions[index].text, self.picture(index)
+        return self.stated[index].text, self.picture(index)
 
 
 class TextToImageTabletop(PictureTask[CaptionedScenes]):
     """See the file's docstring."""
 
-    version, kind = 1, CaptionedScenes
-
-    def primary(self, items: int) -> str:
-        return "scene_score"
+    version, ranked_by, kind = 1, "scene_score", CaptionedScenes
 
     @cached_property
     def problem(self) -> Problem:
-        from crossflow.problem import MapShape, Problem, TokenShape
-
         source = TokenShape(words.MAX_TOKENS, vocabulary=len(words.VOCABULARY))
         target = MapShape(16, self.size // 8, self.size // 8)
         return Problem(source, target, 1, "variational", "contrastive", null_rate=0.1)
 
-    def floor(self, train: Store) -> Sequence[np.ndarray]:
+    def floor(self) -> Sequence[np.ndarray]:
         """A random training picture for every item: what needs no caption."""
-        picks = bounds.random_rows(len(self.train.ids), len(self.test.ids))
+        picks = bounds.random_rows(self.train.count, self.test.count)
         return list(self.train.pictures[picks].transpose(0, 2, 3, 1))
 
     def draw_more(self, prepared: Prepared, trained: Trained) -> None:
-        """Strips between captions, and sums of captions; all of SUMS are seen in training."""
-        blender = Blender(prepared, trained)
-        blender.draw_strips()
         ids = np.array([words.encode(text) for four in SUMS for text in four[:3]])
-        blender.draw_sums(SUMS, ids, ids != 0)
+        sums.draw(prepared, trained, (SUMS, ids, ids != 0))
 
 
 TASK = TextToImageTabletop

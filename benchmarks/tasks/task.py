@@ -2,10 +2,8 @@
 
 `Items` are one split: the rows of its store, and the truth that predictions are scored by, in one
 order. A `Task` makes the items of the three splits for one job; all else follows from them. It
-knows nothing of methods, and a method knows nothing of it: they meet in `crossflow.problem`.
-
-A task file defines `TASK` (a class derived from `Task`) and `DEFAULTS` (a literal: its own values
-for the fields of `TaskConfig`).
+knows nothing of methods, nor they of it: they meet in `crossflow.problem`. A task file defines
+`TASK` (a class derived from `Task`) and `DEFAULTS` (a literal: its own values of `TaskConfig`).
 """
 
 from __future__ import annotations
@@ -18,54 +16,56 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from benchmarks.data.predictions import (
-    IMAGE_FORMATS,
-    Predictions,
-    depth_formats,
-    read_captions,
-    write_captions,
-    write_depth,
-    write_image,
-)
+import numpy as np
+from torch import Tensor
+
+from benchmarks.config.device import resolve
+from benchmarks.config.schema import Config
+from benchmarks.data import predictions as files
 from benchmarks.data.splits import Report, digest
+from benchmarks.metrics.score import Scored
 from benchmarks.records import keys
+from benchmarks.records.samples import Cell
+from crossflow.arm import Arm
+from crossflow.problem import Problem
+from crossflow.store import Store
+from crossflow.store_writer import write_store
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from benchmarks.config.schema import Config
     from benchmarks.match.sampling import Sampler
-    from benchmarks.metrics.score import Scored
-    from benchmarks.records.samples import Cell
-    from crossflow.arm import Arm
-    from crossflow.problem import Problem
-    from crossflow.store import Store
 
 
 class Items:
     """One split, for training, scoring, files and figures."""
 
     name: str  # of the split, in the name of its store
+    split = ""  # of the data set, in the score key; where it is called otherwise
     ids: Sequence[str]  # of the items: the path of a prediction without its suffix
+    groups: Sequence[int] | np.ndarray  # a number a row: rows of one picture have the same
     batch = 512  # rows made at once
+    store: Store  # of the rows, once the task is prepared
 
     @property
-    def row_count(self) -> int:
-        """Rows of the store: one an item, where a picture is not cut into tiles."""
-        return len(self.ids)
+    def row_ids(self) -> Sequence[str]:
+        """Of the store's rows: one an item, where a picture is not cut into tiles."""
+        return self.ids
 
     def facts(self) -> dict[str, Any]:
         """What the rows are made from, the training data of their statistics included."""
         raise NotImplementedError
 
     def rows(self, part: slice) -> dict[str, Any]:
-        """Rows of the store: target, source, groups, ids; mask for tokens."""
+        """Rows of the store: target, source; mask for tokens."""
         raise NotImplementedError
 
     def key(self) -> dict[str, Any]:
-        """What makes scores comparable: split, items, truth (digests), protocols, options."""
+        """What makes scores comparable: see `named`."""
         raise NotImplementedError
+
+    def named(self, truth: str, protocols: dict[str, int], **options: object) -> dict[str, Any]:
+        """A `key`: split, items and truth (digests), protocols of metrics, options."""
+        names = {"split": self.split or self.name, "items": digest("\n".join(self.ids))}
+        return {**names, "truth": truth, "protocols": protocols, "options": options}
 
     def score(self, predictions: Any) -> Scored:
         """All metrics of the task; every name carries its protocol."""
@@ -100,44 +100,35 @@ class Items:
         return cell
 
 
-class DepthItems(Items):
-    """Predictions are `<id>.npy`, float32 metres; also read: `<id>.png`, `codes` a metre."""
-
-    shapes: Sequence[tuple[int, int]]  # (height, width) of each item
-    codes: float | None = None
-    unscored: Sequence[str] = ()  # ids whose predictions are let be
-
-    def read(self, folder: Path) -> Sequence[np.ndarray]:
-        return Predictions(folder, self.ids, self.shapes, depth_formats(self.codes), self.unscored)
-
-    def write(self, folder: Path, predictions: Sequence[np.ndarray]) -> None:
-        for name, depth in zip(self.ids, self.whole(predictions), strict=True):
-            write_depth(folder, name, depth)
-
-
 class PictureItems(Items):
     """Predictions are 8-bit RGB pictures, `<id>.png`."""
 
     shapes: Sequence[tuple[int, int]]  # (height, width) of each item
     unscored: Sequence[str] = ()  # ids whose predictions are let be
+    formats = files.IMAGE_FORMATS
 
     def read(self, folder: Path) -> Sequence[np.ndarray]:
-        return Predictions(folder, self.ids, self.shapes, IMAGE_FORMATS, self.unscored)
+        return files.Predictions(folder, self.ids, self.shapes, self.formats, self.unscored)
 
     def write(self, folder: Path, predictions: Sequence[Any]) -> None:
-        for name, picture in zip(self.ids, self.whole(predictions), strict=True):
-            write_image(folder, name, picture)
+        for name, values in zip(self.ids, self.whole(predictions), strict=True):
+            (files.write_image if values.ndim == 3 else files.write_depth)(folder, name, values)
+
+
+class DepthItems(PictureItems):
+    """Predictions are depth maps, `<id>.npy`, float32 metres."""
+
+    formats = files.depth_formats(None)
 
 
 class CaptionItems(Items):
     """Predictions are texts, one an item, in `captions.json`; ids are whole numbers."""
 
     def read(self, folder: Path) -> list[str]:
-        return read_captions(folder, [int(name) for name in self.ids])
+        return files.read_captions(folder, list(map(int, self.ids)))
 
     def write(self, folder: Path, predictions: Sequence[str]) -> None:
-        names = [int(name) for name in self.ids]
-        write_captions(folder, dict(zip(names, predictions, strict=True)))
+        files.write_captions(folder, dict(zip(map(int, self.ids), predictions, strict=True)))
 
 
 @dataclass
@@ -150,9 +141,9 @@ class Prepared:
     test: Store
     truth: Items  # of the test split
     validation_truth: Items
-    decode: Callable[[Tensor], Sequence[Any]]  # see `Task.decode`
-    floor: Callable[[], Any]  # see `Task.floor`
-    frozen: dict[str, Any]  # see `Task.frozen`
+    decode: Callable[[Tensor], Sequence[Any]]  # see `Task`, as of the others
+    floor: Callable[[], Sequence[Any]]
+    frozen: dict[str, Any]
     seconds: dict[str, float]  # what preparing took, by stage (volatile)
 
 
@@ -172,21 +163,23 @@ AnyItems = TypeVar("AnyItems", bound=Items)
 
 
 class Task(Generic[AnyItems]):
-    """A task for one job: `version`, `primary`, `items`, `problem`, `decode` and `floor`.
-
-    What is asked for once in a job (splits, codecs) is kept: `cached_property`.
-    """
+    """A task for one job: `items`, `problem`, `decode` and `floor`; what is made is kept."""
 
     version: int  # raised whenever an old number would change: old and new rows share no table
-    uses: tuple[str, ...] = ()  # which of `schema.OPTIONAL` it reads; the others are refused
+    uses: tuple[str, ...] = ()  # which of the optional fields it reads; the others are refused
+    ranked_by = ""  # the primary score, where its name does not hold the number of items
 
     def __init__(self, config: Config, report: Report = lambda stage, done, total: None) -> None:
         self.config, self.report = config, report
         self.seconds: dict[str, float] = {}
 
+    @cached_property
+    def device(self) -> str:
+        return resolve(self.config.device)
+
     def primary(self, items: int) -> str:
         """Name of the score that ranks, for a test split of so many items."""
-        raise NotImplementedError
+        return self.ranked_by
 
     def items(self, part: str) -> AnyItems:
         """The split "train", "validation" or "test"; InputError where its data are missing.
@@ -221,11 +214,8 @@ class Task(Generic[AnyItems]):
         """Targets (b, C, H, W) in the units of the store's rows to predictions."""
         raise NotImplementedError
 
-    def floor(self, train: Store) -> Sequence[Any]:
-        """Predictions for the test items by what has seen no source: see `bounds`.
-
-        train: the training store, for what is cheaper to read from it than to make again.
-        """
+    def floor(self) -> Sequence[Any]:
+        """Predictions for the test items by what has seen no source: see `bounds`."""
         raise NotImplementedError
 
     # Hooks: what one task alone wants.
@@ -245,62 +235,48 @@ class Task(Generic[AnyItems]):
 
     def score_fields(self) -> dict[str, Any]:
         """What the score_key of predictions for the test items is the digest of."""
+        name, primary = self.config.task.name, self.primary(len(self.test.ids))
         return keys.score_fields(
-            task=self.config.task.name,
-            version=self.version,
-            primary=self.primary(len(self.test.ids)),
-            **self.test.key(),
+            task=name, version=self.version, primary=primary, **self.test.key()
         )
 
     def prepare(self) -> Prepared:
         """Reads or renders the data and encodes them once; a second call reuses the stores."""
-        test, train = self.test, self.train
-        problem, frozen = self.problem, self.frozen
+        test, train, problem, frozen = self.test, self.train, self.problem, self.frozen
         started = time.perf_counter()
-        store = self.store(train)
-        validation, scored = (self.store(i, store.statistics) for i in (self.validation, test))
+        self._encode(train)
+        for items in (self.validation, test):
+            self._encode(items, train.store.statistics)
         self.seconds["stores"] = time.perf_counter() - started
-        return Prepared(
-            problem=problem,
-            train=store,
-            validation=validation,
-            test=scored,
-            truth=test,
-            validation_truth=self.validation,
-            decode=self.decode,
-            floor=lambda: self.floor(store),
-            frozen=frozen,
-            seconds=self.seconds,
-        )
+        stores = train.store, self.validation.store, test.store
+        scored, made = (test, self.validation), (frozen, self.seconds)
+        return Prepared(problem, *stores, *scored, self.decode, self.floor, *made)
 
-    def store(self, items: Items, statistics: Mapping[str, Any] | None = None) -> Store:
-        """The encoded rows of `items`, written under `work` if they are not there.
+    def _encode(self, items: Items, statistics: Mapping[str, Any] | None = None) -> None:
+        """Writes the store of `items` under `work` if it is not there; processes share the work.
 
-        Its name holds the digest of all that the content depends on, so that a stale one is never
-        opened; what is on the disk is not made again. Several processes share the work.
+        Its name holds the digest of all that the content depends on: a stale one is never opened.
         statistics: of the training store. A source that is taken as it is (encoder "identity") is
-        standardised by the target's: the flow starts from the source itself, not from an amplified
-        one.
+        standardised by the target's: the flow starts from the source itself, not an amplified one.
         """
-        from crossflow.store_writer import write_store
-
-        name, problem = self.config.task.name, self.problem
-        shared = problem.encoder == "identity"
+        name, shared = self.config.task.name, self.problem.encoder == "identity"
         facts = {"task": name, "version": self.version, **items.facts()}
         facts |= {"standardised_by": "target"} if shared else {}
         short = f"{name.removesuffix('_tabletop')}-{items.name}"
         folder = f"{short}-{digest(json.dumps(facts, sort_keys=True))}"
+        ids, groups = items.row_ids, items.groups
 
         def batches(start: int, stop: int) -> Iterator[dict[str, Any]]:
             for first in range(start, stop, items.batch):
-                yield items.rows(slice(first, min(first + items.batch, stop)))
+                part = slice(first, min(first + items.batch, stop))
+                yield {**items.rows(part), "groups": groups[part], "ids": ids[part]}
 
-        return write_store(
+        items.store = write_store(
             Path(self.config.work) / "stores" / folder,
-            problem.source,
-            problem.target,
+            self.problem.source,
+            self.problem.target,
             facts,
-            items.row_count,
+            len(ids),
             batches,
             statistics,
             shared_statistics=shared,

@@ -1,7 +1,6 @@
 """The rows that frame every table."""
 
 import numpy as np
-import pytest
 import torch
 
 from benchmarks.tasks import bounds
@@ -15,14 +14,10 @@ def test_the_mean_map_is_summed_in_float64():
     found = bounds.mean_map(maps)
     assert found.dtype == np.float32
     assert found.tolist() == [[np.float32((1e8 + 2) / 3), 3]]
-    with pytest.raises(ValueError, match="no map"):
-        bounds.mean_map([])
 
 
 def test_the_most_frequent_text_is_the_first_of_equals():
     assert bounds.most_frequent(iter(["b", "a", "c", "a", "b"])) == "b"
-    with pytest.raises(ValueError, match="no text"):
-        bounds.most_frequent([])
 
 
 def test_random_rows_are_fixed_and_more_contain_fewer():

@@ -62,15 +62,6 @@ def prepared(root, work, **changed):
     return caption_coco.TASK(configured(root, work, **changed)).prepare()
 
 
-def test_folding_keeps_cells_together():
-    maps = np.arange(2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
-    folded = caption_coco.fold(maps, 2)
-    assert folded.shape == (2, 12, 2, 2)
-    assert (folded == torch.nn.functional.pixel_unshuffle(torch.from_numpy(maps), 2).numpy()).all()
-    assert folded[0, :4, 0, 1].tolist() == [2, 3, 6, 7]
-    assert (caption_coco.fold(maps, 4) == maps).all()
-
-
 def test_stores(coco_root, tmp_path):
     ready = prepared(coco_root, tmp_path / "work")
     assert ready.problem.source.sizes == (3 * 16 * 16, 2, 2)
@@ -86,6 +77,9 @@ def test_stores(coco_root, tmp_path):
     groups = [set(store.pairs(range(len(store))).groups.tolist()) for store in stores]
     assert not groups[0] & groups[1]
     assert not (groups[0] | groups[1]) & groups[2]
+    folded = ready.test.read("source", [0], [0])[0]  # of 16 x 16 pixels a cell
+    picture = ready.truth.cells(0)[0]
+    assert (folded.reshape(3, 16, 16, 2, 2)[1, :, :, 0, 1] == picture[:16, 16:, 1]).all()
     raw = unstandardise(ready.test.pairs([0, 1, 2]).target, ready.test.statistics["target"])
     spoken = ready.decode(raw)
     assert len(spoken) == 3
@@ -287,7 +281,7 @@ def test_the_jars_of_spice_are_in_the_score_key(coco_root, tmp_path):
 def test_missing_jars_are_named_before_anything_is_trained(coco_root, tmp_path):
     config = configured(coco_root, tmp_path, weights={"spice": str(tmp_path / "nowhere")})
     with pytest.raises(InputError, match=r"weights\.spice"):
-        caption_coco.TASK(config).items("test")
+        caption_coco.TASK(config).score_fields()
 
 
 def test_coco_layout(coco_root, tmp_path):

@@ -12,7 +12,7 @@ from benchmarks.match.sampling import Sampler
 from benchmarks.records import samples
 from benchmarks.tabletop import captions as words
 from benchmarks.tabletop.scenes import HELD_OUT_PAIRS, indices, scene
-from benchmarks.tasks.sums import Blender
+from benchmarks.tasks import sums
 from benchmarks.tasks.t2i_tabletop import SUMS
 from benchmarks.tasks.task import Trained
 from crossflow.arm import build_arm
@@ -58,7 +58,7 @@ def close(one, other):
 def test_a_strip_begins_at_the_arms_own_sample(prepared):
     asked = trained(prepared)
     own = asked.sampler.predict(asked.arm, prepared.test, prepared.decode, GUIDANCE).values
-    ids, cells = Blender(prepared, asked).strips()
+    ids, cells = sums.strips(prepared, asked)
     names = prepared.test.ids
     assert len(ids) == len(cells) == 2 * 8, "two pairs of five items"
     assert ids[0] == f"{names[0]}~{names[1]}@0.000" and ids[15] == f"{names[2]}~{names[3]}@1.000"
@@ -69,8 +69,8 @@ def test_a_strip_begins_at_the_arms_own_sample(prepared):
 
 def test_what_is_taken_away_and_added_again_changes_nothing(prepared):
     texts = ("a red cube", "a sphere", "a sphere")
-    blender = Blender(prepared, trained(prepared))
-    names, (start, minus, plus, result) = blender.sums([(*texts, "?")], *tokens(*texts))
+    given = [(*texts, "?")], *tokens(*texts)
+    names, (start, minus, plus, result) = sums.sums(prepared, trained(prepared), given)
     assert [name.partition(":")[0] for name in names] == [f"0 {role}" for role in samples.ROLES]
     assert close(start, result) and close(minus, plus) and not close(start, minus)
 
@@ -96,10 +96,8 @@ def test_the_worlds_sums_are_true_and_seen_in_training():
 
 
 def test_batches_change_nothing(prepared):
-    given = tokens(*(text for four in SUMS for text in four[:3]))
-    one, many = (
-        Blender(prepared, trained(prepared, batch=b)).sums(SUMS, *given)[1] for b in (3, 32)
-    )
+    given = SUMS, *tokens(*(text for four in SUMS for text in four[:3]))
+    one, many = (sums.sums(prepared, trained(prepared, batch=b), given)[1] for b in (3, 32))
     assert len(one) == 4 * len(SUMS)
     assert all(close(a, b) for a, b in zip(one, many, strict=True))
 

@@ -1,14 +1,16 @@
 """The four tasks of the embedded world: stores, what decodes, what scores, framing rows."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from benchmarks.codecs import caption as caption_codec
 from benchmarks.config import registry
 from benchmarks.config.schema import Config, TaskConfig
 from benchmarks.tabletop import captions as words
+from benchmarks.tabletop import render
+from benchmarks.tasks import caption_tabletop, tabletop
 from crossflow.errors import InputError
 from crossflow.problem import TokenShape
 from crossflow.store import unstandardise
@@ -30,8 +32,6 @@ def silent(stage, done, total):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """prepared(name): a task made ready, once for all tests."""
-    from benchmarks.tasks import caption_tabletop
-
     work = tmp_path_factory.mktemp("work")
     made = {}
 
@@ -109,27 +109,24 @@ def test_a_source_taken_as_it_is_decodes_to_itself(prepared):
         np.testing.assert_allclose(start.numpy(), raw, rtol=1e-4, atol=1e-4)
 
 
-def rendered(work, count=8):
-    from benchmarks.tasks.tabletop import RenderedSplit
-
-    return RenderedSplit("iid", count, work, "cpu", silent)
+def rendered(work, report=silent, name="depth_tabletop", **changed):
+    config = configured(name, work, limit=8, size=64, **changed)
+    return registry.load_task(name)(config, report).test
 
 
 def test_two_processes_that_render_the_same_publish_whole_arrays(tmp_path, monkeypatch):
-    """The second starts while the first has filled half, and is the first to finish."""
-    from benchmarks.tasks import tabletop
-
+    """The second starts while the first has made half, and is the first to finish."""
     monkeypatch.setattr(tabletop, "RENDER_BATCH", 4)
-    first, second, seen = rendered(tmp_path), rendered(tmp_path), []
+    second, seen = rendered(tmp_path), []
 
     def half_way(stage, done, total):
         if not seen:
-            seen.append(np.array(second.images))
+            seen.append(np.array(second.pictures))
 
-    images = replace(first, report=half_way).images
-    assert np.array_equal(images, seen[0])
-    assert np.array_equal(images, rendered(tmp_path / "alone").images)
-    (folder,) = tmp_path.glob("v*/iid-8")
+    pictures = rendered(tmp_path, half_way).pictures
+    assert np.array_equal(pictures, seen[0])
+    assert np.array_equal(pictures, rendered(tmp_path / "alone").pictures)
+    (folder,) = tmp_path.glob("tabletop/v*/iid-8")
     assert [path.name for path in folder.iterdir()] == ["images"]
 
 
@@ -138,27 +135,24 @@ def test_an_interrupted_rendering_leaves_nothing_that_opens(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _ = replace(rendered(tmp_path), report=interrupt).images
+        _ = rendered(tmp_path, interrupt).pictures
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("name", ["images.npy", "sha256.json"])
 def test_damaged_scenes_are_put_aside_and_made_again(tmp_path, capsys, name):
-    images = np.array(rendered(tmp_path).images)
-    (folder,) = tmp_path.glob("v*/iid-8/images")
+    pictures = np.array(rendered(tmp_path).pictures)
+    (folder,) = tmp_path.glob("tabletop/v*/iid-8/images")
     content = bytearray((folder / name).read_bytes())
     content[-1000 if name == "images.npy" else 3] ^= 1
     (folder / name).write_bytes(content)
-    assert np.array_equal(images, rendered(tmp_path).images)
+    assert np.array_equal(pictures, rendered(tmp_path).pictures)
     assert f"{folder} is damaged: put aside as images.damaged-" in capsys.readouterr().err
     assert len(list(folder.parent.iterdir())) == 2
 
 
 def test_a_killed_codec_training_is_started_again(tmp_path, monkeypatch):
     """Whatever validation_limit is, the codec, its card and its file are the same."""
-    from benchmarks.codecs import caption as caption_codec
-    from benchmarks.tasks import caption_tabletop
-
     monkeypatch.setattr(caption_tabletop, "CODEC_STEPS", 2)
 
     def codec(**changed):
@@ -194,7 +188,6 @@ def test_the_key_names_items_and_truth(prepared, tmp_path):
 @pytest.mark.parametrize("name", TASKS)
 def test_the_key_does_not_depend_on_rendered_bits(tmp_path, monkeypatch, name):
     """Another processor's last bits, here a picture and a map that differ: the same key."""
-    from benchmarks.tabletop import render
 
     def key(folder):
         truth = registry.load_task(name)(configured(name, tmp_path / folder), silent).test
@@ -211,41 +204,32 @@ def test_the_key_does_not_depend_on_rendered_bits(tmp_path, monkeypatch, name):
 
 def test_small_pictures_are_the_renderers(tmp_path):
     """One rule for the 2 x 2 mean: half a grey level goes to the even one everywhere."""
-    from benchmarks.tabletop.render import half_size, render
-
-    split = rendered(tmp_path)
-    assert np.array_equal(split.pictures(32), half_size(render(split.scenes)).numpy())
+    small = registry.load_task("depth_tabletop")(configured("depth_tabletop", tmp_path)).test
+    assert np.array_equal(small.pictures, render.half_size(render.render(small.scenes)).numpy())
 
 
 def test_training_depth_is_a_sensors_scoring_depth_is_clean(prepared):
     ready = prepared("depth_tabletop")
     test = unstandardise(ready.test.pairs([0]).target, ready.test.statistics["target"])
-    clean = ready.truth.split.depth(32)[0][0]
-    assert np.allclose(np.exp(test[0, 0].numpy()), clean, rtol=1e-4)
+    assert np.allclose(np.exp(test[0, 0].numpy()), ready.truth.maps[0][0], rtol=1e-4)
     train = unstandardise(ready.train.pairs([0]).target, ready.train.statistics["target"])
-    from benchmarks.tasks.tabletop import RenderedSplit
-
-    split = ready.truth.split
-    scenes = RenderedSplit("train", TRAIN, split.folder, "cpu", silent)
-    error = np.exp(train[0, 0].numpy()) / scenes.depth(32)[0][0] - 1
+    error = np.exp(train[0, 0].numpy()) / ready.truth.task.train.maps[0][0] - 1
     assert 1e-4 < np.abs(error).mean() < 0.2
 
 
 def test_captions_of_text_to_image_take_the_levels_in_turn(prepared):
     truth = prepared("t2i_tabletop").truth
-    five = truth.split.captions
-    assert [c.text for c in truth.captions] == [five[i][i % 5].text for i in range(TEST)]
-    assert [int(name) for name in truth.ids] == [
-        10 * int(scene) + i % 5 for i, scene in enumerate(truth.split.indices)
-    ]
+    five = truth.captions
+    assert [c.text for c in truth.stated] == [five[i][i % 5].text for i in range(TEST)]
+    numbers = [10 * int(scene) + i % 5 for i, scene in enumerate(truth.indices)]
+    assert [int(name) for name in truth.ids] == numbers
 
 
 def test_a_true_caption_scores_high_and_an_unreadable_one_nothing(prepared):
     truth = prepared("caption_tabletop").truth
-    full = [five[words.FULL].text for five in truth.split.captions]
-    scenes = truth.split.scenes
+    full = [five[words.FULL].text for five in truth.captions]
     # All it states is true; it leaves out some sizes and materials, which costs coverage only.
-    found = [words.scene_f1(t, s) for t, s in zip(full, scenes, strict=True)]
+    found = [words.scene_f1(t, s) for t, s in zip(full, truth.scenes, strict=True)]
     assert min(found) > 0.7
     assert max(found) == 1
     assert truth.score(["the the of"] * TEST).scores["scene_f1"].value == 0
