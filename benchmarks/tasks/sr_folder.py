@@ -65,9 +65,9 @@ class FolderPhotographs(PicturePairs):
         return digest("\n".join(pair.stamp() for pair in self.pairs))
 
     def facts(self) -> dict[str, Any]:
-        facts = {"part": self.name, "data": self.stamps, "train": self.task.train.stamps}
-        facts |= {"size": self.side, "low_resolution": LR_FILTER, "tiles": sr_tiles.RULE}
-        return facts | self.task.space.frozen
+        made = {"size": self.side, "low_resolution": LR_FILTER, "tiles": sr_tiles.RULE}
+        made |= {"part": self.name, "data": self.stamps, "train": self.task.train.stamps}
+        return {**made, **self.task.space.frozen}
 
     @property
     def border(self) -> int:
