@@ -55,7 +55,7 @@ class FlowMatching(Method):
         ends = self.from_noise(pair.source, draws)
         ends.x1 = pair.target
         nulls = choose_nulls(pair.groups, draws, self.problem.null_rate)
-        ends.null = None if nulls is None else nulls.mask(draws).to(ends.x0.device)
+        ends.null = None if nulls is None else nulls.mask.to(ends.x0.device)
         return ends
 
     def sample_ends(self, source: Source, draws: Draws) -> Ends:

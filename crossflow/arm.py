@@ -3,44 +3,41 @@
 The reference is `crossflow` with the named backbone. Another method gets the depth and MLP width
 for which parameters at inference and FLOPs per network evaluation are within 5 % of the
 reference's; where both cannot hold, the FLOPs.
+
+FLOPs are counted by torch.utils.flop_counter: a multiply-add is 2; matrix products, convolutions
+and attention (in full, whatever its mask) count, element-wise work does not; a recomputed
+activation counts again.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from types import MappingProxyType, UnionType
-from typing import Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
-from typing import runtime_checkable as checkable
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from crossflow import crossflow
+from crossflow.draws import StepDraws
 from crossflow.errors import InputError, right_names
-from crossflow.flops import count_evaluation, count_source, count_training, on_meta_or_real
-from crossflow.method import Method, plain
+from crossflow.method import Ends, Method, training_loss
 from crossflow.network import SIZES, DiT, Size, parameters_of
-from crossflow.nulls import require_batch
+from crossflow.nulls import LEAST_BATCH, require_batch
 from crossflow.path import PATHS, TIMES
-from crossflow.problem import Problem
+from crossflow.problem import MapShape, Pair, Problem, Source
 
 TOLERANCE = 0.05
 HIDDEN_STEP = 8  # the MLP's width stays a multiple of this
-LAWS: dict[str, tuple[str, dict[str, Any]]]
 LAWS = {"path": ("interpolant", PATHS), "times": ("time_law", TIMES)}
-
-
-@checkable
-class MethodFile(Protocol):
-    """What a method file defines; a module is one. `Options`, a dataclass, is optional."""
-
-    NAME: str
-
-    def applies(self, problem: Problem) -> str | None: ...
-    def method(self, problem: Problem, size: Size, *args: Any, **options: Any) -> Method: ...
+MethodFile = Any  # a module that defines NAME, applies, method and, where it has some, Options
+Counted = TypeVar("Counted")
 
 
 @dataclass
@@ -71,37 +68,45 @@ class Cost:
 class Arm(nn.Module):
     """A method and its network. Its state dict has the prefixes `net.` and `method.`.
 
+    model: name of the backbone's size before matching; size: after it. batch: of training.
     options: as `resolve_options` gives them, with the path and time law the method set for itself.
     """
 
     def __init__(
-        self, name: str, method: Method, net: DiT, size: Size, batch: int, options: dict[str, Any]
+        self,
+        name: str,
+        method: Method,
+        net: DiT,
+        model: str,
+        size: Size,
+        batch: int,
+        options: dict[str, Any],
     ) -> None:
         super().__init__()
-        self.name, self.method, self.net = name, method, net
-        self.size = size  # of the backbone, after matching
+        self.name, self.method, self.net, self.model, self.size = name, method, net, model, size
         usual = ("linear", "logit_normal", "own")
         self.options = options | {o: law for o, law in self.laws.items() if law not in usual}
+        flops_source, flops_eval = count_sampling(net, method)
         self.cost = Cost(
             params_inference=parameters_of(net) + method.parameters_at_inference(),
             params_encoder=method.parameters_at_inference(),
             params_trained=parameters_of(self),
-            flops_eval=count_evaluation(net, method),
-            flops_source=count_source(method),
+            flops_eval=flops_eval,
+            flops_source=flops_source,
             flops_train=count_training(net, method, batch),
         )
-        # Parameters at inference and FLOPs of a network evaluation over the reference arm's.
-        self.params_ratio = self.flops_ratio = 1.0
-        self.model = ""  # name of the backbone's size, where it has one
+        # Over those of the reference arm, on which it was matched.
+        params, flops = _reference(method.problem, SIZES[model])
+        self.params_ratio = self.cost.params_inference / params
+        self.flops_ratio = self.cost.flops_eval / flops
 
     @property
     def laws(self) -> dict[str, str]:
         """Names of path and time law; `own` where the method defines another."""
-        names = {}
-        for option, (attribute, known) in LAWS.items():
-            law = None if _overrides(self.method, option) else getattr(self.method, attribute)
-            names[option] = next((name for name in known if known[name] is plain(law)), "own")
-        return names
+        return {
+            option: "own" if _overrides(self.method, option) else getattr(self.method, attribute)
+            for option, (attribute, _) in LAWS.items()
+        }
 
     def flops_sample(self, nfe: int) -> int:
         """FLOPs of one sample with `nfe` network evaluations."""
@@ -185,14 +190,8 @@ def build_arm(
         if option in method.ignored or (option in LAWS and _overrides(method, option)):
             raise InputError(f"arm.{name}.{option}={value}: would be ignored here, leave it out")
         if option in LAWS and value is not None:
-            attribute, known = LAWS[option]
-            setattr(method, attribute, known[value])
-    arm = Arm(name, method, net, matched, batch, resolved)
-    arm.model = model
-    params, flops = _reference(problem, named)
-    arm.params_ratio = arm.cost.params_inference / params
-    arm.flops_ratio = arm.cost.flops_eval / flops
-    return arm
+            setattr(method, LAWS[option][0], value)
+    return Arm(name, method, net, model, matched, batch, resolved)
 
 
 @lru_cache
@@ -209,9 +208,9 @@ def _probe(
         with torch.device(device):
             method, net = _modules(module, problem, named, backbone, options)
         params = parameters_of(net) + method.parameters_at_inference()
-        return params, count_evaluation(net, method)
+        return params, count_sampling(net, method)[1]
 
-    return on_meta_or_real(count)
+    return _on_meta_or_real(count)
 
 
 def _modules(
@@ -254,3 +253,65 @@ def _matched_size(
         every = ((d, h) for d in depths for h in widths)
         depth, hidden = min(every, key=lambda fit: errors(*fit)[::-1])
     return replace(named, depth=depth, hidden=hidden)
+
+
+def count_sampling(net: nn.Module, method: Method) -> tuple[int, int]:
+    """Forward FLOPs for one sample: of what runs once, and of one network evaluation."""
+
+    def source(net: nn.Module, method: Method, pair: Pair, draws: StepDraws) -> Ends:
+        return method.sample_ends(pair.source, draws)
+
+    def whole(net: nn.Module, method: Method, pair: Pair, draws: StepDraws) -> None:
+        ends = source(net, method, pair, draws)
+        time = torch.zeros(len(ends.x0), device=ends.x0.device)
+        net(ends.x0, time, ends.cond, ends.null, ends.cond_mask)
+
+    once = int(_flops(source, net, method))
+    return once, int(_flops(whole, net, method)) - once
+
+
+def count_training(net: nn.Module, method: Method, batch: int) -> float:
+    """Forward and backward FLOPs of a training step, a sample of `batch`: encoder, towers, charges.
+
+    The batch matters only to charges that compare all of it with all of it.
+    """
+    return _flops(lambda *step: training_loss(*step).total.backward(), net, method, batch)
+
+
+def _flops(work: Callable[..., object], net: nn.Module, method: Method, batch: int = 1) -> float:
+    """FLOPs a row of `work(net, method, pair, draws)` on copies of the modules."""
+
+    def count(device: str) -> float:
+        rows = batch if device == "meta" else min(batch, LEAST_BATCH)
+        copies = [copy.deepcopy(module).to(device) for module in (net, method)]
+        pair, draws = example_pair(method.problem, rows, device), StepDraws(0, 0, range(rows), rows)
+        with FlopCounterMode(display=False) as counter:
+            work(*copies, pair, draws)
+        return counter.get_total_flops() / rows
+
+    return _on_meta_or_real(count)
+
+
+def _on_meta_or_real(count: Callable[[str], Counted]) -> Counted:
+    """`count("meta")`; of a method that cannot run there (scipy, `.item()`) `count("cpu")`.
+
+    A true mistake raises again on the CPU.
+    """
+    try:
+        return count("meta")
+    except Exception:
+        # The plain form of attention, as on the meta device: fused kernels recompute some products.
+        with torch.random.fork_rng(devices=[]), sdpa_kernel(SDPBackend.MATH):
+            return count("cpu")
+
+
+def example_pair(problem: Problem, rows: int, device: str) -> Pair:
+    """A batch of the problem's shapes with random content, every row another image."""
+    shape = problem.source
+    with torch.device(device):
+        target = torch.randn(rows, *problem.target.sizes)
+        words = not isinstance(shape, MapShape) and shape.width is None
+        values = torch.zeros if words else torch.randn
+        mask = None if isinstance(shape, MapShape) else torch.ones(rows, shape.length).bool()
+        source = Source(values(rows, *shape.sizes, dtype=torch.int16 if words else None), mask)
+    return Pair(source, target, torch.arange(rows, device="cpu"))

@@ -17,7 +17,7 @@ class Spent:
     """What an arm has used so far: the four quantities a budget can limit."""
 
     device_seconds: float = 0.0  # the train ledger times the devices; waiting for data included
-    flops: float = 0.0  # of training, by the convention of `crossflow.flops`
+    flops: float = 0.0  # of training, by the convention of `crossflow.arm`
     samples: int = 0  # training pairs
     steps: int = 0  # optimizer steps
 

@@ -19,20 +19,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from crossflow.errors import InputError, differences
-from crossflow.files import sync, write_atomic
+from crossflow.errors import InputError
+from crossflow.files import write_atomic
+
+FORMAT = 2
 
 
 def machine(device: torch.device) -> dict[str, Any]:
     """What bits depend on beside the run's own settings."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    versions = {"torch": torch.__version__, "numpy": np.__version__}
+    versions = {"torch": torch.__version__, "numpy": np.__version__, "checkpoints": FORMAT}
     return versions | {"threads": torch.get_num_threads(), "device": name}
 
 
 def write(path: Path, groups: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
     """Writes tensors by group and name, and `state` (JSON, finite numbers), in one move."""
-    tensors = {f"{g}.{name}": t for g, group in groups.items() for name, t in group.items()}
+    tensors = {f"{g}/{name}": t for g, group in groups.items() for name, t in group.items()}
     _write(path, tensors, {"state": json.dumps(state, sort_keys=True, allow_nan=False)})
 
 
@@ -48,43 +50,15 @@ def read(path: Path, device: torch.device) -> tuple[dict[str, dict[str, Tensor]]
     groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            metadata = file.metadata() or {}
+            state = json.loads((file.metadata() or {})["state"])
             for key in file.keys():  # noqa: SIM118
-                group, _, name = key.partition(".")
+                group, _, name = key.rpartition("/")
                 groups[group][name] = file.get_tensor(key)
-    except SafetensorError as error:
-        raise InputError(f"{path} cannot be read ({error}): delete it to start again") from error
-    if "state" not in metadata:
-        raise InputError(f"{path} is not a checkpoint: it holds no training state")
-    return groups, json.loads(metadata["state"])
-
-
-def check_identity(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """InputError that names what differs between the run that saved `path` and this one."""
-    if differ := differences(saved, now):
+    except (SafetensorError, KeyError) as error:
         raise InputError(
-            f"cannot resume from {path}: {differ}. Use the old values, or resume=false"
-        )
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as flat names, `<index of the parameter>.<name of the moment>`."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{name}": value
-        for index, moments in state.items()
-        for name, value in moments.items()
-    }
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts `optimizer_tensors` back; groups keep the settings the optimizer was built with."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        index, moment = name.split(".", 1)
-        state.setdefault(int(index), {})[moment] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+            f"{path} is no checkpoint that can be read ({error!r}): delete it to start again"
+        ) from error
+    return groups, state
 
 
 def export_weights(path: Path, module: nn.Module, about: Mapping[str, Any]) -> None:
@@ -119,40 +93,14 @@ def repeatable(seed: int, step: int, device: torch.device) -> Iterator[None]:
         memory.fill_uninitialized_memory = filled
 
 
-class Journal:
-    """stats.jsonl: a line of JSON for each logged step, and no line of a step that was lost.
-
-    `Trainer._log` says what stands in one.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def write(self, line: dict[str, Any]) -> None:
-        """Adds a line. Numbers must be finite."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
-
-    def sync(self) -> None:
-        """Waits until the lines are on the disk. Before a checkpoint, which they must not miss."""
-        if self.path.exists():
-            sync(self.path)
-
-    def trim(self, steps: int) -> None:
-        """Drops the lines after step `steps`: a resumed run does these steps again."""
-        if not self.path.exists():
-            return
-        kept = []
-        # A line cut off by a kill and the garbage of a power cut lie after the checkpoint, for
-        # `sync` came before it, and so does all that follows.
-        with suppress(ValueError, KeyError, TypeError):
-            for line in self.path.read_bytes().splitlines(keepends=True):
-                if not line.endswith(b"\n") or int(json.loads(line)["steps"]) > steps:
-                    break
-                kept.append(line)
-        write_atomic(self.path, b"".join(kept), durable=False)
-
-    def put_aside(self) -> None:
-        """Keeps the lines of a failed run as stats-failed.jsonl."""
-        if self.path.exists():
-            self.path.replace(self.path.with_stem(f"{self.path.stem}-failed"))
+def trim(journal: Path, steps: int) -> None:
+    """Drops the lines after step `steps`: a resumed run does these steps again."""
+    kept = []
+    # A line cut off by a kill and the garbage of a power cut lie after the checkpoint, before which
+    # the lines were synced, and so does all that follows.
+    with suppress(ValueError, KeyError, TypeError):
+        for line in journal.read_bytes().splitlines(keepends=True):
+            if not line.endswith(b"\n") or int(json.loads(line)["steps"]) > steps:
+                break
+            kept.append(line)
+    write_atomic(journal, b"".join(kept), durable=False)

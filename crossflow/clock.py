@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -43,26 +44,22 @@ class Clock:
 
     def __init__(
         self,
-        heartbeat: Path | None = None,
+        heartbeat: Path,
         synchronize: Callable[[], object] = lambda: None,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._seconds = dict.fromkeys(LEDGERS, 0.0)
         self._open: list[str] = []
-        self._since = 0.0
         self._heartbeat, self._synchronize, self._now = heartbeat, synchronize, now
-        self._beaten = -BEAT_SECONDS
+        self._since, self._beaten = 0.0, -BEAT_SECONDS
         self._survived: dict[str, float] = {}  # read before this process overwrites it
-        if heartbeat is not None and heartbeat.exists():
-            # A power cut may have torn it: that costs `lost` its seconds, and stops no resume.
-            with suppress(ValueError):
-                self._survived = json.loads(heartbeat.read_text())
+        # A power cut may have torn it: that costs `lost` its seconds, and stops no resume.
+        with suppress(FileNotFoundError, ValueError):
+            self._survived = json.loads(heartbeat.read_text())
 
     @contextmanager
     def __call__(self, ledger: str) -> Iterator[None]:
         """Charges the time inside to `ledger`, also when the body raises."""
-        if ledger not in LEDGERS:
-            raise ValueError(f"no ledger {ledger!r}; there are {', '.join(LEDGERS)}")
         self._settle()
         self._open.append(ledger)
         try:
@@ -78,25 +75,23 @@ class Clock:
         if self._open:
             self._seconds[self._open[-1]] += now - self._since
         self._since = now
-        if self._heartbeat is not None and now - self._beaten >= BEAT_SECONDS:
+        if now - self._beaten >= BEAT_SECONDS:
             self.beat()
 
     def beat(self) -> None:
         """Renews the heartbeat file. No fsync: losing a second of it costs a second of `lost`."""
-        if self._heartbeat is None:
-            return
         self._beaten = self._now()
         write_atomic(self._heartbeat, json.dumps(self.state()), durable=False)
 
     def seconds(self, ledger: str) -> float:
         """Seconds on `ledger` so far, the running stretch included."""
-        running = bool(self._open) and self._open[-1] == ledger
+        running = self._open[-1:] == [ledger]
         return self._seconds[ledger] + (self._now() - self._since if running else 0.0)
 
     @property
     def wall(self) -> float:
         """Sum of all ledgers: every second of this arm, over all processes that worked on it."""
-        return sum(self.seconds(ledger) for ledger in LEDGERS)
+        return sum(self.state().values())
 
     def state(self) -> dict[str, float]:
         """Seconds of each ledger, for the checkpoint and the record."""
@@ -116,40 +111,28 @@ class Clock:
         self._survived = {}
 
 
+@dataclass
 class Throughput:
     """Samples a second of the train ledger, window by window; a shorter rest is not judged."""
 
-    def __init__(self, window: float = WINDOW_SECONDS) -> None:
-        self.window = window
-        self.windows: list[float] = []  # samples/s of each full window
-        self._start = (0, 0.0)
+    windows: list[float] = field(default_factory=list)  # samples/s of each full window
+    samples: int = 0  # at the start of the open window
+    seconds: float = 0.0  # the same
 
     def update(self, samples: int, seconds: float) -> None:
         """Call after each step with the totals so far; closes the window when it is full."""
-        elapsed = seconds - self._start[1]
-        if elapsed >= self.window:
-            self.windows.append((samples - self._start[0]) / elapsed)
-            self._start = (samples, seconds)
+        elapsed = seconds - self.seconds
+        if elapsed >= WINDOW_SECONDS:
+            self.windows.append((samples - self.samples) / elapsed)
+            self.samples, self.seconds = samples, seconds
 
     @property
     def verdict(self) -> str:
         """`valid`, `invalid: clock` (seconds are no fair budget then), or why it is not judged."""
         if len(self.windows) < 2:
-            return f"not judged: {len(self.windows)} windows of {self.window:g} s"
+            return f"not judged: {len(self.windows)} windows of {WINDOW_SECONDS:g} s"
         lower, median, upper = statistics.quantiles(self.windows, n=4, method="inclusive")
         return "valid" if upper - lower <= STEADY * median else "invalid: clock"
-
-    def report(self) -> dict[str, object]:
-        """For the record: the windows and what they say of the clock."""
-        return {"window_seconds": self.window, "windows": self.windows, "verdict": self.verdict}
-
-    def state(self) -> dict[str, object]:
-        return {"windows": self.windows, "start": list(self._start)}
-
-    def restore(self, state: dict) -> None:
-        self.windows = [float(value) for value in state["windows"]]
-        samples, seconds = state["start"]
-        self._start = (int(samples), float(seconds))
 
 
 def peak_memory(device: torch.device) -> int:
@@ -165,15 +148,11 @@ def utilisation(
     flops: float, seconds: float, device: torch.device, precision: str
 ) -> dict[str, float | str | None]:
     """Achieved FLOP/s and its share of the peak (MFU), or null and the reason why not."""
-    achieved, mfu, reason = flops / seconds if seconds > 0 else None, None, None
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    achieved, mfu = flops / seconds if seconds > 0 else None, None
+    gpu = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if gpu else f"device type {device.type}"
     peak = next((peaks[precision] for key, peaks in PEAKS.items() if key in name), None)
-    if not name:
-        reason = f"no published peak for device type {device.type}"
-    elif peak is None:
-        reason = f"peak of {name} is not in the table"
-    elif achieved is None:
-        reason = "nothing trained yet"
-    else:
+    if achieved is not None and peak is not None:
         mfu = achieved / peak
+    reason = f"no published peak for {name}" if peak is None else None
     return {"flops_per_second": achieved, "mfu": mfu, "reason": reason}

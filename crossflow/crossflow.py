@@ -77,7 +77,7 @@ class CrossFlow(Method):
         if nulls is None:
             return Ends(x0, pair.target, charges=charges)
         x1 = nulls.retarget(pair.target, draws)
-        return Ends(x0, x1, null=nulls.mask(draws).to(x1.device), charges=charges)
+        return Ends(x0, x1, null=nulls.mask.to(x1.device), charges=charges)
 
     def sample_ends(self, source: Source, draws: Draws) -> Ends:
         """A draw from the encoder, as in training: the official code starts from it too."""

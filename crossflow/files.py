@@ -5,13 +5,9 @@ Temporary names, renames, fsync and locks stand here alone. Modes follow the uma
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import itertools
 import json
 import os
-import platform
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +17,6 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from crossflow.errors import InputError
-
-_NUMBERS = itertools.count()
 
 
 class InUse(InputError):  # noqa: N818 - it is a state, and the message says what to do
@@ -41,35 +35,43 @@ def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> N
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A new name to write to; when the block ends without an error, that file becomes `path`."""
-    partial = _partial(path)
-    try:
+    with _partial(path) as partial:
         yield partial
         if durable:
             sync(partial)
         partial.replace(path)
         if durable:
             sync(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+def publish(folder: Path, fill: Callable[[Path], object]) -> None:
+    """Makes `folder`, unless it is there, of what `fill` writes to a new one.
+
+    Whole or not at all; other processes that want it wait for it.
+    """
+    with _partial(folder) as partial:
+        if not folder.is_dir():
+            partial.mkdir()
+            fill(partial)
+            partial.rename(folder)
 
 
 @contextmanager
-def published(folder: Path) -> Iterator[Path]:
-    """A new folder to fill; when the block ends without an error it becomes `folder`.
-
-    The first of several processes gives it its name; what the others made, equal, is dropped.
-    """
-    partial = _partial(folder)
-    partial.mkdir()
-    try:
-        yield partial
+def _partial(path: Path) -> Iterator[Path]:
+    """A hidden name beside `path`, for one process at a time; what a killed one left goes."""
+    partial = path.with_name(f".{path.name}.partial")
+    with lock(path.with_name(f".{path.name}.lock")):
         try:
-            partial.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            _remove(partial)
+            yield partial
+        finally:
+            _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -93,29 +95,54 @@ def lock(path: Path, *, wait: bool = True) -> Iterator[None]:
         held.release()
 
 
+def sync(path: Path) -> None:
+    """Waits until a file's content, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Makes an open file `size` bytes long. InputError that names the folder where it is full."""
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+    except OSError as error:
+        folder = Path(file.name).parent
+        raise InputError(f"{folder}: no room for {size:,} bytes ({error.strerror})") from None
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def is_file(path: Path) -> bool:
+def stamp(folder: Path, pattern: str, field: str) -> str:
+    """12 hex of names, sizes and times of a folder's files; InputError where there are none."""
+    paths = sorted(filter(is_file, folder.glob(pattern))) if is_folder(folder) else []
+    if not paths:
+        raise InputError(f"{field} needs {folder}/{pattern}, none was found")
+    stats = ((path.name, path.stat()) for path in paths)
+    rows = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
+    return hashlib.sha256(rows.encode()).hexdigest()[:12]
+
+
+def is_file(path: Path, ask: Callable[[Path], bool] = Path.is_file) -> bool:
     """Whether there is a file. InputError where that cannot be told, as without permission."""
-    return _is(path, Path.is_file)
+    try:
+        return ask(path)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
 
 
 def is_folder(path: Path) -> bool:
     """Whether there is a folder; InputError as for a file."""
-    return _is(path, Path.is_dir)
-
-
-def _is(path: Path, ask: Callable[[Path], bool]) -> bool:
-    try:
-        return ask(path)
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            return False  # no file system holds it
-        raise InputError(f"{path}: {error.strerror}") from None
+    return is_file(path, Path.is_dir)
 
 
 def read_text(path: Path) -> str:
@@ -137,63 +164,3 @@ def parse_json(text: str, where: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
         raise InputError(f"{where}: not JSON that can be read ({error})") from None
-
-
-def stamp(folder: Path, pattern: str, field: str) -> str:
-    """12 hex of names, sizes and times of a folder's files; InputError where there are none."""
-    paths = sorted(filter(is_file, folder.glob(pattern))) if is_folder(folder) else []
-    if not paths:
-        raise InputError(f"{field} needs {folder}/{pattern}, none was found")
-    stats = ((path.name, path.stat()) for path in paths)
-    rows = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
-    return hashlib.sha256(rows.encode()).hexdigest()[:12]
-
-
-def reserve(file: IO[bytes], size: int) -> None:
-    """Makes an open file `size` bytes long. InputError that names the folder where it is full."""
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
-        else:
-            file.truncate(size)
-    except OSError as error:
-        folder = Path(file.name).parent
-        raise InputError(f"{folder}: no room for {size:,} bytes ({error.strerror})") from None
-
-
-def sync(path: Path) -> None:
-    """Waits until a file's content, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _partial(path: Path) -> Path:
-    """A hidden name beside `path` that nobody has, after what dead writers left is removed.
-
-    The name holds host and process: what a living one writes, here or on another host, stays.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{path.name}.{platform.node()}-"
-    ours = re.compile(re.escape(prefix) + r"(\d+)-\d+\.partial")
-    for name in os.listdir(path.parent):  # noqa: PTH208 - names alone, of many files
-        if (match := ours.fullmatch(name)) and not _alive(int(match[1])):
-            left = path.with_name(name)
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
-    return path.with_name(f"{prefix}{os.getpid()}-{next(_NUMBERS)}.partial")
-
-
-def _alive(process: int) -> bool:
-    """Whether a process of this host still runs."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it runs, for another user
-        pass
-    return True

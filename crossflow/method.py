@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,7 +17,7 @@ from torch.nn import functional as F
 
 from crossflow.draws import Draws, StepDraws
 from crossflow.errors import InputError
-from crossflow.path import Interpolant, Times, linear, logit_normal
+from crossflow.path import PATHS, TIMES
 from crossflow.problem import Map, Moments, Pair, Problem, Row, Source
 from crossflow.solver import Grid, Sampled, solve
 
@@ -46,8 +45,8 @@ class Method(nn.Module):
     guided: bool = True  # whether there is a null branch; where not, guidance must be 1
     training_only: tuple[str, ...] = ()  # names of modules and parameters sampling does not use
     ignored: tuple[str, ...] = ()  # names of options that have no effect on this problem
-    interpolant: Interpolant = linear  # of `crossflow.path`, or a method's own
-    time_law: Times = logit_normal
+    interpolant: str = "linear"  # one of `crossflow.path.PATHS`; a method's own overrides `path`
+    time_law: str = "logit_normal"  # one of TIMES; a method's own overrides `times`
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
@@ -73,11 +72,11 @@ class Method(nn.Module):
 
     def times(self, count: int, draws: StepDraws) -> Row:
         """Training times, one a row."""
-        return plain(self.time_law)(count, draws)
+        return TIMES[self.time_law](count, draws)
 
     def path(self, x0: Map, x1: Map, t: Row) -> tuple[Map, Map]:
         """The network's input xt and what it must give there, ut = d(xt)/dt."""
-        return plain(self.interpolant)(x0, x1, t)
+        return PATHS[self.interpolant](x0, x1, t)
 
     @torch.no_grad()
     def sample(self, net: nn.Module, ends: Ends, grid: Grid, guidance: float = 1.0) -> Sampled:
@@ -85,11 +84,6 @@ class Method(nn.Module):
         velocity = Guided(net, ends, guidance)
         x = solve(velocity, ends.x0, grid).x
         return Sampled(x, velocity.evaluations)
-
-
-def plain(function: Any) -> Any:
-    """A function that stands in a class body, without the binding that looking it up adds."""
-    return getattr(function, "__func__", function)
 
 
 class Guided:

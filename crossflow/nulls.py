@@ -6,6 +6,7 @@ processes choose alike. At a rate > 0 a batch has max(2, round(rate * batch)): n
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -30,26 +31,18 @@ def require_batch(batch: int, rate: float) -> None:
 
 @dataclass(frozen=True)
 class Nulls:
-    """Rows of the global batch: `rows[i]` is null and, where re-targeted, gets `targets[i]`'s x1.
+    """Null rows of this process, and whose x1 each row gets where null rows are re-targeted.
 
-    `targets` is a derangement of `rows`: no row keeps its own target, nor one of the same image.
+    `targets` are rows of the global batch. Null rows exchange theirs: none keeps its own, nor gets
+    one of the same image; every other row keeps its own.
     """
 
-    rows: Int[Tensor, " n"]
-    targets: Int[Tensor, " n"]
-
-    def mask(self, draws: StepDraws) -> Bool[Tensor, " b"]:
-        """True at this process's null rows."""
-        whole = torch.zeros(draws.total, dtype=torch.bool)
-        whole[self.rows] = True
-        return whole[draws.rows.start : draws.rows.stop]
+    mask: Bool[Tensor, " b"]
+    targets: Int[Tensor, " b"]
 
     def retarget(self, x1: Float[Tensor, "b ..."], draws: StepDraws) -> Float[Tensor, "b ..."]:
         """x1 with the targets of null rows exchanged; `x1` itself is left as it is."""
-        whole = _whole_batch(x1, draws)
-        order = torch.arange(draws.total)
-        order[self.rows] = self.targets
-        return whole[order[draws.rows.start : draws.rows.stop].to(x1.device)]
+        return _whole_batch(x1, draws)[self.targets.to(x1.device)]
 
 
 def choose_nulls(groups: Int[Tensor, " b"], draws: StepDraws, rate: float) -> Nulls | None:
@@ -63,24 +56,25 @@ def choose_nulls(groups: Int[Tensor, " b"], draws: StepDraws, rate: float) -> Nu
     images = _whole_batch(groups, draws).tolist()
     count = max(2, round(rate * draws.total))
     rows: list[int] = []
-    taken: dict[int, int] = {}
+    taken: Counter[int] = Counter()
     # At most half of the null rows may show one image: then, and only then, all can be exchanged.
     for row in draws.permutation("null").tolist():
-        if len(rows) < count and taken.get(images[row], 0) < count // 2:
+        if len(rows) < count and taken[images[row]] < count // 2:
             rows.append(row)
-            taken[images[row]] = taken.get(images[row], 0) + 1
+            taken[images[row]] += 1
     if len(rows) < count:
         raise InputError(
             f"a batch of {draws.total} with {len(set(images))} images has no {count} rows that can "
             "exchange targets: use a larger training.batch or null_rate 0"
         )
     # Sorted by image, a shift by the largest image's count leaves every image's block.
-    first: dict[int, int] = {}
-    for place, row in enumerate(rows):
-        first.setdefault(images[row], place)
-    rows.sort(key=lambda row: first[images[row]])
+    order = list(taken)  # of their first rows
+    rows.sort(key=lambda row: order.index(images[row]))
     shift = max(taken.values())
-    return Nulls(torch.tensor(rows), torch.tensor(rows[shift:] + rows[:shift]))
+    targets = torch.arange(draws.total)
+    targets[rows] = torch.tensor(rows[shift:] + rows[:shift])
+    mine = slice(draws.rows.start, draws.rows.stop)
+    return Nulls((targets != torch.arange(draws.total))[mine], targets[mine])
 
 
 def _whole_batch(x: Tensor, draws: StepDraws) -> Tensor:

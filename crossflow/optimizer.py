@@ -11,20 +11,6 @@ from torch import Tensor, nn
 DECAYED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.MultiheadAttention)
 
 
-def decayed_parameters(module: nn.Module) -> set[int]:
-    """Ids of the parameters that are decayed: matrices that multiply activations.
-
-    The scale of all others (norms, biases, embeddings, queries, temperatures) means something.
-    """
-    return {
-        id(parameter)
-        for part in module.modules()
-        if isinstance(part, DECAYED)
-        for parameter in part.parameters(recurse=False)
-        if parameter.ndim >= 2
-    }
-
-
 def adamw(
     module: nn.Module,
     lr: float,
@@ -33,16 +19,17 @@ def adamw(
 ) -> torch.optim.AdamW:
     """AdamW over all trainable parameters of an arm, with the paper's values (section 5.1).
 
-    Fused: one kernel for all parameters, on CPU too.
+    Decayed are matrices that multiply activations: the scale of all others (norms, biases,
+    embeddings, queries, temperatures) means something. Fused: one kernel, on CPU too.
     """
-    decayed = decayed_parameters(module)
-    trainable = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if id(p) in decayed], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if id(p) not in decayed], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
+    multiply = [part for part in module.modules() if isinstance(part, DECAYED)]
+    matrices = {id(p) for part in multiply for p in part.parameters(recurse=False) if p.ndim >= 2}
+    groups: dict[float, list[Tensor]] = {weight_decay: [], 0.0: []}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            groups[weight_decay if id(parameter) in matrices else 0.0].append(parameter)
+    parts = [{"params": group, "weight_decay": decay} for decay, group in groups.items() if group]
+    return torch.optim.AdamW(parts, lr=lr, betas=betas, fused=True)
 
 
 def rate_factor(fraction: float, warmup: float, cooldown: float) -> float:

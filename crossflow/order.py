@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -38,24 +40,23 @@ class Order:
         # Two epochs: a step may end one and begin the next.
         self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
 
-    def _draw_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def _draw_epoch(self, epoch: int) -> Int[np.ndarray, "2 rows"]:
         order = np.argsort(_bits(self.rows, "order", self.seed, epoch), kind="stable")
         captions = _bits(self.rows, "caption", self.seed, epoch) % np.uint64(self.captions)
-        return order, captions.astype(np.int64)
+        return np.stack([order, captions.astype(np.int64)])
 
     def step(self, step: int) -> tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]]:
         """Rows of the store and the caption drawn for each, for step 0, 1, 2 ..."""
         first, last = step * self.batch, (step + 1) * self.batch
-        rows, captions = [], []
+        parts = []
         for epoch in range(first // self.rows, (last - 1) // self.rows + 1):
-            begin = max(first - epoch * self.rows, 0)
-            end = min(last - epoch * self.rows, self.rows)
-            order, drawn = self._epoch(epoch)
-            rows.append(order[begin:end])
-            captions.append(drawn[begin:end])
-        return np.concatenate(rows), np.concatenate(captions)
+            start = epoch * self.rows
+            parts.append(self._epoch(epoch)[:, max(first - start, 0) : last - start])
+        rows, captions = np.concatenate(parts, axis=1)
+        return rows, captions
 
 
+@dataclass
 class Chain:
     """Chained hash of all (id, caption) read so far: h_s = SHA-256(h_(s-1), reads of step s).
 
@@ -63,35 +64,29 @@ class Chain:
     64. Marks of runs of any two lengths share the multiples of the larger m.
     """
 
-    def __init__(self, seed: str = "") -> None:
-        self.value = hashlib.sha256(f"order 1 {seed}".encode()).hexdigest()
-        self.steps = 0
-        self.marks: dict[int, str] = {}
-        self._every = 1
+    steps: int = 0
+    value: str = hashlib.sha256(b"order 1 ").hexdigest()
+    every: int = 1
+    marks: dict[int, str] = field(default_factory=dict)
 
     def update(self, ids: Sequence[str], captions: Sequence[int] | np.ndarray) -> None:
         """Adds the reads of one step, in the order of the rows of the batch."""
         reads = "\n".join(f"{i}\t{int(c)}" for i, c in zip(ids, captions, strict=True))
         self.value = hashlib.sha256(f"{self.value}\n{reads}".encode()).hexdigest()
         self.steps += 1
-        if self.steps % self._every == 0:
+        if self.steps % self.every == 0:
             self.marks[self.steps] = self.value
         if len(self.marks) > MARKS:
-            self._every *= 2
-            self.marks = {s: h for s, h in self.marks.items() if s % self._every == 0}
+            self.every *= 2
+            self.marks = {s: h for s, h in self.marks.items() if s % self.every == 0}
 
-    def state(self) -> dict[str, object]:
-        """For checkpoint and record: steps, the value after them, and the marks before."""
-        marks = {str(step): value for step, value in self.marks.items()}
-        return {"steps": self.steps, "value": self.value, "every": self._every, "marks": marks}
+    def state(self) -> dict[str, Any]:
+        """For checkpoint and record; `Chain.restore` undoes it."""
+        return asdict(self) | {"marks": {str(step): value for step, value in self.marks.items()}}
 
     @classmethod
-    def restore(cls, state: Mapping) -> Chain:
-        chain = cls()
-        chain.steps, chain.value = int(state["steps"]), str(state["value"])
-        chain._every = int(state["every"])
-        chain.marks = {int(step): str(value) for step, value in state["marks"].items()}
-        return chain
+    def restore(cls, state: Mapping[str, Any]) -> Chain:
+        return cls(**{**state, "marks": {int(step): v for step, v in state["marks"].items()}})
 
 
 def replay(order: Order, ids: Sequence[str], steps: Iterable[int]) -> dict[int, str]:

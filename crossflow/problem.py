@@ -44,6 +44,10 @@ class TokenShape:
         if (self.vocabulary is None) == (self.width is None):
             raise ValueError("TokenShape needs exactly one of vocabulary and width")
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return (self.length,) if self.width is None else (self.length, self.width)
+
 
 ENCODERS = ("variational", "identity")
 CHARGES = ("contrastive", "reconstruction", None)

@@ -2,29 +2,43 @@
 
 A store is a folder: `<field>.npy` for each field, and `manifest.json`. Fields: `target` (n, [k,] C,
 H, W); `source`, a map like the target, word ids (n, [k,] L) or features (n, [k,] L, D); `mask`
-(n, [k,] L) for tokens; `groups` and `ids` (n,). k > 1 are variants of a row, five captions of an
-image say: the order draws one.
-The writer is in `store_writer.py`.
+(n, [k,] L), True at real tokens, not of maps; `groups` and `ids` (n,). k > 1 are variants of a row,
+five captions of an image say: the order draws one.
+
+Several processes may write a store: each takes the next block of rows that nobody has, and notes
+it, with its hashes, when it is on the disk. A killed one loses its block. The store is the same
+byte for byte whoever wrote it; it grows in `.<name>.<digest of what it is made of>.partial`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from crossflow.errors import InputError, differences
-from crossflow.problem import Pair, Source
+from crossflow.files import InUse, lock, replacing, reserve, sync, write_atomic
+from crossflow.problem import Map, MapShape, Pair, Source, TokenShape
 
 VERSION = 2
 MANIFEST = "manifest.json"
+BLOCK = 1024  # rows; part of the digest
+MOMENTS = 64  # rows whose moments are taken at once, in float64
+DTYPES = ("float16", "float32", "uint8", "int16", "int32", "int64", "bool")
+KINDS = {"groups": np.int64, "mask": np.bool_, "ids": np.str_}
+
+Rows = Sequence[int] | np.ndarray
+Channels = Mapping[str, Sequence[float]]  # mean and std, a number a channel
+Batches = Callable[[int, int], Iterable[Mapping[str, Any]]]  # rows [start, stop), by field
 
 
 class Store:
@@ -36,7 +50,7 @@ class Store:
 
     def __init__(self, folder: Path, fingerprint: Mapping[str, Any] | None = None) -> None:
         self.folder = Path(folder)
-        self.manifest = _read_manifest(self.folder)
+        self.manifest = self._read_manifest()
         there = self.manifest["fingerprint"]
         if fingerprint is not None and (differ := differences(there, fingerprint)):
             raise InputError(
@@ -44,8 +58,7 @@ class Store:
                 "prepare it again, or name another work folder"
             )
         self.digest: str = self.manifest["digest"]  # SHA-256 over all fields
-        # Mean and standard deviation of each channel, by field.
-        self.statistics: dict[str, dict[str, list[float]]] = self.manifest["statistics"]
+        self.statistics: dict[str, Channels] = self.manifest["statistics"]  # by field
         self.captions = max(self.manifest["variants"].values())  # that the order draws from
         self._maps: dict[str, np.ndarray] = {}
         self._sound: set[tuple[str, int]] = set()  # blocks that were compared with their hash
@@ -56,6 +69,22 @@ class Store:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": {}}  # a map would be pickled with all its rows
 
+    def _read_manifest(self) -> dict[str, Any]:
+        try:
+            manifest = json.loads((self.folder / MANIFEST).read_text())
+            whole = manifest.pop("check") == json_digest(manifest)
+            if whole and manifest["version"] == VERSION:
+                return manifest
+            fault = "not whole, or of another version"
+        except FileNotFoundError:
+            raise InputError(f"{self.folder} is not a store: it has no {MANIFEST}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            fault = repr(error)
+        raise self._damaged(f"{MANIFEST}: {fault}")
+
+    def _damaged(self, what: str) -> InputError:
+        return InputError(f"store {self.folder} is damaged ({what}): delete it to prepare it again")
+
     @property
     def ids(self) -> list[str]:
         """Names of all rows, in order."""
@@ -64,76 +93,45 @@ class Store:
     def check(self) -> None:
         """Compares every block with its hash, so that no later read has to."""
         for field, hashes in self.manifest["hashes"].items():
-            for block in range(len(hashes)):
-                self._compare(field, block)
+            self._map(field, range(len(hashes)))
 
-    def read(
-        self, field: str, rows: Sequence[int] | np.ndarray, variants: Sequence[int] | np.ndarray
-    ) -> np.ndarray:
+    def read(self, field: str, rows: Rows, variants: Rows) -> np.ndarray:
         """Raw rows of a field, as they were written; `variants` picks one where it has several."""
         where = np.asarray(rows, dtype=np.int64)
         if where.size and (where.min() < 0 or where.max() >= len(self)):
             raise IndexError(f"rows {where.min()}..{where.max()} of a store of {len(self)}")
-        for block in np.unique(where // self.manifest["block"]).tolist():
-            self._compare(field, block)
+        values = self._map(field, np.unique(where // self.manifest["block"]).tolist())
         several = self.manifest["variants"].get(field, 1) > 1
-        picked = (where, np.asarray(variants, dtype=np.int64)) if several else where
-        return np.asarray(self._map(field)[picked])
+        return np.asarray(values[(where, np.asarray(variants)) if several else where])
 
-    def _map(self, field: str) -> np.ndarray:
+    def _map(self, field: str, blocks: Iterable[int]) -> np.ndarray:
+        """The field's file by memory map, these blocks compared with their hashes."""
         if field not in self._maps:
-            path = self.folder / f"{field}.npy"
             try:
-                values = np.load(path, mmap_mode="r", allow_pickle=False)
+                self._maps[field] = np.load(self.folder / f"{field}.npy", mmap_mode="r")
             except (OSError, ValueError, EOFError) as error:
-                raise _damaged(self.folder, f"{path.name}: {error}") from error
-            expected = self.manifest["dtypes"][field], self.manifest["shapes"][field]
-            if (values.dtype.name, list(values.shape)) != expected:
-                raise _damaged(self.folder, f"{path.name} is not what the manifest says")
-            self._maps[field] = values
-        return self._maps[field]
+                raise self._damaged(f"{field}.npy: {error}") from error
+        values, size = self._maps[field], self.manifest["block"]
+        for block in blocks:
+            if (field, block) not in self._sound:
+                rows = values[block * size : (block + 1) * size]
+                if array_digest(rows) != self.manifest["hashes"][field][block]:
+                    raise self._damaged(f"{field}.npy, rows from {block * size} on")
+                self._sound.add((field, block))
+        return values
 
-    def _compare(self, field: str, block: int) -> None:
-        if (field, block) not in self._sound:
-            first = block * self.manifest["block"]
-            values = self._map(field)[first : first + self.manifest["block"]]
-            if array_digest(values) != self.manifest["hashes"][field][block]:
-                raise _damaged(self.folder, f"{field}.npy, rows from {first} on")
-            self._sound.add((field, block))
-
-    def pairs(
-        self, rows: Sequence[int] | np.ndarray, captions: Sequence[int] | np.ndarray | None = None
-    ) -> Pair:
+    def pairs(self, rows: Rows, captions: Rows | None = None) -> Pair:
         """A batch: row `rows[i]` with its variant `captions[i]` (the first where not given)."""
         chosen = np.zeros(len(rows), dtype=np.int64) if captions is None else captions
-        fields = [name for name in self.manifest["shapes"] if name != "ids"]
-        values = {f: torch.from_numpy(self.read(f, rows, chosen)) for f in fields}
-        kind, source = self.manifest["source"]["kind"], values["source"]
-        if kind == "map":
-            built = Source(standardise(source, self.statistics["source"]))
+        fields = [field for field in self.manifest["hashes"] if field != "ids"]
+        values = {field: torch.from_numpy(self.read(field, rows, chosen)) for field in fields}
+        source, mask = values["source"], values.get("mask")
+        if mask is None:
+            source = standardise(source, self.statistics["source"])
         else:
-            built = Source(source.long() if kind == "words" else source.float(), values["mask"])
+            source = source.float() if source.is_floating_point() else source.long()
         target = standardise(values["target"], self.statistics["target"])
-        return Pair(built, target, values["groups"])
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        version = manifest["version"]
-    except FileNotFoundError:
-        raise InputError(f"{folder} is not a store: it has no {MANIFEST}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(folder, MANIFEST) from error
-    if version != VERSION:
-        raise _damaged(folder, f"store format {version}, this program reads {VERSION}")
-    if manifest.pop("check", None) != json_digest(manifest):
-        raise _damaged(folder, MANIFEST)
-    return manifest
-
-
-def _damaged(folder: Path, what: str) -> InputError:
-    return InputError(f"store {folder} is damaged ({what}): delete it to prepare it again")
+        return Pair(Source(source, mask), target, values["groups"])
 
 
 def json_digest(value: Any) -> str:
@@ -148,21 +146,194 @@ def array_digest(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
-def standardise(
-    values: Tensor, statistics: Mapping[str, Sequence[float]]
-) -> Float[Tensor, "b c h w"]:
+def standardise(values: Tensor, statistics: Channels) -> Map:
     """Maps with zero mean and unit deviation per channel of the training set, in float32."""
-    mean, std = _moments(statistics, values)
+    mean, std = _per_channel(statistics, values)
     return (values.float() - mean) / std
 
 
-def unstandardise(
-    values: Float[Tensor, "b c h w"], statistics: Mapping[str, Sequence[float]]
-) -> Float[Tensor, "b c h w"]:
+def unstandardise(values: Map, statistics: Channels) -> Map:
     """Back to the units that were written: what a sampled target needs before it is decoded."""
-    mean, std = _moments(statistics, values)
+    mean, std = _per_channel(statistics, values)
     return values * std + mean
 
 
-def _moments(statistics: Mapping[str, Sequence[float]], like: Tensor) -> list[Tensor]:
+def _per_channel(statistics: Channels, like: Tensor) -> list[Tensor]:
     return [torch.tensor(statistics[k], device=like.device)[:, None, None] for k in ("mean", "std")]
+
+
+def write_store(
+    folder: Path,
+    source: MapShape | TokenShape,
+    target: MapShape,
+    fingerprint: Mapping[str, Any],
+    rows: int,
+    batches: Batches,
+    statistics: Mapping[str, Any] | None = None,
+    *,
+    shared_statistics: bool = False,
+    report: Callable[[int, int], None] = lambda done, rows: None,
+) -> Store:
+    """The store `folder` of `rows` encoded pairs; written unless it is there.
+
+    batches: called once a block; what it yields must depend on the range alone.
+    statistics: of the training store, for validation and test; None: of what is written.
+    shared_statistics: the target's standardise the source too, where it is itself the start of the
+        flow: only then does a flow that stands still give the source back.
+    report: called with (rows done by all processes, rows).
+
+    Raises InputError for a store of another fingerprint, bad rows or a full disk.
+    """
+    folder = Path(folder)
+    if rows < 1:
+        raise InputError(f"store {folder} would be empty: there is no row")
+    if not folder.is_dir():
+        shapes = {"target": target.sizes, "source": source.sizes, "groups": (), "ids": ()}
+        if isinstance(source, TokenShape):
+            shapes["mask"] = source.sizes[:1]
+        facts = {"fingerprint": fingerprint, "rows": rows, "shapes": shapes}
+        facts |= {"statistics": statistics, "shared": shared_statistics}
+        _Writer(folder, shapes, json.loads(json.dumps(facts)), batches, report).run()
+    return Store(folder, fingerprint)
+
+
+@dataclass
+class _Writer:
+    """One process's part in writing a store."""
+
+    folder: Path
+    shapes: dict[str, tuple[int, ...]]  # of a row of each field, without its variants
+    facts: dict[str, Any]  # all that the bytes follow from
+    batches: Batches
+    report: Callable[[int, int], None]
+
+    def __post_init__(self) -> None:
+        self.rows: int = self.facts["rows"]
+        self.blocks = range(-(-self.rows // BLOCK))
+        self.partial = self._beside(f"{json_digest([VERSION, BLOCK, self.facts])[:12]}.partial")
+
+    def _beside(self, name: str) -> Path:
+        return self.folder.with_name(f".{self.folder.name}.{name}")
+
+    def _note(self, block: int) -> Path:
+        return self.partial / "blocks" / f"{block}.json"
+
+    def _done(self, block: int) -> bool:
+        return self.folder.is_dir() or self._note(block).is_file()
+
+    def _refused(self, what: str) -> InputError:
+        return InputError(f"store {self.folder.name}: {what}")
+
+    def run(self) -> None:
+        """Writes what nobody else does, waits for the others, and publishes if first."""
+        for wait in (False, True):  # in the second round, for blocks that others began
+            for block in self.blocks:
+                if not self._done(block):
+                    with suppress(InUse), lock(self._beside(f"{block}.lock"), wait=wait):
+                        if not self._done(block):
+                            self._write(block)
+        with lock(self._beside("lock")):
+            if not self.folder.is_dir():
+                self._publish([json.loads(self._note(b).read_text()) for b in self.blocks])
+        self.report(self.rows, self.rows)
+
+    def _write(self, block: int) -> None:
+        """Writes the rows of a block, and its note. While that is not there, nobody publishes."""
+        start, stop = block * BLOCK, min((block + 1) * BLOCK, self.rows)
+        done = BLOCK * len(list(self.partial.glob("blocks/*.json")))
+        parts: dict[str, list[np.ndarray]] = {field: [] for field in sorted(self.shapes)}
+        for batch in self.batches(start, stop):
+            self.report(min(done + sum(map(len, parts["ids"])), self.rows), self.rows)
+            if batch.keys() != self.shapes.keys():
+                raise self._refused(f"a batch has {sorted(batch)}, not {sorted(self.shapes)}")
+            for field, values in batch.items():
+                parts[field].append(np.asarray(values, dtype=KINDS.get(field)))
+        note: dict[str, Any] = {"names": np.concatenate(parts["ids"]).tolist()}
+        fields = {f: self._checked(f, np.concatenate(parts[f]), stop - start) for f in parts}
+        for field, values in fields.items():
+            note[field] = values.dtype.name, values.shape[1:], array_digest(values)
+            if field != "ids":
+                self._append(field, start, values)
+        write_atomic(self._note(block), json.dumps(note))
+
+    def _checked(self, field: str, values: np.ndarray, rows: int) -> np.ndarray:
+        """Rows that can be stored; one variant is stored like none."""
+        shape, row = self.shapes[field], values.shape[1:]
+        variants = row[: len(row) - len(shape)]
+        if len(values) != rows or row != (*variants, *shape) or len(variants) > bool(shape):
+            raise self._refused(f"{field}: {values.shape} is not {rows} rows of {shape}")
+        numbers = field in ("source", "target")
+        if numbers and (values.dtype.name not in DTYPES or not np.isfinite(values).all()):
+            raise self._refused(f"{field}: a {values.dtype} that is not finite or is not stored")
+        return values[:, 0] if variants == (1,) else values
+
+    def _append(self, field: str, start: int, values: np.ndarray) -> None:
+        """Writes rows to the field's file, made with room for all where it is not there."""
+        path = self.partial / f"{field}.npy"
+        with lock(self._beside("files.lock")):
+            if not path.exists():
+                with replacing(path) as new:
+                    shape = (self.rows, *values.shape[1:])
+                    np.lib.format.open_memmap(new, "w+", values.dtype, shape)
+                    with new.open("r+b") as file:
+                        reserve(file, new.stat().st_size)
+        there = np.load(path, mmap_mode="r")
+        if (values.dtype, values.shape[1:]) != (there.dtype, there.shape[1:]):
+            raise self._refused(f"{field}: {values.dtype} after {there.dtype}, or other variants")
+        # Not through the map: several machines that share a folder would write whole pages.
+        with path.open("r+b") as file:
+            file.seek(there.offset + start * there.strides[0])
+            file.write(values.tobytes())
+        sync(path)
+
+    def _publish(self, notes: list[dict[str, Any]]) -> None:
+        """Writes ids and manifest, and gives the folder its name."""
+        try:
+            statistics = self.facts["statistics"] or self._statistics()
+        except InputError:  # of all rows together: there is nothing to go on with
+            shutil.rmtree(self.partial)
+            raise
+        np.save(self.partial / "ids.npy", [name for note in notes for name in note["names"]])
+        sync(self.partial / "ids.npy")
+        digest, hashes = hashlib.sha256(), {}
+        for field in sorted(self.shapes):
+            for block, note in enumerate(notes):
+                dtype, shape, content = note[field]
+                count = min(BLOCK, self.rows - block * BLOCK)
+                digest.update(f"{field} {(dtype, shape)} {count} {content}\n".encode())
+            hashes[field] = [note[field][2] for note in notes]
+        manifest = {
+            "version": VERSION,
+            "fingerprint": self.facts["fingerprint"],
+            "rows": self.rows,
+            "block": BLOCK,
+            "digest": digest.hexdigest(),
+            "variants": {
+                f: (*notes[0][f][1][: -len(s)], 1)[0] for f, s in self.shapes.items() if s
+            },
+            "statistics": statistics,
+            "hashes": hashes,
+        }
+        manifest["check"] = json_digest(manifest)
+        write_atomic(self.partial / MANIFEST, json.dumps(manifest, indent=1))
+        self.partial.rename(self.folder)
+        sync(self.folder.parent)
+        shutil.rmtree(self.folder / "blocks")
+
+    def _statistics(self) -> dict[str, Any]:
+        """Mean and deviation of each channel of each map, by the law of total variance."""
+        maps = [field for field in ("target", "source") if len(self.shapes[field]) == 3]
+        statistics = {}
+        for field in ["target"] if self.facts["shared"] else maps:
+            values, parts = np.load(self.partial / f"{field}.npy", mmap_mode="r"), []
+            for first in range(0, self.rows, MOMENTS):
+                part = np.moveaxis(values[first : first + MOMENTS].astype(np.float64), -3, 0)
+                flat = part.reshape(len(part), -1)
+                parts.append((flat.shape[1], flat.mean(1), flat.var(1)))
+            counts, means, variances = (np.array(column) for column in zip(*parts, strict=True))
+            mean = np.average(means, axis=0, weights=counts)
+            std = np.sqrt(np.average(variances + (means - mean) ** 2, axis=0, weights=counts))
+            if (std <= 0).any():
+                raise self._refused(f"channel {int(np.argmin(std))} of {field} is constant")
+            statistics[field] = {"mean": mean.tolist(), "std": std.tolist()}
+        return {field: statistics.get(field, statistics["target"]) for field in maps}

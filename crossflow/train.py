@@ -7,7 +7,7 @@ weights, average, counters and hash chain on by one step. It never asks which me
 from __future__ import annotations
 
 import copy
-import itertools
+import json
 import math
 import os
 import sys
@@ -24,10 +24,11 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from crossflow import checkpoint
 from crossflow.arm import Arm
 from crossflow.budget import Budget, Spent, Training
-from crossflow.checkpoint import Journal, repeatable
-from crossflow.clock import WINDOW_SECONDS, Clock, Throughput, peak_memory, utilisation
+from crossflow.checkpoint import repeatable
+from crossflow.clock import WINDOW_SECONDS, Clock, Throughput
 from crossflow.draws import StepDraws
-from crossflow.errors import ArmError, InputError, guard
+from crossflow.errors import ArmError, InputError, differences, guard
+from crossflow.files import sync
 from crossflow.method import Loss, training_loss
 from crossflow.optimizer import PowerEMA, adamw, rate_factor
 from crossflow.order import Chain, Order, replay
@@ -44,8 +45,8 @@ class TrainingError(ArmError):
 class Trainer:
     """One arm under its budget.
 
-    arm: moved to `device`. folder: of the run; holds checkpoints/, clock.json, stats.jsonl and,
-    after `finish`, weights.safetensors, the average. log_every: steps between lines of stats.jsonl.
+    folder: of the run; holds checkpoints/, clock.json, stats.jsonl, a line each `log_every` steps,
+    and after `finish` weights.safetensors, the average.
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class Trainer:
         self.budget, self.training = budget, training
         self.name, self.seed, self.folder, self.log_every = arm.name, seed, Path(folder), log_every
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.journal = self.folder / "stats.jsonl"  # a line of JSON for each logged step
+        self.journal.touch()
         self._checkpoint = self.folder / "checkpoints" / "last.safetensors"
         wait = partial(torch.cuda.synchronize, self.device) if gpu else lambda: None
         self.clock = Clock(self.folder / "clock.json", wait)
-        self.journal = Journal(self.folder / "stats.jsonl")
         self.order = Order(seed, len(store), training.batch, store.captions)
         self.ema = PowerEMA(self.arm, training.ema_width)
         self.lr: float = arm.options.get("lr", training.lr)
@@ -85,9 +87,8 @@ class Trainer:
             self.arm.net.compile()
 
     def _optimizer(self, module: torch.nn.Module) -> torch.optim.AdamW:
-        settings = self.training
-        decay = self.arm.options.get("weight_decay", settings.weight_decay)
-        return adamw(module, self.lr, (settings.beta1, settings.beta2), decay)
+        decay = self.arm.options.get("weight_decay", self.training.weight_decay)
+        return adamw(module, self.lr, (self.training.beta1, self.training.beta2), decay)
 
     @property
     def fraction(self) -> float:
@@ -103,10 +104,10 @@ class Trainer:
         """One training step. Raises TrainingError when loss or gradient is not finite."""
         step = self.spent.steps
         with self.clock("train"), repeatable(self.seed, step, self.device):
-            before = self.budget.progress(self.spent)
+            before, settings = self.budget.progress(self.spent), self.training
             rows, captions = self.order.step(step)
-            pair, settings = self.store.pairs(rows, captions), self.training
             rate = self.lr * rate_factor(self.fraction, settings.warmup, settings.cooldown)
+            pair = self.store.pairs(rows, captions)
             loss, norm = self._update(self.arm, self.optimizer, pair, step, rate)
             self.chain.update([self._ids[row] for row in rows], captions.tolist())
             self.spent.steps += 1
@@ -129,14 +130,13 @@ class Trainer:
             loss = training_loss(arm.net, arm.method, pair.to(self.device), draws)
         optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
-        parameters = [p for p in arm.parameters() if p.grad is not None]
+        parameters = list(arm.parameters())
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
         # One check of both: a finite loss may have a gradient that is not.
         if not math.isfinite(float(loss.total.detach()) + float(norm)):
-            terms = ", ".join(f"{name} {float(value):g}" for name, value in loss.terms.items())
+            numbers = {k: float(v) for k, v in (loss.terms | {"gradient norm": norm}).items()}
             raise TrainingError(
-                f"{self.name}: loss or gradient is not finite at step {step} "
-                f"(loss: {terms}; gradient norm {float(norm):g})"
+                f"{self.name}: loss or gradient is not finite at step {step} ({numbers})"
             )
         if self.training.clip is not None:
             clip_grads_with_norm_(parameters, self.training.clip, norm)
@@ -158,7 +158,8 @@ class Trainer:
             "grad_norm": norm,  # before clipping
             "samples_per_second": samples / seconds if seconds > 0 else None,  # since the last line
         }
-        self.journal.write(self.last)
+        with self.journal.open("a") as file:
+            file.write(json.dumps(self.last, allow_nan=False) + "\n")
 
     def warm_up(self, steps: int = 1) -> None:
         """Runs steps on a copy (compilation, caches, clocks of a GPU): leaves no trace here."""
@@ -173,23 +174,28 @@ class Trainer:
 
     def _identity(self) -> dict[str, Any]:
         """All that the bits of the next step depend on, beside what the checkpoint holds."""
-        settings = {k: v for k, v in asdict(self.training).items() if k != "checkpoint_seconds"}
-        options = {f"option {name}": value for name, value in self.arm.options.items()}
-        run = {"arm": self.name, "seed": self.seed, "budget": self._limit}
-        here = checkpoint.machine(self.device) | {"data": self.store.digest}
-        return settings | options | run | here
+        return {
+            **{k: v for k, v in asdict(self.training).items() if k != "checkpoint_seconds"},
+            **{f"option {name}": value for name, value in self.arm.options.items()},
+            **{"arm": self.name, "seed": self.seed, "budget": self._limit},
+            **{"data": self.store.digest, **checkpoint.machine(self.device)},
+        }
 
     def save(self) -> None:
         """Writes the checkpoint, on its own ledger."""
         with self.clock("checkpoint"):
-            self.journal.sync()
-            tensors = {"arm": self.arm.state_dict(), "ema": self.ema.module.state_dict()}
-            tensors["optimizer"] = checkpoint.optimizer_tensors(self.optimizer)
+            sync(self.journal)  # before the checkpoint, which these lines must not miss
+            moments = self.optimizer.state_dict()["state"]
+            tensors = {
+                "arm": self.arm.state_dict(),
+                "ema": self.ema.module.state_dict(),
+                **{f"optimizer/{index}": values for index, values in moments.items()},
+            }
             state = {
                 "identity": self._identity(),
                 "spent": asdict(self.spent),
                 "chain": self.chain.state(),
-                "throughput": self.throughput.state(),
+                "throughput": asdict(self.throughput),
                 "last": self.last,
                 "ledgers": self.clock.state(),
             }
@@ -203,19 +209,26 @@ class Trainer:
         Raises InputError when it is of other settings, versions or threads.
         """
         ledgers: dict[str, float] = {}
+        exists = self._checkpoint.exists()
         with self.clock("checkpoint"):
-            if exists := self._checkpoint.exists():
+            if exists:
                 tensors, state = checkpoint.read(self._checkpoint, self.device)
-                checkpoint.check_identity(self._checkpoint, state["identity"], self._identity())
-                self.arm.load_state_dict(tensors["arm"])
-                self.ema.module.load_state_dict(tensors["ema"])
-                checkpoint.load_optimizer(self.optimizer, tensors["optimizer"])
+                if differ := differences(state["identity"], self._identity()):
+                    raise InputError(
+                        f"cannot resume from {self._checkpoint}: {differ}. Use the old values, or "
+                        "resume=false"
+                    )
+                self.arm.load_state_dict(tensors.pop("arm"))
+                self.ema.module.load_state_dict(tensors.pop("ema"))
+                moments = {int(name.split("/")[1]): values for name, values in tensors.items()}
+                groups = self.optimizer.state_dict()["param_groups"]
+                self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
                 self.spent = Spent(**state["spent"])
                 self.chain = Chain.restore(state["chain"])
-                self.throughput.restore(state["throughput"])
+                self.throughput = Throughput(**state["throughput"])
                 self.last, ledgers = state["last"], state["ledgers"]
             self.clock.restore(ledgers)
-            self.journal.trim(self.spent.steps)
+            checkpoint.trim(self.journal, self.spent.steps)
         self._saved = self.clock.wall
         return exists
 
@@ -241,19 +254,8 @@ class Trainer:
         self.failure = error
         if self._checkpoint.exists():
             self._checkpoint.replace(self._checkpoint.with_stem("failed"))
-        self.journal.put_aside()
+        self.journal.replace(self.journal.with_stem("stats-failed"))
         (self.folder / "clock.json").unlink(missing_ok=True)
-
-    def volatile(self) -> dict[str, Any]:
-        """What may differ between equal runs: time, speed and memory."""
-        spent, precision = self.spent, self.training.precision
-        return {
-            "ledgers": self.clock.state(),
-            "device_seconds": spent.device_seconds,
-            "throughput": self.throughput.report(),
-            "utilisation": utilisation(spent.flops, spent.device_seconds, self.device, precision),
-            "peak_memory": peak_memory(self.device),
-        }
 
 
 def train_match(
@@ -272,21 +274,18 @@ def train_match(
         for what in ("budget", "training", "seed", "device", "store.digest"):
             if attrgetter(what)(trainer) != attrgetter(what)(trainers[0]):
                 raise ValueError(f"{what} of {trainer.name} is not that of {trainers[0].name}")
-    for trainer in trainers:
         trainer.resume()
-    timed = bool(trainers) and trainers[0].budget.kind == "device_seconds"
-    if timed:
+    if trainers and trainers[0].budget.kind == "device_seconds":
         trainers[0].store.check()  # now: the arm that reads a block first would pay for it
-    for trainer in trainers:
-        if not trainer.done:
-            _attempt(trainer, trainer.warm_up)
-    slice_seconds = slice_seconds if timed else math.inf
-    for turn in itertools.count():
-        racing = [t for t in trainers if not t.done and t.failure is None]
-        if not racing:
-            break
-        for trainer in racing if turn % 2 == 0 else reversed(racing):
+    else:
+        slice_seconds = math.inf
+    racing = [trainer for trainer in trainers if not trainer.done]
+    for trainer in racing:
+        _attempt(trainer, trainer.warm_up)
+    while racing := [t for t in racing if not t.done and t.failure is None]:
+        for trainer in racing:
             _attempt(trainer, partial(trainer.run, slice_seconds, progress))
+        racing.reverse()
     for trainer in trainers:
         _attempt(trainer, trainer.finish)
 
@@ -316,14 +315,13 @@ def proof_of_order(
     These are replayed from the order, which must also give the arm's own last value; then
     `order.is_prefix` decides from two records. other_ends: of arms of an earlier process.
     """
-    proofs: dict[str, dict[str, object]] = {}
+    proofs = {}
     ends = [*(trainer.chain.steps for trainer in trainers), *other_ends]
     for trainer in trainers:
-        last = trainer.chain.steps
+        state, last = trainer.chain.state(), trainer.chain.steps
         values = replay(trainer.order, trainer.store.ids, [end for end in ends if end <= last])
         if last and values[last] != trainer.chain.value:
             raise ValueError(f"{trainer.name} did not read what its order says")
-        marks = trainer.chain.marks | {step: value for step, value in values.items() if step}
-        ordered = {str(step): marks[step] for step in sorted(marks)}
-        proofs[trainer.name] = trainer.chain.state() | {"marks": ordered}
+        marks = {str(step): value for step, value in sorted((trainer.chain.marks | values).items())}
+        proofs[trainer.name] = state | {"marks": marks}
     return proofs

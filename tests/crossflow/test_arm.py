@@ -11,13 +11,11 @@ from safetensors.torch import load, save
 
 from baselines import flow_matching, regression
 from crossflow import crossflow
-from crossflow.arm import TOLERANCE, build_arm, resolve_options
+from crossflow.arm import TOLERANCE, build_arm, example_pair, resolve_options
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError
-from crossflow.flops import example_pair
 from crossflow.method import Ends, Method, training_loss
 from crossflow.network import SIZES, Size, parameters_of
-from crossflow.path import sin_cos, uniform
 from crossflow.problem import MapShape, Pair, Problem, TokenShape
 from tests.examples import ot_flow_matching
 
@@ -104,8 +102,8 @@ def test_unknown_names_and_methods_that_do_not_apply() -> None:
 class InBody(flow_matching.FlowMatching):
     """Chooses its path and time law in the class body."""
 
-    interpolant = sin_cos
-    time_law = uniform
+    interpolant = "sin_cos"
+    time_law = "uniform"
 
 
 class InInit(flow_matching.FlowMatching):
@@ -113,7 +111,7 @@ class InInit(flow_matching.FlowMatching):
 
     def __init__(self, problem: Problem, size: Size) -> None:
         super().__init__(problem, size)
-        self.interpolant, self.time_law = sin_cos, uniform
+        self.interpolant, self.time_law = "sin_cos", "uniform"
 
 
 def file(method: Any, **parts: Any) -> Any:

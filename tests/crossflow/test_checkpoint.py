@@ -8,7 +8,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from crossflow import checkpoint
-from crossflow.checkpoint import Journal
 from crossflow.errors import InputError
 
 CPU = torch.device("cpu")
@@ -20,7 +19,7 @@ def test_tensors_and_state_come_back_exactly(tmp_path):
     groups = {
         "arm": {"a": weight, "half": torch.randn(2).bfloat16(), "ema.a": torch.ones(1)},
         "ema": {"a": weight},  # shares memory, as tied weights do
-        "optimizer": {"0.step": torch.tensor(7.0)},
+        "optimizer/0": {"step": torch.tensor(7.0)},
     }
     state = {"loss": 0.1 + 0.2, "name": "ä", "none": None, "marks": {"1": "ff"}}
     checkpoint.write(path, groups, state)
@@ -57,46 +56,13 @@ def test_a_broken_file_weights_alone_and_numbers_that_are_not_finite_are_refused
     path = tmp_path / "last.safetensors"
     checkpoint.write(path, {"arm": {"a": torch.zeros(200)}}, {})
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(InputError, match=r"last\.safetensors cannot be read"):
+    with pytest.raises(InputError, match=r"last\.safetensors is no checkpoint"):
         checkpoint.read(path, CPU)
     save_file({"a": torch.zeros(2)}, path)
-    with pytest.raises(InputError, match="holds no training state"):
+    with pytest.raises(InputError, match=r"KeyError.*delete it to start again"):
         checkpoint.read(path, CPU)
     with pytest.raises(ValueError, match="JSON"):
         checkpoint.write(path, {"arm": {}}, {"loss": float("nan")})
-    with pytest.raises(ValueError, match="JSON compliant"):
-        Journal(tmp_path / "stats.jsonl").write({"steps": 1, "loss": float("nan")})
-
-
-def test_identity_names_each_difference(tmp_path):
-    saved = {"threads": 2, "batch": 64, "torch": "2.11.0"}
-    checkpoint.check_identity(tmp_path, saved, dict(saved))
-    with pytest.raises(InputError, match="batch was 64, is 32; threads was 2, is 1"):
-        checkpoint.check_identity(tmp_path, saved, {**saved, "threads": 1, "batch": 32})
-    with pytest.raises(InputError, match="clip was None, is 1"):
-        checkpoint.check_identity(tmp_path, saved, {**saved, "clip": 1})
-
-
-def test_optimizer_state_comes_back_exactly():
-    def steps(module, optimizer, count):
-        for k in range(count):
-            optimizer.zero_grad()
-            module(torch.full((2, 3), float(k))).square().mean().backward()
-            optimizer.step()
-
-    torch.manual_seed(0)
-    one = nn.Linear(3, 3)
-    first = torch.optim.AdamW(one.parameters(), lr=0.1)
-    steps(one, first, 3)
-    two = nn.Linear(3, 3)
-    two.load_state_dict(one.state_dict())
-    second = torch.optim.AdamW(two.parameters(), lr=0.1)
-    # The names refer to the live moments; a file would hold copies.
-    tensors = {name: t.clone() for name, t in checkpoint.optimizer_tensors(first).items()}
-    checkpoint.load_optimizer(second, tensors)
-    steps(one, first, 3)
-    steps(two, second, 3)
-    assert torch.equal(one.weight, two.weight)
 
 
 def test_exported_weights_load_into_the_same_architecture_only(tmp_path):

@@ -179,7 +179,7 @@ def test_seconds_interleave_the_arms_forwards_and_backwards(toy, tmp_path, monke
     assert "".join(turns) == "cccffffffccccccfff"
     for trainer in trainers:
         assert trainer.spent.device_seconds == trainer.clock.seconds("train") == 9
-        assert trainer.volatile()["throughput"]["verdict"].startswith("not judged")
+        assert trainer.throughput.verdict.startswith("not judged")
 
 
 def test_warm_up_leaves_no_trace(toy, tmp_path):
@@ -308,7 +308,7 @@ def test_ledgers_add_up_and_progress_is_told(toy, tmp_path):
     start = time.perf_counter()
     train_match([trainer], lambda t: told.append(t.fraction))
     wall = time.perf_counter() - start
-    ledgers = trainer.volatile()["ledgers"]
+    ledgers = trainer.clock.state()
     assert sum(ledgers.values()) == pytest.approx(wall, rel=0.01, abs=0.005)
     assert min(ledgers[name] for name in ("train", "warmup", "checkpoint", "other")) > 0
     assert told == pytest.approx([k / 30 for k in range(1, 31)])

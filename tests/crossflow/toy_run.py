@@ -17,8 +17,7 @@ from crossflow import crossflow
 from crossflow.arm import SIZES, Arm, build_arm
 from crossflow.budget import Budget, Training
 from crossflow.problem import MapShape, Problem
-from crossflow.store import Store
-from crossflow.store_writer import write_store
+from crossflow.store import Store, write_store
 from crossflow.train import Trainer, train_match
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -2,8 +2,8 @@
 
 import runpy
 
-from crossflow import store_writer
+from crossflow import store
 
 if __name__ == "__main__":
-    store_writer.BLOCK = 5
+    store.BLOCK = 5
     runpy.run_module("benchmarks.prepare", run_name="__main__", alter_sys=True)

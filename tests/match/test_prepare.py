@@ -56,7 +56,7 @@ def start(root, work, rank=0, world=1):
 
 def call(root, work, monkeypatch):
     """The command in this process; returns its status."""
-    monkeypatch.setattr("crossflow.store_writer.BLOCK", 5)
+    monkeypatch.setattr("crossflow.store.BLOCK", 5)
     return command.run(prepare.job, arguments(root, work), command="prepare")
 
 
@@ -152,7 +152,7 @@ def test_tars_give_the_rows_of_folders(root, tmp_path, unbroken, monkeypatch):
             with tarfile.open(tmp_path / "tars" / split / f"{number:05d}.tar", "w") as archive:
                 for path in some:
                     archive.add(path, path.relative_to(root / split))
-    monkeypatch.setattr("crossflow.store_writer.BLOCK", 5)
+    monkeypatch.setattr("crossflow.store.BLOCK", 5)
     given = [*arguments(tmp_path / "tars", tmp_path), "task.layout=webdataset"]
     assert command.run(prepare.job, given, command="prepare") == 0
 

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from crossflow import crossflow, flops
+from crossflow import crossflow
+from crossflow.arm import count_sampling, count_training
 from crossflow.encoder import EncoderSize
 from crossflow.method import Method
 from crossflow.network import DiT, Size
@@ -59,8 +60,7 @@ def test_backbone_by_hand() -> None:
     n, d, p = 16, 32, 2 * 2 * 2
     block = n * (2 * d * 4 * d + 2 * 2 * d * 64) + 4 * n * n * d + 2 * d * 6 * d
     rest = 2 * n * p * d + 2 * 256 * d + 2 * d * d + 2 * d * 2 * d + 2 * n * d * p
-    assert flops.count_evaluation(net, method) == 3 * block + rest
-    assert flops.count_source(method) == 0
+    assert count_sampling(net, method) == (0, 3 * block + rest)
 
 
 def test_training_charges_encoder_tower_and_all_backward_passes(
@@ -73,10 +73,10 @@ def test_training_charges_encoder_tower_and_all_backward_passes(
 
     def train(**options: object) -> tuple[float, Method]:
         method = crossflow.method(problem, TINY, **options)
-        return flops.count_training(DiT(problem, TINY), method, 8), method
+        return count_training(DiT(problem, TINY), method, 8), method
 
     joint, method = train()
-    forward = flops.count_evaluation(DiT(problem, TINY), method) + flops.count_source(method)
+    forward = sum(count_sampling(DiT(problem, TINY), method))
     assert forward < joint
     assert (
         3 * forward < joint < 5 * forward
@@ -90,6 +90,6 @@ def test_counting_leaves_the_arm_as_it_was() -> None:
     problem = Problem(shape, shape, 2, "identity", None)
     net, method = DiT(problem, TINY), crossflow.CrossFlow(problem, TINY)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    flops.count_training(net, method, 4)
+    count_training(net, method, 4)
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in net.parameters())
