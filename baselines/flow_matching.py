@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crossflow.draws import Draws, StepDraws
-from crossflow.encoder import MapTransformer, TokenTrunk, deeper, encoder_size
+from crossflow.encoder import MapTransformer, TokenTrunk, encoder_size
 from crossflow.method import Ends, Method
 from crossflow.network import Size
 from crossflow.nulls import choose_nulls
@@ -41,7 +41,7 @@ class FlowMatching(Method):
         self.condition, self.cond_width = "channels", problem.source.channels
         if problem.encoder == "variational":
             out = problem.target.channels
-            self.trunk = MapTransformer(problem.source, out, problem.patch, deeper(width))
+            self.trunk = MapTransformer(problem.source, out, problem.patch, width.deeper())
             self.cond_width += out
 
     def source_moments(self, source: Source) -> Moments:
@@ -54,15 +54,14 @@ class FlowMatching(Method):
         """Null rows are the same as in every arm; they lose their source and keep their x1."""
         ends = self.from_noise(pair.source, draws)
         ends.x1 = pair.target
-        nulls = choose_nulls(pair.groups, draws, self.problem.null_rate)
-        ends.null = None if nulls is None else nulls.mask.to(ends.x0.device)
+        if nulls := choose_nulls(pair.groups, draws, self.problem.null_rate):
+            ends.null = nulls.mask.to(ends.x0.device)
         return ends
 
     def sample_ends(self, source: Source, draws: Draws) -> Ends:
         """Noise, and the source as the condition."""
         ends = self.from_noise(source, draws)
-        if self.problem.null_rate > 0:
-            ends.null = torch.zeros(len(source), dtype=torch.bool, device=ends.x0.device)
+        ends.null = self.no_nulls(ends.x0)
         return ends
 
     def from_noise(self, source: Source, draws: Draws) -> Ends:
@@ -78,6 +77,4 @@ class FlowMatching(Method):
         return torch.cat([source.values, self.trunk(source.values)], dim=1)
 
 
-def method(problem: Problem, size: Size) -> FlowMatching:
-    """Conditional flow matching for a problem."""
-    return FlowMatching(problem, size)
+method = FlowMatching

@@ -12,7 +12,6 @@ from torch import nn
 from baselines.flow_matching import FlowMatching
 from crossflow.draws import Draws, StepDraws
 from crossflow.method import Ends
-from crossflow.network import Size
 from crossflow.problem import Map, MapShape, Moments, Pair, Problem, Row, Source
 from crossflow.solver import Grid, Sampled
 
@@ -43,12 +42,9 @@ class Regression(FlowMatching):
 
     def sample_ends(self, source: Source, draws: Draws) -> Ends:
         """Zeros, and the source as the condition."""
-        device = source.values.device
-        zeros = torch.zeros(len(source), *self.problem.target.sizes, device=device)
-        null = None
-        if self.problem.null_rate > 0:  # the network has an indicator, and it stays on "source"
-            null = torch.zeros(len(source), dtype=torch.bool, device=device)
-        return Ends(zeros, None, self._condition(source), source.mask, null)
+        sizes = len(source), *self.problem.target.sizes
+        zeros = torch.zeros(sizes, device=source.values.device)
+        return Ends(zeros, None, self._condition(source), source.mask, self.no_nulls(zeros))
 
     def times(self, count: int, draws: StepDraws) -> Row:
         """Zero in every row."""
@@ -67,6 +63,4 @@ class Regression(FlowMatching):
         return Sampled(net(ends.x0, t, ends.cond, ends.null, ends.cond_mask).float(), 1)
 
 
-def method(problem: Problem, size: Size) -> Regression:
-    """Regression for a problem whose source is a map."""
-    return Regression(problem, size)
+method = Regression

@@ -7,23 +7,19 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "ArmError": "errors",
-    "Budget": "budget",
-    "Flow": "flow",
-    "Grid": "solver",
-    "InputError": "errors",
-    "MapShape": "problem",
-    "Problem": "problem",
-    "Store": "store",
-    "TokenShape": "problem",
-    "Training": "budget",
-    "build_arm": "arm",
-    "make_store": "flow",
+    "arm": ["build_arm"],
+    "budget": ["Budget", "Training"],
+    "errors": ["ArmError", "InputError"],
+    "flow": ["Flow", "make_store"],
+    "problem": ["MapShape", "Problem", "TokenShape"],
+    "solver": ["Grid"],
+    "store": ["Store"],
 }
-__all__ = [*_HOMES]
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _HOME:
         raise AttributeError(f"module 'crossflow' has no attribute {name!r}")
-    return getattr(import_module(f"crossflow.{_HOMES[name]}"), name)
+    return getattr(import_module(f"crossflow.{_HOME[name]}"), name)

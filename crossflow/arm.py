@@ -15,7 +15,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -27,9 +27,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from crossflow import crossflow
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError, right_names
-from crossflow.method import Ends, Method, training_loss
+from crossflow.method import Method, training_loss
 from crossflow.network import SIZES, DiT, Size, parameters_of
-from crossflow.nulls import LEAST_BATCH, require_batch
+from crossflow.nulls import LEAST_BATCH
 from crossflow.path import PATHS, TIMES
 from crossflow.problem import MapShape, Pair, Problem, Source
 
@@ -37,6 +37,7 @@ TOLERANCE = 0.05
 HIDDEN_STEP = 8  # the MLP's width stays a multiple of this
 LAWS = {"path": ("interpolant", PATHS), "times": ("time_law", TIMES)}
 MethodFile = Any  # a module that defines NAME, applies, method and, where it has some, Options
+Make = Callable[[Size], tuple[Method, DiT]]
 Counted = TypeVar("Counted")
 
 
@@ -66,26 +67,16 @@ class Cost:
 
 
 class Arm(nn.Module):
-    """A method and its network. Its state dict has the prefixes `net.` and `method.`.
+    """A method and its network. Its state dict has the prefixes `net.` and `method.`."""
 
-    model: name of the backbone's size before matching; size: after it. batch: of training.
-    options: as `resolve_options` gives them, with the path and time law the method set for itself.
-    """
+    model: str  # name of the backbone's size before matching; `size` is that after it
+    options: dict[str, Any]  # as resolved, with the path and time law the method set for itself
+    params_ratio: float  # of parameters at inference, to those of the reference arm
+    flops_ratio: float  # of FLOPs of a network evaluation
 
-    def __init__(
-        self,
-        name: str,
-        method: Method,
-        net: DiT,
-        model: str,
-        size: Size,
-        batch: int,
-        options: dict[str, Any],
-    ) -> None:
+    def __init__(self, name: str, method: Method, net: DiT, size: Size, batch: int) -> None:
         super().__init__()
-        self.name, self.method, self.net, self.model, self.size = name, method, net, model, size
-        usual = ("linear", "logit_normal", "own")
-        self.options = options | {o: law for o, law in self.laws.items() if law not in usual}
+        self.name, self.method, self.net, self.size = name, method, net, size
         flops_source, flops_eval = count_sampling(net, method)
         self.cost = Cost(
             params_inference=parameters_of(net) + method.parameters_at_inference(),
@@ -95,10 +86,6 @@ class Arm(nn.Module):
             flops_source=flops_source,
             flops_train=count_training(net, method, batch),
         )
-        # Over those of the reference arm, on which it was matched.
-        params, flops = _reference(method.problem, SIZES[model])
-        self.params_ratio = self.cost.params_inference / params
-        self.flops_ratio = self.cost.flops_eval / flops
 
     @property
     def laws(self) -> dict[str, str]:
@@ -113,17 +100,12 @@ class Arm(nn.Module):
         return self.cost.flops_source + nfe * self.cost.flops_eval
 
 
-def resolve_options(
-    module: MethodFile, given: Mapping[str, Any], name: str | None = None
-) -> dict[str, Any]:
-    """The method's own options, defaults filled in, and those of every arm that were given.
-
-    name: of the arm, for messages. Raises InputError for unknown names, types and choices.
-    """
+def resolve_options(module: MethodFile, given: Mapping[str, Any], arm: str) -> dict[str, Any]:
+    """An arm's options, the method's defaults filled in. InputError for wrong names and values."""
     own = getattr(module, "Options", None)
     kinds = get_type_hints(CommonOptions) | ({} if own is None else get_type_hints(own))
     for option, value in given.items():
-        where = f"arm.{name or module.NAME}.{option}"
+        where = f"arm.{arm}.{option}"
         if option not in kinds:
             raise InputError(f"{where}: unknown. {right_names(option, kinds)}")
         if not _is_a(value, kinds[option]):
@@ -180,60 +162,62 @@ def build_arm(
     resolved = resolve_options(module, options, name)
     if (reason := module.applies(problem)) is not None:
         raise InputError(f"method {module.NAME} does not apply: {reason}")
-    require_batch(batch, problem.null_rate)
+    if problem.null_rate > 0 and batch < LEAST_BATCH:
+        raise InputError(f"training.batch={batch}: null rows need a batch of {LEAST_BATCH} or more")
     named, own = SIZES[model], {o: v for o, v in resolved.items() if o not in COMMON}
-    matched = named if module is crossflow else _matched_size(module, problem, named, own)
+    make, reference = partial(_modules, module, problem, named, own), _reference(problem, named)
+    matched = named if module is crossflow else _matched_size(make, named, reference)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        method, net = _modules(module, problem, named, matched, own)
+        method, net = make(matched)
     for option, value in options.items():
         if option in method.ignored or (option in LAWS and _overrides(method, option)):
             raise InputError(f"arm.{name}.{option}={value}: would be ignored here, leave it out")
         if option in LAWS and value is not None:
             setattr(method, LAWS[option][0], value)
-    return Arm(name, method, net, model, matched, batch, resolved)
-
-
-@lru_cache
-def _reference(problem: Problem, named: Size) -> tuple[float, float]:
-    return _probe(crossflow, problem, named, named, {})
-
-
-def _probe(
-    module: MethodFile, problem: Problem, named: Size, backbone: Size, options: dict[str, Any]
-) -> tuple[float, float]:
-    """What arms are matched on: parameters at inference, FLOPs of a network evaluation."""
-
-    def count(device: str) -> tuple[float, float]:
-        with torch.device(device):
-            method, net = _modules(module, problem, named, backbone, options)
-        params = parameters_of(net) + method.parameters_at_inference()
-        return params, count_sampling(net, method)[1]
-
-    return _on_meta_or_real(count)
+    arm = Arm(name, method, net, matched, batch)
+    chosen = {o: law for o, law in arm.laws.items() if law not in ("linear", "logit_normal", "own")}
+    arm.model, arm.options = model, resolved | chosen
+    arm.params_ratio = arm.cost.params_inference / reference[0]
+    arm.flops_ratio = arm.cost.flops_eval / reference[1]
+    return arm
 
 
 def _modules(
-    module: MethodFile, problem: Problem, named: Size, backbone: Size, options: dict[str, Any]
+    module: MethodFile, problem: Problem, named: Size, options: dict[str, Any], backbone: Size
 ) -> tuple[Method, DiT]:
     # The encoder's width follows the named size, the backbone is the matched one.
     method = module.method(problem, named, **options)
     return method, DiT(problem, backbone, method.condition, method.cond_width)
 
 
-def _matched_size(
-    module: MethodFile, problem: Problem, named: Size, options: dict[str, Any]
-) -> Size:
+@lru_cache
+def _reference(problem: Problem, named: Size) -> tuple[float, float]:
+    return _probe(partial(_modules, crossflow, problem, named, {}), named)
+
+
+def _probe(make: Make, backbone: Size) -> tuple[float, float]:
+    """What arms are matched on: parameters at inference, FLOPs of a network evaluation."""
+
+    def count(device: str) -> tuple[float, float]:
+        with torch.device(device):
+            method, net = make(backbone)
+        params = parameters_of(net) + method.parameters_at_inference()
+        return params, count_sampling(net, method)[1]
+
+    return _on_meta_or_real(count)
+
+
+def _matched_size(make: Make, named: Size, reference: tuple[float, float]) -> Size:
     """Depth, then MLP width, of the backbone that costs what the reference costs.
 
     Of the depths whose best error is within 5 %, the one that distorts the MLP ratio least, else
     the size nearest in FLOPs. Costs are affine in depth and in depth x width: three probes do.
     """
     base, deep, wide = (
-        _probe(module, problem, named, replace(named, depth=depth, hidden=hidden), options)
+        _probe(make, replace(named, depth=depth, hidden=hidden))
         for depth, hidden in ((1, 1), (2, 1), (1, 2))
     )
-    reference = _reference(problem, named)
 
     def errors(depth: int, hidden: int) -> tuple[float, float]:
         """Relative deviation: the larger of both, and that of FLOPs alone."""
@@ -258,23 +242,17 @@ def _matched_size(
 def count_sampling(net: nn.Module, method: Method) -> tuple[int, int]:
     """Forward FLOPs for one sample: of what runs once, and of one network evaluation."""
 
-    def source(net: nn.Module, method: Method, pair: Pair, draws: StepDraws) -> Ends:
-        return method.sample_ends(pair.source, draws)
-
-    def whole(net: nn.Module, method: Method, pair: Pair, draws: StepDraws) -> None:
-        ends = source(net, method, pair, draws)
+    def evaluate(net: nn.Module, method: Method, pair: Pair, draws: StepDraws) -> None:
+        ends = method.sample_ends(pair.source, draws)
         time = torch.zeros(len(ends.x0), device=ends.x0.device)
         net(ends.x0, time, ends.cond, ends.null, ends.cond_mask)
 
-    once = int(_flops(source, net, method))
-    return once, int(_flops(whole, net, method)) - once
+    once = _flops(lambda net, m, pair, draws: m.sample_ends(pair.source, draws), net, method)
+    return int(once), int(_flops(evaluate, net, method) - once)
 
 
 def count_training(net: nn.Module, method: Method, batch: int) -> float:
-    """Forward and backward FLOPs of a training step, a sample of `batch`: encoder, towers, charges.
-
-    The batch matters only to charges that compare all of it with all of it.
-    """
+    """FLOPs of a training step, forward and backward, with encoder and charges, a sample."""
     return _flops(lambda *step: training_loss(*step).total.backward(), net, method, batch)
 
 
@@ -293,13 +271,10 @@ def _flops(work: Callable[..., object], net: nn.Module, method: Method, batch: i
 
 
 def _on_meta_or_real(count: Callable[[str], Counted]) -> Counted:
-    """`count("meta")`; of a method that cannot run there (scipy, `.item()`) `count("cpu")`.
-
-    A true mistake raises again on the CPU.
-    """
+    """`count("meta")`; of a method that cannot run there (scipy, `.item()`) `count("cpu")`."""
     try:
         return count("meta")
-    except Exception:
+    except Exception:  # a true mistake raises again
         # The plain form of attention, as on the meta device: fused kernels recompute some products.
         with torch.random.fork_rng(devices=[]), sdpa_kernel(SDPBackend.MATH):
             return count("cpu")

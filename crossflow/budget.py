@@ -1,20 +1,16 @@
-"""What a run is given: a budget with exactly one limit, and settings of training. No torch here.
-
-A budget limits one quantity. The other three are counted all the same, so that a record says what
-equal FLOPs cost in seconds, or equal seconds in samples.
-"""
+"""What a run is given: a budget with exactly one limit, and settings of training. No torch here."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 from crossflow.errors import InputError
 
 
 @dataclass
 class Spent:
-    """What an arm has used so far: the four quantities a budget can limit."""
+    """What an arm has used so far: a budget limits one of these, all are counted and recorded."""
 
     device_seconds: float = 0.0  # the train ledger times the devices; waiting for data included
     flops: float = 0.0  # of training, by the convention of `crossflow.arm`
@@ -24,11 +20,7 @@ class Spent:
 
 @dataclass
 class Budget:
-    """One limit on training, the same for every arm of a match.
-
-    Everything but the fields raises InputError unless exactly one of them is given, as a positive
-    finite number.
-    """
+    """One limit on training, for all arms. InputError unless it is one positive number."""
 
     device_seconds: float | None = None  # seconds of training times devices
     flops: float | None = None  # a multiply-add is 2, encoders are charged
@@ -40,12 +32,10 @@ class Budget:
         """Name of the limited quantity."""
         given = {name: value for name, value in asdict(self).items() if value is not None}
         if len(given) != 1:
-            names = ", ".join(f"budget.{field.name}" for field in fields(self))
-            listed = " and ".join(f"budget.{name}" for name in given) or "none"
-            raise InputError(f"the budget needs exactly one limit of {names}; given: {listed}")
+            names, listed = ", ".join(asdict(self)), ", ".join(given) or "none"
+            raise InputError(f"budget needs exactly one limit of {names}; given: {listed}")
         ((name, value),) = given.items()
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value <= 0:
+        if type(value) not in (int, float) or not 0 < value < math.inf:
             raise InputError(f"budget.{name}={value!r} is not a positive finite number")
         return name
 
@@ -55,24 +45,13 @@ class Budget:
         return float(getattr(self, self.kind))
 
     def progress(self, spent: Spent) -> float:
-        """Share of the limit that is used; the last step may carry it a little above 1."""
+        """Share of the limit that is used; the last step may carry it above 1."""
         return getattr(spent, self.kind) / self.limit
-
-    def fraction(self, spent: Spent) -> float:
-        """`progress` held at 1: what the learning rate follows."""
-        return min(1.0, self.progress(spent))
-
-    def done(self, spent: Spent) -> bool:
-        """Whether the limit is reached."""
-        return self.progress(spent) >= 1.0
 
 
 @dataclass
 class Training:
-    """How all arms train; rates follow the share of the budget that is spent, not the step.
-
-    Raises InputError for numbers with which training would fail later, or quietly go uphill.
-    """
+    """How all arms train. InputError for numbers that would fail later, or quietly go uphill."""
 
     batch: int = 64  # pairs a step
     lr: float = 1e-3  # largest learning rate

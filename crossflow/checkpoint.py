@@ -16,59 +16,47 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors.torch import save
+from torch import Tensor
 
 from crossflow.errors import InputError
 from crossflow.files import write_atomic
-
-FORMAT = 2
 
 
 def machine(device: torch.device) -> dict[str, Any]:
     """What bits depend on beside the run's own settings."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    versions = {"torch": torch.__version__, "numpy": np.__version__, "checkpoints": FORMAT}
+    versions = {"torch": torch.__version__, "numpy": np.__version__}
     return versions | {"threads": torch.get_num_threads(), "device": name}
 
 
-def write(path: Path, groups: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
-    """Writes tensors by group and name, and `state` (JSON, finite numbers), in one move."""
-    tensors = {f"{g}/{name}": t for g, group in groups.items() for name, t in group.items()}
-    _write(path, tensors, {"state": json.dumps(state, sort_keys=True, allow_nan=False)})
+Groups = Mapping[str, Mapping[str, Tensor]]  # by group, "" where there is none, and name
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    # One key of metadata: the library writes several in random order, and equal weights should be
-    # equal files. Copies: it refuses tensors that share memory (tied weights).
+def write(path: Path, groups: Groups, about: Mapping[str, Any]) -> None:
+    """Writes tensors, and `about` (JSON, finite numbers), in one move; equal content, equal files.
+
+    For that there is one key of metadata: the library writes several in random order. It refuses
+    tensors that share memory (tied weights), so they are copied.
+    """
+    tensors = {f"{g}/{name}".lstrip("/"): t for g in groups for name, t in groups[g].items()}
     copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    metadata = {"about": json.dumps(about, sort_keys=True, allow_nan=False)}
     write_atomic(path, save(copies, metadata))
 
 
 def read(path: Path, device: torch.device) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """What `write` was given. InputError when the file is not a whole checkpoint."""
+    """What `write` was given. InputError when the file is not a whole one."""
     groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            state = json.loads((file.metadata() or {})["state"])
+            about = json.loads((file.metadata() or {})["about"])
             for key in file.keys():  # noqa: SIM118
                 group, _, name = key.rpartition("/")
                 groups[group][name] = file.get_tensor(key)
     except (SafetensorError, KeyError) as error:
-        raise InputError(
-            f"{path} is no checkpoint that can be read ({error!r}): delete it to start again"
-        ) from error
-    return groups, state
-
-
-def export_weights(path: Path, module: nn.Module, about: Mapping[str, Any]) -> None:
-    """Weights alone as safetensors, in one move; `about` is stored as JSON in its metadata."""
-    _write(path, module.state_dict(), {"about": json.dumps(about, sort_keys=True)})
-
-
-def load_weights(path: Path, module: nn.Module) -> None:
-    """Puts exported weights into a module of the same architecture, strictly."""
-    module.load_state_dict(load_file(path), strict=True)
+        raise InputError(f"{path} cannot be read ({error!r}); delete it to start again") from error
+    return groups, about
 
 
 @contextmanager
@@ -79,9 +67,8 @@ def repeatable(seed: int, step: int, device: torch.device) -> Iterator[None]:
     operator that has no deterministic form raises.
     """
     devices = [device] if device.type == "cuda" else []
-    was = torch.are_deterministic_algorithms_enabled()
     memory: Any = torch.utils.deterministic
-    filled = memory.fill_uninitialized_memory
+    was, filled = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
     memory.fill_uninitialized_memory = False  # a debugging aid, slow
     try:

@@ -1,7 +1,7 @@
 """Where the wall time of an arm goes: one clock, seven ledgers; and how fast it trains.
 
 Only `train` counts against a budget in seconds, waiting for data included. Ledgers follow
-big_vision's Chrono and live in the checkpoint; what a killed run lost is known by a heartbeat file.
+big_vision's Chrono and live in the checkpoint; a heartbeat file tells what a killed run lost.
 """
 
 from __future__ import annotations
@@ -88,17 +88,17 @@ class Clock:
         running = self._open[-1:] == [ledger]
         return self._seconds[ledger] + (self._now() - self._since if running else 0.0)
 
-    @property
-    def wall(self) -> float:
-        """Sum of all ledgers: every second of this arm, over all processes that worked on it."""
-        return sum(self.state().values())
-
     def state(self) -> dict[str, float]:
         """Seconds of each ledger, for the checkpoint and the record."""
         return {ledger: self.seconds(ledger) for ledger in LEDGERS}
 
+    @property
+    def wall(self) -> float:
+        """Every second of this arm, over all processes that worked on it."""
+        return sum(self.state().values())
+
     def restore(self, state: Mapping[str, float]) -> None:
-        """Goes on from a checkpoint's ledgers, or from none ({}) when there is no checkpoint.
+        """Goes on from a checkpoint's ledgers, or from none ({}) where there is no checkpoint.
 
         What the heartbeat saw beyond them was lost: work moves to the ledger `lost`, the rest
         (writing the checkpoint itself, say) stays on its own.
@@ -128,7 +128,7 @@ class Throughput:
 
     @property
     def verdict(self) -> str:
-        """`valid`, `invalid: clock` (seconds are no fair budget then), or why it is not judged."""
+        """`valid`, `invalid: clock` (seconds are no fair budget), or why it is not judged."""
         if len(self.windows) < 2:
             return f"not judged: {len(self.windows)} windows of {WINDOW_SECONDS:g} s"
         lower, median, upper = statistics.quantiles(self.windows, n=4, method="inclusive")
@@ -139,8 +139,7 @@ def peak_memory(device: torch.device) -> int:
     """Bytes: the device allocator's peak on a GPU, the process's resident peak on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
@@ -148,11 +147,10 @@ def utilisation(
     flops: float, seconds: float, device: torch.device, precision: str
 ) -> dict[str, float | str | None]:
     """Achieved FLOP/s and its share of the peak (MFU), or null and the reason why not."""
-    achieved, mfu = flops / seconds if seconds > 0 else None, None
     gpu = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if gpu else f"device type {device.type}"
+    achieved = flops / seconds if seconds > 0 else None
     peak = next((peaks[precision] for key, peaks in PEAKS.items() if key in name), None)
-    if achieved is not None and peak is not None:
-        mfu = achieved / peak
+    mfu = None if achieved is None or peak is None else achieved / peak
     reason = f"no published peak for {name}" if peak is None else None
     return {"flops_per_second": achieved, "mfu": mfu, "reason": reason}

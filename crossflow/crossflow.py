@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crossflow.draws import Draws, StepDraws
-from crossflow.encoder import MapTransformer, build_encoder, encoder_size
+from crossflow.encoder import Encoder, MapTransformer, encoder_size
 from crossflow.method import Ends, Method
 from crossflow.network import Size
 from crossflow.nulls import choose_nulls
-from crossflow.problem import Map, MapShape, Moments, Pair, Problem, Source
+from crossflow.problem import MapShape, Moments, Pair, Problem, Source
 
 NAME = "crossflow"
 
@@ -45,22 +45,20 @@ class CrossFlow(Method):
         chosen = Options(**options)
         self.stop_gradient = chosen.stop_gradient
         width = encoder_size(problem, size)
-        self.encoder = build_encoder(problem, width)
-        if problem.encoder == "variational":
-            self.weights["kl"] = chosen.kl_weight
+        self.encoder, target = Encoder(problem, width), problem.target
         if problem.charge == "contrastive":
-            self.weights["contrastive"] = chosen.contrastive_weight
-            target = problem.target
             self.tower = MapTransformer(target, target.channels, problem.patch, width)
             self.contrastive = Contrastive()
         elif problem.charge == "reconstruction":
-            self.weights["reconstruction"] = chosen.reconstruction_weight
             if not isinstance(problem.source, MapShape):
                 raise ValueError("the reconstruction charge needs a source that is a map")
-            channels = problem.source.channels
-            self.decoder = MapTransformer(problem.target, channels, problem.patch, width)
-        charges = ("kl", "contrastive", "reconstruction")
-        self.ignored = tuple(f"{name}_weight" for name in charges if name not in self.weights)
+            self.decoder = MapTransformer(target, problem.source.channels, problem.patch, width)
+        charges = {"kl" if problem.encoder == "variational" else None, problem.charge}
+        for name in ("kl", "contrastive", "reconstruction"):
+            if name in charges:
+                self.weights[name] = getattr(chosen, f"{name}_weight")
+            else:
+                self.ignored += (f"{name}_weight",)
         if problem.encoder == "identity":
             self.ignored += ("stop_gradient",)
 
@@ -71,37 +69,30 @@ class CrossFlow(Method):
         """Null rows keep their x0 and get another image's x1; charges see the original pair."""
         mean, logvar = self.source_moments(pair.source)
         z0 = self._draw(mean, logvar, draws)
-        charges = self._charges(z0, mean, logvar, pair)
-        nulls = choose_nulls(pair.groups, draws, self.problem.null_rate)
-        x0 = z0.detach() if self.stop_gradient else z0
-        if nulls is None:
-            return Ends(x0, pair.target, charges=charges)
-        x1 = nulls.retarget(pair.target, draws)
-        return Ends(x0, x1, null=nulls.mask.to(x1.device), charges=charges)
-
-    def sample_ends(self, source: Source, draws: Draws) -> Ends:
-        """A draw from the encoder, as in training: the official code starts from it too."""
-        x0 = self._draw(*self.source_moments(source), draws)
-        null = torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
-        return Ends(x0, None, null=null if self.problem.null_rate > 0 else None)
-
-    def _draw(self, mean: Tensor, logvar: Tensor | None, draws: Draws) -> Tensor:
-        if logvar is None:
-            return mean
-        noise = draws.normal("source", mean.shape[1:]).to(mean.device)
-        return mean + torch.exp(0.5 * logvar) * noise
-
-    def _charges(
-        self, z0: Tensor, mean: Tensor, logvar: Tensor | None, pair: Pair
-    ) -> dict[str, Tensor]:
         charges: dict[str, Tensor] = {}
         if logvar is not None:
             charges["kl"] = kl_per_dimension(mean, logvar)
         if self.problem.charge == "contrastive":
             charges["contrastive"] = self.contrastive(z0, self.tower(pair.target), pair.groups)
         elif self.problem.charge == "reconstruction":
-            charges["reconstruction"] = reconstruction(self.decoder(z0), pair.source.values)
-        return charges
+            decoded = self.decoder(z0).float()
+            charges["reconstruction"] = F.mse_loss(decoded, pair.source.values)
+        ends = Ends(z0.detach() if self.stop_gradient else z0, pair.target, charges=charges)
+        if nulls := choose_nulls(pair.groups, draws, self.problem.null_rate):
+            ends.x1 = nulls.retarget(pair.target, draws)
+            ends.null = nulls.mask.to(z0.device)
+        return ends
+
+    def sample_ends(self, source: Source, draws: Draws) -> Ends:
+        """A draw from the encoder, as in training: the official code starts from it too."""
+        x0 = self._draw(*self.source_moments(source), draws)
+        return Ends(x0, None, null=self.no_nulls(x0))
+
+    def _draw(self, mean: Tensor, logvar: Tensor | None, draws: Draws) -> Tensor:
+        if logvar is None:
+            return mean
+        noise = draws.normal("source", mean.shape[1:]).to(mean.device)
+        return mean + torch.exp(0.5 * logvar) * noise
 
 
 method = CrossFlow
@@ -143,8 +134,3 @@ class Contrastive(nn.Module):
         labels = torch.arange(len(z0), device=z0.device)
         rows, columns = similarity, similarity.T
         return (F.cross_entropy(rows, labels) + F.cross_entropy(columns, labels)) / 2
-
-
-def reconstruction(decoded: Map, source: Map) -> Float[Tensor, ""]:
-    """Squared error of the source decoded from x0, per dimension (CrossFlow section 5.3, depth)."""
-    return F.mse_loss(decoded.float(), source)

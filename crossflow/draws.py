@@ -1,7 +1,6 @@
 """Random numbers that depend on what they are for, never on what was drawn before.
 
-A training draw is a function of (seed, step, name, global row), an evaluation draw of (seed, item,
-draw, name): a resumed run, another batch size or another arm sees the same numbers.
+A resumed run, another batch size of an evaluation and another arm see the same ones.
 """
 
 from __future__ import annotations
@@ -20,22 +19,21 @@ def _generator(*key: object) -> torch.Generator:
 
 
 class StepDraws:
-    """Draws of one training step: of all rows of the global batch, of which `rows` are taken.
-
-    So row k gets the same number whatever the number of processes.
-    """
+    """Draws of one training step, of all `total` rows; `rows` are those of this process."""
 
     def __init__(self, seed: int, step: int, rows: range, total: int) -> None:
         self.seed, self.step, self.rows, self.total = seed, step, rows, total
 
     def normal(self, name: str, shape: Sequence[int]) -> Float[Tensor, "b ..."]:
         """Standard normal numbers, one block of `shape` a row."""
-        whole = torch.randn((self.total, *shape), generator=self._generator(name))
-        return whole[self.rows.start : self.rows.stop]
+        return self.mine(torch.randn((self.total, *shape), generator=self._generator(name)))
 
     def uniform(self, name: str) -> Float[Tensor, " b"]:
         """Uniform numbers in [0, 1), one a row."""
-        whole = torch.rand(self.total, generator=self._generator(name))
+        return self.mine(torch.rand(self.total, generator=self._generator(name)))
+
+    def mine(self, whole: Tensor) -> Tensor:
+        """Of what is there for the global batch, the rows that are taken here."""
         return whole[self.rows.start : self.rows.stop]
 
     def permutation(self, name: str) -> Int[Tensor, " total"]:

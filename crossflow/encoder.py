@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossflow.errors import InputError
 from crossflow.layers import (
-    ReadoutLayer,
+    Mask,
+    Tokens,
     TransformerLayer,
     initialise,
     patchify,
@@ -39,6 +40,13 @@ class EncoderSize:
     width: int
     heads: int
 
+    def deeper(self) -> EncoderSize:
+        """One more layer, in place of the token encoder's readout."""
+        return replace(self, layers=self.layers + 1)
+
+    def stack(self) -> nn.ModuleList:
+        return nn.ModuleList(TransformerLayer(self.width, self.heads) for _ in range(self.layers))
+
 
 class TokenTrunk(nn.Module):
     """Word ids or features to contextual tokens of the encoder's width."""
@@ -53,13 +61,11 @@ class TokenTrunk(nn.Module):
             assert source.width is not None
             self.embed = nn.Linear(source.width, size.width)
         self.positions = nn.Parameter(0.02 * torch.randn(source.length, size.width))
-        self.layers = nn.ModuleList(
-            TransformerLayer(size.width, size.heads) for _ in range(size.layers)
-        )
+        self.layers = size.stack()
         self.norm = nn.LayerNorm(size.width)
         initialise(self)
 
-    def forward(self, source: Source) -> Float[Tensor, "b length d"]:
+    def forward(self, source: Source) -> Tokens:
         values = source.values
         x = self.embed(values if values.is_floating_point() else values.long()) + self.positions
         for layer in self.layers:
@@ -73,20 +79,16 @@ class TokenReadout(nn.Module):
     def __init__(self, problem: Problem, size: EncoderSize) -> None:
         super().__init__()
         self.patch, self.grid = problem.patch, problem.grid
-        count = self.grid[0] * self.grid[1]
-        self.queries = nn.Parameter(
-            position_table(self.grid, size.width) + 0.02 * torch.randn(count, size.width)
-        )
-        self.layer = ReadoutLayer(size.width, size.heads)
+        table = position_table(self.grid, size.width)
+        self.queries = nn.Parameter(table + 0.02 * torch.randn(table.shape))
+        self.layer = TransformerLayer(size.width, size.heads, cross=True)
         self.norm = nn.LayerNorm(size.width)
         self.head = nn.Linear(size.width, 2 * problem.target.channels * problem.patch**2)
         initialise(self)
 
-    def forward(
-        self, tokens: Float[Tensor, "b length d"], mask: Bool[Tensor, "b length"] | None
-    ) -> Float[Tensor, "b c2 h w"]:
+    def forward(self, tokens: Float[Tensor, "b m d"], mask: Mask | None) -> Map:
         queries = self.queries.expand(len(tokens), -1, -1)
-        out = self.head(self.norm(self.layer(queries, tokens, mask)))
+        out = self.head(self.norm(self.layer(queries, mask, tokens)))
         return unpatchify(out, self.patch, self.grid)
 
 
@@ -101,9 +103,7 @@ class MapTransformer(nn.Module):
         self.grid = (shape.height // patch, shape.width // patch)
         self.patches = nn.Linear(shape.channels * patch**2, size.width)
         self.register_buffer("positions", position_table(self.grid, size.width), persistent=False)
-        self.layers = nn.ModuleList(
-            TransformerLayer(size.width, size.heads) for _ in range(size.layers)
-        )
+        self.layers = size.stack()
         self.norm = nn.LayerNorm(size.width)
         self.head = nn.Linear(size.width, out * patch**2)
         initialise(self)
@@ -115,45 +115,30 @@ class MapTransformer(nn.Module):
         return unpatchify(self.head(self.norm(y)), self.patch, self.grid)
 
 
-class Variational(nn.Module):
-    """q(z given source): of tokens by trunk and readout, of a map by one trunk a layer deeper."""
+class Encoder(nn.Module):
+    """q(z given source): tokens by trunk and readout, a map by a deeper trunk or as it is."""
 
     def __init__(self, problem: Problem, size: EncoderSize) -> None:
         super().__init__()
-        self.trunk: nn.Module
+        self.trunk: nn.Module | None = None
         self.readout: TokenReadout | None = None
         if isinstance(problem.source, TokenShape):
             self.trunk = TokenTrunk(problem.source, size)
             self.readout = TokenReadout(problem, size)
-        else:
+        elif problem.encoder == "variational":
             out = 2 * problem.target.channels
-            self.trunk = MapTransformer(problem.source, out, problem.patch, deeper(size))
+            self.trunk = MapTransformer(problem.source, out, problem.patch, size.deeper())
 
     def forward(self, source: Source) -> Moments:
         """Mean and log-variance of x0."""
+        if self.trunk is None:
+            return source.values, None
         if self.readout is None:
             out = self.trunk(source.values)
         else:
             out = self.readout(self.trunk(source), source.mask)
         mean, logvar = out.chunk(2, dim=1)
         return mean.float(), logvar.float().clamp(*LOGVAR_RANGE)
-
-
-class Identity(nn.Module):
-    """The source map is x0: no parameters, no variance."""
-
-    def forward(self, source: Source) -> Moments:
-        return source.values, None
-
-
-def deeper(size: EncoderSize) -> EncoderSize:
-    """One more layer, in place of the token encoder's readout."""
-    return replace(size, layers=size.layers + 1)
-
-
-def build_encoder(problem: Problem, size: EncoderSize) -> nn.Module:
-    """The problem's source encoder."""
-    return Identity() if problem.encoder == "identity" else Variational(problem, size)
 
 
 @lru_cache
@@ -167,9 +152,7 @@ def encoder_size(problem: Problem, size: Size) -> EncoderSize:
         backbone = parameters_of(DiT(problem, size))
         for heads in range(size.heads, 0, -1):
             candidate = EncoderSize(layers, heads * (size.width // size.heads), heads)
-            encoder = parameters_of(build_encoder(problem, candidate))
+            encoder = parameters_of(Encoder(problem, candidate))
             if encoder <= LARGEST_SHARE * (backbone + encoder):
                 return candidate
-    raise InputError(
-        f"model: no encoder of {problem.source} fits in 15 % beside {size}; choose a larger model"
-    )
+    raise InputError(f"model: no encoder of {problem.source} fits in 15 %, choose a larger one")

@@ -45,10 +45,9 @@ class ArmError(RuntimeError):
 
 @contextmanager
 def guard(arm: str, file: str | None = None) -> Iterator[None]:
-    """The one place in which a method's own code runs: whatever it does becomes an ArmError.
+    """What goes wrong in a method's own code becomes an ArmError; the user's mistakes pass.
 
-    The message names the line of `file`, the method's own, or the last one that is of no installed
-    package. Mistakes of the user and Ctrl-C pass.
+    It names the line of `file`, the method's own, or the last one that is of no installed package.
     """
     try:
         yield

@@ -19,15 +19,12 @@ from filelock import FileLock, Timeout
 from crossflow.errors import InputError
 
 
-class InUse(InputError):  # noqa: N818 - it is a state, and the message says what to do
+class InUse(InputError):  # noqa: N818 - it is a state
     """Another process holds a lock."""
 
 
 def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> None:
-    """Writes a file in one move, text as UTF-8: a reader sees the old one or the new one.
-
-    durable: also after a power cut. Without it nothing waits for the disk.
-    """
+    """Writes a file in one move, text as UTF-8; durable: also after a power cut."""
     with replacing(path, durable=durable) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
@@ -45,10 +42,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def publish(folder: Path, fill: Callable[[Path], object]) -> None:
-    """Makes `folder`, unless it is there, of what `fill` writes to a new one.
-
-    Whole or not at all; other processes that want it wait for it.
-    """
+    """Makes `folder`, unless it is there, of what `fill` writes to a new one; others wait."""
     with _partial(folder) as partial:
         if not folder.is_dir():
             partial.mkdir()
@@ -81,18 +75,16 @@ def lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     wait: for another process that holds it; without, InUse says that one does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(path, timeout=-1 if wait else 0)
     try:
-        held.acquire()
+        with FileLock(path, timeout=-1 if wait else 0):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)  # while it is held: who waits for it makes another
     except Timeout:
         raise InUse(
             f"{path.parent} is in use by another process: wait for it, or choose another folder"
         ) from None
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)  # while it is held: who waits for it makes another
-        held.release()
 
 
 def sync(path: Path) -> None:
@@ -141,7 +133,7 @@ def is_file(path: Path, ask: Callable[[Path], bool] = Path.is_file) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder; InputError as for a file."""
+    """The same of a folder."""
     return is_file(path, Path.is_dir)
 
 

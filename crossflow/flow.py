@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,19 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool
-from safetensors import safe_open
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from crossflow import checkpoint
 from crossflow.arm import Arm, MethodFile, build_arm
 from crossflow.budget import Budget, Training
-from crossflow.checkpoint import export_weights, load_weights
 from crossflow.draws import ItemDraws
 from crossflow.errors import InputError
 from crossflow.problem import Map, MapShape, Problem, Source, TokenShape
 from crossflow.solver import Grid
-from crossflow.store import Store, standardise, unstandardise
-from crossflow.store_writer import write_store
+from crossflow.store import Store, standardise, unstandardise, write_store
 from crossflow.train import Trainer, train_match
 
 BATCH = 64
@@ -51,14 +48,12 @@ def make_store(
             batch = {name: np.stack([np.asarray(item[name]) for item in items]) for name in names}
             if isinstance(problem.source, TokenShape):
                 batch.setdefault("mask", np.ones(batch["source"].shape[:2], dtype=np.bool_))
-                batch |= {name: batch[name][:, None] for name in ("source", "mask")}
             groups = [item.get("group", row) for row, item in zip(rows, items, strict=True)]
-            yield batch | {"groups": groups, "ids": [str(row) for row in rows]}
+            yield batch | {"groups": groups, "ids": list(map(str, rows))}
 
-    shared = problem.encoder == "identity"
     rows = len(data)  # type: ignore[arg-type]  # map-style
-    folder, shapes = Path(folder), (problem.source, problem.target)
-    return write_store(folder, *shapes, fingerprint, rows, batches, shared_statistics=shared)
+    what = Path(folder), problem.source, problem.target, fingerprint, rows, batches
+    return write_store(*what, shared_statistics=problem.encoder == "identity")
 
 
 @dataclass
@@ -88,9 +83,7 @@ class Flow:
         train_match([trainer])
         if trainer.failure is not None:
             raise trainer.failure
-        averaged = trainer.ema.module
-        assert isinstance(averaged, Arm)
-        return cls(averaged, store.statistics)
+        return cls(trainer.ema.module, store.statistics)
 
     @torch.no_grad()
     def sample(
@@ -119,23 +112,22 @@ class Flow:
 
     def save(self, path: Path | str) -> None:
         """Weights, and all that makes the arm, as one safetensors file."""
-        arm, problem = self.arm, self.arm.method.problem
-        options = {o: value for o, value in arm.options.items() if o not in arm.method.ignored}
+        arm, method = self.arm, self.arm.method
+        options = {o: value for o, value in arm.options.items() if o not in method.ignored}
         facts = {"name": arm.name, "model": arm.model, "options": options}
-        facts |= {"problem": asdict(problem), "statistics": self.statistics}
-        export_weights(Path(path), arm, facts)
+        facts |= {"problem": asdict(method.problem), "statistics": self.statistics}
+        checkpoint.write(Path(path), {"": arm.state_dict()}, facts)
 
     @classmethod
     def load(cls, path: Path | str, method: MethodFile) -> Flow:
         """What `save` wrote; `method` is the method file that was trained."""
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get("about", "{}"))
+        weights, facts = checkpoint.read(Path(path), torch.device("cpu"))
         if "problem" not in facts:
             raise InputError(f"{path} was not written by Flow.save")
-        shapes = facts["problem"]
-        kind = MapShape if "channels" in shapes["source"] else TokenShape
-        shapes |= {"source": kind(**shapes["source"]), "target": MapShape(**shapes["target"])}
+        source, target = facts["problem"].pop("source"), facts["problem"].pop("target")
+        kind = MapShape if "channels" in source else TokenShape
+        problem = Problem(kind(**source), MapShape(**target), **facts["problem"])
         names = {"options": facts["options"], "name": facts["name"]}
-        arm = build_arm(method, Problem(**shapes), facts["model"], **names)
-        load_weights(Path(path), arm)
+        arm = build_arm(method, problem, facts["model"], **names)
+        arm.load_state_dict(weights[""])
         return cls(arm, facts["statistics"])

@@ -1,7 +1,4 @@
-"""Parts that the backbone and the source encoders share.
-
-Axes: b rows, n or m tokens, d or e width.
-"""
+"""Parts that backbone and encoders share. Axes: b rows, n or m tokens, d or e width."""
 
 from __future__ import annotations
 
@@ -15,7 +12,9 @@ from torch.nn import functional as F
 from crossflow.problem import Map, Row
 
 Tokens = Float[Tensor, "b n d"]
+Read = Float[Tensor, "b m e"]  # tokens that others read
 Mask = Bool[Tensor, "b m"]  # True at real tokens
+Queries, Keys = Float[Tensor, "b heads n e"], Float[Tensor, "b heads m e"]
 
 
 def patchify(x: Map, patch: int) -> Tokens:
@@ -58,24 +57,16 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(width if cond_width is None else cond_width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(
-        self, x: Tokens, tokens: Float[Tensor, "b m e"], mask: Mask | None = None
-    ) -> Tokens:
+    def forward(self, x: Tokens, tokens: Read, mask: Mask | None = None) -> Tokens:
         b, n, d = x.shape
         q = self.query(x).view(b, n, self.heads, -1).transpose(1, 2)
         kv = self.key_value(tokens).view(b, tokens.shape[1], 2, self.heads, -1)
         k, v = kv.permute(2, 0, 3, 1, 4)
-        keep = None if mask is None else mask[:, None, None, :]
-        y = attend(q, k, v, keep)
+        y = attend(q, k, v, None if mask is None else mask[:, None, None])
         return self.out(y.transpose(1, 2).reshape(b, n, d))
 
 
-def attend(
-    q: Float[Tensor, "b heads n e"],
-    k: Float[Tensor, "b heads m e"],
-    v: Float[Tensor, "b heads m e"],
-    keep: Bool[Tensor, "b 1 1 m"] | None,
-) -> Float[Tensor, "b heads n e"]:
+def attend(q: Queries, k: Keys, v: Keys, keep: Bool[Tensor, "b 1 1 m"] | None) -> Queries:
     """Scaled dot-product attention over the keys that are kept.
 
     Written out on a CPU in bfloat16, where the fused kernel's backward pass is nine times slower.
@@ -100,33 +91,21 @@ class MLP(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Pre-norm self-attention and MLP (ratio 4)."""
+    """Pre-norm attention and MLP (ratio 4): of tokens over themselves, of queries over others."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, *, cross: bool = False) -> None:
         super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm_tokens = nn.LayerNorm(width) if cross else None
+        self.norm2 = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.mlp = MLP(width, 4 * width)
 
-    def forward(self, x: Tokens, mask: Bool[Tensor, "b n"] | None = None) -> Tokens:
+    def forward(self, x: Tokens, mask: Mask | None = None, tokens: Read | None = None) -> Tokens:
         y = self.norm1(x)
-        x = x + self.attention(y, y, mask)
+        read = y if self.norm_tokens is None else self.norm_tokens(tokens)
+        x = x + self.attention(y, read, mask)
         return x + self.mlp(self.norm2(x))
-
-
-class ReadoutLayer(nn.Module):
-    """Queries read tokens by pre-norm cross-attention, then an MLP (ratio 4)."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.norm_query, self.norm_token = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.norm_mlp = nn.LayerNorm(width)
-        self.attention = Attention(width, heads, width)
-        self.mlp = MLP(width, 4 * width)
-
-    def forward(self, queries: Tokens, tokens: Float[Tensor, "b m d"], mask: Mask | None) -> Tokens:
-        x = queries + self.attention(self.norm_query(queries), self.norm_token(tokens), mask)
-        return x + self.mlp(self.norm_mlp(x))
 
 
 def initialise(module: nn.Module) -> None:

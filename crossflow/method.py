@@ -1,8 +1,8 @@
 """The one seam: what a method is. Everything else is shared between the arms of a match.
 
 A method decides which x0 goes with which x1, what the network may see of the source and what else
-it is charged. A method file defines `NAME`, `applies(problem)` (None, or the reason why not) and
-`method(problem, size, **options)`.
+it is charged. A method file defines `NAME`, `applies(problem)` (None, or the reason why not),
+`method(problem, size, **options)` and, where it has options, a dataclass `Options`.
 """
 
 from __future__ import annotations
@@ -66,13 +66,18 @@ class Method(nn.Module):
         """Where sampling starts: ends without x1."""
         raise NotImplementedError
 
+    def no_nulls(self, x0: Map) -> Bool[Tensor, " b"] | None:
+        """The null indicator of rows that all keep their source; None at null rate 0."""
+        rated = self.problem.null_rate > 0
+        return torch.zeros(len(x0), dtype=torch.bool, device=x0.device) if rated else None
+
     def source_moments(self, source: Source) -> Moments:
-        """Mean and log-variance of x0 given the source; None where x0 is the mean exactly."""
+        """Of x0 given the source."""
         raise NotImplementedError
 
     def times(self, count: int, draws: StepDraws) -> Row:
         """Training times, one a row."""
-        return TIMES[self.time_law](count, draws)
+        return TIMES[self.time_law](draws)
 
     def path(self, x0: Map, x1: Map, t: Row) -> tuple[Map, Map]:
         """The network's input xt and what it must give there, ut = d(xt)/dt."""
@@ -80,49 +85,33 @@ class Method(nn.Module):
 
     @torch.no_grad()
     def sample(self, net: nn.Module, ends: Ends, grid: Grid, guidance: float = 1.0) -> Sampled:
-        """Follows the guided velocity from `ends.x0` to time 1."""
-        velocity = Guided(net, ends, guidance)
-        x = solve(velocity, ends.x0, grid).x
-        return Sampled(x, velocity.evaluations)
+        """Follows w v(null = 0) + (1 - w) v(null = 1) from `ends.x0` to time 1 (CrossFlow Eq. 3).
 
+        Both branches see the same xt and count as evaluations; w = 1 costs one. InputError where w
+        is another and no null branch was trained (`ends.null` is None).
+        """
+        if guidance != 1 and ends.null is None:
+            raise InputError(f"guidance={guidance} needs a null branch: null_rate above 0, else 1")
+        nulls = [ends.null] if guidance == 1 else [ends.null, torch.ones_like(ends.null)]
 
-class Guided:
-    """v = w v(null = 0) + (1 - w) v(null = 1), CrossFlow Eq. 3; both branches see the same xt.
+        def velocity(x: Map, t: Row) -> Map:
+            parts = [net(x, t, ends.cond, null, ends.cond_mask).float() for null in nulls]
+            return parts[0] if guidance == 1 else guidance * parts[0] + (1 - guidance) * parts[1]
 
-    `evaluations` counts network calls a row: one a call at w = 1, else two.
-    Raises InputError where w is not 1 and no null branch was trained (`ends.null` is None).
-    """
-
-    def __init__(self, net: Network, ends: Ends, weight: float) -> None:
-        if weight != 1 and ends.null is None:
-            raise InputError(
-                f"guidance {weight} needs a null branch: train with null_rate above 0, or use 1"
-            )
-        self.net, self.ends, self.weight = net, ends, weight
-        self.evaluations = 0
-
-    def __call__(self, x: Map, t: Row) -> Map:
-        with_source = self._evaluate(x, t, self.ends.null)
-        if self.ends.null is None or self.weight == 1:
-            return with_source
-        without = self._evaluate(x, t, torch.ones_like(self.ends.null))
-        return self.weight * with_source + (1 - self.weight) * without
-
-    def _evaluate(self, x: Tensor, t: Tensor, null: Tensor | None) -> Tensor:
-        self.evaluations += 1
-        return self.net(x, t, self.ends.cond, null, self.ends.cond_mask).float()
+        sampled = solve(velocity, ends.x0, grid)
+        return Sampled(sampled.x, sampled.nfe * len(nulls))
 
 
 @dataclass
 class Loss:
-    """Loss of one batch: `total` has the gradient; `terms` are its unweighted parts, detached."""
+    """Loss of one batch."""
 
-    total: Float[Tensor, ""]
-    terms: dict[str, Float[Tensor, ""]]
+    total: Float[Tensor, ""]  # with its gradient
+    terms: dict[str, Float[Tensor, ""]]  # its unweighted parts, detached
 
 
 def training_loss(net: Network, method: Method, pair: Pair, draws: StepDraws) -> Loss:
-    """The seam itself: one batch through any method. The pair is already on the network's device.
+    """The seam itself: one batch through any method, all on one device.
 
     Gradient flows through x0 into xt and ut, as in the official code, unless the method stops it.
     """

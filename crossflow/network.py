@@ -17,6 +17,7 @@ from crossflow.layers import (
     MLP,
     Attention,
     Mask,
+    Read,
     Tokens,
     initialise,
     patchify,
@@ -26,6 +27,7 @@ from crossflow.layers import (
 )
 from crossflow.problem import Map, Problem, Row
 
+Vector = Float[Tensor, "b d"]
 CONDITIONS = ("none", "cross", "channels")
 # Times in [0, 1] are stretched so that the sine-cosine embedding resolves them: the fastest wave
 # turns once in 0.006. DiT's own steps run to 1000; the official CrossFlow feeds raw t.
@@ -53,7 +55,7 @@ SIZES = {
 }
 
 
-def modulate(x: Tokens, shift: Float[Tensor, "b d"], scale: Float[Tensor, "b d"]) -> Tokens:
+def modulate(x: Tokens, shift: Vector, scale: Vector) -> Tokens:
     """Shift and scale of a normalised row, one of each for all its tokens."""
     return torch.addcmul(shift[:, None], x, 1 + scale[:, None])
 
@@ -74,18 +76,12 @@ class Block(nn.Module):
             self.norm_cross = nn.LayerNorm(width, eps=1e-6)
             self.cross = Attention(width, size.heads, cond_width)
 
-    def forward(
-        self,
-        x: Tokens,
-        time: Float[Tensor, "b d"],
-        cond: Float[Tensor, "b m e"] | None,
-        cond_mask: Mask | None,
-    ) -> Tokens:
+    def forward(self, x: Tokens, time: Vector, cond: Read | None, mask: Mask | None) -> Tokens:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time).chunk(6, dim=1)
         y = modulate(self.norm1(x), shift1, scale1)
         x = torch.addcmul(x, gate1[:, None], self.attention(y, y))
         if self.cross is not None:
-            x = x + self.cross(self.norm_cross(x), cond, cond_mask)
+            x = x + self.cross(self.norm_cross(x), cond, mask)
         y = self.mlp(modulate(self.norm2(x), shift2, scale2))
         return torch.addcmul(x, gate2[:, None], y)
 
@@ -139,10 +135,8 @@ class DiT(nn.Module):
         null: Bool[Tensor, " b"] | None = None,
         cond_mask: Mask | None = None,
     ) -> Map:
-        """Velocity at xt and t. `null` is given exactly when the problem has a null rate.
-
-        Raises ValueError where cond or null do not fit: an ignored source looks like a bad method.
-        """
+        """Velocity at xt and t. ValueError where cond, or null for the null rate, do not fit."""
+        # Not ignored: an ignored source looks like a bad method.
         if (cond is None) != (self.condition == "none") or (null is None) == self.nullable:
             raise ValueError(f"cond or null does not fit condition {self.condition!r}")
         if cond is not None and self.condition == "cross":

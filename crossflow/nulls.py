@@ -21,14 +21,6 @@ from crossflow.errors import InputError
 LEAST_BATCH = 4
 
 
-def require_batch(batch: int, rate: float) -> None:
-    """InputError, before training, where two rows might have no other image to exchange."""
-    if rate > 0 and batch < LEAST_BATCH:
-        raise InputError(
-            f"training.batch={batch}: must be at least {LEAST_BATCH} with a null_rate above 0"
-        )
-
-
 @dataclass(frozen=True)
 class Nulls:
     """Null rows of this process, and whose x1 each row gets where null rows are re-targeted.
@@ -63,18 +55,15 @@ def choose_nulls(groups: Int[Tensor, " b"], draws: StepDraws, rate: float) -> Nu
             rows.append(row)
             taken[images[row]] += 1
     if len(rows) < count:
-        raise InputError(
-            f"a batch of {draws.total} with {len(set(images))} images has no {count} rows that can "
-            "exchange targets: use a larger training.batch or null_rate 0"
-        )
+        few = f"{count} rows of {len(set(images))} images cannot exchange targets"
+        raise InputError(f"{few}: use a larger training.batch or null_rate 0")
     # Sorted by image, a shift by the largest image's count leaves every image's block.
     order = list(taken)  # of their first rows
     rows.sort(key=lambda row: order.index(images[row]))
     shift = max(taken.values())
     targets = torch.arange(draws.total)
     targets[rows] = torch.tensor(rows[shift:] + rows[:shift])
-    mine = slice(draws.rows.start, draws.rows.stop)
-    return Nulls((targets != torch.arange(draws.total))[mine], targets[mine])
+    return Nulls(draws.mine(targets != torch.arange(draws.total)), draws.mine(targets))
 
 
 def _whole_batch(x: Tensor, draws: StepDraws) -> Tensor:

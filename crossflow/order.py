@@ -7,10 +7,9 @@ chain of SHA-256 hashes: the value after step s says everything that was read up
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -19,10 +18,7 @@ MARKS = 64
 
 
 def _bits(count: int, *key: object) -> np.ndarray:
-    """`count` random 64-bit numbers that depend on `key` alone.
-
-    numpy fixes a bit generator's raw stream for all versions (NEP 19), not `permutation`.
-    """
+    """Random 64-bit numbers of `key` alone; numpy fixes the raw stream for good (NEP 19)."""
     digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
     return np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(count)
 
@@ -34,8 +30,6 @@ class Order:
     """
 
     def __init__(self, seed: int, rows: int, batch: int, captions: int = 1) -> None:
-        if rows < 1 or batch < 1 or captions < 1:
-            raise ValueError(f"rows={rows}, batch={batch}, captions={captions} must be positive")
         self.seed, self.rows, self.batch, self.captions = seed, rows, batch, captions
         # Two epochs: a step may end one and begin the next.
         self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
@@ -60,14 +54,14 @@ class Order:
 class Chain:
     """Chained hash of all (id, caption) read so far: h_s = SHA-256(h_(s-1), reads of step s).
 
-    marks: the value after every m-th step, m the smallest power of two that keeps them to at most
-    64. Marks of runs of any two lengths share the multiples of the larger m.
+    marks: the value after each `every`-th step, the smallest power of two that keeps them to at
+    most 64. Marks of runs of any two lengths share the multiples of the larger.
     """
 
     steps: int = 0
     value: str = hashlib.sha256(b"order 1 ").hexdigest()
     every: int = 1
-    marks: dict[int, str] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)
 
     def update(self, ids: Sequence[str], captions: Sequence[int] | np.ndarray) -> None:
         """Adds the reads of one step, in the order of the rows of the batch."""
@@ -75,32 +69,23 @@ class Chain:
         self.value = hashlib.sha256(f"{self.value}\n{reads}".encode()).hexdigest()
         self.steps += 1
         if self.steps % self.every == 0:
-            self.marks[self.steps] = self.value
+            self.marks[str(self.steps)] = self.value
         if len(self.marks) > MARKS:
             self.every *= 2
-            self.marks = {s: h for s, h in self.marks.items() if s % self.every == 0}
-
-    def state(self) -> dict[str, Any]:
-        """For checkpoint and record; `Chain.restore` undoes it."""
-        return asdict(self) | {"marks": {str(step): value for step, value in self.marks.items()}}
-
-    @classmethod
-    def restore(cls, state: Mapping[str, Any]) -> Chain:
-        return cls(**{**state, "marks": {int(step): v for step, v in state["marks"].items()}})
+            self.marks = {s: h for s, h in self.marks.items() if int(s) % self.every == 0}
 
 
-def replay(order: Order, ids: Sequence[str], steps: Iterable[int]) -> dict[int, str]:
+def replay(order: Order, ids: Sequence[str], steps: Sequence[int]) -> dict[int, str]:
     """Chain values after each of `steps`, computed from the order alone.
 
     A run whose own last value is among them has provably read what the order says, so it can show
     its value at the end of a shorter one.
     """
-    wanted = set(steps)
-    chain, values = Chain(), {}
-    for step in range(max(wanted, default=0)):
+    chain, values = Chain(), {0: Chain().value}
+    for step in range(max(steps, default=0)):
         rows, captions = order.step(step)
         chain.update([ids[row] for row in rows], captions.tolist())
-        if chain.steps in wanted:
+        if chain.steps in steps:
             values[chain.steps] = chain.value
     return values
 
@@ -108,8 +93,8 @@ def replay(order: Order, ids: Sequence[str], steps: Iterable[int]) -> dict[int, 
 def is_prefix(shorter: Mapping, longer: Mapping) -> bool:
     """Whether the run with record `shorter` read the beginning of what `longer` read.
 
-    Both are `Chain.state()`; `longer` must hold the value at `shorter`'s last step, as a mark or
-    as its own end. False when it does not: not shown is not proved.
+    Both are chains as dictionaries; `longer` must hold the value at `shorter`'s last step, as a
+    mark or as its own end. False when it does not: not shown is not proved.
     """
     known = {**longer["marks"], str(longer["steps"]): longer["value"]}
     common = set(shorter["marks"]) & set(known)

@@ -21,7 +21,7 @@ Moments = tuple[Map, Map | None]  # mean and log-variance; none where it is the 
 
 @dataclass(frozen=True)
 class MapShape:
-    """A map of `channels` x `height` x `width`, roughly zero mean and unit variance."""
+    """A map, roughly zero mean and unit variance."""
 
     channels: int
     height: int
@@ -55,10 +55,7 @@ CHARGES = ("contrastive", "reconstruction", None)
 
 @dataclass(frozen=True)
 class Problem:
-    """One transport problem: from the source's shape to the target's.
-
-    Raises InputError where the shapes cannot work: they follow from sizes that a user sets.
-    """
+    """From the source's shape to the target's. InputError where sizes a user set cannot work."""
 
     source: MapShape | TokenShape
     target: MapShape
@@ -72,18 +69,13 @@ class Problem:
             raise ValueError(f"encoder {self.encoder!r} or charge {self.charge!r} is unknown")
         if not 0 <= self.null_rate < 1:
             raise InputError(f"null_rate is {self.null_rate}: give a share in [0, 1)")
-        _, height, width = self.target.sizes
+        both, (_, height, width) = f"{self.source} and {self.target}", self.target.sizes
         if height % self.patch or width % self.patch:
             raise InputError(f"target of {height} x {width}: give multiples of {self.patch}")
         if isinstance(self.source, MapShape) and self.source.sizes[1:] != (height, width):
-            raise InputError(
-                f"source map is {self.source.height} x {self.source.width} but the target is "
-                f"{height} x {width}: resize the source to the target's grid"
-            )
+            raise InputError(f"source and target need one height and width, not {both}")
         if self.encoder == "identity" and self.source != self.target:
-            raise InputError(
-                f"the identity encoder needs one shape, not {self.source} and {self.target}"
-            )
+            raise InputError(f"the identity encoder needs one shape, not {both}")
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -102,19 +94,16 @@ class Source:
         return len(self.values)
 
     def to(self, device: str | torch.device) -> Source:
-        mask = None if self.mask is None else self.mask.to(device)
-        return Source(self.values.to(device), mask)
+        return Source(self.values.to(device), None if self.mask is None else self.mask.to(device))
 
 
 @dataclass
 class Pair:
-    """A training batch. `groups` numbers the image each row shows: rows of one image share it.
-
-    `groups` stays on the CPU: it only decides which rows may be exchanged or contrasted.
-    """
+    """A training batch."""
 
     source: Source
     target: Map
+    # Number of the image each row shows. On the CPU: it decides what is exchanged or contrasted.
     groups: Int[Tensor, " b"]
 
     def to(self, device: str | torch.device) -> Pair:

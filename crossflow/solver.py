@@ -22,10 +22,7 @@ SOLVERS = (*STAGES, "dopri5")
 
 @dataclass(frozen=True)
 class Grid:
-    """How to integrate: `steps` equal steps of a fixed solver, or "dopri5" to a tolerance.
-
-    dopri5 ignores `steps`; its samples depend on the batch within `tolerance`.
-    """
+    """How to integrate: in `steps` equal steps, or (these unused) by dopri5 to a tolerance."""
 
     steps: int
     solver: str = "heun"
@@ -48,37 +45,27 @@ class Sampled:
 
 def solve(velocity: Velocity, x0: Float[Tensor, "b ..."], grid: Grid) -> Sampled:
     """Follows `velocity` from x0 at time 0 to time 1; NFE counts calls of `velocity`."""
-    if grid.solver == "dopri5":
-        return _adaptive(velocity, x0, grid.tolerance)
-    x, h = x0, 1 / grid.steps
-    for i in range(grid.steps):
-        x = _step(grid.solver, velocity, x, i * h, (i + 1) * h)
-    return Sampled(x, STAGES[grid.solver] * grid.steps)
-
-
-def _step(solver: str, velocity: Velocity, x: Tensor, start: float, end: float) -> Tensor:
-    def at(x: Tensor, t: float) -> Tensor:
-        return velocity(x, torch.full((len(x),), t, device=x.device))
-
-    h = end - start
-    first = at(x, start)
-    if solver == "euler":
-        return x + h * first
-    if solver == "midpoint":
-        return x + h * at(x + h / 2 * first, start + h / 2)
-    return x + h / 2 * (first + at(x + h * first, end))  # Heun
-
-
-def _adaptive(velocity: Velocity, x0: Tensor, tolerance: float) -> Sampled:
-    import torchdiffeq
-
     calls = 0
 
-    def field(t: Tensor, x: Tensor) -> Tensor:
+    def at(t: Tensor | float, x: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        return velocity(x, t.to(torch.float32).expand(len(x)))
+        return velocity(x, torch.as_tensor(t, dtype=torch.float32, device=x.device).expand(len(x)))
 
-    ends = torch.tensor([0.0, 1.0], device=x0.device, dtype=torch.float64)
-    path = torchdiffeq.odeint(field, x0, ends, method="dopri5", atol=tolerance, rtol=tolerance)
-    return Sampled(path[-1], calls)
+    if grid.solver == "dopri5":
+        import torchdiffeq
+
+        ends = torch.tensor([0.0, 1.0], device=x0.device, dtype=torch.float64)
+        within = {"atol": grid.tolerance, "rtol": grid.tolerance}
+        return Sampled(torchdiffeq.odeint(at, x0, ends, method="dopri5", **within)[-1], calls)
+    x, share = x0, 1 / grid.steps
+    for i in range(grid.steps):
+        start, end = i * share, (i + 1) * share
+        h, first = end - start, at(start, x)
+        if grid.solver == "euler":
+            x = x + h * first
+        elif grid.solver == "midpoint":
+            x = x + h * at(start + h / 2, x + h / 2 * first)
+        else:  # Heun
+            x = x + h / 2 * (first + at(end, x + h * first))
+    return Sampled(x, calls)

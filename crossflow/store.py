@@ -6,8 +6,7 @@ H, W); `source`, a map like the target, word ids (n, [k,] L) or features (n, [k,
 five captions of an image say: the order draws one.
 
 Several processes may write a store: each takes the next block of rows that nobody has, and notes
-it, with its hashes, when it is on the disk. A killed one loses its block. The store is the same
-byte for byte whoever wrote it; it grows in `.<name>.<digest of what it is made of>.partial`.
+it, with its hashes, when it is on the disk. The store is the same byte for byte whoever wrote it.
 """
 
 from __future__ import annotations
@@ -53,10 +52,8 @@ class Store:
         self.manifest = self._read_manifest()
         there = self.manifest["fingerprint"]
         if fingerprint is not None and (differ := differences(there, fingerprint)):
-            raise InputError(
-                f"store {self.folder} was made from something else ({differ}): delete it to "
-                "prepare it again, or name another work folder"
-            )
+            hint = "delete it to prepare it again, or name another work folder"
+            raise InputError(f"store {folder} was made from something else ({differ}): {hint}")
         self.digest: str = self.manifest["digest"]  # SHA-256 over all fields
         self.statistics: dict[str, Channels] = self.manifest["statistics"]  # by field
         self.captions = max(self.manifest["variants"].values())  # that the order draws from
@@ -66,21 +63,16 @@ class Store:
     def __len__(self) -> int:
         return self.manifest["rows"]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": {}}  # a map would be pickled with all its rows
-
     def _read_manifest(self) -> dict[str, Any]:
         try:
             manifest = json.loads((self.folder / MANIFEST).read_text())
-            whole = manifest.pop("check") == json_digest(manifest)
-            if whole and manifest["version"] == VERSION:
-                return manifest
-            fault = "not whole, or of another version"
+            if manifest.pop("check") != json_digest(manifest) or manifest["version"] != VERSION:
+                raise ValueError("not whole, or of another version")
         except FileNotFoundError:
             raise InputError(f"{self.folder} is not a store: it has no {MANIFEST}") from None
         except (ValueError, KeyError, TypeError) as error:
-            fault = repr(error)
-        raise self._damaged(f"{MANIFEST}: {fault}")
+            raise self._damaged(f"{MANIFEST}: {error!r}") from error
+        return manifest
 
     def _damaged(self, what: str) -> InputError:
         return InputError(f"store {self.folder} is damaged ({what}): delete it to prepare it again")

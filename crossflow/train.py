@@ -1,8 +1,4 @@
-"""The training loop of every arm, and a match: arms with equal budgets and the same data.
-
-`Trainer.step` reads the pairs of step s, calls the seam (`method.training_loss`), and moves
-weights, average, counters and hash chain on by one step. It never asks which method runs.
-"""
+"""The training loop of every arm, which never asks for the method, and a match of several arms."""
 
 from __future__ import annotations
 
@@ -93,12 +89,12 @@ class Trainer:
     @property
     def fraction(self) -> float:
         """Share of the budget that is spent, at most 1."""
-        return self.budget.fraction(self.spent)
+        return min(1.0, self.budget.progress(self.spent))
 
     @property
     def done(self) -> bool:
         """Whether the budget is spent."""
-        return self.budget.done(self.spent)
+        return self.budget.progress(self.spent) >= 1
 
     def step(self) -> None:
         """One training step. Raises TrainingError when loss or gradient is not finite."""
@@ -135,9 +131,8 @@ class Trainer:
         # One check of both: a finite loss may have a gradient that is not.
         if not math.isfinite(float(loss.total.detach()) + float(norm)):
             numbers = {k: float(v) for k, v in (loss.terms | {"gradient norm": norm}).items()}
-            raise TrainingError(
-                f"{self.name}: loss or gradient is not finite at step {step} ({numbers})"
-            )
+            what = f"loss or gradient is not finite at step {step}"
+            raise TrainingError(f"{self.name}: {what} ({numbers})")
         if self.training.clip is not None:
             clip_grads_with_norm_(parameters, self.training.clip, norm)
         for group in optimizer.param_groups:
@@ -161,16 +156,14 @@ class Trainer:
         with self.journal.open("a") as file:
             file.write(json.dumps(self.last, allow_nan=False) + "\n")
 
-    def warm_up(self, steps: int = 1) -> None:
-        """Runs steps on a copy (compilation, caches, clocks of a GPU): leaves no trace here."""
+    def warm_up(self) -> None:
+        """Runs a step on a copy (compilation, caches, clocks of a GPU): leaves no trace here."""
         with self.clock("warmup"), repeatable(self.seed, 0, self.device):
             arm = copy.deepcopy(self.arm)
             if self.training.compile:
                 arm.net.compile()
-            optimizer = self._optimizer(arm)
             pair = self.store.pairs(*self.order.step(0))
-            for _ in range(steps):
-                self._update(arm, optimizer, pair, 0, self.lr)
+            self._update(arm, self._optimizer(arm), pair, 0, self.lr)
 
     def _identity(self) -> dict[str, Any]:
         """All that the bits of the next step depend on, beside what the checkpoint holds."""
@@ -186,45 +179,37 @@ class Trainer:
         with self.clock("checkpoint"):
             sync(self.journal)  # before the checkpoint, which these lines must not miss
             moments = self.optimizer.state_dict()["state"]
-            tensors = {
-                "arm": self.arm.state_dict(),
-                "ema": self.ema.module.state_dict(),
-                **{f"optimizer/{index}": values for index, values in moments.items()},
-            }
+            groups = {"arm": self.arm.state_dict(), "ema": self.ema.module.state_dict()}
+            groups |= {f"optimizer/{index}": values for index, values in moments.items()}
             state = {
                 "identity": self._identity(),
                 "spent": asdict(self.spent),
-                "chain": self.chain.state(),
+                "chain": asdict(self.chain),
                 "throughput": asdict(self.throughput),
                 "last": self.last,
                 "ledgers": self.clock.state(),
             }
-            checkpoint.write(self._checkpoint, tensors, state)
+            checkpoint.write(self._checkpoint, groups, state)
             self._saved = self.clock.wall
         self.clock.beat()
 
     def resume(self) -> bool:
-        """Goes on from the checkpoint in the folder, if there is one; gives whether there was.
-
-        Raises InputError when it is of other settings, versions or threads.
-        """
+        """Goes on from the folder's checkpoint, if any; whether so. InputError: of another run."""
         ledgers: dict[str, float] = {}
         exists = self._checkpoint.exists()
         with self.clock("checkpoint"):
             if exists:
                 tensors, state = checkpoint.read(self._checkpoint, self.device)
                 if differ := differences(state["identity"], self._identity()):
-                    raise InputError(
-                        f"cannot resume from {self._checkpoint}: {differ}. Use the old values, or "
-                        "resume=false"
-                    )
+                    hint = "Use the old values, or resume=false"
+                    raise InputError(f"cannot resume from {self._checkpoint}: {differ}. {hint}")
                 self.arm.load_state_dict(tensors.pop("arm"))
                 self.ema.module.load_state_dict(tensors.pop("ema"))
                 moments = {int(name.split("/")[1]): values for name, values in tensors.items()}
                 groups = self.optimizer.state_dict()["param_groups"]
                 self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
                 self.spent = Spent(**state["spent"])
-                self.chain = Chain.restore(state["chain"])
+                self.chain = Chain(**state["chain"])
                 self.throughput = Throughput(**state["throughput"])
                 self.last, ledgers = state["last"], state["ledgers"]
             self.clock.restore(ledgers)
@@ -247,25 +232,20 @@ class Trainer:
         self.save()
         with self.clock("checkpoint"):
             about = {"method": self.name, "steps": self.spent.steps, "weights": "average"}
-            checkpoint.export_weights(self.folder / "weights.safetensors", self.ema.module, about)
+            weights = {"": self.ema.module.state_dict()}
+            checkpoint.write(self.folder / "weights.safetensors", weights, about)
 
     def abandon(self, error: TrainingError) -> None:
-        """Notes a failure and puts its files aside: the next run of this folder starts again."""
+        """Notes a failure after which the next run of this folder starts again."""
         self.failure = error
-        if self._checkpoint.exists():
-            self._checkpoint.replace(self._checkpoint.with_stem("failed"))
-        self.journal.replace(self.journal.with_stem("stats-failed"))
+        self._checkpoint.unlink(missing_ok=True)
         (self.folder / "clock.json").unlink(missing_ok=True)
 
 
-def train_match(
-    trainers: Sequence[Trainer],
-    progress: Progress = lambda _: None,
-    slice_seconds: float = WINDOW_SECONDS,
-) -> None:
+def train_match(trainers: Sequence[Trainer], progress: Progress = lambda _: None) -> None:
     """Trains every arm to the end of its budget, going on from checkpoints.
 
-    Under device_seconds the arms take turns of `slice_seconds`, forwards and backwards (A B B A),
+    Under device_seconds the arms take turns of WINDOW_SECONDS, forwards and backwards (A B B A),
     so that a slow drift of the device costs every arm the same; else they run one after another.
     An arm that fails leaves the match with the reason in `trainer.failure`; the others go on.
     Raises ValueError when arms differ in budget or data, InputError when a checkpoint does not fit.
@@ -275,33 +255,29 @@ def train_match(
             if attrgetter(what)(trainer) != attrgetter(what)(trainers[0]):
                 raise ValueError(f"{what} of {trainer.name} is not that of {trainers[0].name}")
         trainer.resume()
-    if trainers and trainers[0].budget.kind == "device_seconds":
+    timed = bool(trainers) and trainers[0].budget.kind == "device_seconds"
+    if timed:
         trainers[0].store.check()  # now: the arm that reads a block first would pay for it
-    else:
-        slice_seconds = math.inf
+    seconds = WINDOW_SECONDS if timed else math.inf
     racing = [trainer for trainer in trainers if not trainer.done]
     for trainer in racing:
         _attempt(trainer, trainer.warm_up)
     while racing := [t for t in racing if not t.done and t.failure is None]:
         for trainer in racing:
-            _attempt(trainer, partial(trainer.run, slice_seconds, progress))
+            _attempt(trainer, partial(trainer.run, seconds, progress))
         racing.reverse()
     for trainer in trainers:
         _attempt(trainer, trainer.finish)
 
 
 def _attempt(trainer: Trainer, work: Callable[[], None]) -> None:
-    """Runs `work` unless the arm has failed; keeps the reason if it fails now.
-
-    Numbers that are not finite would be so again: the run starts anew. After another failure (a
-    method's mistake, memory, disk) the same command goes on.
-    """
+    """Runs `work` unless the arm has failed; keeps the reason if it fails now."""
     if trainer.failure is None:
         module = sys.modules[type(trainer.arm.method).__module__]
         try:
             with guard(trainer.name, getattr(module, "__file__", None)):  # none in a notebook
                 work()
-        except TrainingError as error:
+        except TrainingError as error:  # would be so again; after others the same command goes on
             trainer.abandon(error)
         except (ArmError, InputError) as error:
             trainer.failure = error
@@ -318,10 +294,11 @@ def proof_of_order(
     proofs = {}
     ends = [*(trainer.chain.steps for trainer in trainers), *other_ends]
     for trainer in trainers:
-        state, last = trainer.chain.state(), trainer.chain.steps
-        values = replay(trainer.order, trainer.store.ids, [end for end in ends if end <= last])
-        if last and values[last] != trainer.chain.value:
+        chain, before = trainer.chain, [end for end in ends if end <= trainer.chain.steps]
+        values = replay(trainer.order, trainer.store.ids, before)
+        if values[chain.steps] != chain.value:
             raise ValueError(f"{trainer.name} did not read what its order says")
-        marks = {str(step): value for step, value in sorted((trainer.chain.marks | values).items())}
-        proofs[trainer.name] = state | {"marks": marks}
+        marks = chain.marks | {str(step): value for step, value in values.items() if step}
+        ordered = {step: marks[step] for step in sorted(marks, key=int)}
+        proofs[trainer.name] = asdict(chain) | {"marks": ordered}
     return proofs

@@ -123,7 +123,7 @@ def _trained(match: Match, trainer: Trainer, guidance: float) -> Trained:
 
 def _write_losses(match: Match, trainer: Trainer) -> None:
     """stats.jsonl thinned to LOSS_POINTS rows: means of neighbouring lines, steps of the last."""
-    lines = [json.loads(line) for line in trainer.journal.path.read_text().splitlines()]
+    lines = [json.loads(line) for line in trainer.journal.read_text().splitlines()]
     bins = min(LOSS_POINTS, len(lines))
     parts = [lines[i * len(lines) // bins : (i + 1) * len(lines) // bins] for i in range(bins)]
     columns: dict[str, Sequence[Any]] = {

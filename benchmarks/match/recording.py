@@ -277,23 +277,23 @@ def source_statistics(method: Method, pairs: Iterable[Pair], seed: int = 0) -> r
 
 
 def _training_volatile(trainer: Trainer) -> dict[str, Any]:
-    from crossflow.clock import WINDOW_SECONDS
+    from crossflow.clock import WINDOW_SECONDS, peak_memory, utilisation
 
-    seen = trainer.volatile()
-    seconds, clock, use = seen["device_seconds"], seen["throughput"], seen["utilisation"]
+    spent, precision = trainer.spent, trainer.training.precision
+    use = utilisation(spent.flops, spent.device_seconds, trainer.device, precision)
     facts = {
-        "clock": clock["verdict"],
-        "throughput_windows": clock["windows"],
+        "clock": trainer.throughput.verdict,
+        "throughput_windows": trainer.throughput.windows,
         "window_seconds": WINDOW_SECONDS,
         "flops_per_second": use["flops_per_second"],
         "utilisation_reason": use["reason"],
     }
     return {
-        "device_seconds": float(seconds),
-        "throughput": trainer.spent.samples / seconds if seconds else None,
+        "device_seconds": spent.device_seconds,
+        "throughput": spent.samples / spent.device_seconds if spent.device_seconds else None,
         "utilisation": use["mfu"],
-        "peak_memory": int(seen["peak_memory"]),
-        "ledgers": {name: float(value) for name, value in seen["ledgers"].items()},
+        "peak_memory": peak_memory(trainer.device),
+        "ledgers": trainer.clock.state(),
         "host": host.description() | facts,
     }
 

@@ -181,8 +181,8 @@ def test_options_that_are_refused(given: dict[str, Any], message: str) -> None:
 
 def test_options_that_are_taken() -> None:
     given = {"heads": 3, "mode": "slow", "scale": 1, "parts": [1], "big": True, "weight_decay": 0}
-    assert resolve_options(file(InBody, Options=Options), given) == given
-    assert resolve_options(file(InBody), {"lr": 1}) == {"lr": 1}
+    assert resolve_options(file(InBody, Options=Options), given, "cf") == given
+    assert resolve_options(file(InBody), {"lr": 1}, "cf") == {"lr": 1}
 
 
 @pytest.mark.parametrize(

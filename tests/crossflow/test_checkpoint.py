@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from crossflow import checkpoint
 from crossflow.errors import InputError
@@ -18,7 +17,7 @@ def test_tensors_and_state_come_back_exactly(tmp_path):
     weight = torch.randn(3, 4)
     groups = {
         "arm": {"a": weight, "half": torch.randn(2).bfloat16(), "ema.a": torch.ones(1)},
-        "ema": {"a": weight},  # shares memory, as tied weights do
+        "": {"a": weight},  # shares memory, as tied weights do
         "optimizer/0": {"step": torch.tensor(7.0)},
     }
     state = {"loss": 0.1 + 0.2, "name": "ä", "none": None, "marks": {"1": "ff"}}
@@ -56,23 +55,13 @@ def test_a_broken_file_weights_alone_and_numbers_that_are_not_finite_are_refused
     path = tmp_path / "last.safetensors"
     checkpoint.write(path, {"arm": {"a": torch.zeros(200)}}, {})
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(InputError, match=r"last\.safetensors is no checkpoint"):
+    with pytest.raises(InputError, match=r"last\.safetensors cannot be read"):
         checkpoint.read(path, CPU)
     save_file({"a": torch.zeros(2)}, path)
     with pytest.raises(InputError, match=r"KeyError.*delete it to start again"):
         checkpoint.read(path, CPU)
     with pytest.raises(ValueError, match="JSON"):
         checkpoint.write(path, {"arm": {}}, {"loss": float("nan")})
-
-
-def test_exported_weights_load_into_the_same_architecture_only(tmp_path):
-    module, path = nn.Linear(3, 2), tmp_path / "weights.safetensors"
-    checkpoint.export_weights(path, module, {"method": "toy"})
-    same = nn.Linear(3, 2)
-    checkpoint.load_weights(path, same)
-    assert torch.equal(same.weight, module.weight)
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        checkpoint.load_weights(path, nn.Linear(4, 2))
 
 
 def lines(path):

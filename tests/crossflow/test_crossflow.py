@@ -8,7 +8,7 @@ import torch
 
 from baselines import flow_matching
 from crossflow import crossflow
-from crossflow.crossflow import Contrastive, kl_per_dimension, reconstruction
+from crossflow.crossflow import Contrastive, kl_per_dimension
 from crossflow.draws import ItemDraws, StepDraws
 from crossflow.method import training_loss
 from crossflow.network import DiT, Size
@@ -211,8 +211,3 @@ def test_contrastive_is_exact_under_autocast() -> None:
     exact = contrastive(a, b, groups)
     with torch.autocast("cpu", torch.bfloat16):
         assert contrastive(a, b, groups) == exact
-
-
-def test_reconstruction_is_a_mean() -> None:
-    value = reconstruction(torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), 3.0))
-    assert value.item() == pytest.approx(9)

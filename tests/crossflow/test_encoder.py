@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossflow.encoder import EncoderSize, build_encoder, encoder_size
+from crossflow.encoder import Encoder, EncoderSize, encoder_size
 from crossflow.errors import InputError
 from crossflow.network import SIZES, DiT, parameters_of
 from crossflow.problem import MapShape, Problem, Source, TokenShape
@@ -36,7 +36,7 @@ def source(problem: Problem, rows: int = 2) -> Source:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_mean_and_variance_have_the_targets_shape(name: str) -> None:
     problem = PROBLEMS[name]
-    mean, logvar = build_encoder(problem, SMALL)(source(problem))
+    mean, logvar = Encoder(problem, SMALL)(source(problem))
     assert mean.shape == logvar.shape == (2, *problem.target.sizes)
     assert mean.dtype == logvar.dtype == torch.float32
 
@@ -46,21 +46,21 @@ def test_mean_and_variance_have_the_targets_shape(name: str) -> None:
 def test_share_of_the_inference_parameters(name: str, size: str) -> None:
     problem = PROBLEMS[name]
     with torch.device("meta"):
-        encoder = parameters_of(build_encoder(problem, encoder_size(problem, SIZES[size])))
+        encoder = parameters_of(Encoder(problem, encoder_size(problem, SIZES[size])))
         backbone = parameters_of(DiT(problem, SIZES[size]))
     assert 0.03 < encoder / (encoder + backbone) <= 0.15
 
 
 def test_no_encoder_fits_beside_a_huge_vocabulary() -> None:
     huge = replace(TEXT, source=TokenShape(40, vocabulary=50_000))
-    with pytest.raises(InputError, match=r"model: .*15 %.*larger model"):
+    with pytest.raises(InputError, match=r"model: .*15 %.*larger one"):
         encoder_size(huge, SIZES["T"])
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_no_layer_maps_all_tokens_to_all_of_the_latent(name: str) -> None:
     problem = PROBLEMS[name]
-    encoder = build_encoder(problem, SMALL)
+    encoder = Encoder(problem, SMALL)
     seen: list[tuple[str, tuple[int, ...]]] = []
     for label, layer in encoder.named_modules():
         if isinstance(layer, nn.Linear):
@@ -78,7 +78,7 @@ def test_no_layer_maps_all_tokens_to_all_of_the_latent(name: str) -> None:
 
 @pytest.mark.parametrize("problem", [TEXT, FEATURES])
 def test_padding_is_not_read(problem: Problem) -> None:
-    encoder = build_encoder(problem, SMALL)
+    encoder = Encoder(problem, SMALL)
     clean = source(problem)
     assert clean.mask is not None
     dirty = Source(clean.values.clone(), clean.mask)
@@ -90,12 +90,12 @@ def test_padding_is_not_read(problem: Problem) -> None:
 
 
 def test_each_position_has_its_own_query() -> None:
-    mean, _ = build_encoder(TEXT, SMALL)(source(TEXT))
+    mean, _ = Encoder(TEXT, SMALL)(source(TEXT))
     assert len(mean[0].flatten(1).T.unique(dim=0)) == 64
 
 
 def test_identity_is_the_source() -> None:
     values = source(CAPTION)
-    mean, logvar = build_encoder(replace(CAPTION, encoder="identity"), SMALL)(values)
+    mean, logvar = Encoder(replace(CAPTION, encoder="identity"), SMALL)(values)
     assert mean is values.values
     assert logvar is None

@@ -5,7 +5,7 @@ import torch
 
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError
-from crossflow.nulls import LEAST_BATCH, choose_nulls, require_batch
+from crossflow.nulls import LEAST_BATCH, choose_nulls
 from crossflow.order import Order
 
 
@@ -79,12 +79,3 @@ def test_small_batches_never_run_out_at_the_end_of_an_epoch() -> None:
     for step in range(2000):
         rows, _ = order.step(step)
         assert choose_nulls(torch.tensor(rows), draws(step, LEAST_BATCH), 0.1) is not None
-
-
-@pytest.mark.parametrize("batch", range(1, LEAST_BATCH))
-def test_a_batch_that_could_run_out_is_refused_beforehand(batch: int) -> None:
-    with pytest.raises(InputError, match=rf"training\.batch={batch}: .*at least 4") as error:
-        require_batch(batch, 0.1)
-    assert "\n" not in str(error.value)
-    require_batch(batch, 0)
-    require_batch(LEAST_BATCH, 0.1)

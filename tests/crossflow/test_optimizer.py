@@ -82,14 +82,6 @@ def test_the_average_follows_the_share_of_training_not_the_steps():
     assert track(unequal) == pytest.approx(coarse, abs=3e-3)
 
 
-def test_impossible_widths_and_progress_that_goes_back_are_refused():
-    for width in (0.0, 0.29):
-        with pytest.raises(ValueError, match="relative EMA width"):
-            gamma_from_width(width)
-    with pytest.raises(ValueError, match="progress must grow"):
-        PowerEMA(nn.Linear(1, 1)).beta(0.5, 0.4)
-
-
 def test_the_first_step_copies_buffers_too_and_gradients_are_off():
     module = nn.BatchNorm1d(2)
     ema = PowerEMA(module)

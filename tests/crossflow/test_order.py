@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -25,8 +27,6 @@ def test_a_step_does_not_depend_on_the_steps_before():
     for mine, other in zip(reads(small, 10), reads(large, 1), strict=True):
         assert (mine == other).all()
     assert (reads(Order(0, 50, 50), 1)[0] != reads(Order(1, 50, 50), 1)[0]).any()
-    with pytest.raises(ValueError, match="batch=0"):
-        Order(0, 5, 0)
 
 
 def test_known_order_stays():
@@ -57,20 +57,20 @@ IDS = [f"scene{i}" for i in range(30)]
 @pytest.mark.parametrize("steps", [1, 63, 64, 65, 300])
 def test_a_shorter_run_is_a_prefix_of_a_longer_one(steps):
     order = Order(0, 30, 4, captions=5)
-    longer, shorter = chain_of(order, 301, IDS).state(), chain_of(order, steps, IDS).state()
+    longer, shorter = (asdict(chain_of(order, count, IDS)) for count in (301, steps))
     longer["marks"][str(steps)] = replay(order, IDS, [steps])[steps]
     assert is_prefix(shorter, longer)
     assert not is_prefix(longer, shorter)
 
 
 def test_other_ids_or_captions_break_the_chain():
-    right = chain_of(Order(0, 30, 4, captions=5), 40, IDS).state()
-    other_data = chain_of(Order(0, 30, 4, captions=5), 40, IDS[::-1]).state()
-    other_captions = chain_of(Order(0, 30, 4, captions=4), 40, IDS).state()
+    right = asdict(chain_of(Order(0, 30, 4, captions=5), 40, IDS))
+    other_data = asdict(chain_of(Order(0, 30, 4, captions=5), 40, IDS[::-1]))
+    other_captions = asdict(chain_of(Order(0, 30, 4, captions=4), 40, IDS))
     assert is_prefix(right, right)
     assert not is_prefix(other_data, right)
     assert not is_prefix(other_captions, right)
-    shorter = chain_of(Order(0, 30, 4, captions=5), 8, IDS).state()
+    shorter = asdict(chain_of(Order(0, 30, 4, captions=5), 8, IDS))
     assert is_prefix(shorter, right)
     shorter["marks"]["2"] = "0" * 64
     assert not is_prefix(shorter, right)
@@ -87,8 +87,8 @@ def test_marks_stay_few_and_are_shared_by_runs_of_any_length():
 
 def test_chain_goes_on_after_restore():
     order = Order(0, 30, 4)
-    broken = Chain.restore(chain_of(order, 70, IDS).state())
+    broken = Chain(**asdict(chain_of(order, 70, IDS)))
     for step in range(70, 200):
         rows, captions = order.step(step)
         broken.update([IDS[row] for row in rows], captions)
-    assert broken.state() == chain_of(order, 200, IDS).state()
+    assert broken == chain_of(order, 200, IDS)

@@ -1,5 +1,4 @@
 import json
-import pickle
 
 import numpy as np
 import pytest
@@ -126,14 +125,6 @@ def test_a_stale_store_is_refused_and_says_why(tmp_path):
     assert write(tmp_path / "store", facts={"size": 64, "data": "v1"}, step=0).digest == digest
     with pytest.raises(InputError, match=r"size was 64, is 32\): delete it"):
         write(tmp_path / "store", facts={"data": "v1", "size": 32})
-
-
-def test_each_process_maps_the_files_itself(tmp_path):
-    store = write(tmp_path / "store")
-    expected = store.pairs([1, 20]).target
-    pickled = pickle.dumps(store)  # as it reaches a spawned worker
-    assert len(pickled) < 5000
-    assert torch.equal(pickle.loads(pickled).pairs([1, 20]).target, expected)
 
 
 @pytest.mark.parametrize("field", ["target", "source", "groups", "ids"])

@@ -5,9 +5,9 @@ import time
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from crossflow.budget import Budget
-from crossflow.checkpoint import load_weights
 from crossflow.draws import ItemDraws
 from crossflow.errors import InputError
 from crossflow.order import is_prefix
@@ -175,7 +175,8 @@ def test_seconds_interleave_the_arms_forwards_and_backwards(toy, tmp_path, monke
 
         monkeypatch.setattr(trainer.store, "pairs", slow)
     turns = []
-    train_match(trainers, lambda t: turns.append(t.name[0]), slice_seconds=3)
+    monkeypatch.setattr("crossflow.train.WINDOW_SECONDS", 3)
+    train_match(trainers, lambda t: turns.append(t.name[0]))
     assert "".join(turns) == "cccffffffccccccfff"
     for trainer in trainers:
         assert trainer.spent.device_seconds == trainer.clock.seconds("train") == 9
@@ -186,7 +187,7 @@ def test_warm_up_leaves_no_trace(toy, tmp_path):
     warm, cold = (toy.make_trainer(tmp_path / name) for name in ("warm", "cold"))
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    warm.warm_up(2)
+    warm.warm_up()
     assert torch.equal(torch.get_rng_state(), state)
     assert warm.clock.wall == warm.clock.seconds("warmup") > 0
     assert same(weights(warm.arm), weights(cold.arm))
@@ -194,7 +195,7 @@ def test_warm_up_leaves_no_trace(toy, tmp_path):
         trainer.run()
     assert same(weights(warm.arm), weights(cold.arm))
     assert (warm.spent.samples, warm.spent.flops) == (cold.spent.samples, cold.spent.flops)
-    assert warm.chain.state() == cold.chain.state()
+    assert warm.chain == cold.chain
 
 
 def test_results_do_not_depend_on_the_global_generator(toy, tmp_path):
@@ -232,7 +233,6 @@ def test_a_failed_run_starts_again(toy, tmp_path):
     again = toy.make_trainer(tmp_path, budget=Budget(steps=4))
     assert not again.resume()
     assert (again.spent.steps, again.clock.seconds("lost")) == (0, 0)
-    assert (tmp_path / "crossflow" / "stats-failed.jsonl").exists()
 
 
 def test_a_full_disk_keeps_the_checkpoint(toy, tmp_path, monkeypatch):
@@ -262,7 +262,7 @@ def test_finish_exports_the_averaged_weights(toy, tmp_path):
     trainer = toy.make_trainer(tmp_path, budget=Budget(steps=3))
     train_match([trainer])
     arm = copy.deepcopy(toy.build("crossflow", 8))
-    load_weights(tmp_path / "crossflow" / "weights.safetensors", arm)
+    arm.load_state_dict(load_file(tmp_path / "crossflow" / "weights.safetensors"))
     assert same(weights(arm), weights(trainer.ema.module))
     assert not same(weights(arm), weights(trainer.arm))
 

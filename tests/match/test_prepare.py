@@ -17,7 +17,6 @@ from PIL import Image
 from benchmarks import prepare
 from benchmarks.config import command, device
 from crossflow.errors import InputError
-from crossflow.files import published
 
 SCRIPT = Path(__file__).with_name("prepare_in_small_shards.py")
 PHOTOS = 40
@@ -167,18 +166,3 @@ def test_an_unknown_layout_is_refused(root, tmp_path, capsys):
     given = [*arguments(root, tmp_path), "task.layout=tfrecord"]
     assert command.run(prepare.job, given, command="prepare") == 2
     assert "task.layout=tfrecord: this task takes folders, webdataset" in capsys.readouterr().err
-
-
-def test_what_a_killed_process_was_filling_is_removed(tmp_path, monkeypatch):
-    """Rendered scenes and trained codecs: each process fills a folder of its own."""
-    monkeypatch.setattr("crossflow.files.shutil.rmtree", lambda *_, **__: None)
-    monkeypatch.setattr("crossflow.files.os.getpid", lambda: 2**22 + 1)  # none on Linux
-    with pytest.raises(KeyboardInterrupt), published(tmp_path / "scenes"):
-        raise KeyboardInterrupt
-    monkeypatch.undo()
-    assert len(list(tmp_path.iterdir())) == 1
-    with published(tmp_path / "scenes") as mine, published(tmp_path / "scenes") as other:
-        (other / "whose").write_text("other's")
-        (mine / "whose").write_text("mine")
-    assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
-    assert (tmp_path / "scenes" / "whose").read_text() == "other's"
