@@ -5,6 +5,7 @@ Temporary names, renames, fsync and locks stand here alone. Modes follow the uma
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -41,12 +42,13 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
             sync(path.parent)
 
 
-def publish(folder: Path, fill: Callable[[Path], object]) -> None:
-    """Makes `folder`, unless it is there, of what `fill` writes to a new one; others wait."""
+@contextmanager
+def published(folder: Path) -> Iterator[Path]:
+    """A new folder to fill; when the block ends without an error it becomes `folder`, if first."""
     with _partial(folder) as partial:
+        partial.mkdir()
+        yield partial
         if not folder.is_dir():
-            partial.mkdir()
-            fill(partial)
             partial.rename(folder)
 
 
@@ -129,6 +131,8 @@ def is_file(path: Path, ask: Callable[[Path], bool] = Path.is_file) -> bool:
     try:
         return ask(path)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False  # no file system holds it
         raise InputError(f"{path}: {error.strerror}") from None
 
 

@@ -94,10 +94,7 @@ class Flow:
         guidance: float = 1.0,
         seed: int = 0,
     ) -> Map:
-        """Targets for a batch of sources, both as in the data set; on the arm's device.
-
-        guidance: weight of the branch with its source. Random numbers depend on (seed, row).
-        """
+        """Targets for sources, both as in the data set; random numbers depend on (seed, row)."""
         method, device = self.arm.method, next(self.arm.parameters()).device
         if isinstance(method.problem.source, MapShape):
             values = standardise(values, self.statistics["source"])

@@ -67,10 +67,8 @@ class Attention(nn.Module):
 
 
 def attend(q: Queries, k: Keys, v: Keys, keep: Bool[Tensor, "b 1 1 m"] | None) -> Queries:
-    """Scaled dot-product attention over the keys that are kept.
-
-    Written out on a CPU in bfloat16, where the fused kernel's backward pass is nine times slower.
-    """
+    """Scaled dot-product attention over the keys that are kept."""
+    # Written out on a CPU in bfloat16: there the fused kernel's backward pass takes nine times.
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=keep)
     similarity = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)

@@ -28,8 +28,7 @@ from benchmarks.records import keys
 from benchmarks.records.samples import Cell
 from crossflow.arm import Arm
 from crossflow.problem import Problem
-from crossflow.store import Store
-from crossflow.store import write_store
+from crossflow.store import Store, write_store
 
 if TYPE_CHECKING:
     from benchmarks.match.sampling import Sampler

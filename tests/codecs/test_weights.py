@@ -85,7 +85,7 @@ def test_weights_are_named_by_names_and_contents(tmp_path):
 
 def test_a_folder_or_a_name_on_the_hub(tmp_path):
     assert weights_folder("weights.x", str(tmp_path), False, ["*"]) == tmp_path
-    for name in ("/absent/" + "x" * 200, str(tmp_path / "absent")):
+    for name in ("/" + "x" * 5000, str(tmp_path / "absent")):
         with pytest.raises(InputError, match=r"weights\.x=.*: no such folder"):
             weights_folder("weights.x", name, True, ["*"])
     with pytest.raises(InputError, match="download=true"):

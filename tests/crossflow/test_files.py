@@ -1,10 +1,10 @@
 """Files appear whole, killed writers are cleaned up after, locks end with a process."""
 
+import errno
 import hashlib
 import os
 import subprocess
 import sys
-import threading
 
 import pytest
 
@@ -14,7 +14,7 @@ from crossflow.files import (
     is_folder,
     lock,
     parse_json,
-    publish,
+    published,
     read_json,
     replacing,
     sha256,
@@ -47,23 +47,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert names(tmp_path) == ["a"]
 
 
-def test_a_folder_appears_when_it_is_whole_and_is_made_once(tmp_path):
-    folder, made, errors = tmp_path / "codec", threading.Event(), []
+def test_a_folder_appears_when_it_is_whole_and_the_first_of_two_stays(tmp_path):
+    def fill(content):
+        with published(tmp_path / "codec") as new:
+            (new / "x").write_text(content)
+            assert content == "second" or not (tmp_path / "codec").exists()
 
-    def slow(new):
-        (new / "x").write_text("half")
-        assert not folder.exists()
-        made.wait(0.2)
-        (new / "x").write_text("whole")
-
-    with pytest.raises(ZeroDivisionError):
-        publish(folder, lambda new: (new / "x").write_text(str(1 / 0)))
+    with pytest.raises(TypeError):
+        fill(1)
     assert names(tmp_path) == []
-    other = threading.Thread(target=publish, args=(folder, errors.append))
-    publish(folder, lambda new: (other.start(), slow(new)))
-    other.join()
-    assert (names(tmp_path), names(folder), errors) == (["codec"], ["x"], [])
-    assert (folder / "x").read_text() == "whole"
+    fill("first")
+    fill("second")
+    assert (names(tmp_path), names(tmp_path / "codec")) == (["codec"], ["x"])
+    assert (tmp_path / "codec/x").read_text() == "first"
 
 
 @pytest.mark.parametrize("folder", [True, False])
@@ -91,12 +87,15 @@ def test_a_lock_is_held_until_its_process_ends(tmp_path):
         pass
 
 
-def test_there_absent_and_not_to_be_told(tmp_path):
+def test_there_absent_too_long_and_not_to_be_told(tmp_path):
+    def refused(self):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
     assert is_folder(tmp_path) and not is_file(tmp_path)
-    for ask in (is_file, is_folder):
-        assert not ask(tmp_path / "absent")
-        with pytest.raises(InputError, match=r"xxx: File name too long"):
-            ask(tmp_path / ("x" * 5000))
+    for absent in ("absent", "x" * 5000):
+        assert not is_file(tmp_path / absent) and not is_folder(tmp_path / absent)
+    with pytest.raises(InputError, match=r"locked: Permission denied"):
+        is_file(tmp_path / "locked", refused)
 
 
 def test_a_hash_and_a_byte_order_mark_that_is_no_part_of_a_text(tmp_path):
