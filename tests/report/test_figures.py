@@ -16,7 +16,7 @@ from benchmarks.records import record as records
 from benchmarks.records import samples
 from benchmarks.records.record import write_items
 from benchmarks.records.samples import Samples
-from benchmarks.report import answer, command, figures
+from benchmarks.report import answer, figures
 from benchmarks.report.figures import charts, pictures
 from benchmarks.report.rows import Row, boards
 from benchmarks.report.tables import QUICK
@@ -24,28 +24,25 @@ from crossflow.errors import InputError
 
 
 def spent(limit):
-    cost = {"limit": limit, "train_flops": limit, "samples": 640}
-    return records.Budget(kind="flops", steps=10, convention="2 a MAC", **cost)
+    cost = {"limit": limit, "train_flops": limit, "samples": 640, "steps": 10}
+    return records.Budget(kind="flops", convention="2 a MAC", **cost)
 
 
 @pytest.fixture
 def field(record):
     """Two budgets, two sizes, two methods, three seeds, floor and oracle; no curves."""
     made = [record("floor", value=0.9), record("oracle", value=0.1)]
+    network = record().model
     for method, gain in (("crossflow", 0.0), ("flow_matching", 0.03)):
-        for seed in range(3):
-            for limit, size in ((2e13, "T"), (4e13, "T"), (2e13, "S")):
-                one = record(
-                    method,
-                    seed,
-                    0.6 + gain + 0.01 * seed - 0.1 * (limit > 3e13) - 0.05 * (size == "S"),
-                    config={"model": size, "budget": {"flops": limit}},
-                    fair={"budget_limit": limit, "model": size},
-                    budget=spent(limit),
-                )
-                network = {"size": size, "params": 3_000_000 if size == "T" else 12_000_000}
-                model = one.model.model_copy(update=network)
-                made.append(one.model_copy(update={"model": model}))
+        for limit, size, better in ((2e13, "T", 0), (4e13, "T", 0.1), (2e13, "S", 0.05)):
+            changes = {
+                "config": {"model": size, "budget": {"flops": limit}},
+                "fair": {"budget_limit": limit, "model": size},
+                "budget": spent(limit),
+                "model": network.model_copy(update={"size": size, "params": 1_000 * len(made)}),
+            }
+            values = [0.6 + gain + 0.01 * seed - better for seed in range(3)]
+            made += [record(method, seed, v, **changes) for seed, v in enumerate(values)]
     return made
 
 
@@ -72,35 +69,33 @@ def charts_of(some, out):
     return {name: figure for name, _, figure in figures.chart_figures(some, out)}
 
 
+CURVE = {
+    "sweep": ["steps", "steps", "guidance", "steps"], "guidance": [1.0, 1.0, 2.0, 1.0],
+    "steps": [1, 2, 2, 4], "nfe": [1, 2, 4, 8], "metric": ["absrel_object"] * 4,
+    "value": [0.1 + 0.2, 1 / 3, 0.3, None], "stderr": [0.1, None, 0.1, None], "n": [9] * 4,
+}  # fmt: skip
+LOSSES = {"steps": [1, 2], "samples": [8, 16], "loss": [2.0, 1.0], "flow": [1.0, 0.5]}
+
+
 def put_curves(out, some):
     for one in some:
-        if one.fair_key is None:
-            continue
-        curve = {
-            "sweep": ["steps", "steps", "guidance"], "guidance": [1.0, 1.0, 2.0],
-            "steps": [1, 2, 2], "nfe": [1, 2, 4], "metric": ["absrel_object"] * 3,
-            "value": [0.5, 0.4, 0.3], "stderr": [0.1] * 3, "n": [9] * 3,
-        }  # fmt: skip
-        folder = out / "curves" / one.task
-        write_items(folder / f"{one.run_id}.csv", curve)
-        losses = {"steps": [1, 2], "samples": [8, 16], "loss": [2.0, 1.0], "flow": [1.0, 0.5]}
-        write_items(folder / f"{one.run_id}-losses.csv", losses)
+        if one.fair_key:
+            write_items(out / "curves" / one.task / f"{one.run_id}.csv", CURVE)
+            write_items(out / "curves" / one.task / f"{one.run_id}-losses.csv", LOSSES)
 
 
 def put_samples(out, some):
     rows = depth_rows()
-    for name in samples.ENDS:
-        row = f"{name}-{some[0].score_key}"
-        samples.write(out, "depth_tabletop", row, rows[name].ids, rows[name].cells)
-    for one in some:
-        samples.write(out, one.task, one.run_id, rows["truth"].ids, rows["truth"].cells)
+    files = {f"{name}-{some[0].score_key}": rows[name] for name in samples.ENDS}
+    for row, held in (files | {one.run_id: rows["truth"] for one in some}).items():
+        samples.write(out, "depth_tabletop", row, held.ids, held.cells)
 
 
 def test_the_answer_has_a_panel_a_task_from_floor_to_oracle(field, record):
     figure = charts.overview(answer.questions([*field, record(task="sr_tabletop")]))
     words = drawn(figure)
-    for part in ("Depth, tabletop (absrel)", "Super-resolution", "floor", "oracle", "3 seeds"):
-        assert part in words
+    parts = ("Depth, tabletop (absrel)", "Super-resolution", "floor", "oracle", "3 seeds")
+    assert all(part in words for part in parts)
     lines = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
     heights = sorted(y for line in lines for y in line.get_ydata())
     assert len(heights) == 12, "two arms, two budgets, three seeds each"
@@ -108,10 +103,11 @@ def test_the_answer_has_a_panel_a_task_from_floor_to_oracle(field, record):
 
 
 def test_panels_of_the_answer_share_their_heights(record):
-    some = [record("floor", value=0.5), record("oracle", value=0.1)]
-    some += [record(value=0.9), record("floor", value=0.9, task="sr_tabletop", run_id="f")]
-    some += [record("oracle", value=0.1, task="sr_tabletop", run_id="o")]
-    some.append(record(value=0.5, task="sr_tabletop", run_id="r"))
+    values = {"depth_tabletop": (0.5, 0.1, 0.9), "sr_tabletop": (0.9, 0.1, 0.5)}
+    names = ("floor", "oracle", "crossflow")
+    some = [
+        record(n, value=v, task=t) for t in values for n, v in zip(names, values[t], strict=True)
+    ]
     figure = charts.overview(answer.questions(some))
     figure.draw_without_rendering()
     first, second = (axes.get_ylim() for axes in figure.axes)
@@ -132,28 +128,45 @@ def test_score_against_size(field, tmp_path):
     made = charts_of(field, tmp_path)
     assert list(made) == ["answer", "depth_tabletop-S-2e13-flops-size"]
     words = drawn(made["depth_tabletop-S-2e13-flops-size"])
-    for part in ("parameters at inference", "absrel_object ↓", "3 seeds an arm", "S and T"):
-        assert part in words
-    assert QUICK not in words
+    parts = ("parameters at inference", "absrel_object ↓", "3 seeds an arm", "S and T")
+    assert all(part in words for part in parts) and QUICK not in words
 
 
-def test_arms_whose_seconds_are_worth_nothing_are_not_drawn(field):
-    for place, one in enumerate(field):
-        if one.fair_key:
-            budget = one.budget.model_copy(update={"kind": "device_seconds"})
-            host = {"clock": "invalid: clock"} if one.method == "crossflow" else {}
-            volatile = one.volatile.model_copy(update={"host": host})
-            field[place] = one.model_copy(update={"budget": budget, "volatile": volatile})
-    some = [board for board in boards(field) if board.first.model.size == "T"]
-    assert [row.name for board in some for row, _ in charts._scores(board)] == ["flow_matching"] * 2
+def test_arms_whose_seconds_are_worth_nothing_are_not_drawn(record):
+    timed = spent(2e13).model_copy(update={"kind": "device_seconds"})
+    slow = record().volatile.model_copy(update={"host": {"clock": "invalid: clock"}})
+    some = [record(budget=timed, volatile=slow), record("flow_matching", budget=timed)]
+    assert [row.name for row, _ in charts._scores(*boards(some))] == ["flow_matching"]
 
 
-def test_an_arm_with_options_looks_like_its_method(record):
-    given = {"arm": {"cf_sin": {"method": "crossflow", "path": "sin_cos"}}}
-    (board,) = boards([record("crossflow"), record("cf_sin", config=given)])
-    looks = {arm.name: charts.look(arm) for arm in board.arms}
-    assert looks["cf_sin"]["color"] == looks["crossflow"]["color"]
-    assert looks["cf_sin"]["linestyle"] != looks["crossflow"]["linestyle"]
+def test_curves_are_those_of_arms(tmp_path, record):
+    some = [record(seed=seed) for seed in (0, 1)]
+    (board,) = boards([*some, record("regression")])
+    assert figures.arm_curves(board, tmp_path, "sampling") == []
+    put_curves(tmp_path, some)
+    ((arm, frame),) = figures.arm_curves(board, tmp_path, "sampling")
+    assert arm.name == "crossflow" and set(frame["run_id"]) == {one.run_id for one in some}
+    values = CURVE["value"][:3] * 2
+    assert frame["value"].tolist() == pytest.approx(values), "without the rows that have none"
+    ((_, frame),) = figures.arm_curves(board, tmp_path, "losses")
+    assert frame[["samples", "loss"]].values.tolist() == [[8, 2.0], [16, 1.0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"sweep\nsteps\n", "the columns do not start with sweep,guidance"),
+        (b"sweep,nfe\nsteps,many\n", "could not convert string to float"),
+        (b"id,absrel\n1,2,3\n4\n\xff\xfe", "not a table"),
+    ],
+)
+def test_a_malformed_table_is_refused_by_name(tmp_path, record, content, reason):
+    path = tmp_path / "curves" / "depth_tabletop" / f"{record().run_id}.csv"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    (board,) = boards([record()])
+    with pytest.raises(InputError, match=f"{path}: .*{reason}"):
+        figures.arm_curves(board, tmp_path, "sampling")
 
 
 def test_sweeps_and_losses(record, tmp_path):
@@ -180,14 +193,16 @@ def test_quick_records_are_marked_in_every_figure(record, tmp_path):
 
 
 def test_looks_are_fixed_and_differ_among_our_methods(record):
-    def look(method, name=""):
-        return charts.look(Row(name or method, "arm", [record(method)]))
+    def look(method, name="", **config):
+        return charts.look(Row(name or method, "arm", [record(method, config=config)]))
 
     ours = [look(name) for name in registry.methods() if name not in registry.BOUNDS]
     assert len(ours) == len({one["color"] for one in ours})
     assert look("somebody") == look("somebody")
-    assert look("crossflow", "crossflow#12ab")["color"] == look("crossflow")["color"] == "#0072B2"
-    assert look("crossflow", "crossflow#12ab")["linestyle"] != look("crossflow")["linestyle"]
+    given = {"cf_sin": {"method": "crossflow", "path": "sin_cos"}}
+    for variant in (look("crossflow", "crossflow#12ab"), look("cf_sin", arm=given)):
+        assert variant["color"] == look("crossflow")["color"] == "#0072B2"
+        assert variant["linestyle"] != look("crossflow")["linestyle"]
 
 
 def depth_rows():
@@ -206,8 +221,8 @@ def test_depth_grid_has_one_range_and_an_error_map():
     rows = depth_rows()
     figure = pictures.grid("depth_tabletop", rows, quick=False)
     words = drawn(figure)
-    for part in ("source", "truth", "crossflow", "error", "depth from 1 m (bright) to 2 m"):
-        assert part in words
+    parts = ("source", "truth", "crossflow", "error", "depth from 1 m (bright) to 2 m")
+    assert all(part in words for part in parts)
     assert sum(bool(axes.images) for axes in figure.axes) == 4 * 2, "two common items, four rows"
     errors = pictures.errors(np.array([[2.0, 0.0]]), np.array([[1.0, 1.0]]))
     assert errors[0, 1].tolist() == [128] * 3, "not measured"
@@ -222,13 +237,13 @@ def test_captions_are_drawn_as_they_are_written():
     picture = Samples("picture", ids, [np.full((8, 8, 3), 200, np.uint8)] * 2)
     words = Samples("text", ids, hostile)
     rows = {"source": words, "truth": picture, "an_arm": picture}
-    words_of = drawn(pictures.grid("t2i_tabletop", rows, False))
-    assert "costs $5" in words_of and "caption" in words_of and "…" in words_of
+    shown = drawn(pictures.grid("t2i_tabletop", rows, False))
+    assert "costs $5" in shown and "caption" in shown and "…" in shown
     rows = {"source": picture, "truth": words, "an_arm": words}
     assert "an arm" in drawn(pictures.grid("caption_tabletop", rows, False))
 
 
-def test_the_command_writes_what_there_is_to_show(tmp_path, record, capsys):
+def test_any_order_and_another_process_give_equal_files(tmp_path, record, capsys):
     some = [record("floor", value=0.9)] + [
         record(budget=spent(limit), fair={"budget_limit": limit}, config={"budget": limit})
         for limit in (2e13, 4e13)
@@ -237,16 +252,20 @@ def test_the_command_writes_what_there_is_to_show(tmp_path, record, capsys):
         records.write(one, tmp_path)
     put_curves(tmp_path, some)
     put_samples(tmp_path, some)
-    assert command.main(["figures", "--out", str(tmp_path)]) == 0
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
-        *(f"answer.{ending}" for ending in ("pdf", "png", "svg")),
-        *(
-            f"depth_tabletop-T-{limit}-flops-{kind}.{ending}"
-            for limit in ("2e13", "4e13")
-            for kind in ("sampling", "losses", "samples")
-            for ending in ("pdf", "png" if kind == "samples" else "svg")
-        ),
-    }
+    made = figures.files(some, tmp_path)
+    assert list(made.items()) == list(figures.files(some[::-1], tmp_path).items())
+    (tmp_path / "rc").write_text("font.size: 20\nfigure.facecolor: red\n")
+    environment = os.environ | {"PYTHONHASHSEED": "7", "MATPLOTLIBRC": str(tmp_path / "rc")}
+    arguments = [sys.executable, "-m", "benchmarks.report", "figures", "--out", str(tmp_path)]
+    subprocess.run(arguments, check=True, env=environment, capture_output=True, timeout=300)
+    written = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
+    assert {f"figures/{name}": content for name, content in written.items()} == made
+    kinds = ["answer.pdf", "answer.png", "answer.svg"]
+    for limit in ("2e13", "4e13"):
+        for kind in ("losses.pdf", "losses.svg", "samples.pdf", "samples.png"):
+            kinds.append(f"depth_tabletop-T-{limit}-flops-{kind}")
+        kinds += [f"depth_tabletop-T-{limit}-flops-sampling.{ending}" for ending in ("pdf", "svg")]
+    assert sorted(written) == kinds
     (tmp_path / "samples" / "depth_tabletop" / f"{some[1].run_id}.png").unlink()
     capsys.readouterr()
     names = [name for name, *_ in figures.picture_figures(some, tmp_path)]
@@ -260,22 +279,6 @@ def test_figures_of_one_name_are_told_apart(tmp_path, record):
     names = [name for name in figures.files(some, tmp_path) if "sampling" in name]
     later = max(one.fair_key for one in some)
     assert [name for name in names if later in name] == names[2:] and len(names) == 4
-
-
-def test_records_in_any_order_and_another_process_give_equal_bytes(tmp_path, record):
-    some = [record("floor", value=0.9), record()]
-    for one in some:
-        records.write(one, tmp_path)
-    put_curves(tmp_path, some)
-    put_samples(tmp_path, some)
-    made = figures.files(some, tmp_path)
-    assert list(made.items()) == list(figures.files(some[::-1], tmp_path).items())
-    (tmp_path / "rc").write_text("font.size: 20\nfigure.facecolor: red\n")
-    environment = os.environ | {"PYTHONHASHSEED": "7", "MATPLOTLIBRC": str(tmp_path / "rc")}
-    arguments = [sys.executable, "-m", "benchmarks.report", "figures", "--out", str(tmp_path)]
-    subprocess.run(arguments, check=True, env=environment, capture_output=True, timeout=300)
-    for name, content in made.items():
-        assert (tmp_path / name).read_bytes() == content, name
 
 
 def test_strips_and_sums_have_their_captions(tmp_path, record):

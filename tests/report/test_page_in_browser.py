@@ -57,17 +57,11 @@ def opened(record, tmp_path, browser):
     return browser
 
 
-def first_column(browser, table="#depth_tabletop table"):
-    """The first cells of a table's rows, in the order in which they stand on the page."""
-    return [one.text for one in browser.find_elements(By.CSS_SELECTOR, f"{table}.sort tbody th")]
-
-
 def test_nothing_is_loaded_and_nothing_complains(opened):
     assert [entry["message"] for entry in opened.get_log("browser")] == []
     sent = [one["message"] for one in opened.get_log("performance")]
     sent = [message for message in sent if '"Network.requestWillBeSent"' in message]
-    assert sent, "the page itself is a request"
-    assert all('"url":"file:' in one or '"url":"data:' in one for one in sent)
+    assert sent and all('"url":"file:' in one or '"url":"data:' in one for one in sent)
     said = opened.execute_async_script(
         "const done = arguments[0];"
         "document.addEventListener('securitypolicyviolation', (e) => done(e.violatedDirective));"
@@ -85,17 +79,15 @@ def test_the_first_screen_holds_the_answer(opened):
 
 
 def test_sorting_by_mouse_and_by_keyboard(opened):
-    heads = opened.find_elements(By.CSS_SELECTOR, "#depth_tabletop table")[0]
-    score = heads.find_elements(By.TAG_NAME, "th")[1]
+    table = opened.find_elements(By.CSS_SELECTOR, "#depth_tabletop table")[0]
+    score = table.find_elements(By.TAG_NAME, "th")[1]
+    order = ["oracle", "crossflow", "flow_matching", "regression", "floor"]
     score.find_element(By.TAG_NAME, "button").click()
     assert score.get_attribute("aria-sort") == "ascending"
-    names = heads.find_elements(By.CSS_SELECTOR, "tbody th")
-    assert [one.text for one in names] == [
-        "oracle", "crossflow", "flow_matching", "regression", "floor",
-    ]  # fmt: skip
+    assert [one.text for one in table.find_elements(By.CSS_SELECTOR, "tbody th")] == order
     score.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
     assert score.get_attribute("aria-sort") == "descending"
-    assert heads.find_element(By.CSS_SELECTOR, "tbody th").text == "floor"
+    assert [one.text for one in table.find_elements(By.CSS_SELECTOR, "tbody th")] == order[::-1]
 
 
 def test_tables_and_pictures_stand_there_without_javascript(opened):

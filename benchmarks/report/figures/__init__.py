@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.records import samples
 from benchmarks.records.keys import exact
 from benchmarks.records.record import Record
-from benchmarks.report import curves
 from benchmarks.report.answer import budget_of, current, family_of, model_of, questions
 from benchmarks.report.figures import charts, pictures
 from benchmarks.report.files import Files
 from benchmarks.report.rows import Board, Row, boards
+from crossflow.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     # Names of files without an ending, the (first) boards that the figures are of, the figures.
@@ -45,6 +46,14 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "crossflow-bench",  # equal figures have equal ids
     "text.parse_math": False,  # a method or caption with a dollar sign is no formula
+}
+# Of curves: ending of a run's file, first columns, that without which a row says nothing. A sweep
+# is `guidance` (full steps, weight varied) or `steps` (chosen weight, steps varied); value is the
+# primary score of n validation items, stderr its standard error over items, nfe counts calls of
+# both branches. loss is the weighted sum of the terms, which are further columns.
+CURVES = {
+    "sampling": (".csv", "sweep guidance steps nfe metric value stderr n".split(), "value"),
+    "losses": ("-losses.csv", "steps samples loss".split(), "loss"),
 }
 UNTOLD = {"pdf": ["CreationDate"], "svg": ["Creator", "Date", "Format", "Type"]}
 
@@ -93,7 +102,7 @@ def chart_figures(records: Sequence[Record], out: Path) -> Drawn:
             yield _name(family[0], "size"), family[0], charts.size(family)
     for board in trained:
         for kind, draw in (("sampling", charts.sampling), ("losses", charts.losses)):
-            if frames := curves.of_arms(board, out, kind):
+            if frames := arm_curves(board, out, kind):
                 yield _name(board, kind), board, draw(board, frames)
 
 
@@ -112,6 +121,33 @@ def picture_figures(records: Sequence[Record], out: Path) -> Drawn:
                     row, of_arm = samples.read(path), f"{title}, {arm.name}"
                     figure = pictures.blends(of_arm, kind, row, kept["source"], board.quick)
                     yield _name(board, f"{kind}-{arm.name}"), board, figure
+
+
+def arm_curves(board: Board, out: Path, kind: str) -> list[tuple[Row, pd.DataFrame]]:
+    """A kind of CURVES of each arm that has some, with a column run_id.
+
+    InputError names a file that is no such table.
+    """
+    import pandas as pd
+
+    ending, columns, needed = CURVES[kind]
+    dtype = defaultdict(lambda: "float", sweep="str", metric="str")
+    found = []
+    for arm in board.arms:
+        frames = []
+        for run in arm.records:
+            path = out / "curves" / run.task / f"{run.run_id}{ending}"
+            if path.is_file():
+                try:
+                    table = pd.read_csv(path, dtype=dtype)
+                except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
+                    raise InputError(f"{path}: not a table of curves ({error})") from error
+                if list(table.columns[: len(columns)]) != columns:
+                    raise InputError(f"{path}: the columns do not start with {','.join(columns)}")
+                frames.append(table.assign(run_id=run.run_id).dropna(subset=[needed]))
+        if any(map(len, frames)):
+            found.append((arm, pd.concat(frames, ignore_index=True)))
+    return found
 
 
 def kept_samples(board: Board, rows: Sequence[Row], out: Path) -> dict[str, samples.Samples]:

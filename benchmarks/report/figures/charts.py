@@ -121,7 +121,7 @@ def size(boards: Sequence[Board]) -> Figure:
 def sampling(board: Board, sweeps: Iterable[tuple[Row, pd.DataFrame]]) -> Figure:
     """Score on validation against network evaluations, and against the weight of guidance.
 
-    sweeps: of `curves.of_arms`, at least one.
+    sweeps: of `arm_curves`, at least one.
     """
     alone = answer.seeds_of([board]) == "one seed"
     panels: dict[str, list[Series]] = {}
@@ -143,7 +143,7 @@ def sampling(board: Board, sweeps: Iterable[tuple[Row, pd.DataFrame]]) -> Figure
 def losses(board: Board, logs: Iterable[tuple[Row, pd.DataFrame]]) -> Figure:
     """Training loss, a panel an arm: the losses of two have different targets.
 
-    logs: of `curves.of_arms`, at least one.
+    logs: of `arm_curves`, at least one.
     """
     panels: dict[str, list[Series]] = {}
     for arm, rows in logs:
