@@ -1,11 +1,7 @@
 """`report check`: what fails, passes, is refused and is accepted, for people and for machines."""
 
 import csv
-import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -68,9 +64,7 @@ def rows(file):
 
 def tiny(record, value, seed=0, threads=2):
     """A record of a tiny run on a CPU."""
-    budget = records.Budget(
-        kind="flops", limit=2e13, steps=1, samples=8, train_flops=5e12, convention="2 a MAC"
-    )
+    budget = record().budget.model_copy(update={"train_flops": 5e12})
     volatile = records.Volatile(
         created="2026-01-01T00:00:00Z",
         device="Some CPU",
@@ -102,21 +96,17 @@ def test_a_mean_over_seeds_has_a_tolerance(record, place, capsys):
     assert call(place) == 1
     found, last = lines(capsys)
     # t(0.999, 4) sd sqrt(2 / 5), sd of 0, 1, 2, 3, 4 hundredths.
-    for part in (
-        *("depth_tabletop crossflow absrel_object", "0.82 against 0.52", "worse by 0.3"),
-        *("tolerance 0.0717", "lower is better"),
-    ):
-        assert part in found["regressed"]
+    numbers = "0.82 against 0.52, worse by 0.3, tolerance 0.0717, lower is better"
+    assert "depth_tabletop crossflow absrel_object" in found["regressed"]
+    assert numbers in found["regressed"]
     assert "1 regressed" in last
     assert set(outcome(place, five(record, shift=0.07), capsys)) == {"ok"}
 
 
 def test_the_direction_of_a_metric_counts(record, place, capsys):
     accept(place, [record(value={"absrel_object": 0.5, "delta1": 0.5})], capsys)
-    for value, worse, better in (
-        (0.9, "absrel_object", "delta1"),
-        (0.1, "delta1", "absrel_object"),
-    ):
+    names = "absrel_object", "delta1"
+    for value, (worse, better) in ((0.9, names), (0.1, names[::-1])):
         both = record(value={"absrel_object": value, "delta1": value})
         found = outcome(place, [both], capsys, status=1)
         assert worse in found["regressed"]
@@ -138,11 +128,8 @@ def test_an_improved_record_says_so_and_is_accepted(record, place, capsys):
     assert row["values"].split(";")[0] == repr(0.5 - 0.3)
     assert row["previous"].startswith(before["values"])
     assert before["accepted"] in row["previous"]
-    same = {"seeds": "0;1;2;3;4", "commits": "abc", "created": "2026-02-01T00:00:00Z"}
-    assert row == row | same
-    assert json.loads(row["commands"]) == ["python -m x"]
-    assert row["run_ids"].count("depth_tabletop-crossflow-s") == 5
-    assert row["accepted_by"]
+    same = {"seeds": "0;1;2;3;4", "commits": "abc", "commands": '["python -m x"]'}
+    assert row == row | same and row["accepted_by"]
     assert re.search("report check .*--accept", row["accepted_with"])
     assert call(place) == 0
     assert set(lines(capsys)[0]) == {"ok"}
@@ -270,12 +257,11 @@ def test_a_bound_that_is_gone_from_its_match_fails(record, place, capsys):
 @pytest.mark.parametrize(
     ("kept", "gone"),
     [
-        ({"config": {"methods": ["crossflow"]}}, {"method": "regression"}),
+        ({"config": {"methods": ["crossflow"]}}, {"method": "regression"}),  # not asked for
         ({}, {"method": "regression", "fair": {"batch": 1}}),
         ({}, {"method": "regression", "task": "sr_tabletop"}),
         ({}, {"method": "mine", "kind": "evaluation"}),
     ],
-    ids=["not asked for", "another fair_key", "another task", "no arm"],
 )
 def test_references_that_no_match_here_should_have_are_not_missed(
     record, place, capsys, kept, gone
@@ -372,41 +358,6 @@ def test_what_cannot_be_written(record, place, capsys):
         assert "cannot write" in capsys.readouterr().err
 
 
-def test_the_order_of_records_moves_no_line(record, place, capsys):
-    several = [record(value=0.4), record("regression"), record(seed=1), record("floor")]
-    printed = set()
-    for order in (several, several[::-1]):
-        keep(place, order)
-        call(place, "--accept")
-        place[1].unlink()
-        printed.add(capsys.readouterr().out)
-    assert len(printed) == 1
-
-
-def test_as_a_program(record, place):
-    """The one that scripts call: status 0, 1 and 2."""
-
-    def program(*arguments):
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-m", "benchmarks.report", "check", *arguments],
-            cwd=place[0].parent,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    keep(place, five(record))
-    both = ["--out", "out", "--against", "expected.csv"]
-    done = program(*both, "--accept")
-    assert (done.returncode, done.stderr) == (0, "")
-    keep(place, five(record, shift=1.0))
-    assert program(*both).returncode == 1
-    done = program("--out", "nowhere", "--against", "expected.csv")
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-
-
 def test_the_committed_records_agree_with_the_committed_references(capsys):
     """A new record in results/public needs its references: report check --accept."""
     assert command.main(["check", "--out", str(REPOSITORY / "results" / "public")]) == 0
@@ -494,14 +445,9 @@ def test_machines_are_told_through_the_command_line(record, place, capsys):
     worse, gone = (x for x in capsys.readouterr().out.splitlines() if x.startswith("::"))
     assert worse.startswith("::error title=regressed%3A depth_tabletop crossflow")
     assert gone.startswith("::error title=absent%3A depth_tabletop regression run::")
-    first = report.read_bytes()
-    root = ET.fromstring(first)
-    conforms(root)
-    *_, case = root.iter("testcase")
+    *_, case = ET.fromstring(report.read_bytes()).iter("testcase")
     assert case.get("classname") == f"depth_tabletop.regression.{lost.fair_key}"
     assert case.find("failure").get("type") == "absent"
-    assert call(place, "--junit", str(report)) == 1
-    assert report.read_bytes() == first
     # A refusal ends with status 2, but the report of the test runner is there.
     keep(place, [record(value=0.9, fair={"batch": 1})])
     assert call(place, "--junit", str(report)) == 2
@@ -510,12 +456,9 @@ def test_machines_are_told_through_the_command_line(record, place, capsys):
 
 def test_the_workflow_for_users():
     flow = yaml.safe_load((REPOSITORY / "docs" / "regression_check.yml").read_text("utf-8"))
-    assert flow[True] is not None, "YAML 1.1 reads `on` as true"
     assert flow["permissions"] == {"contents": "read"}
     steps = flow["jobs"]["check"]["steps"]
     used = [step["uses"] for step in steps if "uses" in step]
-    names = {"actions/checkout", "actions/setup-python", "actions/upload-artifact"}
-    assert {name.partition("@")[0] for name in used} == names
     assert all(re.fullmatch(r"actions/[a-z-]+@v\d+\.\d+\.\d+", name) for name in used)
     shell = "\n".join(step.get("run", "") for step in steps)
     assert "pip install -c constraints.txt" in shell

@@ -92,11 +92,6 @@ def test_no_spread():
     assert not intervals.paired(still, still, "higher").moves
 
 
-def test_holm_by_hand():
-    assert intervals.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert intervals.holm([]) == []
-
-
 @pytest.mark.parametrize("size", [1, 4, 9])
 def test_holm_is_statsmodels(size):
     random = np.random.default_rng(size)
@@ -199,12 +194,6 @@ def test_what_is_clear_is_said(seeds):
     assert share(judged(3.0, 0.1, seeds, 1.0), "better") > 0.99
     assert share(judged(-3.0, 0.1, seeds, 1.0), "worse") > 0.99
     assert share(judged(0.0, 0.1, seeds, 1.0), "equivalent") > 0.99
-
-
-def test_three_seeds_decide_nothing_whatever_the_truth():
-    for families in (equal(3), at_the_margin(3), judged(3.0, 0.1, 3, 1.0)):
-        assert share(families, "undecided") == 1.0
-        assert all(one.p_holm is None for family in families for one in family)
 
 
 @pytest.mark.parametrize("task", sorted(registry.tasks()))

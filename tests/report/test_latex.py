@@ -27,10 +27,8 @@ def rows_of(text):
     ("text", "escaped"),
     [
         ("a\\b", r"a\textbackslash{}b"),
-        ("{x}", r"\{x\}"),
-        ("$1 & #2 100%", r"\$1 \& \#2 100\%"),
-        ("~^", r"\textasciitilde{}\textasciicircum{}"),
-        ("<a|b>", r"\textless{}a\textbar{}b\textgreater{}"),
+        ("{$1 & #2 100%}", r"\{\$1 \& \#2 100\%\}"),
+        ("~^<|>", r"\textasciitilde{}\textasciicircum{}\textless{}\textbar{}\textgreater{}"),
         ("[1]*", "{[}1{]}{*}"),
         ("Müller, Łódź", "Müller, Łódź"),
         ("δ1 ↑ a – b − c", r"$\delta$1 $\uparrow$ a -- b $-$ c"),
@@ -54,14 +52,6 @@ def test_layout_is_the_primary_score_and_the_papers_columns(record):
     assert rows_of(text)["crossflow"][3:] == ["16", "2.50 M"]
     for rule in (r"\toprule", r"\bottomrule", r"\begin{table}", r"\end{table}"):
         assert text.count(rule) == 1
-
-
-def test_budget_and_keys_are_the_caption(record):
-    one = record()
-    (caption,) = re.findall(r"\\caption\[.*?\]\{(.*)\}\n\\label", text_of([one, record("floor")]))
-    said = caption.replace(r"\allowbreak{}", "").replace(r"\_", "_")
-    assert "budget 2e+13 flops an arm, model T, batch 64, track defaults, seed 0" in said
-    assert f"score_key {one.score_key}" in said and f"fair_key {one.fair_key}" in said
 
 
 def test_best_and_second_by_direction(record):
@@ -101,39 +91,11 @@ def test_missing_values_are_a_dash_and_never_marked(record):
     assert rows["b"][:2] == [r"\textbf{0.2}", "0.5"], "the best of one is not marked"
 
 
-def test_what_must_not_be_compared_is_not_marked_and_says_so(record):
-    uneven = [record("regression", value=0.3), record(value=0.5), record(seed=1, value=0.5)]
-    quick = [record(name, value=v, config={"quick": True}) for name, v in (("a", 0.1), ("b", 0.2))]
-    for records, note in (
-        (uneven, "training seeds differ: crossflow 2 (0, 1); regression 1 (0)"),
-        (quick, "quick: not for comparison"),
-    ):
-        text = text_of(records)
-        assert note in text
-        assert "textbf" not in text and "underline" not in text
-
-
 def test_seeds_give_a_deviation(record):
     records = [record(seed=seed, value=0.1 + 0.1 * seed) for seed in range(3)]
     text = text_of(records)
     assert rows_of(text)["crossflow"][0] == r"0.2 $\pm$ 0.1"
     assert r"mean $\pm$ standard deviation" in text
-
-
-def test_reasons_and_absent_methods_are_notes(record):
-    fair = record().fair.model_copy(update={"proof": {"absent": {"regression": "50% of_it"}}})
-    one = record(unavailable={"spice": "no #1 & $2"}).model_copy(update={"fair": fair})
-    text = text_of([one])
-    assert r"spice unavailable: no \#1 \& \$2\par" in text
-    assert r"regression does not apply: 50\% of\_\allowbreak{}it\par" in text
-
-
-def test_one_float_for_each_budget(record):
-    text = text_of([record(), record(fair={"batch": 32}), record("floor")])
-    assert text.count(r"\begin{table}") == 2
-    labels = re.findall(r"\\label\{(.*)\}", text)
-    assert len(set(labels)) == 2
-    assert "differs in batch" in text
 
 
 def test_braces_balance_and_rows_have_as_many_cells(record):
@@ -172,16 +134,10 @@ def test_ablations_and_wide_tables_of_papers_stay_in_the_markdown(record):
         assert left_out not in text
 
 
-def styles_missing():
-    """Whether tables cannot be compiled here."""
-    if shutil.which("pdflatex") is None:
-        return True
-    return subprocess.run(
-        ["kpsewhich", "booktabs.sty"], capture_output=True, check=False
-    ).returncode
+NO_LATEX = "no pdflatex (Debian: texlive-latex-recommended)"
 
 
-@pytest.mark.skipif(styles_missing(), reason="no pdflatex (Debian: texlive-latex-recommended)")
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason=NO_LATEX)
 def test_the_tables_compile(record, tmp_path):
     """Every real task, names and reasons of any kind, more floats than LaTeX holds by itself."""
     found = [record("a", task="sr_tabletop", fair={"batch": size}) for size in range(60)]

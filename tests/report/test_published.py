@@ -3,12 +3,11 @@
 import csv
 import re
 from decimal import Decimal
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from benchmarks.report import command, published, tables
+from benchmarks.report import command, published
 
 CF = "CrossFlow, arXiv:2412.15213v2, Table "
 FT = "FlowTok, arXiv:2503.10772v3, Table "
@@ -108,23 +107,6 @@ def test_every_table_is_whole():
     assert {source for source, *_ in TYPED} == set(COUNTS), "a typed row of every table"
 
 
-def test_what_a_table_leaves_out_has_no_row(found):
-    for key in (
-        (f"{CF}4", "caption_coco", "MIR", "ROUGE"),
-        (f"{CF}6", "sr_imagenet", "Reference", "PSNR"),
-        (f"{FT}2", "t2i_mjhq", "CrossFlow", "FID"),
-        (DDC, "sr_imagenet", "I2SB", "FID-50K train"),
-    ):
-        assert key not in found
-
-
-def test_percent_becomes_the_scale_of_the_harness(found):
-    cider = found[f"{CF}4", "caption_coco", "CrossFlow", "CIDEr"]
-    assert (cider.value, cider.printed) == ("1.162", "116.2")
-    absrel = found[f"{CF}5", "depth_nyu", "CrossFlow", "AbsRel"]
-    assert absrel.value == absrel.printed
-
-
 def test_the_swapped_columns_say_so(found):
     for task, heading in (("depth_nyu", "KITTI"), ("depth_kitti", "NYUv2")):
         rows = [r for r in listed(task) if r.source == f"{CF}9"]
@@ -132,20 +114,6 @@ def test_the_swapped_columns_say_so(found):
         for row in rows:
             assert f"printed under the heading {heading}" in row.note
             assert "inference" in row.note
-
-
-def test_settings_are_kept_apart():
-    assert {r.setting for r in listed("caption_coco")} == {"trained"}
-    for task in ("depth_nyu", "depth_kitti"):
-        by_source = {r.source: r.setting for r in listed(task)}
-        assert by_source[f"{CF}5"] == "trained"
-        assert by_source[f"{CF}9"] == by_source[DFM] == "zero-shot, aligned"
-    for table in published.build(published.rows()):
-        assert len(re.findall(r"Table \w+", table.title)) == 1
-
-
-def test_the_embedded_tasks_have_none():
-    assert not any(row.task.endswith("_tabletop") for row in listed())
 
 
 TASKS = ("t2i_coco", "caption_coco", "depth_nyu", "depth_kitti", "sr_imagenet")
@@ -226,10 +194,8 @@ LINE = next(row for row in listed("caption_coco") if row.metric == "CIDEr")
         ({"metric": "cider"}, "a name of ours"),
         ({"value": "116.2"}, "range"),
         ({"value": "1.126"}, "printed"),
-        ({"value": "-1.162"}, "value is no plain number"),
         ({"source": "A paper, Table 4"}, "source"),
         ({"reference_set": ""}, "empty"),
-        ({"setting": "few-shot"}, "setting"),
         ({"setting": "zero-shot"}, "contradicts train_data"),
         ({"train_data": "350M pairs"}, "contradicts train_data"),
         ({"note": "two\nlines"}, "blanks at the ends, in a row, or a line break"),
@@ -238,18 +204,6 @@ LINE = next(row for row in listed("caption_coco") if row.metric == "CIDEr")
 def test_the_rules_see_what_is_wrong(wrong, rule):
     broken = broken_rules(LINE._replace(**wrong))
     assert (rule in broken) if rule else broken == []
-
-
-def test_virtual_kitti_is_not_kitti():
-    line = {"task": "depth_kitti", "metric": "AbsRel"} | dict.fromkeys(("value", "printed"), "0.1")
-    line |= {"setting": "zero-shot, aligned", "train_data": "Hypersim and Virtual KITTI"}
-    assert broken_rules(LINE._replace(**line)) == []
-    line["train_data"] = "KITTI, Eigen split"
-    assert broken_rules(LINE._replace(**line)) == ["contradicts train_data"]
-
-
-def markdown_of(task):
-    return published.markdown(published.rows(task))
 
 
 def test_every_block_is_marked_and_names_its_source():
@@ -266,13 +220,13 @@ def test_nothing_is_bold():
 
 
 def test_a_block_shows_scale_dashes_and_remarks():
-    text = markdown_of("caption_coco")
+    text = published.markdown(published.rows("caption_coco"))
     assert "printed 100 times as large in the source: BLEU-4, METEOR, ROUGE, CIDEr, SPICE" in text
     mir = next(line for line in text.splitlines() if line.startswith("| MIR"))
     assert mir.split("|")[4].strip() == "–"
     assert "- CrossFlow-T2I: the text-to-image model fine-tuned on COCO and run backwards" in text
     assert "- non-autoregressive, trained without CIDEr optimisation" in text.splitlines()
-    labridge = markdown_of("t2i_coco")
+    labridge = published.markdown(published.rows("t2i_coco"))
     assert "SD3.5-L + LABridge (CLIP): read as 100 times the cosine (inference)" in labridge
 
 
@@ -299,15 +253,6 @@ def test_real_tasks_are_followed_by_the_published_rows(record, written, capsys):
     assert lines[0] == {"status": "published, not re-run"} | listed("caption_coco")[0]._asdict()
     ours_csv = (out / "tables/caption_coco.csv").read_text("utf-8")
     assert "FlowTok" not in ours_csv
-
-
-def test_embedded_tasks_stay_as_they_are(record, written):
-    records = [record()]
-    files = command.table_files(records, Path())
-    assert files["tables/depth_tabletop.md"] == tables.markdown(tables.build(records))
-    assert {name for name in files if "depth_tabletop" in name} == {
-        f"tables/depth_tabletop.{kind}" for kind in ("md", "csv", "tex")
-    }
 
 
 def test_the_page_needs_no_record(tmp_path, capsys):

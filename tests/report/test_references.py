@@ -30,19 +30,13 @@ def accepted(record, tmp_path):
     [
         ("values", "nan", "column values 'nan'"),
         ("values", "0.5;0.6", "column seeds: one twice, or not one a value"),
-        ("seeds", "0;0", "column seeds: one twice, or not one a value"),
         ("seeds", "", "column seeds"),
         ("stderr", "inf", "column stderr 'inf'"),
-        ("n", "many", "column n 'many'"),
         ("class", "roughly", "column kind 'roughly'"),
-        ("floor", "1e-3", "column floor '1e-3'"),
         ("floor", "-1", "column floor '-1'"),
-        ("floor", "1 %", "column floor '1 %'"),
         ("task", "sr_tabletop", "column protocol: task, score_key"),
-        ("protocol", "{", "column protocol '{'"),
         ("protocol", "{}", "column protocol"),
         ("machine", '{"threads": NaN}', "column machine"),
-        ("score_key", "0" * 12, "column protocol: task, score_key"),
         ("fair_key", "", "column protocol: task, score_key"),
     ],
 )
@@ -66,7 +60,6 @@ def test_other_malformed_files(accepted):
     for content, said in (
         ("", "line 1: No columns"),
         (header.replace("metric", "metrik") + row, "line 1: the columns must be"),
-        (header + "a,b\n", "line 2: column"),
         (header + row + row, "line 3: column metric: the same row as line 2"),
     ):
         file.write_text(content)
@@ -129,20 +122,13 @@ def test_the_rule_of_one_or_two_seeds():
     assert rule == "statistical, seeds stored: 1, floor 5 times 2%"
 
 
-@pytest.mark.parametrize(
-    ("metric", "floor"),
-    [
-        ("scene_score/L1", "0.005"),
-        ("delta1", "0.005"),
-        ("delta1_affine", "0.005"),
-        ("cider", "0.02"),
-        ("clip_vitb32_openai_cos", "0.002"),
-        ("psnr_y", "0.1"),
-        ("fid@30000", "2%"),
-        ("kid_tabletop@1000", "2%"),
-        ("absrel_object", "1%"),
-        ("lpips_alex", "1%"),
-    ],
-)
-def test_floors(metric, floor):
-    assert references.default_floor(metric) == floor
+def test_floors():
+    for metrics, floor in {
+        "scene_score/L1 delta1 delta1_affine": "0.005",
+        "cider": "0.02",
+        "clip_vitb32_openai_cos": "0.002",
+        "psnr_y": "0.1",
+        "fid@30000 kid_tabletop@1000": "2%",
+        "absrel_object lpips_alex": "1%",
+    }.items():
+        assert {references.default_floor(metric) for metric in metrics.split()} == {floor}

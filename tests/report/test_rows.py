@@ -2,7 +2,6 @@
 
 import csv
 import io
-import random
 
 import pytest
 
@@ -26,15 +25,6 @@ def test_whole_numbers_and_all_digits_survive_the_csv(record):
         *("256", "2500000"),
         "20000000000000.0",
     )
-
-
-def test_boards_do_not_depend_on_the_order_of_reading(record):
-    records = [record(method, seed) for method in ("a", "b") for seed in range(3)]
-    records += [record(fair={"batch": 32}), record("floor"), record("mine", kind="evaluation")]
-    expected = rows.boards(records)
-    random.Random(0).shuffle(records)
-    assert rows.boards(records) == expected
-    assert names(records) == ["floor", "a", "b", "mine", "floor", "crossflow", "mine"]
 
 
 @pytest.mark.parametrize(

@@ -8,21 +8,10 @@ from benchmarks.report.tables import heading, paper_columns
 
 
 def test_the_order_of_rows(record):
-    records = [
-        record("mymodel", kind="evaluation"),
-        record("zebra"),
-        record("crossflow"),
-        record("floor", value=0.9),
-        record("flow_matching"),
-        record("oracle", value=0.0),
-        record("regression"),
-    ]
-    (table,) = tables.build(records)
-    names = [row[0] for row in table.rows]
-    assert names == [
-        "floor", "oracle", "regression", "flow_matching", "crossflow", "zebra",
-        "mymodel (predictions only)",
-    ]  # fmt: skip
+    arms = ["zebra", "crossflow", "floor", "flow_matching", "oracle", "regression"]
+    (table,) = tables.build([record("mine", kind="evaluation"), *map(record, arms)])
+    order = "floor, oracle, regression, flow_matching, crossflow, zebra, mine (predictions only)"
+    assert ", ".join(row[0] for row in table.rows) == order
 
 
 def test_the_primary_score_comes_first_then_its_levels(record):
@@ -110,10 +99,8 @@ def test_evaluations_of_different_predictions_are_different_rows(record):
 
     both = [scored(0.1, "aaaa1", 0), scored(0.9, "bbbb1", 1), scored(0.9, "bbbb1", 2)]
     (table,) = tables.build(both)
-    assert [row[:2] for row in table.rows] == [
-        ["mymodel#aaaa (predictions only)", "0.1"],
-        ["mymodel#bbbb (predictions only)", "0.9"],
-    ]
+    names = ["mymodel#aaaa (predictions only)", "mymodel#bbbb (predictions only)"]
+    assert [row[:2] for row in table.rows] == [[names[0], "0.1"], [names[1], "0.9"]]
     note = "mymodel#bbbb: of r1, r2; other scores or predictions are another row"
     assert note in table.footnotes
     (table,) = tables.build(both[1:])
@@ -126,9 +113,7 @@ def test_means_over_other_seeds_are_not_marked(record):
     assert table.marks == {}
     assert table.header[-1] == "seeds"
     assert [row[-1] for row in table.rows] == ["2", "1"]
-    assert any(
-        "training seeds differ: crossflow 1 (1); regression 2 (0, 1)" in n for n in table.footnotes
-    )
+    assert table.footnotes[0].startswith("training seeds differ: crossflow 1 (1); regression 2")
     (table,) = tables.build([*several, *(record("crossflow", seed, 0.4) for seed in (0, 1))])
     assert table.marks and table.header[-1] == "FLOPs"
 
@@ -142,16 +127,6 @@ def test_what_is_missing_says_why(record):
     assert "regression does not apply: no mean text" in text
     crossflow = next(line for line in text.splitlines() if line.startswith("crossflow "))
     assert "–" in crossflow
-
-
-def test_limits_that_differ_read_differently(record):
-    texts = []
-    for limit in (1234561.0, 1234569.0):
-        budget = record().budget.model_copy(update={"kind": "samples", "limit": limit})
-        fair = {"budget_kind": "samples", "budget_limit": limit}
-        texts.append(tables.comparison_table([record(budget=budget, fair=fair)]))
-    assert "budget 1234561 samples an arm" in texts[0]
-    assert "budget 1234569 samples an arm" in texts[1]
 
 
 def test_smaller_budgets_come_first(record):
@@ -191,7 +166,6 @@ def test_text_from_records_cannot_break_the_table(record):
     [
         ("flow_matching", "flow_matching"),
         ("_x_", r"\_x\_"),
-        ("a|b", r"a\|b"),
         ("a\\|b", r"a\\\|b"),
         ("a\nb", "a b"),
         ("$x and $y", r"\$x and \$y"),  # GitHub sets what stands between dollars as a formula
@@ -201,36 +175,11 @@ def test_escape(text, escaped):
     assert tables.escape(text) == escaped
 
 
-def test_csv_rows_have_all_columns(record):
-    columns, rows = tables.table_rows(
-        tables.build(
-            [record(), record(score={"split": "pairs"}, value={"absrel_object": 1.0, "rmse": 2.0})]
-        )
-    )
-    assert columns[:4] == ["table", "score_key", "fair_key", "method"]
-    assert "rmse ↓" in columns
-    assert sorted(row["absrel_object ↓"] for row in rows) == ["0.5", "1"]
-    assert len({row["score_key"] for row in rows}) == 2
-
-
 def test_the_floor_of_a_quick_match_does_not_make_a_table_quick(record):
     records = [record("a", value=0.1), record("b", value=0.2)]
     records.append(record("floor", config={"quick": True}))
     (table,) = tables.build(records)
     assert table.marks and tables.QUICK not in table.notes
-
-
-def test_an_arm_on_a_slowed_clock_is_not_marked(record):
-    fair = {"budget_kind": "device_seconds", "device": "x", "devices": 1, "threads": 1}
-    base = record("a", value=0.1, fair=fair)
-    timed = base.budget.model_copy(update={"kind": "device_seconds"})
-    slowed = base.volatile.model_copy(update={"host": {"clock": "invalid: varied"}})
-    records = [
-        record("a", value=0.1, fair=fair, budget=timed, volatile=slowed),
-        record("b", value=0.2, fair=fair, budget=timed),
-        record("c", value=0.3, fair=fair, budget=timed),
-    ]
-    assert {row for row, _ in tables.build(records)[0].marks} == {1, 2}
 
 
 @pytest.mark.parametrize(
@@ -239,11 +188,9 @@ def test_an_arm_on_a_slowed_clock_is_not_marked(record):
         ([3.0, 1.0, 2.0], "lower", [3, 1, 2]),
         ([3.0, 1.0, 2.0], "higher", [1, 3, 2]),
         ([1.0, 1.0, 2.0], "lower", [1, 1, 3]),
-        ([1.0, 2.0, 2.0], "lower", [1, 2, 2]),
         ([None, 2.0, 1.0], "lower", [None, 2, 1]),
         ([-1.0, 0.0], "lower", [1, 2]),
         ([2.0, 2.0, None], "lower", [1, 1, None]),
-        ([], "lower", []),
     ],
 )
 def test_ranks(numbers, better, expected):
@@ -262,7 +209,6 @@ CAPTION = ["bleu1", "bleu4", "cider", "meteor", "rouge_l", "spice"]
             ["fid@30000", "is@30000", "clip_vitb32_openai_cos"],
         ),
         ("cider", CAPTION, ["cider", "bleu4", "meteor", "rouge_l", "spice"]),
-        ("scene_f1", ["scene_f1", "cider"], ["scene_f1", "cider"]),
         ("absrel", ["absrel", "absrel_median", "delta1", "delta2"], ["absrel", "delta1"]),
         ("psnr_y", ["psnr_rgb", "psnr_y", "ssim_rgb", "ssim_y"], ["psnr_y", "ssim_y"]),
         (
@@ -270,7 +216,6 @@ CAPTION = ["bleu1", "bleu4", "cider", "meteor", "rouge_l", "spice"]
             ["fid_tabletop@256", "kid_tabletop@256", "psnr_rgb", "psnr_y", "ssim_rgb"],
             ["kid_tabletop@256", "fid_tabletop@256", "psnr_rgb", "ssim_rgb"],
         ),
-        ("geneval_overall", ["geneval_overall", "geneval_a"], ["geneval_overall", "geneval_a"]),
         ("somebodys_own", ["other", "somebodys_own"], ["somebodys_own"]),
         ("absent", ["other"], []),
     ],
