@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tabulate import tabulate
+
 from benchmarks.records.keys import digest, exact
 from benchmarks.records.record import Record
 from benchmarks.report.leaderboard import SEEDS_FOR_A_VERDICT, leader_rows
@@ -238,8 +240,6 @@ def summary(records: Sequence[Record], every: bool = True) -> tuple[list[str], l
 
 def summary_table(records: Sequence[Record]) -> str:
     """The summary as Markdown, a row a task."""
-    from tabulate import tabulate
-
     header, rows = summary(records, every=False)
     escaped = [[escape(cell) for cell in row] for row in rows]
     return tabulate(escaped, header, tablefmt="pipe", disable_numparse=True) + "\n"

@@ -94,7 +94,7 @@ def put_samples(out, some):
 def test_the_answer_has_a_panel_a_task_from_floor_to_oracle(field, record):
     figure = charts.overview(answer.questions([*field, record(task="sr_tabletop")]))
     words = drawn(figure)
-    parts = ("Depth, tabletop (absrel)", "Super-resolution", "floor", "oracle", "3 seeds")
+    parts = ("Depth, tabletop (absrel_object)", "Super-resolution", "floor", "oracle", "3 seeds")
     assert all(part in words for part in parts)
     lines = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
     heights = sorted(y for line in lines for y in line.get_ydata())

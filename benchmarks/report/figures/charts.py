@@ -17,7 +17,7 @@ from zlib import crc32
 from benchmarks.report import answer, leaderboard
 from benchmarks.report.answer import Question
 from benchmarks.report.rows import Board, Row, shared_cells
-from benchmarks.report.tables import QUICK, heading
+from benchmarks.report.tables import QUICK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +101,7 @@ def _budgets(axes: Axes, question: Question) -> None:
         "\n".join([*answer.budget_of(one).split(" ", 1), answer.seeds_of([one])]) for one in boards
     ]
     axes.set_xticks(limits, ticks)
-    axes.set_title(f"{question.title} ({heading(question.first.primary)[0]})", loc="left")
+    axes.set_title(f"{question.title} ({question.first.primary})", loc="left")
 
 
 def size(boards: Sequence[Board]) -> Figure:
