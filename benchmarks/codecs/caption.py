@@ -1,11 +1,10 @@
 """The caption codec: a text variational encoder and a non-autoregressive token decoder.
 
-CrossFlow's captioning flows from an image latent to a text latent of the same shape; "a separate
-text decoder" maps that latent back to tokens (paper section 5.3). The authors released neither, so
-this is our own reading of one paragraph: one learned query per latent position reads the caption
-by cross-attention, one learned query per token position reads the latent. The codec is trained once
-per data set during `prepare`, is shared by all arms and charged to none; its cost and its token
-accuracy stand in every record. The flow's target is the mean, standardised per channel.
+In CrossFlow's captioning "a separate text decoder" maps a text latent back to tokens (paper section
+5.3). The authors released none, so this is our own reading: one learned query per latent position
+reads the caption by cross-attention, one per token position reads the latent. The codec is trained
+once per data set, shared by all arms and charged to none; its cost and token accuracy stand in
+every record. The flow's target is the mean, standardised per channel.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,13 +23,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.codecs.text import UNKNOWN, WORDS, Vocabulary
 from benchmarks.codecs.weights import finite
 from benchmarks.data.splits import Report, digest
-from benchmarks.data.vocabulary import LENGTH, UNKNOWN, Vocabulary
 from crossflow.files import published, sha256
-
-if TYPE_CHECKING:
-    from crossflow.problem import MapShape
+from crossflow.problem import MapShape
 
 # A flow leaves errors in a latent that are no smaller than the latent's own spread. Trained with
 # noise of that size, and with a KL that keeps the latent from outgrowing it, the decoder still
@@ -58,8 +55,7 @@ class CodecShape:
 def _position_code(count: int, width: int) -> Tensor:
     """Sine and cosine codes (count, width) of the places (i + 0.5) / count.
 
-    Tokens and latent positions share it, so that attention between them starts out aligned; with
-    free parameters the alignment alone took most of the training.
+    Tokens and latent positions share it: aligning free parameters took most of the training.
     """
     place = (torch.arange(count) + 0.5) / count
     frequency = torch.exp(torch.linspace(0, math.log(64.0), width // 2))
@@ -68,7 +64,7 @@ def _position_code(count: int, width: int) -> Tensor:
 
 
 def _attention(width: int, heads: int) -> nn.MultiheadAttention:
-    """Multi-head attention whose keys start as its queries: equal codes attend to each other."""
+    """Its keys start as its queries: equal codes attend to each other."""
     attention = nn.MultiheadAttention(width, heads, batch_first=True)
     with torch.no_grad():
         query = attention.in_proj_weight[:width]
@@ -78,35 +74,28 @@ def _attention(width: int, heads: int) -> nn.MultiheadAttention:
 
 
 class _Block(nn.Module):
-    """Pre-norm transformer block: optional self-attention, cross-attention if `memory`, MLP."""
+    """Pre-norm transformer block: self-attention, cross-attention if `cross`, MLP."""
 
     def __init__(self, width: int, heads: int, *, cross: bool) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.attention = _attention(width, heads)
-        self.cross = _attention(width, heads) if cross else None
-        self.norm_cross = nn.LayerNorm(width) if cross else None
+        self.norm, self.attention = nn.LayerNorm(width), _attention(width, heads)
+        if cross:
+            self.cross, self.norm_cross = _attention(width, heads), nn.LayerNorm(width)
         self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
+        layers = nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        self.mlp = nn.Sequential(*layers)
 
-    def forward(
-        self, x: Tensor, memory: Tensor | None = None, padding: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, memory: Any = None, padding: Any = None) -> Tensor:
         """x: (b, n, width). `padding` is True at positions of x to ignore."""
         h = self.norm(x)
         x = x + self.attention(h, h, h, key_padding_mask=padding, need_weights=False)[0]
-        if self.cross is not None and self.norm_cross is not None:
+        if memory is not None:
             x = x + self.cross(self.norm_cross(x), memory, memory, need_weights=False)[0]
         return x + self.mlp(self.norm_mlp(x))
 
 
 class CaptionCodec(nn.Module):
-    """Captions (b, length) of word ids <-> text latents (b, channels, height, width).
-
-    Word id 0 is padding; every caption ends with padding or fills its row.
-    """
+    """Captions (b, length) of word ids, 0 for padding <-> text latents (b, c, h, w)."""
 
     def __init__(self, shape: CodecShape) -> None:
         super().__init__()
@@ -168,10 +157,7 @@ def train_codec(
     device: str = "cpu",
     report: Report = lambda *_: None,
 ) -> tuple[CaptionCodec, dict[str, Any]]:
-    """Trains a codec on captions (n, length) of word ids; accuracy is measured on `held_out`.
-
-    Returns the codec in evaluation mode, and what it took and is worth. Deterministic on a machine.
-    """
+    """A codec of captions (n, length), what it took, and its accuracy on `held_out`."""
     start = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
@@ -196,35 +182,32 @@ def train_codec(
         optimizer.step()
         report("caption codec: training", step + 1, steps)
     codec.eval().requires_grad_(False)
-    token, caption = accuracy(codec, held_out)
     cost = {"steps": steps, "samples": steps * BATCH, "seconds": time.perf_counter() - start}
     cost["parameters"] = sum(p.numel() for p in codec.parameters())
-    return codec, {**cost, "token_accuracy": token, "caption_accuracy": caption}
+    return codec, {**cost, "token_accuracy": accuracy(codec, held_out)}
 
 
 def _one_cycle(progress: float) -> float:
-    """Linear warm-up over 5 %, then a cosine to 2 % of the peak."""
+    """Warm-up over 5 %, then a cosine to 2 % of the peak."""
     if progress < 0.05:
         return progress / 0.05 + 1e-3
     return 0.02 + 0.49 * (1 + math.cos(math.pi * (progress - 0.05) / 0.95))
 
 
-def accuracy(codec: CaptionCodec, captions: np.ndarray) -> tuple[float, float]:
-    """Share of real tokens, and of whole captions, that survive encode (mean) and decode."""
+def accuracy(codec: CaptionCodec, captions: np.ndarray) -> float:
+    """Share of real tokens that survive encode (mean) and decode."""
     ids = torch.from_numpy(captions.astype(np.int64)).to(codec.embed.weight.device)
     with torch.no_grad():
         read = np.concatenate([codec.words(codec.encode(part)[0]) for part in ids.split(256)])
-    right, real = read == captions, captions != 0
-    return float(right[real].mean()), float(right.all(1).mean())
+    return float((read == captions)[captions != 0].mean())
 
 
 def save_codec(codec: CaptionCodec, path: Path) -> None:
-    """Writes the weights as safetensors. No metadata: their order in a file is random."""
+    """Without metadata: their order in a file is random."""
     save_file(codec.state_dict(), path)
 
 
 def load_codec(path: Path, shape: CodecShape, device: str = "cpu") -> CaptionCodec:
-    """Reads a codec written by `save_codec`, in evaluation mode."""
     codec = CaptionCodec(shape)
     codec.load_state_dict(load_file(path))
     return codec.to(device).eval().requires_grad_(False)
@@ -243,8 +226,7 @@ def kept_codec(
 ) -> tuple[CaptionCodec, dict[str, Any], float]:
     """A codec, trained where `folder` has none of these settings; its facts; seconds it took.
 
-    data: what train() and held_out depend on. Codecs have a seed of their own: all seeds of a match
-    share one.
+    data: what train() and held_out depend on. All seeds of a match share a codec.
     """
     settings = {**asdict(shape), "steps": steps, "batch": BATCH, "seed": SEED, **data}
     settings |= {"kl_weight": KL_WEIGHT, "latent_noise": LATENT_NOISE}
@@ -256,7 +238,8 @@ def kept_codec(
             save_codec(codec, partial / weights.name)
             (partial / card.name).write_text(json.dumps(cost))
     facts = json.loads(card.read_text()) | {"sha256": sha256(weights)}
-    return load_codec(weights, shape, device), facts, facts.pop("seconds")
+    seconds = facts.pop("seconds")
+    return load_codec(weights, shape, device), facts, seconds
 
 
 def codec_steps(captions: int) -> int:
@@ -273,15 +256,12 @@ def dataset_codec(
     device: str,
     report: Report,
 ) -> tuple[CaptionCodec, dict[str, Any], float]:
-    """`kept_codec` of a real data set's training captions; shape: of the text latent.
-
-    Facts also tell the share of words of `held_out` that have no id (unknown_tokens).
-    """
+    """`kept_codec` of real captions; unknown_tokens: share of words held out that have no id."""
     unseen = words.encode(held_out)
     texts = {"train": digest("\n".join(train)), "held_out": digest("\n".join(held_out))}
     codec, facts, seconds = kept_codec(
         folder,
-        CodecShape(len(words), LENGTH, shape.channels, shape.height, shape.width, hidden=HIDDEN),
+        CodecShape(len(words), WORDS, shape.channels, shape.height, shape.width, hidden=HIDDEN),
         {**texts, "words": words.facts(), "device": device.partition(":")[0]},
         lambda: words.encode(train),
         unseen,

@@ -19,13 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.codecs.weights import (
-    finite,
-    in_batches,
-    pretrained,
-    weights_digest,
-    weights_folder,
-)
+from benchmarks.codecs import weights as networks
 from benchmarks.data.files import optional
 from benchmarks.metrics.weights import read_tensors
 from crossflow.errors import InputError
@@ -35,14 +29,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmarks.config.schema import Config
+    from benchmarks.data.images import Rgb
 
 FIELD = "weights.autoencoder"
-CLASSES = {name: name for name in ("AutoencoderKL", "AutoencoderTiny")}
-STEM = "diffusion_pytorch_model"
-BATCH = {"cpu": 1, "cuda": 16}  # pictures computed at once
 PROBE = 64  # side of the picture that tells channels and factor
 STEP = 16  # task.size is a multiple of it
-PATCHES = 16  # a side
 
 
 @dataclass(frozen=True)
@@ -52,25 +43,22 @@ class ImageCodec:
     channels: int  # of a latent
     factor: int  # pixels per latent position each way
     facts: dict[str, object]  # what latents depend on, for stores and records; no path
-    device: str
+    batch: int  # pictures computed at once
     to_latent: Callable[[Tensor], Tensor]
     to_picture: Callable[[Tensor], Tensor]
 
     def encode(self, images: UInt8[np.ndarray, "n 3 h w"]) -> Float32[np.ndarray, "n c h/f w/f"]:
-        """Latents of 8-bit RGB pictures whose sides are multiples of `factor`."""
+        """Latents of 8-bit RGB pictures."""
         import torch
 
         # A copy: rows of a read-only memory map make from_numpy warn.
         unit = torch.from_numpy(np.array(images)).float() / 127.5 - 1
-        return self._run(self.to_latent, unit).numpy()
+        return networks.in_batches(FIELD, self.to_latent, self.batch, unit).numpy()
 
-    def decode(self, latents: Float32[Tensor, "n c h w"]) -> list[UInt8[np.ndarray, "H W 3"]]:
+    def decode(self, latents: Float32[Tensor, "n c h w"]) -> list[Rgb]:
         """8-bit RGB pictures of latents, rounded to the nearest level."""
-        unit = self._run(self.to_picture, latents.float().cpu())
+        unit = networks.in_batches(FIELD, self.to_picture, self.batch, latents.float().cpu())
         return _levels((unit.clamp(-1, 1) + 1) * 127.5)
-
-    def _run(self, step: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-        return in_batches(FIELD, step, BATCH[self.device.partition(":")[0]], self.device, rows)
 
 
 @dataclass(frozen=True)
@@ -86,35 +74,31 @@ class ImageSpace:
 
     @property
     def side(self) -> int:
-        """Of a picture in this space."""
         return self.size if self.codec is None else self.size // self.codec.factor
 
     @property
     def patch(self) -> int:
-        """The largest that leaves at least PATCHES a side: cost does not depend on the size."""
-        fitting = range(1, max(1, self.side // PATCHES) + 1)
+        """The largest that leaves at least 16 a side: cost does not depend on the size."""
+        fitting = range(1, max(1, self.side // 16) + 1)
         return max(patch for patch in fitting if self.side % patch == 0)
 
     @property
     def frozen(self) -> dict[str, dict[str, Any]]:
-        """The autoencoder's facts under its name, empty in pixels."""
         return {} if self.codec is None else {"autoencoder": dict(self.codec.facts)}
 
-    def batch(
-        self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]
-    ) -> Shaped[np.ndarray, "n c s s"]:
+    def batch(self, pictures: Sequence[Rgb]) -> Shaped[np.ndarray, "n c s s"]:
         """Pictures as a store holds them: 8-bit pixels, or latents in float16."""
         stacked = np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
         return stacked if self.codec is None else self.codec.encode(stacked).astype(np.float16)
 
-    def decode(self, sampled: Tensor) -> list[UInt8[np.ndarray, "h w 3"]]:
+    def decode(self, sampled: Tensor) -> list[Rgb]:
         """8-bit RGB pictures of what was sampled (n, channels, side, side)."""
         return _levels(sampled) if self.codec is None else self.codec.decode(sampled)
 
 
 def _levels(pixels: Tensor) -> list[np.ndarray]:
     """Pictures (h, w, 3) of pixels (n, 3, h, w), rounded and limited to 0..255."""
-    finite("the task's pictures", pixels, pixels)
+    networks.finite("the task's pictures", pixels, pixels)
     rounded = pixels.clamp(0, 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return list(np.ascontiguousarray(rounded))
 
@@ -137,18 +121,17 @@ def checked_size(config: Config) -> int:
 
 
 def load_image_codec(weights: str, device: str, download: bool) -> ImageCodec:
-    """The autoencoder that `weights` names (see the file's docstring), frozen, in float32.
-
-    InputError for a folder that is missing or holds something else.
-    """
+    """The autoencoder that `weights` names (see the file's docstring), frozen, in float32."""
     import torch
 
-    folder = weights_folder(FIELD, weights, download, ["config.json", "*.safetensors*"])
+    folder = networks.weights_folder(FIELD, weights, download, ["config.json", "*.safetensors*"])
     files = [*folder.glob("*_encoder.pth"), *folder.glob("*_decoder.pth")]
     if len(files) == 2 and not (folder / "config.json").is_file():
         kind, network = "TAESD", _taesd(*files)
     else:
-        kind, network, files = pretrained(FIELD, folder, "diffusers", "_class_name", CLASSES, STEM)
+        classes = {name: name for name in ("AutoencoderKL", "AutoencoderTiny")}
+        given = FIELD, folder, "diffusers", "_class_name", classes, "diffusion_pytorch_model"
+        kind, network, files = networks.pretrained(*given)
     network.float().to(device)
     config = network.config
     scale, shift = float(config.get("scaling_factor") or 1), float(config.get("shift_factor") or 0)
@@ -158,50 +141,51 @@ def load_image_codec(weights: str, device: str, download: bool) -> ImageCodec:
     a, b = (torch.tensor(number, device=device) for number in (scale, shift))
 
     def to_latent(pictures: Tensor) -> Tensor:
-        coded = network.encode(pictures)
+        coded = network.encode(pictures.to(device))
         mean = coded.latent_dist.mode() if kind == "AutoencoderKL" else coded.latents
         return (mean - b) * a
 
     def to_picture(latents: Tensor) -> Tensor:
-        return network.decode(latents / a + b).sample
+        return network.decode(latents.to(device) / a + b).sample
 
     with torch.inference_mode():
-        latent = to_latent(torch.zeros(1, 3, PROBE, PROBE, device=device))
-    channels, side = latent.shape[1:3]
+        latent = to_latent(torch.zeros(1, 3, PROBE, PROBE))
+    channels, factor = latent.shape[1], PROBE // latent.shape[2]
     facts = {"class": kind, "scale": scale, "shift": shift, "channels": channels}
-    facts |= {"factor": PROBE // side, "precision": "fp32", "sha256": weights_digest(files)}
-    return ImageCodec(channels, PROBE // side, facts, device, to_latent, to_picture)
+    facts |= {"factor": factor, "precision": "fp32", "sha256": networks.weights_digest(files)}
+    batch = 1 if device == "cpu" else 16
+    return ImageCodec(channels, factor, facts, batch, to_latent, to_picture)
 
 
 def _taesd(*files: Path) -> Any:
     """diffusers' AutoencoderTiny with the weights of taesd's encoder and decoder file.
 
-    TAEF2 (FLUX.2's latents) has a branch in its middle blocks that diffusers lacks: a block first
-    adds a normalised 1 x 1 branch of its input. taesd's decoder begins with a layer for the soft
-    limit of latents, which diffusers' has in its forward: its numbers are one higher.
+    TAEF2's middle blocks first add a normalised 1 x 1 branch of their input, which diffusers lacks.
+    taesd's decoder begins with a layer for the soft limit of latents, which diffusers' has in its
+    forward: its numbers are one higher.
     """
     from torch import nn
 
     from benchmarks.metrics.distribution import preserved_random_state
+
+    def add_branch(block: nn.Module) -> None:
+        narrow = nn.Conv2d(64, 256, 1, bias=False), nn.GroupNorm(4, 256)
+        block.pool = nn.Sequential(*narrow, nn.ReLU(), nn.Conv2d(256, 64, 1, bias=False))
+        block.register_forward_pre_hook(lambda b, given: (given[0] + b.pool(given[0]),))
 
     states = [read_tensors(FIELD, path) for path in files]
     channels = len(states[0].get("14.bias", (1,)))
     try:
         with preserved_random_state():
             network = optional("diffusers", FIELD).AutoencoderTiny(latent_channels=channels)
-            for first, state in enumerate(states):
-                layers, renamed = (network.decoder if first else network.encoder).layers, {}
+            parts = network.encoder.layers, network.decoder.layers
+            for first, (layers, state) in enumerate(zip(parts, states, strict=True)):
+                renamed = {}
                 for name, tensor in state.items():
                     number, rest = name.split(".", 1)
                     renamed[f"{int(number) - first}.{rest}"] = tensor
                     if rest == "pool.0.weight":
-                        block = layers[int(number) - first]
-                        narrow = nn.Conv2d(64, 256, 1, bias=False), nn.GroupNorm(4, 256)
-                        wide = nn.Conv2d(256, 64, 1, bias=False)
-                        block.pool = nn.Sequential(*narrow, nn.ReLU(), wide)
-                        block.register_forward_pre_hook(
-                            lambda b, given: (given[0] + b.pool(given[0]),)
-                        )
+                        add_branch(layers[int(number) - first])
                 layers.load_state_dict(renamed)
     except (RuntimeError, ValueError, IndexError):
         names = " and ".join(map(str, files))

@@ -38,18 +38,17 @@ def weights_folder(field: str, weights: str, download: bool, patterns: Sequence[
     try:
         return Path(snapshot_download(f"{owner}/{model}", allow_patterns=inside), *below)
     except Exception as error:  # whatever the network and the hub run into
-        raise InputError(f"{field}={weights}: could not be downloaded ({_first(error)})") from None
+        raise InputError(f"{field}={weights}: could not be downloaded ({error!r:.300})") from None
 
 
 def pretrained(
     field: str, folder: Path, library: str, key: str, classes: Mapping[str, str], stem: str
 ) -> tuple[str, Any, list[Path]]:
-    """Kind, network and files of a local folder; the global random state stays as it was.
+    """Kind, frozen network and files of a local folder; the random state stays as it was.
 
     key: of config.json, tells the kind. classes: kind -> class of `library`. Of weights only
-    `<stem>.safetensors` or its shards are read: the older .bin files are pickles, which can run
-    code. InputError where the files cannot be read or lack a parameter: the libraries would fill it
-    with random numbers and only warn.
+    `<stem>.safetensors` or its shards are read: .bin files are pickles, which can run code.
+    InputError where a parameter is lacking: the libraries would fill it with random numbers.
     """
     from benchmarks.metrics.distribution import preserved_random_state
 
@@ -69,7 +68,7 @@ def pretrained(
             )
     except Exception as error:  # whatever the libraries run into
         name = network_class.__name__
-        raise InputError(f"{field}: {folder} cannot be read as {name} ({_first(error)})") from None
+        raise InputError(f"{field}: {folder} cannot be read as {name} ({error!r:.300})") from None
     if lacking := sorted(loading["missing_keys"]):
         raise InputError(f"{field}: the weights in {folder} lack {lacking[0]}")
     return kind, network.eval().requires_grad_(False), [config_file, *files]
@@ -82,38 +81,30 @@ def weights_digest(files: Sequence[Path]) -> str:
     return hashlib.sha256(rows.encode()).hexdigest()
 
 
-def in_batches(
-    network: str, step: Callable[..., Tensor], size: int, device: str, *rows: Tensor
-) -> Tensor:
-    """`step` of all rows, in float32 on the CPU; `finite` names the network.
+def in_batches(network: str, step: Callable[..., Tensor], batch: int, *rows: Tensor) -> Tensor:
+    """`step` of all rows, `finite`, in float32 on the CPU.
 
-    In batches of one size, the last filled up with zeros: a kernel is chosen by the shape, so that
-    a row's last bits would otherwise depend on how many came with it.
+    The last batch is filled up with zeros: a kernel is chosen by the shape, so that a row's last
+    bits would otherwise depend on how many came with it.
     """
     import torch
 
     made = []
     with torch.inference_mode():
-        for start in range(0, len(rows[0]), size):
-            parts = [values[start : start + size] for values in rows]
-            lack = size - len(parts[0])
-            full = (torch.cat([p, p.new_zeros(lack, *p.shape[1:])]).to(device) for p in parts)
-            made.append(step(*full)[: len(parts[0])].float().cpu())
+        for parts in zip(*(values.split(batch) for values in rows), strict=True):
+            count = len(parts[0])
+            full = (torch.cat([p, p.new_zeros(batch - count, *p.shape[1:])]) for p in parts)
+            made.append(step(*full)[:count].float().cpu())
     return finite(network, torch.cat(made), rows[0])
 
 
 def finite(network: str, made: Tensor, given: Tensor | None = None) -> Tensor:
     """`made`, what a frozen network made of `given`; InputError where that is not finite.
 
-    NaN would become black pictures or empty captions, and be scored. Where `given` is not finite
-    either, it is not the network's fault: ArithmeticError.
+    NaN would become black pictures and be scored. ArithmeticError where `given` is not finite.
     """
     if not bool(made.isfinite().all()):
         if given is not None and not bool(given.isfinite().all()):
             raise ArithmeticError(f"what was sampled for {network} is not finite")
         raise InputError(f"{network} gives numbers that are not finite; its weights are damaged")
     return made
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -22,12 +22,10 @@ break, which the PTB tokeniser would take for the end of a caption). Those so ch
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
@@ -35,29 +33,23 @@ import numpy as np
 from PIL import Image
 from pydantic import AliasChoices, BaseModel, Field
 
-from benchmarks.data.files import first_few, read_form, require_listed, stamp_of
+from benchmarks.data.files import Member, first_few, read_form, require_listed, samples, stamp_of
 from benchmarks.data.images import PHOTO_MODES, OnDemand, bicubic, centre_square, read_rgb
-from benchmarks.data.shards import Member, samples
 from benchmarks.data.splits import Report, choose, digest, refuse_shared, require_root
 from benchmarks.metrics.captions import clean_caption
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxtyping import UInt8
-
     from benchmarks.config.schema import Config
 
 USES = ("task.root", "task.split_file", "task.layout", "task.train_root")
 VARIANTS = 5  # captions of a photograph that are trained on; some have six or seven
-# Names of the two preparations, in fingerprints and score keys.
-CROPPED = "centre_square_lanczos_pil"
-SQUASHED = "whole_bicubic_pil"
+# How pictures are prepared, in fingerprints and score keys: centre crop to the short side and
+# Lanczos, as U-ViT's and CrossFlow's; or all of it, as captions also tell what is at the edges.
+CROPPED, SQUASHED = "centre_square_lanczos_pil", "whole_bicubic_pil"
 # Of images that Karpathy names without `filepath`.
 FOLDERS = ("images", "Flicker8k_Dataset", "flickr30k-images", "flickr30k_images")
 _Id = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # ids are kept in 64 bits
-
-
-Prepare = Callable[[np.ndarray, int], np.ndarray]
 
 
 class Caption(NamedTuple):
@@ -67,57 +59,42 @@ class Caption(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True)
-class Photo:
+class Photo(NamedTuple):
     """A photograph and all of its captions, in the order of their ids."""
 
     id: int
     path: Path | Member
     captions: tuple[Caption, ...]
-    crawled_as: int | None = None  # of a crawled pair, the id of the first pair with this image
-
-    @property
-    def group(self) -> int:
-        """One number for all pairs of an image: they are cut apart and told apart together."""
-        return self.id if self.crawled_as is None else self.crawled_as
+    group: int  # one number for all pairs of an image: they are cut apart and told apart together
+    variants: int = VARIANTS
 
     @property
     def trained(self) -> list[str]:
-        """The VARIANTS captions of smallest id, fewer come round again; a crawled pair has one."""
-        count = VARIANTS if self.crawled_as is None else 1
-        return [self.captions[k % len(self.captions)].text for k in range(count)]
+        """The captions of smallest id, as many as `variants`: fewer come round again."""
+        return [self.captions[k % len(self.captions)].text for k in range(self.variants)]
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """Photographs in the order of their ids."""
 
     name: str
     photos: list[Photo]
     cleaned: int  # captions whose characters were replaced
-    # Of training data that are no published split, what is kept in records.
-    facts: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, int]  # of crawled pairs, what is kept in records
 
 
 class Pictures(OnDemand):
-    """Photographs at `size` x `size`, `cropped` or `squashed`, read when asked for."""
+    """Photographs at `size` x `size`, CROPPED or SQUASHED, read when asked for."""
 
-    def __init__(self, photos: Sequence[Photo], size: int, prepare: Prepare) -> None:
+    def __init__(self, photos: Sequence[Photo], size: int, preparation: str) -> None:
         def make(index: int) -> np.ndarray:
-            return prepare(read_rgb(photos[index].path, PHOTO_MODES), size)
+            image = read_rgb(photos[index].path, PHOTO_MODES)
+            if preparation == CROPPED:
+                return centre_square(image, size, Image.Resampling.LANCZOS)
+            return bicubic(image, (size, size))
 
         self.photos = photos
         super().__init__(make, len(photos))
-
-
-def cropped(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Centre crop to the short side, then Pillow's Lanczos to `size`: U-ViT's, CrossFlow's rule."""
-    return centre_square(image, size, Image.Resampling.LANCZOS)
-
-
-def squashed(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """The whole picture at `size` x `size`, bicubic: captions also tell what is at the edges."""
-    return bicubic(image, (size, size))
 
 
 def files_digest(photos: Iterable[Photo]) -> str:
@@ -136,9 +113,8 @@ def scored(
 ) -> Split:
     """The split whose items are scored, or (train) the training split that belongs to it.
 
-    layout: where `task.layout` is not given. images: whether their files must be there. InputError
-    names the file: entries of another form, ids twice, captions empty or of unlisted images, images
-    without a caption or file.
+    layout: where `task.layout` is not given. images: whether their files must be there. InputError:
+    ids twice, captions empty or of unlisted images, images without a caption or file.
     """
     task = config.task
     layout = choose("task.layout", task.layout or layout, tuple(LAYOUTS))
@@ -161,16 +137,13 @@ def scored(
         raise InputError(f"{file}: the {name} split has no images")
     if images:
         require_listed([path for _, path in paths], f"images of the {name} split", published)
-    photos = [Photo(number, path, tuple(of_image[number])) for number, path in sorted(paths)]
+    photos = [Photo(n, path, tuple(of_image[n]), group=n) for n, path in sorted(paths)]
     cleaned = sum(texts[number] != raw for number, _, raw in captions)
-    return _told(Split(name, photos, cleaned), report)
+    return _told(Split(name, photos, cleaned, {}), report)
 
 
 def training(config: Config, layout: str, report: Report, held_apart: Split) -> Split:
-    """The training split that belongs to `held_apart`, the scored one, or `task.train_root`.
-
-    InputError where it is missing, or where an image is in both splits.
-    """
+    """The training split of `held_apart`, the scored one, or the pairs of `task.train_root`."""
     if config.task.train_root is not None:
         split = _told(crawled(Path(config.task.train_root), held_apart.photos), report)
         counts = ", ".join(f"{name} {count}" for name, count in split.facts.items())
@@ -234,11 +207,8 @@ def _coco(root: Path, split: str | None, listed: Path | None, train: bool) -> Li
     file = listed or root / "annotations" / f"captions_{name}.json"
     match = re.fullmatch(r"(?:val|test|dev)(.*)", name)
     if match is None or file.name != f"captions_{name}.json":
-        raise InputError(
-            f"task.split={name}, {file}: layout coco scores captions_<split>.json of a split that "
-            "starts with val, test or dev, and trains on the train split of the same name; "
-            "task.layout=karpathy is for dataset_coco.json"
-        )
+        need = "captions_<split>.json of a split that starts with val, test or dev"
+        raise InputError(f"task.split={name}, {file}: layout coco scores {need}")
     if train:
         name = f"train{match[1]}"
         file = file.with_name(f"captions_{name}.json")
@@ -261,9 +231,8 @@ def _karpathy(root: Path, split: str | None, listed: Path | None, train: bool) -
     name, parts = ("train", ("train", "restval")) if train else (name, (name,))
     rows = [row for row in rows if row.split in parts]
     folder = next(filter(Path.is_dir, (root / name for name in FOLDERS)), root)
-    images = [
-        (row.id, (root / row.filepath if row.filepath else folder) / row.filename) for row in rows
-    ]
+    places = [root / row.filepath if row.filepath else folder for row in rows]
+    images = [(row.id, place / row.filename) for row, place in zip(rows, places, strict=True)]
     captions = [(c.sentid, row.id, c.raw) for row in rows for c in row.sentences]
     return file, name, images, captions
 
@@ -295,31 +264,27 @@ def _repeated(ids: Iterable[int]) -> list[int]:
 
 
 def crawled(folder: Path, held_apart: Sequence[Photo]) -> Split:
-    """Image-text pairs of `folder`/*.tar, one caption each, to train on: see `shards`.
+    """Image-text pairs of `folder`/*.tar, one caption each, to train on: see `samples`.
 
-    Ids count the pairs, in the order of the archives' names and of their files: keys may repeat
-    from archive to archive. Left out and counted in `facts`: pairs without a caption (img2dataset
-    writes an empty file), and pairs whose image file is that of a photograph held apart, byte for
-    byte. **The same picture in another file is not noticed**: a crawl can hold scored pictures.
+    Ids count the pairs: keys may repeat. Left out and counted in `facts`: pairs with an empty
+    caption, and pairs whose image file is that of a photograph held apart, byte for byte. **The
+    same picture in another file is not noticed**: a crawl can hold scored pictures.
     """
-    held = {_content(photo.path) for photo in held_apart}
+    held = {digest(photo.path.read_bytes()) for photo in held_apart}
     photos: list[Photo] = []
-    first: dict[bytes, int] = {}  # number of the first pair with such an image
+    first: dict[str, int] = {}  # number of the first pair with such an image
     cleaned = empty = shared = 0
     for number, pair in enumerate(samples(folder, "task.train_root")):
-        if (content := _content(pair.image)) in held:
+        if (content := digest(pair.image.read_bytes())) in held:
             shared += 1
         elif text := clean_caption(raw := pair.caption()).strip():
             cleaned += text != raw
+            captions = (Caption(number, text),)
             group = first.setdefault(content, number)
-            photos.append(Photo(number, pair.image, (Caption(number, text),), crawled_as=group))
+            photos.append(Photo(number, pair.image, captions, group, variants=1))
         else:
             empty += 1
     facts = {"pairs": len(photos), "left_out_scored_files": shared, "left_out_no_caption": empty}
     if not photos:
         raise InputError(f"task.train_root={folder}: no pair is left to train on: {facts}")
     return Split("train", photos, cleaned, facts)
-
-
-def _content(path: Path | Member) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()

@@ -24,31 +24,23 @@ from crossflow.files import is_file, is_folder, read_text
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8, UInt16
 
-_PNG16_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
-_PART = re.compile(r"(?<=[0-9])[a-z]$")  # of a scene of NYU
-
 
 @dataclass(frozen=True)
 class DataSet:
     """Where the files of a published data set lie below its root."""
 
     name: str
-    lists: dict[str, tuple[str, ...]]  # split -> BTS's name of its list, then other people's
+    lists: tuple[str, ...]  # BTS's name of the list of a split, then other people's
     folders: dict[str, str]  # split -> folder of the listed paths
     depth_folders: tuple[str, ...]  # below that, where depth maps may lie instead
     parts: int  # of an id, that name its scene
     scale: float  # depth codes a metre
     published: str
 
-    @property
-    def looked_for(self) -> str:
-        names = " and ".join(files[0] for files in self.lists.values())
-        return f"{names} with the files that they name"
-
 
 NYU = DataSet(
     "NYU Depth v2",
-    {part: (f"nyudepthv2_{part}_files_with_gt.txt",) for part in ("train", "test")},
+    ("nyudepthv2_{}_files_with_gt.txt",),
     {"train": "sync", "test": "official_splits/test"},
     depth_folders=(),
     parts=1,
@@ -59,16 +51,9 @@ NYU = DataSet(
 )
 KITTI = DataSet(
     "KITTI Eigen",
-    {
-        part: (f"eigen_{part}_files_with_gt.txt", f"kitti_eigen_{part}_files_with_gt.txt")
-        for part in ("train", "test")
-    },
+    ("eigen_{}_files_with_gt.txt", "kitti_eigen_{}_files_with_gt.txt"),
     {"train": ".", "test": "."},
-    # As the lists name them, or as the archive unpacks.
-    depth_folders=(
-        *(".", "data_depth_annotated", "train", "val"),
-        *("data_depth_annotated/train", "data_depth_annotated/val"),
-    ),
+    tuple(f"{a}/{b}" for a in (".", "data_depth_annotated") for b in (".", "train", "val")),
     parts=2,
     scale=256.0,
     published="the list files are published at https://github.com/cleinc/bts (train_test_inputs/), "
@@ -101,13 +86,11 @@ class Frame:
         """(height, width) of picture and depth. InputError where they differ."""
         size, other = image_size(self.depth), image_size(self.image)
         if size != other:
-            raise InputError(
-                f"{self.image} and {self.depth} differ in size: {other} and {size} (width, height)"
-            )
+            both = f"{self.image} and {self.depth}"
+            raise InputError(f"{both} differ in size: {other} and {size} (width, height)")
         return size[1], size[0]
 
     def picture(self) -> UInt8[np.ndarray, "h w 3"]:
-        """RGB."""
         return read_rgb(self.image)
 
     def codes(self) -> UInt16[np.ndarray, "h w"]:
@@ -115,7 +98,6 @@ class Frame:
         return read_depth_codes(self.depth)
 
     def stamp(self) -> str:
-        """Changes when the files do, without reading them."""
         return stamp_of(self.image, self.depth)
 
 
@@ -135,17 +117,15 @@ def listed_frames(
 ) -> tuple[list[Frame], list[str]]:
     """Frames of "train" or "test" in the order of the list, and ids of those without a depth map.
 
-    NYU has 24,231 and 654; KITTI 23,158 and 652, with 45 without. list_file: another list for the
-    same folder (`task.split_file`). A missing split is never replaced by the other. InputError says
-    what was looked for, where, and where it is published.
+    NYU has 24,231 and 654; KITTI 23,158 and 652, and 45 without. list_file: another list.
     """
     base = root / data.folders[split]
-    places = [list_file] if list_file else [root / name for name in data.lists[split]]
+    places = [list_file] if list_file else [root / name.format(split) for name in data.lists]
     path = next(filter(is_file, places), None)
     if path is None:
+        need = f"{' or '.join(map(str, places))} and the files that it names in {base}/"
         raise InputError(
-            f"the {split} split of {data.name} needs {' or '.join(map(str, places))} and its files "
-            f"in {base}/, not found; {data.published}"
+            f"the {split} split of {data.name} needs {need}, not found; {data.published}"
         )
 
     @cache
@@ -157,31 +137,26 @@ def listed_frames(
     frames = []
     for name, (image, depth) in listed.items():
         group = scene("/".join(name.split("/")[:-1][: data.parts]))
-        depth = depths_of(PurePosixPath(*depth.parts[:2])) / depth
-        frames.append(Frame(name, group, data.scale, base / image, depth))
+        place = depths_of(PurePosixPath(*depth.parts[:2]))
+        frames.append(Frame(name, group, data.scale, base / image, place / depth))
     files = [path for frame in frames for path in (frame.image, frame.depth)]
     require_listed(files, "listed files", data.published)
     return frames, without
 
 
 def scene(name: str) -> str:
-    """The recorded scene that a folder of NYU's raw data is of: bedroom_0017 for bedroom_0017b.
+    """The recorded scene of a folder of NYU's raw data: bedroom_0017 for bedroom_0017b.
 
-    What the letters mean was not verified. They are taken for parts of one recording, which is the
-    careful choice: a room must not be both trained and validated on.
+    That letters are parts of one recording was not verified; it is the careful choice.
     """
-    return _PART.sub("", name)
+    return re.sub(r"(?<=[0-9])[a-z]$", "", name)
 
 
 Listed = dict[str, tuple[PurePosixPath, PurePosixPath]]  # picture and depth map of an id
 
 
 def read_list(path: Path) -> tuple[Listed, list[str]]:
-    """Files of a BTS list, and the ids whose depth map is None; in the order of the list.
-
-    The training list's paths begin with a slash, which is no root. InputError names the line that
-    has another form, or whose picture was there before.
-    """
+    """Files of a BTS list, and the ids whose depth map is None; a leading slash is no root."""
     listed: Listed = {}
     without: list[str] = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
@@ -191,10 +166,8 @@ def read_list(path: Path) -> tuple[Listed, list[str]]:
         name = one_form(str(image).removesuffix(image.suffix))
         outside = ".." in (*image.parts, *depth.parts)
         if len(fields) not in (2, 3) or outside or name in listed or name in without:
-            raise InputError(
-                f"{path} line {number}: {line.strip()}: need `image depth [focal]`, two files in "
-                "the folder, each picture once"
-            )
+            need = "`image depth [focal]`, two files in the folder, each picture once"
+            raise InputError(f"{path} line {number}: {line.strip()}: need {need}")
         if fields[1] == "None":
             without.append(name)
         else:
@@ -207,10 +180,9 @@ def read_list(path: Path) -> tuple[Listed, list[str]]:
 def read_depth_codes(path: Path) -> UInt16[np.ndarray, "h w"]:
     """The codes of a 16-bit grey PNG; InputError: an 8-bit one would score as 25 cm deep."""
     with open_picture(path) as image:
-        if image.mode not in _PNG16_MODES:
-            raise InputError(
-                f"{path}: image mode {image.mode}, a depth map must be 16-bit grey (uint16)"
-            )
+        if image.mode not in ("I;16", "I;16B", "I;16L", "I;16N"):
+            need = "a depth map must be 16-bit grey (uint16)"
+            raise InputError(f"{path}: image mode {image.mode}, {need}")
         return np.array(image).astype(np.uint16)
 
 
@@ -220,10 +192,7 @@ def metres(codes: UInt16[np.ndarray, "h w"], scale: float) -> Float[np.ndarray, 
 
 
 def to_log(depth: Float[np.ndarray, "*s"], protocol: DepthProtocol) -> Float[np.ndarray, "*s"]:
-    """ln(metres), limited to the protocol's range: the errors that score depth are relative.
-
-    The paper does not say how it scales depth.
-    """
+    """ln(metres), limited to the protocol's range: the errors that score depth are relative."""
     return np.log(protocol.clamp(depth)).astype(np.float32)
 
 

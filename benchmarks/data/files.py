@@ -1,46 +1,27 @@
-"""Folders and files that users name: what lies in them, under which names."""
+"""Folders, tars and files that users name: what lies in them, under which names.
+
+A tar is a WebDataset as img2dataset writes LAION and timm ImageNet (000000000.jpg, 000000000.txt,
+000000001.jpg ...), neither compressed nor unpacked: headers are read once, then every file by its
+offset. Files of one sample follow one another and share the name before the first dot, their key.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
+import tarfile
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from crossflow.errors import InputError
 from crossflow.files import is_file, is_folder, read_json
 
-if TYPE_CHECKING:
-    from benchmarks.data.shards import Member
-
 Form = TypeVar("Form")
-
-
-def stamp_of(*files: Path | Member) -> str:
-    """Sizes and times of files: changes when they do, without reading them."""
-    stats = (file.stat() for file in files)
-    return " ".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats)
-
-
-def first_few(names: Sequence[Any], count: int = 3) -> str:
-    """`a, b, c and 7 more`: how messages list offenders."""
-    shown, more = ", ".join(map(str, names[:count])), len(names) - count
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-def optional(module: str, option: str) -> Any:
-    """A module of the extra `real`. InputError, which names the option that needs it, without."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise InputError(
-            f"{option} needs {module.partition('.')[0]}, which is not installed: "
-            "pip install 'crossflow-bench[real]'"
-        ) from None
+IMAGES = ("jpg", "jpeg", "png", "webp")  # of a sample in a tar
 
 
 class Listing(NamedTuple):
@@ -50,11 +31,49 @@ class Listing(NamedTuple):
     left_out: int  # files of other suffixes
 
 
+class Member(NamedTuple):
+    """A file inside a tar, with what readers use of a `Path` and of its status."""
+
+    tar: Path
+    name: str
+    offset: int  # of its first byte in the tar
+    st_size: int
+    st_mtime_ns: int  # of the tar
+
+    def __str__(self) -> str:
+        return f"{self.tar}:{self.name}"
+
+    def stat(self) -> Member:
+        return self
+
+    def read_bytes(self) -> bytes:
+        with self.tar.open("rb", buffering=0) as file:
+            file.seek(self.offset)
+            return file.read(self.st_size)
+
+
+class Sample(NamedTuple):
+    """One key and its files."""
+
+    key: str
+    image: Member
+    text: Member | None
+
+    def caption(self) -> str:
+        """Without white space around it. InputError where there is none."""
+        if self.text is None:
+            raise InputError(f"{self.image}: no caption: .txt is missing")
+        try:
+            return self.text.read_bytes().decode("utf-8-sig").strip()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.text}: not UTF-8 ({error})") from None
+
+
 def list_files(folder: Path, suffixes: Collection[str]) -> Listing:
     """Files of these suffixes, upper or lower case, in a folder and those below it, sorted.
 
-    Links are followed. Files and folders that begin with a dot are skipped, as the "._x.JPEG" in
-    macOS archives. No folder is an empty one. InputError: two files of one name, no permission.
+    Links are followed. What begins with a dot is skipped, as the "._x.JPEG" in macOS archives. No
+    folder is an empty one.
     """
     every = list(_walk(folder, frozenset())) if is_folder(folder) else []
     chosen = [path for path in every if path.suffix.lower() in suffixes]
@@ -89,6 +108,62 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
             yield path
 
 
+def samples(folder: Path, what: str) -> Iterator[Sample]:
+    """Samples of `folder`/*.tar, in the order of the archives' names and of their files.
+
+    what: needs them. InputError names an archive that is damaged, or a sample without one image.
+    """
+    archives = sorted(folder.glob("[!.]*.tar")) if is_folder(folder) else []
+    if not archives:
+        raise InputError(f"{what} needs {folder}/*.tar, none was found")
+    group_by_keys = optional("webdataset.tariterators", "reading tar files").group_by_keys
+    for path in archives:
+        try:
+            for files in group_by_keys(_members(path)):
+                key, pictures = files["__key__"], [files[kind] for kind in IMAGES if kind in files]
+                if len(pictures) != 1:
+                    need = f"needs one of {', '.join(IMAGES)}"
+                    raise ValueError(f"sample {key} has {len(pictures)} images, {need}")
+                yield Sample(key, pictures[0], files.get("txt"))
+        except ValueError as error:
+            raise InputError(f"{path}: {error.args[0]}") from None
+        except (OSError, tarfile.TarError, EOFError) as error:
+            raise InputError(f"{path}: truncated, or not an uncompressed tar ({error})") from None
+
+
+def _members(path: Path) -> Iterator[dict[str, Any]]:
+    """The plain files of an archive, as `group_by_keys` takes them; dot files are skipped."""
+    time = path.stat().st_mtime_ns
+    with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        for entry in archive:
+            name = PurePosixPath(entry.name)
+            if entry.isdir():
+                continue
+            if not entry.isreg() or name.is_absolute() or ".." in name.parts:
+                raise ValueError(f"{name} is not a plain file in the archive's folder")
+            if not any(part.startswith(".") for part in name.parts):
+                member = Member(path, entry.name, entry.offset_data, entry.size, time)
+                yield {"fname": name.as_posix(), "data": member, "__url__": str(path)}
+        # tarfile stops without a word at a header that it cannot read, and where the file ends.
+        file.seek(archive.offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise ValueError(f"truncated or damaged, no end of archive at byte {archive.offset}")
+
+
+def stamp_of(*files: Path | Member) -> str:
+    """Sizes and times of files: changes when they do, without reading them."""
+    stats = (file.stat() for file in files)
+    return " ".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats)
+
+
+def require_listed(paths: Sequence[Path], what: str, published: str) -> None:
+    """InputError that counts the files of a list which are missing."""
+    if missing := [path for path in paths if not is_file(path)]:
+        raise InputError(
+            f"{len(missing)} of {len(paths)} {what} are missing: {first_few(missing)}; {published}"
+        )
+
+
 def read_form(path: Path, form: type[Form], published: str = "") -> Form:
     """A user's JSON file as pydantic's `form`. InputError names the file and its first fault."""
     if not is_file(path):
@@ -102,12 +177,20 @@ def read_form(path: Path, form: type[Form], published: str = "") -> Form:
         raise InputError(f"{path}: {fault} ({error.error_count()} faults); {published}") from None
 
 
-def require_listed(paths: Sequence[Path], what: str, published: str) -> None:
-    """InputError that counts the files of a list which are missing."""
-    if missing := [path for path in paths if not is_file(path)]:
-        raise InputError(
-            f"{len(missing)} of {len(paths)} {what} are missing: {first_few(missing)}; {published}"
-        )
+def optional(module: str, option: str) -> Any:
+    """A module of the extra `real`. InputError, which names the option that needs it, without."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        name = module.partition(".")[0]
+        install = "pip install 'crossflow-bench[real]'"
+        raise InputError(f"{option} needs {name}, which is not installed: {install}") from None
+
+
+def first_few(names: Sequence[Any], count: int = 3) -> str:
+    """`a, b, c and 7 more`: how messages list offenders."""
+    shown, more = ", ".join(map(str, names[:count])), len(names) - count
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def one_form(name: str) -> str:

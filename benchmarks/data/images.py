@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from PIL import Image, ImageFile
 
-from benchmarks.data.shards import Member
+from benchmarks.data.files import Member
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
+
+    Rgb = UInt8[np.ndarray, "h w 3"]
 
 T = TypeVar("T")
 
@@ -40,11 +42,7 @@ class OnDemand(Sequence[np.ndarray]):
 
 @contextmanager
 def open_picture(path: Path | Member) -> Iterator[ImageFile.ImageFile]:
-    """A picture whose pixels are read inside the block, where they are asked for.
-
-    Whatever its decoder raises there becomes an InputError that names the file: a damaged picture
-    never ends in grey rows.
-    """
+    """A picture, its pixels read inside the block; what its decoder raises there names the file."""
     try:
         file = path if isinstance(path, Path) else io.BytesIO(path.read_bytes())
         with Image.open(file) as image:
@@ -55,11 +53,11 @@ def open_picture(path: Path | Member) -> Iterator[ImageFile.ImageFile]:
         raise InputError(f"{path}: not an image, or truncated or damaged ({error})") from None
 
 
-def read_rgb(path: Path | Member, modes: Sequence[str] = ("RGB",)) -> UInt8[np.ndarray, "h w 3"]:
+def read_rgb(path: Path | Member, modes: Sequence[str] = ("RGB",)) -> Rgb:
     """An 8-bit RGB picture. EXIF orientation is ignored, as the field's loaders do.
 
-    modes: Pillow modes that are accepted and converted. InputError names a file that is missing,
-    damaged, of another mode or of 16 bits a channel, of which Pillow would keep the upper eight.
+    modes: Pillow modes that are accepted and converted. InputError: another mode, or 16 bits a
+    channel, of which Pillow would keep the upper eight.
     """
     with open_picture(path) as image:
         deep = " of 16 bits" if any(";16" in str(tile) for tile in image.tile) else ""
@@ -75,15 +73,13 @@ def image_size(path: Path | Member) -> tuple[int, int]:
         return image.size
 
 
-def bicubic(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"]:
+def bicubic(image: Rgb, size: tuple[int, int]) -> Rgb:
     """The image at `size` (height, width): Pillow's bicubic, antialiased when shrinking, 8 bit."""
     height, width = size
     return np.array(Image.fromarray(image).resize((width, height), _BICUBIC))
 
 
-def centre_square(
-    image: UInt8[np.ndarray, "h w 3"], size: int, resample: Image.Resampling = _BICUBIC
-) -> UInt8[np.ndarray, "size size 3"]:
+def centre_square(image: Rgb, size: int, resample: Image.Resampling = _BICUBIC) -> Rgb:
     """Centre crop to the short side, then Pillow's `resample` to `size`; U-ViT's order."""
     height, width = image.shape[:2]
     side = min(height, width)
@@ -94,7 +90,7 @@ def centre_square(
     return np.array(Image.fromarray(square).resize((size, size), resample))
 
 
-def shrink(image: UInt8[np.ndarray, "h w 3"], scale: int) -> UInt8[np.ndarray, "h/s w/s 3"]:
+def shrink(image: Rgb, scale: int) -> Rgb:
     """The low-resolution image (`LR_FILTER`). InputError: a side is no multiple of the scale."""
     height, width = image.shape[:2]
     if height % scale or width % scale:
@@ -102,7 +98,7 @@ def shrink(image: UInt8[np.ndarray, "h w 3"], scale: int) -> UInt8[np.ndarray, "
     return bicubic(image, (height // scale, width // scale))
 
 
-def enlarge(image: UInt8[np.ndarray, "h w 3"], scale: int) -> UInt8[np.ndarray, "h*s w*s 3"]:
+def enlarge(image: Rgb, scale: int) -> Rgb:
     """The bicubic baseline: the low-resolution image at full size, by Pillow in 8 bit."""
     height, width = image.shape[:2]
     return bicubic(image, (height * scale, width * scale))

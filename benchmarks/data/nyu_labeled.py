@@ -1,10 +1,9 @@
 """NYU Depth v2 from nyu_depth_v2_labeled.mat and splits.mat, as BTS's converter reads them.
 
 The .mat file is HDF5 (MATLAB v7.3), its arrays transposed: `images` (N, 3, W, H) uint8, `rawDepths`
-(N, W, H) float32 metres, 0 where the sensor saw nothing, `sceneTypes` and `scenes` references to
-texts. cleinc/bts, utils/extract_official_train_test_set_from_mat.py makes of it: depth codes are
-uint16(1000 d), truncated; pictures are black outside FRAMED; frame i, counted from 0, is
-`<scene type>/rgb_<i in 5 digits>`, while splits.mat counts from 1.
+(N, W, H) float32 metres, 0 for nothing, `sceneTypes` and `scenes` references to texts. cleinc/bts,
+utils/extract_official_train_test_set_from_mat.py makes of it: uint16(1000 d), truncated; pictures
+black outside FRAMED; `<scene type>/rgb_<i>` for frame i from 0, while splits.mat counts from 1.
 """
 
 from __future__ import annotations
@@ -18,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.data.depth_frames import NYU, Frame, scene
-from benchmarks.data.files import optional, stamp_of
+from benchmarks.data.files import optional, require_listed, stamp_of
 from crossflow.errors import InputError
-from crossflow.files import is_file
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8, UInt16
@@ -61,15 +59,9 @@ class LabeledFrame(Frame):
 
 
 def frames(root: Path, split: str) -> list[LabeledFrame]:
-    """The 795 frames of "train" or the 654 of "test", by scene type and number.
-
-    InputError: files that are missing, or that are not the published ones.
-    """
+    """The 795 frames of "train" or the 654 of "test", by scene type and number."""
     path, splits = root / DATA_FILE, root / SPLIT_FILE
-    if not (is_file(path) and is_file(splits)):
-        raise InputError(
-            f"NYU Depth v2 in layout labeled needs {path} and {splits}, not found; {NYU.published}"
-        )
+    require_listed([path, splits], "files of task.layout=labeled", NYU.published)
     with _opened(path) as file:
         images, depths = file["images"], file["rawDepths"]
         has = [(images.shape, str(images.dtype)), (depths.shape, depths.dtype.kind)]
@@ -86,7 +78,7 @@ def frames(root: Path, split: str) -> list[LabeledFrame]:
 
 
 def split_indices(path: Path, split: str, count: int) -> list[int]:
-    """Frames of a split, counted from 0. InputError where splits.mat is not of `count` frames."""
+    """Frames of a split, counted from 0; splits.mat must be of `count` frames."""
     from scipy.io import loadmat
 
     try:

@@ -1,12 +1,13 @@
 """Photographs for super-resolution: ImageNet's classes, and folders of pictures of any size.
 
-ImageNet: {train,val}/<wnid>/*.JPEG, also Tiny-ImageNet sorted the same way, or {train,val}/*.tar
-(`task.layout=webdataset`, see `shards`), whose keys name the predictions.
+ImageNet: {train,val}/<wnid>/*.JPEG or {train,val}/*.tar (`task.layout=webdataset`, see `files`),
+whose keys name the predictions.
 
 Folders: `task.layout` names the pattern in LAYOUTS, below `task.root`; what is trained on lies the
-same way in train/, for div2k in DIV2K_train_HR and so on. The folder of small versions may be
-missing: they are then made by Pillow's bicubic with antialias, which is not MATLAB's. Where it is
-there it is used, and must hold one for every photograph.
+same way in train/. Where there is no folder of small versions they are made by Pillow's bicubic
+with antialias, which is not MATLAB's. Pictures of any size go through a flow of one size as squares
+of `side` pixels that overlap by at least a quarter; where they meet, values are averaged with
+weights that fall linearly towards a tile's border (a tent).
 """
 
 from __future__ import annotations
@@ -15,27 +16,20 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmarks.data.files import Listing, by_name, first_few, list_files, stamp_of
-from benchmarks.data.images import (
-    PHOTO_MODES,
-    centre_square,
-    enlarge,
-    image_size,
-    read_rgb,
-    shrink,
-    spread,
-)
-from benchmarks.data.shards import Member, samples
+from benchmarks.data import images
+from benchmarks.data.files import Listing, Member, by_name, first_few, list_files, samples, stamp_of
+from benchmarks.data.images import image_size
 from crossflow.errors import InputError
 from crossflow.files import sha256
 
 if TYPE_CHECKING:
-    from jaxtyping import UInt8
+    from benchmarks.data.images import Rgb
 
 IMAGENET_PUBLISHED = "ILSVRC 2012 is published at https://image-net.org/download-images.php"
 FOLDERS_PUBLISHED = (
@@ -45,6 +39,8 @@ FOLDERS_PUBLISHED = (
 IMAGENET_SUFFIXES = (".jpeg", ".jpg", ".png")
 SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg")
 MODES = ("RGB", "L")  # Set14 has grey pictures
+TILE_RULE = 1  # raised by hand when a blended picture may change
+TILE_OVERLAP = 4  # one part in so many of a side
 
 
 class Photo(NamedTuple):
@@ -67,9 +63,8 @@ def imagenet(
 ) -> Photos:
     """Photographs whose short side is at least `size`, smaller ones skipped and counted.
 
-    `limit` takes evenly spaced files before their size is looked at, so that a small run need not
-    open 1.28 million headers. InputError says what was looked for, where, and where it is
-    published; a missing split is never replaced by the other.
+    `limit` takes evenly spaced files before their size is looked at: a small run need not open 1.28
+    million headers.
     """
     folder = root / split
     if layout == "webdataset":
@@ -78,26 +73,25 @@ def imagenet(
     else:
         listing = list_files(folder, IMAGENET_SUFFIXES)
     if split not in ("train", "val") or not listing.files:
+        need = f"{folder}/<wnid>/*.JPEG (task.layout=webdataset: {folder}/*.tar)"
         raise InputError(
-            f"task.split={split} (train, val) of ImageNet needs {folder}/<wnid>/*.JPEG "
-            f"(task.layout=webdataset: {folder}/*.tar), no picture was found; {IMAGENET_PUBLISHED}"
+            f"task.split={split} (train, val) of ImageNet needs {need}, no picture was found; "
+            f"{IMAGENET_PUBLISHED}"
         )
-    chosen = [Photo(*item) for item in spread(list(listing.files.items()), limit)]
-    large = [photo for photo in chosen if min(image_size(photo.path)) >= size]
-    names = {photo.id for photo in large}
-    small = [photo.id for photo in chosen if photo.id not in names]
+    large, small = list[Photo](), list[Photo]()
+    for photo in starmap(Photo, images.spread(list(listing.files.items()), limit)):
+        (large if min(image_size(photo.path)) >= size else small).append(photo)
+    names = [photo.id for photo in small]
     if not large:
-        count = f"all {len(small)} images in {folder}"
-        raise InputError(f"task.size={size}: {count} are smaller, {first_few(small)}")
-    return Photos(large, small, listing.left_out)
+        count = f"all {len(names)} images in {folder}"
+        raise InputError(f"task.size={size}: {count} are smaller, {first_few(names)}")
+    return Photos(large, names, listing.left_out)
 
 
-def load_photo(
-    photo: Photo, size: int, scale: int
-) -> tuple[UInt8[np.ndarray, "low low 3"], UInt8[np.ndarray, "size size 3"]]:
+def load_photo(photo: Photo, size: int, scale: int) -> tuple[Rgb, Rgb]:
     """Low-resolution image and target: centre square at `size`, then bicubic by 1/scale."""
-    target = centre_square(read_rgb(photo.path, PHOTO_MODES), size)
-    return shrink(target, scale), target
+    target = images.centre_square(images.read_rgb(photo.path, images.PHOTO_MODES), size)
+    return images.shrink(target, scale), target
 
 
 # layout -> where a photograph lies, then its small version; * is the name they share
@@ -115,7 +109,7 @@ class Pair:
 
     id: str  # names the prediction
     high: Path
-    low: Path | None  # None where it is made
+    low: Path | None  # None where it is made: of all photographs, or of none
     scale: int
     box: tuple[int, int, int] | None = None  # (top, left, side) of the square that counts, or all
 
@@ -127,31 +121,22 @@ class Pair:
         return height - height % self.scale, width - width % self.scale
 
     def stamp(self) -> str:
-        """Name, sizes and times of the files."""
         files = filter(None, (self.high, self.low))
         return f"{self.id} {self.scale} {self.box} {stamp_of(*files)}"
 
 
 def pairs(root: Path, layout: str, part: str, scale: int) -> list[Pair]:
-    """The photographs of a part ("test" or "train"), in the order of their names.
-
-    InputError where there are none, where small versions are missing, too many or of another size
-    than the photograph's (cut to multiples of the scale) divided by the scale.
-    """
+    """The photographs of a part ("test" or "train"), in the order of their names."""
     base = root / "train" if part == "train" and layout != "div2k" else root
     words = {"scale": scale, "part": "train" if part == "train" else "valid"}
     patterns = [str(base / pattern.format(**words)) for pattern in LAYOUTS[layout]]
     high, low = map(_named, patterns)
     if not high:
-        raise InputError(
-            f"the {part} split (task.layout={layout}) needs {patterns[0]}.png, none was found; "
-            f"{FOLDERS_PUBLISHED}"
-        )
+        need = f"the {part} split (task.layout={layout}) needs {patterns[0]}.png"
+        raise InputError(f"{need}, none was found; {FOLDERS_PUBLISHED}")
     if low and (alone := sorted(high.keys() ^ low.keys())):
-        raise InputError(
-            f"{len(alone)} photographs {patterns[0]} have no small version {patterns[1]}, or the "
-            f"reverse: {first_few(alone)}"
-        )
+        lack = f"photographs {patterns[0]} have no small version {patterns[1]}, or the reverse"
+        raise InputError(f"{len(alone)} {lack}: {first_few(alone)}")
     every = [Pair(name, high[name], low.get(name), scale) for name in sorted(high)]
     wrong = []
     for pair in every:
@@ -175,21 +160,15 @@ def _named(pattern: str) -> dict[str, Path]:
 
 
 def same_files(scored: Sequence[Pair], trained: Sequence[Pair]) -> list[str]:
-    """Ids of training photographs whose file is that of a scored one, whatever its name.
-
-    Only files of equal length are read: a large training set is not.
-    """
+    """Ids of training photographs whose file is that of a scored one; equal lengths are read."""
     lengths = {pair.high.stat().st_size for pair in scored}
     alike = [pair for pair in trained if pair.high.stat().st_size in lengths]
     known = {sha256(pair.high) for pair in scored if alike}
     return [pair.id for pair in alike if sha256(pair.high) in known]
 
 
-def load_pair(pair: Pair) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]:
-    """The enlarged small picture (Pillow's bicubic) and the true one, of one size.
-
-    A box is cut out of both after the whole picture was enlarged: it has no border of its own.
-    """
+def load_pair(pair: Pair) -> tuple[Rgb, Rgb]:
+    """The enlarged small picture (Pillow's bicubic) and the true one; a box is cut out of both."""
     _, enlarged, target = _whole(pair.high, pair.low, pair.scale)
     if pair.box is None:
         return enlarged, target
@@ -198,42 +177,73 @@ def load_pair(pair: Pair) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray,
     return np.ascontiguousarray(enlarged[inside]), np.ascontiguousarray(target[inside])
 
 
-def small(pair: Pair) -> UInt8[np.ndarray, "h w 3"]:
-    """The small picture of a whole photograph: given, or made of it."""
+def small(pair: Pair) -> Rgb:
+    """The small picture of a whole photograph."""
     return _whole(pair.high, pair.low, pair.scale)[0]
 
 
 # Squares of one photograph follow each other: it is read once for all of them.
 @lru_cache(maxsize=8)
-def _whole(high: Path, low: Path | None, scale: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _whole(high: Path, low: Path | None, scale: int) -> tuple[Rgb, Rgb, Rgb]:
     """Small, enlarged and true picture, read-only."""
-    target = read_rgb(high, MODES)
+    target = images.read_rgb(high, MODES)
     height, width = (length - length % scale for length in target.shape[:2])
     target = np.ascontiguousarray(target[:height, :width])
-    little = shrink(target, scale) if low is None else read_rgb(low, MODES)
-    pictures = little, enlarge(little, scale), target
+    given = None if low is None else images.read_rgb(low, MODES)
+    little = images.shrink(target, scale) if given is None else given
+    pictures = little, images.enlarge(little, scale), target
     for picture in pictures:
         picture.setflags(write=False)
     return pictures
 
 
-def made(every: Sequence[Pair]) -> bool:
-    """Whether the small pictures are made here."""
-    return all(pair.low is None for pair in every)
-
-
 def crops(pair: Pair, side: int) -> list[Pair]:
-    """Training squares of `side` pixels: as many as fit into the picture's area, at random places.
-
-    Drawn from the photograph's name alone; places are multiples of the scale. The photograph must
-    hold a square.
-    """
+    """As many training squares as the area holds, at places drawn from the name alone."""
     height, width = pair.size()
-    seed = int.from_bytes(hashlib.sha256(pair.id.encode()).digest()[:8], "little")
-    random = np.random.default_rng(seed)
+    seed = hashlib.sha256(pair.id.encode()).digest()[:8]
+    random = np.random.default_rng(int.from_bytes(seed, "little"))
     drawn: dict[tuple[int, int], Pair] = {}
     for _ in range(height * width // side**2):
         places = (random.integers((full - side) // pair.scale + 1) for full in (height, width))
         top, left = (int(place) * pair.scale for place in places)
         drawn[top, left] = replace(pair, id=f"{pair.id}@{top},{left}", box=(top, left, side))
     return list(drawn.values())
+
+
+class Tile(NamedTuple):
+    """A predicted tile: what `Prepared.decode` gives where pictures have sizes of their own."""
+
+    pixels: Rgb
+
+
+def corners(size: tuple[int, int], side: int) -> list[tuple[int, int]]:
+    """(top, left) of the tiles of a picture of (height, width), row by row, in equal steps."""
+    starts = []
+    for last in (max(0, length - side) for length in size):
+        steps = max(1, -(-last // (side - side // TILE_OVERLAP)))
+        starts.append(sorted({last * i // steps for i in range(steps + 1)}))
+    rows, columns = starts
+    return list(product(rows, columns))
+
+
+def cut(picture: Rgb, corner: tuple[int, int], side: int) -> Rgb:
+    """A tile of a picture; beyond the picture its edge pixels are repeated."""
+    top, left = corner
+    inside = picture[top : top + side, left : left + side]
+    lacking = [(0, side - inside.shape[0]), (0, side - inside.shape[1]), (0, 0)]
+    return np.pad(inside, lacking, mode="edge")
+
+
+def blend(tiles: Sequence[Rgb], size: tuple[int, int], side: int) -> Rgb:
+    """The picture of (height, width) that tiles in the order of `corners` make, rounded."""
+    height, width = size
+    line = np.minimum(np.arange(1.0, side + 1), np.arange(side, 0.0, -1))
+    tent = (line[:, None] * line)[..., None]
+    canvas = (max(height, side), max(width, side))
+    total, weights = np.zeros((*canvas, 3)), np.zeros((*canvas, 1))
+    for (top, left), tile in zip(corners(size, side), tiles, strict=True):
+        where = np.s_[top : top + side, left : left + side]
+        total[where] += tent * tile
+        weights[where] += tent
+    whole: np.ndarray = np.rint(total / weights).astype(np.uint8)
+    return np.ascontiguousarray(whole[:height, :width])

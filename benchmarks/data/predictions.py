@@ -1,9 +1,7 @@
 """Predictions on disk, the same for our own runs and for anybody's: find, check, read, write.
 
 Depth: `<id>.npy` (float32 metres) or `<id>.png` (the data set's uint16 coding). Images:
-`<id>.png`, 8-bit RGB. Captions: `captions.json` in the COCO results format. Files are looked at
-before the first one is scored, so that one message lists everything that is missing or too much;
-pixels are read one item at a time.
+`<id>.png`, 8-bit RGB. Captions: `captions.json` in the COCO results format.
 """
 
 from __future__ import annotations
@@ -12,20 +10,17 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel, Field
 
 from benchmarks.data.depth_frames import metres, read_depth_codes
-from benchmarks.data.files import first_few, list_files, one_form, read_form
+from benchmarks.data.files import first_few, list_files, read_form
 from benchmarks.data.images import OnDemand, image_size, read_rgb
 from crossflow.errors import InputError
 from crossflow.files import is_folder, write_atomic
-
-if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
 
 CAPTIONS_FILE = "captions.json"
 Size = tuple[int, ...]  # (height, width)
@@ -34,11 +29,10 @@ Format = tuple[Callable[[Path], Size], Callable[[Path], np.ndarray]]
 
 
 class Predictions(OnDemand):
-    """The prediction of each id, read when asked for; their files and sizes are checked before.
+    """The prediction of each id, read when asked for; files and sizes are checked beforehand.
 
-    formats: by suffix. sizes: of the ground truth of each id. unscored: ids whose files are let be,
-    as are files of other suffixes. InputError: no such folder; ids without a file, with two, or of
-    another size; files for unknown ids (a wrong split or layout).
+    sizes: of the ground truth of each id. unscored: ids whose files are let be, as are files of
+    other suffixes. InputError: ids without a file, with two, or of another size; unknown ids.
     """
 
     def __init__(
@@ -52,27 +46,21 @@ class Predictions(OnDemand):
         if not is_folder(folder):
             raise InputError(f"predictions={folder}: no such folder")
         files = list_files(folder, formats).files
-        names = [one_form(name) for name in ids]
-        missing = [f"{name}{next(iter(formats))}" for name in names if name not in files]
-        kinds = " or ".join(formats)
-        _refuse(folder, missing, f"of {len(ids)} files ({kinds}) are missing")
-        extra = sorted(files.keys() - {*names, *map(one_form, unscored)})
-        _refuse(folder, extra, f"predictions belong to no item of the split ({len(ids)} items)")
-        self.paths = [files[name] for name in names]
+        kinds, items = " or ".join(formats), len(ids)
+        missing = [f"{name}{next(iter(formats))}" for name in ids if name not in files]
+        _refuse(folder, missing, f"of {items} files ({kinds}) are missing")
+        extra = sorted(files.keys() - {*ids, *unscored})
+        _refuse(folder, extra, f"predictions belong to no item of the split ({items} items)")
+        self.paths = [files[name] for name in ids]
         chosen = [formats[path.suffix.lower()] for path in self.paths]
-        has = [size(path) for (size, _), path in zip(chosen, self.paths, strict=True)]
-        wrong = [
-            f"{name} is {' x '.join(map(str, size))} instead of {' x '.join(map(str, need))}"
-            for name, size, need in zip(ids, has, sizes, strict=True)
-            if size != need
-        ]
-        _refuse(
-            folder,
-            wrong,
-            f"of {len(ids)} have another size (height x width) than the ground truth, nothing is "
-            "resized",
-        )
-        super().__init__(lambda index: chosen[index][1](self.paths[index]), len(ids))
+        wrong = []
+        for name, path, (size, _), need in zip(ids, self.paths, chosen, sizes, strict=True):
+            if (has := size(path)) != need:
+                both = (" x ".join(map(str, lengths)) for lengths in (has, need))
+                wrong.append(f"{name} is {' instead of '.join(both)}")
+        truth = "size (height x width) than the ground truth, nothing is resized"
+        _refuse(folder, wrong, f"of {items} have another {truth}")
+        super().__init__(lambda index: chosen[index][1](self.paths[index]), items)
 
 
 def _refuse(folder: Path, offenders: Sequence[str], what: str) -> None:
@@ -81,16 +69,11 @@ def _refuse(folder: Path, offenders: Sequence[str], what: str) -> None:
 
 
 def depth_formats(scale: float | None) -> dict[str, Format]:
-    """Depth maps: float32 metres; with a scale, also PNGs of that many codes a metre.
-
-    Values are judged by the scorer.
-    """
-    formats: dict[str, Format] = {
-        ".npy": (lambda path: _open_npy(path).shape, lambda path: np.array(_open_npy(path)))
-    }
-    if scale is not None:
-        formats[".png"] = (_png_size, lambda path: metres(read_depth_codes(path), scale))
-    return formats
+    """Depth maps: float32 metres; with a scale, also PNGs of that many codes a metre."""
+    npy: Format = (lambda path: _open_npy(path).shape, lambda path: np.array(_open_npy(path)))
+    if scale is None:
+        return {".npy": npy}
+    return {".npy": npy, ".png": (_png_size, lambda path: metres(read_depth_codes(path), scale))}
 
 
 def _png_size(path: Path) -> Size:
@@ -111,15 +94,15 @@ def _open_npy(path: Path) -> np.ndarray:
     return array
 
 
-def write_depth(folder: Path, name: str, depth: Float[np.ndarray, "h w"]) -> None:
-    """Writes `<name>.npy`, float32 metres."""
+def write_depth(folder: Path, name: str, depth: np.ndarray) -> None:
+    """Metres (h, w) as `<name>.npy`, float32."""
     path = folder / f"{name}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, np.ascontiguousarray(depth, dtype=np.float32), allow_pickle=False)
 
 
-def write_image(folder: Path, name: str, image: UInt8[np.ndarray, "h w 3"]) -> None:
-    """Writes `<name>.png`, 8-bit RGB."""
+def write_image(folder: Path, name: str, image: np.ndarray) -> None:
+    """An 8-bit RGB picture (h, w, 3) as `<name>.png`."""
     path = folder / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)
@@ -128,8 +111,7 @@ def write_image(folder: Path, name: str, image: UInt8[np.ndarray, "h w 3"]) -> N
 def write_captions(folder: Path, captions: Mapping[int, str]) -> None:
     """Writes `captions.json`: [{"image_id": 1, "caption": "..."}]."""
     rows = [{"image_id": key, "caption": text} for key, text in captions.items()]
-    text = json.dumps(rows, ensure_ascii=False, indent=0)
-    write_atomic(folder / CAPTIONS_FILE, f"{text}\n")
+    write_atomic(folder / CAPTIONS_FILE, json.dumps(rows, ensure_ascii=False, indent=0) + "\n")
 
 
 class _Caption(BaseModel):

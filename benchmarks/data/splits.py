@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 Report = Callable[[str, int, int], None]  # what is being made, how much is done, of how much
 T = TypeVar("T")
-SHARE = 20  # one item in so many, at least one group
-LARGEST = 500
 
 
 def digest(*parts: bytes | str | np.ndarray) -> str:
@@ -46,49 +44,40 @@ def digest_all(parts: Iterable[bytes | str | np.ndarray]) -> str:
 def require_root(config: Config, files: str, published: str) -> Path:
     """The folder `task.root`, or InputError: what it must hold, and where that is published."""
     root = config.task.root
-    if root is None or not is_folder(Path(root)):
-        problem = "task.root is not set" if root is None else f"task.root={root}: no such folder"
-        raise InputError(
-            f"{problem}; {config.task.name} looks for {files} in task.root=DIR; {published}"
-        )
-    return Path(root)
+    if root is not None and is_folder(Path(root)):
+        return Path(root)
+    problem = "task.root is not set" if root is None else f"task.root={root}: no such folder"
+    looked_for = f"{config.task.name} looks for {files} in task.root=DIR"
+    raise InputError(f"{problem}; {looked_for}; {published}")
 
 
 def choose(field_name: str, value: Any, allowed: Sequence[Any]) -> Any:
     """`value` if it is allowed, else InputError that lists what is."""
-    if value not in allowed:
-        names = ", ".join(map(str, allowed))
-        raise InputError(f"{field_name}={value}: this task takes {names}")
-    return value
+    if value in allowed:
+        return value
+    raise InputError(f"{field_name}={value}: this task takes {', '.join(map(str, allowed))}")
 
 
 def refuse_shared(both: Sequence[Any], what: str) -> None:
     """InputError that names what is both scored and trained on. what: their kind, as frames."""
     if both:
-        raise InputError(
-            f"{len(both)} {what} are scored and in the training split too: {first_few(both)}"
-        )
+        where = "are scored and in the training split too"
+        raise InputError(f"{len(both)} {what} {where}: {first_few(both)}")
 
 
 def cut(
-    items: Sequence[T],
-    group: Callable[[T], str],
-    train_limit: int | None,
-    validation_limit: int | None,
+    items: Sequence[T], group: Callable[[T], str], train_limit: int | None, held_limit: int | None
 ) -> tuple[list[T], list[T]]:
     """(training, validation) items, in their order; no group (scene, image) is in both.
 
     Groups leave for validation in the order of the hash of their name until one item in 20 (at
-    least 2, at most 500) has left: the cut does not depend on how the list is sorted. Limits then
-    take evenly spaced items of each part. InputError where there is but one group.
+    least 2, at most 500) has left, however the list is sorted. Limits then space the items evenly.
     """
     sizes = Counter(map(group, items))
     if len(sizes) < 2:
-        raise InputError(
-            f"the training split has {len(sizes)} scene or image: validation is cut from it by "
-            "scene or image, give at least two"
-        )
-    wanted = min(LARGEST, max(2, len(items) // SHARE))
+        need = "validation is cut from it by scene or image, give at least two"
+        raise InputError(f"the training split has {len(sizes)} scene or image: {need}")
+    wanted = min(500, max(2, len(items) // 20))
     leaving: set[str] = set()
     for name in sorted(sizes, key=lambda name: hashlib.sha256(name.encode()).digest())[:-1]:
         if wanted <= 0:
@@ -97,4 +86,4 @@ def cut(
         wanted -= sizes[name]
     train = [item for item in items if group(item) not in leaving]
     validation = [item for item in items if group(item) in leaving]
-    return spread(train, train_limit), spread(validation, validation_limit)
+    return spread(train, train_limit), spread(validation, held_limit)

@@ -1,7 +1,7 @@
 """Captioning on COCO's Karpathy split: picture -> text latent -> caption; CIDEr and its kin.
 
 The text latents are those of a caption codec trained once per data set on the captions of the
-training images (`codecs.caption`, `vocabulary`). A flow needs both ends on one grid: it has a
+training images (`codecs.caption`, `codecs.text`). A flow needs both ends on one grid: it has a
 position for each CELL x CELL pixels, the source's numbers of a cell are folded into channels, and
 the text latent has TEXT_CHANNELS of them. CrossFlow's encoder is charged with rebuilding its source
 (why: `caption_tabletop`). Any of an image's captions is a right target. Data: docs/data.md.
@@ -23,10 +23,10 @@ from torch.nn.functional import pixel_unshuffle
 
 from benchmarks.codecs.caption import CaptionCodec, dataset_codec
 from benchmarks.codecs.image import STEP, checked_size
+from benchmarks.codecs.text import Vocabulary, learn, split_words
 from benchmarks.data import captions as reader
 from benchmarks.data.images import PHOTO_MODES, read_rgb, spread
 from benchmarks.data.splits import digest
-from benchmarks.data.vocabulary import Vocabulary, learn, split_words
 from benchmarks.metrics import captions as metric
 from benchmarks.metrics.score import Scored
 from benchmarks.records.samples import Cell
@@ -52,7 +52,7 @@ class PhotoCaptions(CaptionItems):
         self.task, self.name, self.photos = task, name, photos
         self.ids, self.groups = [str(p.id) for p in photos], [p.group for p in photos]
         self.references = {str(p.id): [c.text for c in p.captions] for p in photos}
-        self.pictures = reader.Pictures(photos, checked_size(task.config), reader.squashed)
+        self.pictures = reader.Pictures(photos, checked_size(task.config), reader.SQUASHED)
 
     def facts(self) -> dict[str, Any]:
         task, codec = self.task, self.task.frozen["caption_codec"]["sha256"]

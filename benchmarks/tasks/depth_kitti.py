@@ -28,7 +28,7 @@ class DepthKitti(RealDepth):
     sizes, columns = {44: 4, 88: 8, 176: 8, 352: 8}, (1216, 352)
 
     def frames(self, part: str) -> tuple[Sequence[Frame], Sequence[str]]:
-        root = require_root(self.config, KITTI.looked_for, KITTI.published)
+        root = require_root(self.config, KITTI.lists[0].format("{train,test}"), KITTI.published)
         listed = self.config.task.split_file if part == "test" else None
         frames, without = listed_frames(KITTI, root, part, Path(listed) if listed else None)
         used = "scored" if part == "test" else "trained on"

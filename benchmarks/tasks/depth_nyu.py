@@ -32,7 +32,7 @@ class DepthNyu(RealDepth):
         layout = choose("task.layout", self.config.task.layout, ("bts", "labeled"))
         listed = self.config.task.split_file
         if layout == "bts":
-            root = require_root(self.config, NYU.looked_for, NYU.published)
+            root = require_root(self.config, NYU.lists[0].format("{train,test}"), NYU.published)
             path = Path(listed) if listed and part == "test" else None
             return listed_frames(NYU, root, part, path)
         if listed is not None:

@@ -1,7 +1,7 @@
 """Super-resolution of any folder of photographs at their own sizes: Set5, Set14, BSD100, Urban100.
 
 Sides are cut at the bottom and right to multiples of `task.scale`. Training takes squares of
-`task.size`; test pictures go through the flow in overlapping tiles of that size (see `sr_tiles`).
+`task.size`; test pictures go through the flow in overlapping tiles of that size (see `photos`).
 Data, choices, predictions: docs/data.md.
 """
 
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from benchmarks.codecs.image import checked_size
 from benchmarks.data import photos as reader
-from benchmarks.data import sr_tiles
 from benchmarks.data.files import first_few
 from benchmarks.data.images import LR_FILTER, OnDemand, spread
 from benchmarks.data.splits import choose, cut, digest, refuse_shared, require_root
@@ -34,7 +33,7 @@ SHOWN = 256  # pixels a side in pictures
 class FolderPhotographs(PicturePairs):
     """Photographs at their own sizes. Predictions are whole pictures, or the tiles of all of them.
 
-    Tiles come in the order of the pictures and of `sr_tiles.corners`: they are the store's rows.
+    Tiles come in the order of the pictures and of `reader.corners`: they are the store's rows.
     """
 
     task: SuperResolutionFolder
@@ -43,7 +42,7 @@ class FolderPhotographs(PicturePairs):
         super().__init__(task, name, [pair.id for pair in pairs])
         self.pairs, self.side = pairs, checked_size(task.config)
         self.shapes = [pair.size() for pair in pairs]
-        corners = [sr_tiles.corners(shape, self.side) for shape in self.shapes]
+        corners = [reader.corners(shape, self.side) for shape in self.shapes]
         self.tiles = [(i, corner) for i, several in enumerate(corners) for corner in several]
         self.starts = np.cumsum([0, *map(len, corners)]).tolist()  # first tile of each picture
         self.groups = [index for index, _ in self.tiles]
@@ -57,7 +56,7 @@ class FolderPhotographs(PicturePairs):
 
     def load_row(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         index, corner = self.tiles[row]
-        source, target = (sr_tiles.cut(p, corner, self.side) for p in self.load(index))
+        source, target = (reader.cut(p, corner, self.side) for p in self.load(index))
         return source, target
 
     @property
@@ -65,7 +64,7 @@ class FolderPhotographs(PicturePairs):
         return digest("\n".join(pair.stamp() for pair in self.pairs))
 
     def facts(self) -> dict[str, Any]:
-        made = {"size": self.side, "low_resolution": LR_FILTER, "tiles": sr_tiles.RULE}
+        made = {"size": self.side, "low_resolution": LR_FILTER, "tiles": reader.TILE_RULE}
         made |= {"part": self.name, "data": self.stamps, "train": self.task.train.stamps}
         return {**made, **self.task.space.frozen}
 
@@ -77,7 +76,7 @@ class FolderPhotographs(PicturePairs):
     def key(self) -> dict[str, Any]:
         """Pixels count, not files: the same pictures have the same key in every layout."""
         count, low = len(self.ids), LR_FILTER
-        if not reader.made(self.pairs):
+        if self.pairs[0].low is not None:
             # Enlarging is a function of the small pictures; this also reads every file once.
             low = "given: " + digest(*per_item(lambda i: digest(self.sources[i]), count))
         truth = digest(*per_item(lambda i: digest(self.pictures[i]), count))
@@ -90,12 +89,12 @@ class FolderPhotographs(PicturePairs):
 
     def whole(self, predictions: Sequence[Any]) -> Sequence[np.ndarray]:
         """Whole pictures; tiles are blended when a picture is asked for."""
-        if not isinstance(predictions[0], sr_tiles.Tile):
+        if not isinstance(predictions[0], reader.Tile):
             return predictions
 
         def make(index: int) -> np.ndarray:
             tiles = predictions[self.starts[index] : self.starts[index + 1]]
-            return sr_tiles.blend([t.pixels for t in tiles], self.shapes[index], self.side)
+            return reader.blend([t.pixels for t in tiles], self.shapes[index], self.side)
 
         return OnDemand(make, len(self.ids))
 
@@ -137,8 +136,8 @@ class SuperResolutionFolder(SuperResolution[FolderPhotographs]):
         task, test, size = self.config.task, self.test.pairs, checked_size(self.config)
         every = self._pairs("train")
         refuse_shared(reader.same_files(test, every), "photographs")
-        if reader.made(test) != reader.made(every):
-            has, lacks = ("training", "test") if reader.made(test) else ("test", "training")
+        if (test[0].low is None) != (every[0].low is None):
+            has, lacks = ("test", "training") if test[0].low else ("training", "test")
             raise InputError(
                 f"the {has} photographs have small versions, the {lacks} ones have not: they would "
                 "be degraded in two ways; give both, or neither"
@@ -158,12 +157,12 @@ class SuperResolutionFolder(SuperResolution[FolderPhotographs]):
     @cached_property
     def frozen(self) -> dict[str, Any]:
         """How test pictures are covered, too, is part of what a fair comparison shares."""
-        overlap = f"at least 1/{sr_tiles.OVERLAP}"
-        rule = {"side": self.space.size, "overlap": overlap, "rule": sr_tiles.RULE}
+        overlap = f"at least 1/{reader.TILE_OVERLAP}"
+        rule = {"side": self.space.size, "overlap": overlap, "rule": reader.TILE_RULE}
         return {**self.space.frozen, "tiling": {**rule, "sha256": digest(str(rule))}}
 
-    def decode(self, target: Tensor) -> list[sr_tiles.Tile]:
-        return [sr_tiles.Tile(pixels) for pixels in self.space.decode(target)]
+    def decode(self, target: Tensor) -> list[reader.Tile]:
+        return [reader.Tile(pixels) for pixels in self.space.decode(target)]
 
 
 def _middle(picture: np.ndarray) -> np.ndarray:

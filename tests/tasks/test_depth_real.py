@@ -55,7 +55,7 @@ def make_nyu(root):
     """A root in BTS's layout: four training scenes, two test frames of 48 x 64."""
     random = np.random.default_rng(0)
     for split, names in (("train", "abcd"), ("test", "xy")):
-        (list_name,), folder = NYU.lists[split], NYU.folders[split]
+        list_name, folder = NYU.lists[0].format(split), NYU.folders[split]
         lines = []
         for name in names:
             image, depth = f"{name}/rgb_1.jpg", f"{name}/sync_depth_1.png"

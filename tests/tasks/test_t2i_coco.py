@@ -19,6 +19,7 @@ from benchmarks.metrics import distribution, geneval
 from benchmarks.records import record as records
 from benchmarks.tasks import t2i_coco
 from crossflow.errors import InputError
+from crossflow.problem import TokenShape
 from crossflow.store import unstandardise
 
 TINY = [
@@ -162,22 +163,20 @@ def test_without_inception_every_score_has_its_reason(coco_root, tmp_path):
     assert "weights.inception is not set" in scored.unavailable["kid@5"]
 
 
-class Encoder:
-    """Stands in for CLIP: two tokens, their features the lengths of the text and of its words."""
-
-    length, width, facts = 2, 3, {"class": "toy", "sha256": "ab" * 8}
-
-    def encode(self, texts):
-        rows = [[[len(t), 0, 1], [len(t.split()), 1, 0]] for t in texts]
-        return np.array(rows, np.float16), np.ones((len(texts), 2), bool)
+def toy_features(texts):
+    """In place of CLIP's: two tokens, the lengths of the text and of its words."""
+    rows = [[[len(t), 0, 1], [len(t.split()), 1, 0]] for t in texts]
+    return np.array(rows, np.float16), np.ones((len(texts), 2), bool)
 
 
 def test_features_of_a_text_encoder(coco_root, tmp_path, monkeypatch):
-    monkeypatch.setattr(codecs, "load_text_encoder", lambda *_: Encoder())
+    frozen = {"text_encoder": {"class": "toy", "sha256": "ab" * 8}}
+    toy = codecs.CaptionTokens(TokenShape(2, width=3), toy_features, frozen)
+    monkeypatch.setattr(codecs, "load_text_encoder", lambda *_: toy)
     config = configured(coco_root, tmp_path, limit=4, weights={"text_encoder": "clip"})
     ready = t2i_coco.TASK(config).prepare()
     assert ready.problem.source.width == 3
-    assert ready.frozen == {"text_encoder": Encoder.facts}
+    assert ready.frozen == frozen
     source = ready.test.pairs([1]).source
     text = ready.truth.captions[1]
     assert source.values[0, :, 0].tolist() == [len(text), len(text.split())]
