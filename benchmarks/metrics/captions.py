@@ -77,12 +77,11 @@ def caption_scores(
 ) -> Scored:
     """`bleu1`-`bleu4`, `meteor`, `rouge_l`, `cider`, `spice` of one caption an item.
 
-    All references of an item are used. `tokenised` takes captions that went through the PTB
-    tokeniser already (published reference files) as they are. CIDEr's document frequencies come
-    from these references, so a score holds for this set of items alone. BLEU and METEOR are corpus
-    scores and have no stderr; their item columns are per-item scores. spice_jars: folder of the
-    CoreNLP jars (`weights.spice`), None: SPICE is unavailable. spice_cache: where SPICE keeps
-    parses of references. InputError for no items, or one without a caption or a reference.
+    `tokenised` takes captions that went through the PTB tokeniser already as they are. CIDEr's
+    document frequencies come from these references, so a score holds for this set of items alone.
+    BLEU and METEOR are corpus scores and have no stderr; their item columns are per-item scores.
+    spice_jars: folder of the CoreNLP jars (`weights.spice`). spice_cache: where SPICE keeps parses
+    of references. InputError for no items, or one without a caption or a reference.
     """
     keys = {**references, **predictions}.keys()
     bare = [key for key in keys if key not in predictions or not references.get(key)]
@@ -172,9 +171,8 @@ def find_java() -> tuple[str | None, str]:
 def tokenise(captions: Sequence[str], java: str) -> list[str]:
     """PTB tokens of each clean caption, lower case, without punctuation, joined by spaces.
 
-    The command, the jar and the list of dropped punctuation are pycocoevalcap's (ptbtokenizer.py
-    21-66), where "(" survives as `-lrb-` and "$", "%", "&" stay. MetricUnavailableError when Java
-    fails or lines are lost.
+    Command, jar and dropped punctuation are pycocoevalcap's (ptbtokenizer.py 21-66): "(" survives
+    as `-lrb-`, "$", "%", "&" stay. MetricUnavailableError when Java fails or lines are lost.
     """
     from pycocoevalcap.tokenizer import ptbtokenizer
 
@@ -263,10 +261,11 @@ def spice_scores(
             answers = json.loads(target.read_text(encoding="utf-8"))
             scores = {row["image_id"]: float(row["scores"]["All"]["f"]) for row in answers}
             values = [scores[i] for i in range(len(rows))]
+            if len(scores) != len(rows) or not all(map(math.isfinite, values)):
+                raise ValueError("other numbers")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise MetricUnavailableError(f"its output cannot be read ({error!r})") from error
-    if len(scores) != len(rows) or not all(map(math.isfinite, values)):
-        raise MetricUnavailableError(f"its output is not of {len(rows)} captions, a number each")
+            reason = f"its output is not that of {len(rows)} captions ({error!r})"
+            raise MetricUnavailableError(reason) from error
     return values
 
 

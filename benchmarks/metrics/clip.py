@@ -31,7 +31,6 @@ CLIPPED = "clip_vitb32_openai_cos_clipped"
 CLIPSCORE = "clipscore_vitb32_openai"
 NAMES = (COS, CLIPPED, CLIPSCORE)
 PREFIX = "A photo depicts "  # CLIPScore's
-LONG = "captions cut at CLIP's 77 tokens"
 HUB = "timm/vit_base_patch32_clip_224.openai"
 FILE = "open_clip_model.safetensors"
 BATCH = 64
@@ -64,12 +63,12 @@ def clip_scores(
     download: bool = False,
     device: str | torch.device = "cpu",
 ) -> Scored:
-    """The means of `NAMES` of pictures (8-bit RGB) and their captions; cut captions are counted.
+    """The means of `NAMES` of pictures (8-bit RGB) and their captions, cut at 77 tokens.
 
     InputError for a file of another network, ValueError for lists of different lengths.
     """
     import torch
-    from open_clip import image_transform, tokenizer
+    from open_clip import image_transform, tokenize
     from PIL import Image
 
     if not len(ids) == len(pictures) == len(captions):
@@ -80,21 +79,17 @@ def clip_scores(
     with preserved_random_state(device):
         network = load_clip(path).to(device)
     transform = image_transform(network.visual.image_size, is_train=False)
-
     parts = []
     with torch.inference_mode():
         for first in range(0, len(ids), BATCH):
             rows = range(len(ids))[first : first + BATCH]
             images = torch.stack([transform(Image.fromarray(pictures[row])) for row in rows])
             texts = ([start + captions[row] for row in rows] for start in ("", PREFIX))
-            tokens = (tokenizer.tokenize(each, network.context_length) for each in texts)
+            tokens = (tokenize(each, network.context_length) for each in texts)
             features = (network.encode_text(each.to(device)) for each in tokens)
             parts.append([network.encode_image(images.to(device)), *features])
     scored = scores_of(*(torch.cat(each).cpu() for each in zip(*parts, strict=True)))
     scored.items = {"id": list(ids), **scored.items}
-    # What CLIP reads of a text includes a token for its start and one for its end.
-    lengths = [len(tokenizer._tokenizer.encode(caption)) + 2 for caption in captions]
-    scored.counts[LONG] = sum(n > tokenizer.DEFAULT_CONTEXT_LENGTH for n in lengths)
     return scored
 
 

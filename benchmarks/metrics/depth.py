@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     Pixels = Float[np.ndarray, " pixels"]
 
 Maps = Sequence[np.ndarray] | np.ndarray  # (h, w) by number; a sequence may read files when asked
-
 # Raised by hand when a value of this file may change; part of every score_key. PROTOCOL_BTS is that
 # of tasks that compare as BTS does, in float32.
 PROTOCOL, PROTOCOL_BTS = 1, 2

@@ -131,10 +131,9 @@ def kid_from_features(
     subsets: int = KID_SUBSETS,
     subset_size: int | None = None,
 ) -> tuple[float, float]:
-    """Mean and standard deviation over subsets of the unbiased MMD^2, cubic kernel.
+    """Mean and std over subsets of the unbiased MMD^2, cubic kernel (Binkowski et al. 2018, 4).
 
-    Binkowski et al. 2018, section 4; may be negative. Default subset size: min(1000, n // 2) of the
-    smaller set.
+    May be negative. Default subset size: min(1000, n // 2) of the smaller set.
     """
     from torch_fidelity import metric_kid as library
 
@@ -157,10 +156,9 @@ def inception_score(
 def precision_recall(
     generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]
 ) -> tuple[float, float]:
-    """Share of generated images among the real ones' 3 nearest neighbours, and the other way round.
+    """Share of generated images in the union of balls round the real ones, and the other way round.
 
-    Kynkaanniemi et al. 2019, Eqs. 1 and 2: a set's manifold is the union of balls round its
-    features that reach to their k-th neighbour.
+    A ball reaches to its feature's 3rd neighbour (Kynkaanniemi et al. 2019, Eqs. 1 and 2).
     """
     from torch_fidelity import metric_prc as library
 
@@ -192,15 +190,15 @@ def distribution_scores(
             scored.unavailable |= dict.fromkeys(names, reason)
             continue
         values: Sequence[float]
-        if metric == "prc":
-            values = precision_recall(features, others)
-        elif metric == "fid":
+        if metric == "fid":
             values = [fid_from_features(features, others)]
         elif metric == "kid":
             mean, std = kid_from_features(features, others)
             values, stderr = [mean], std / KID_SUBSETS**0.5
-        else:
+        elif metric == "is":
             values = [inception_score(features)[0]]
+        else:
+            values = precision_recall(features, others)
         better: Better = "lower" if metric in ("fid", "kid") else "higher"
         for name, value in zip(names, values, strict=True):
             scored.scores[name] = Score(value, stderr, n, better)

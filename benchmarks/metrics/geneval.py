@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8
 
 Prompt = dict[str, Any]  # a line of evaluation_metadata.jsonl: `tag`, `prompt`, what to detect
-
 PROTOCOL = 1  # raised by hand when a value of this file may change; part of every score_key
 # Prompts of each task: 553 in all. Another set of prompts is not GenEval.
 PROMPTS = {"single_object": 80, "two_object": 99, "counting": 80}

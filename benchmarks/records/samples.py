@@ -25,8 +25,7 @@ from crossflow.files import write_atomic
 
 Cell = np.ndarray | str  # picture (uint8, h x w x 3), depth map (float, h x w, metres), or text
 
-ITEMS = 32
-COLUMNS = 8
+ITEMS, COLUMNS = 32, 8
 LARGEST = 300_000  # bytes of a file
 MOST_PIXELS = 2**24  # of a mosaic: 32 cells of 724 x 724
 CHUNK = "samples"

@@ -8,24 +8,14 @@ from benchmarks.metrics import captions
 from benchmarks.metrics.captions import caption_scores, clean_caption, find_java, tokenise
 from crossflow.errors import InputError
 
-REFERENCES = {
-    1: [
-        "A man riding a horse on the beach.",
-        "A person rides a brown horse near the ocean.",
-        "Man on a horse walking along the shore.",
-    ],
-    2: ["Two dogs are playing with a red toy.", "A pair of dogs tug on a toy in the grass."],
-    3: [
-        "A plate of food with rice, broccoli and chicken.",
-        "There is a white plate with food on it.",
-        "Chicken and broccoli served over rice.",
-        "A dinner plate on a table.",
-    ],
-    4: [
-        "A bus is driving down the street.",
-        "A city bus stops at the traffic light (downtown).",
-    ],
-}
+CORPUS = """\
+A man riding a horse on the beach./A person rides a brown horse near the ocean.\
+/Man on a horse walking along the shore.
+Two dogs are playing with a red toy./A pair of dogs tug on a toy in the grass.
+A plate of food with rice, broccoli and chicken./There is a white plate with food on it.\
+/Chicken and broccoli served over rice./A dinner plate on a table.
+A bus is driving down the street./A city bus stops at the traffic light (downtown)."""
+REFERENCES = {i: line.split("/") for i, line in enumerate(CORPUS.split("\n"), start=1)}
 HYPOTHESES = {
     1: "a man riding a horse on a beach",
     2: "two dogs playing with a frisbee in the grass",
@@ -61,9 +51,7 @@ LINE_BREAKS += ["\u2028", "\u2029", "\x00", "\ud800"]
 @pytest.fixture(scope="module")
 def java():
     program, where = find_java()
-    if program is None:
-        pytest.skip(where)
-    return program
+    return program or pytest.skip(where)
 
 
 @pytest.fixture(scope="module")
@@ -80,17 +68,14 @@ def test_tokens(java):
 
 def test_no_line_break_moves_a_caption(java):
     """In the library each of these can move every later caption to the wrong image."""
-    sentences, expected = [], []
-    for number, character in enumerate(LINE_BREAKS):
-        sentences += [f"a{character}b", f"next {number}", f"end{character}"]
-        expected += ["a b", f"next {number}", "end"]
-    assert tokenise([clean_caption(sentence) for sentence in sentences], java) == expected
+    sentences = [text for c in LINE_BREAKS for text in (f"a{c}b", "next", f"end{c}")]
+    tokens = tokenise([clean_caption(sentence) for sentence in sentences], java)
+    assert tokens == ["a b", "next", "end"] * len(LINE_BREAKS)
 
 
 def test_all_line_breaks_are_cleaned():
     for character in map(chr, range(0x3000)):
-        parts = f"a{clean_caption(character)}b".splitlines()
-        assert len(parts) == 1, ascii(character)
+        assert len(f"a{clean_caption(character)}b".splitlines()) == 1, ascii(character)
     assert clean_caption("café 自行车 \U0001f600") == "café 自行车 \U0001f600"
 
 
@@ -115,11 +100,9 @@ def test_numbers(scored, name):
 
 
 def test_shape_of_the_result(scored):
-    assert set(scored.scores) == set(captions.NAMES)
+    assert set(scored.scores) == set(captions.NAMES) and set(scored.unavailable) == {"spice"}
     assert scored.items["id"] == ["1", "2", "3", "4"]
-    assert set(scored.unavailable) == {"spice"}
     assert {score.n for score in scored.scores.values()} == {4}
-    assert scored.scores["bleu4"].stderr is None
     four = [0.740083, 7.17178e-05, 0.542549, 6.37672e-09]
     assert scored.items["bleu4"] == pytest.approx(four, rel=1e-5)
 

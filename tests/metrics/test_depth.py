@@ -9,14 +9,7 @@ import pytest
 
 from benchmarks.data.depth_frames import kitti_protocol, nyu_protocol
 from benchmarks.metrics import depth as metric
-from benchmarks.metrics.depth import (
-    DepthProtocol,
-    affine_fit,
-    depth_errors,
-    depth_scores,
-    disparity_fit,
-    median_ratio,
-)
+from benchmarks.metrics.depth import DepthProtocol, depth_errors, depth_scores
 from crossflow.errors import InputError
 
 WIDE = DepthProtocol(1e-3, 100.0)  # a range that touches none of the small cases
@@ -39,11 +32,11 @@ def nyu_case():
 NAMES = "silog absrel log10 rmse sqrel rmse_log delta1 delta2 delta3".split()
 
 
-def expected(*numbers):
-    return dict(zip(NAMES, numbers, strict=True))
+def expected(numbers):
+    return dict(zip(NAMES, map(float, numbers.split()), strict=True))
 
 
-def check(found, wanted, rel):
+def check(found, wanted, rel=1e-9):
     assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=rel)
 
 
@@ -51,14 +44,12 @@ def test_four_pixels():
     """Depth-Anything-V2's SILog takes half the squared mean, not x 100; delta is strict."""
     four = np.array([1.0, 2, 4, 8])
     found = scores(four, np.array([1.1, 1.5, 5, 8]))
-    wanted = expected(
-        18.8016838297, 0.15, 0.0658103586936, 0.561248608016, 0.09625, 0.188174154494, 0.5, 1, 1
-    )
-    check(found, wanted | {"silog_dav2": 0.188095512842}, 1e-9)
+    wanted = "18.8016838297 0.15 0.0658103586936 0.561248608016 0.09625 0.188174154494 0.5 1 1"
+    check(found, expected(wanted) | {"silog_dav2": 0.188095512842})
     scale = scores(four, 1.1 * four)
     assert scale["silog_dav2"] == pytest.approx(np.log(1.1) / 2**0.5), "it sees a scale, SILog not"
     found = scores(np.array([4.0]), np.array([5.0]))
-    check(found, {"delta1": 0, "delta2": 1, "delta3": 1, "absrel": 0.25, "silog": 0}, 1e-9)
+    check(found, {"delta1": 0, "delta2": 1, "delta3": 1, "absrel": 0.25, "silog": 0})
 
 
 def test_random_map():
@@ -66,13 +57,10 @@ def test_random_map():
     truth = r.uniform(0.5, 9.5, (6, 8))
     prediction = truth * np.exp(0.1 * r.randn(6, 8))
     assert (truth[0, 0], prediction[0, 0]) == (5.439321535345923, 4.897863251149659)
-    wanted = expected(
-        *(9.22701846555, 0.0777477388118, 0.0342704112157, 0.566426830847),
-        *(0.0499862551213, 0.0955411054937, 1, 1, 1),
-    )
-    found = scores(truth, prediction)
-    check(found, wanted, 1e-9)
-    check(found, {"silog_dav2": 0.0939198855816, "i_rmse": 0.0334262889544}, 1e-9)
+    wanted = "9.22701846555 0.0777477388118 0.0342704112157 0.566426830847 0.0499862551213 "
+    wanted = expected(wanted + "0.0955411054937 1 1 1")
+    wanted |= {"silog_dav2": 0.0939198855816, "i_rmse": 0.0334262889544}
+    check(scores(truth, prediction), wanted)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +85,7 @@ def test_nyu_range_clamp_and_crop(protocol, pixels, numbers):
     truth, prediction = nyu_case()
     found = depth_scores(["x"], [prediction], [truth], protocol)
     assert found.items["valid_pixels"] == [pixels]
-    values = {name: score.value for name, score in found.scores.items()}
-    check(values, expected(*map(float, numbers.split())), 1e-6)
+    check({name: score.value for name, score in found.scores.items()}, expected(numbers), 1e-6)
     bad = int((~np.isfinite(prediction) | (prediction < 0)).sum())
     assert found.counts["clamped_nonfinite_pixels"] == bad
 
@@ -108,12 +95,12 @@ def test_mean_over_images_not_over_pixels():
     g1, g2 = r.uniform(1, 3, 100), r.uniform(5, 9, 20)
     found = depth_scores(["a", "b"], [1.2 * g1[None], 0.9 * g2[None]], [g1[None], g2[None]], WIDE)
     values = {name: score.value for name, score in found.scores.items()}
-    check(values, {"absrel": 0.15, "rmse": 0.566445995171, "log10": 0.0624693683041}, 1e-9)
+    check(values, {"absrel": 0.15, "rmse": 0.566445995171, "log10": 0.0624693683041})
     # a pure scale error: the variance rounds to zero or below, where the reference gives NaN
     assert values["silog"] == pytest.approx(0.0, abs=1e-5)
     pooled = depth_errors(np.concatenate([g1, g2]), np.concatenate([1.2 * g1, 0.9 * g2]))[0]
     wanted = {"absrel": 0.183333333333, "rmse": 0.471385038923, "log10": 0.0736106201331}
-    check(pooled, wanted, 1e-9)
+    check(pooled, wanted)
     # some of many round below zero; each is counted and scores 0
     truths = [r.uniform(1, 9, (1, 40)) for _ in range(200)]
     found = depth_scores(list(map(str, range(200))), [1.1 * d for d in truths], truths, WIDE)
@@ -126,10 +113,8 @@ def many_maps():
     r = np.random.RandomState(5)
     truths = r.uniform(0, 12, (9, 200, 240)).astype(np.float32)
     truths[4] = 0
-    predictions = (truths * r.uniform(0.5, 2, (9, 1, 1)) + r.uniform(0, 1, truths.shape)).astype(
-        "f4"
-    )
-    return [f"scene/{i}" for i in range(9)], predictions, truths
+    predictions = truths * r.uniform(0.5, 2, (9, 1, 1)) + r.uniform(0, 1, truths.shape)
+    return [f"scene/{i}" for i in range(9)], predictions.astype(np.float32), truths
 
 
 def test_ratios_are_compared_as_bts_does():
@@ -173,18 +158,16 @@ def test_another_unit_is_told(change, reason):
 def test_threads_read_the_maps_and_change_nothing(monkeypatch):
     """Bit for bit, items in their order, special cases counted alike; the first error is told."""
     ids, predictions, truths = many_maps()
-    threads, held = set(), []
+    threads = []
 
     class OnDemand(list):
         def __getitem__(self, index):
-            threads.add(threading.current_thread().name)
-            held.append(index)
+            threads.append(threading.current_thread())
             return super().__getitem__(index)
 
     found = depth_scores(ids, OnDemand(predictions), truths, nyu_protocol())
-    assert found.items["id"] == ids and sorted(held) == list(range(9))
-    assert threading.current_thread().name not in threads
-    assert found.items["absrel"][4] is None
+    assert found.items["id"] == ids and found.items["absrel"][4] is None
+    assert len(threads) == 9 and threading.current_thread() not in threads
     with pytest.raises(ValueError, match="9 ids, 8 predictions"):
         depth_scores(ids, predictions[:8], truths, nyu_protocol())
     monkeypatch.setattr(metric, "SMALL", 10**9)  # one after the other
@@ -203,29 +186,27 @@ def test_object_pixels():
     masks[0, 0] = True
     found = depth_scores(["a", "b"], prediction, truth, WIDE, masks)
     assert found.items["absrel_object"] == [pytest.approx(0.25), None]
-    assert found.scores["absrel_object"].n == 1
-    assert found.counts["images_without_object_pixels"] == 1
+    assert found.scores["absrel_object"].n == found.counts["images_without_object_pixels"] == 1
     assert "absrel_object" not in depth_scores(["a"], prediction[:1], truth[:1], WIDE).scores
 
 
 def test_images_without_truth_are_skipped_and_counted():
     truth = np.stack([np.zeros((2, 3)), np.full((2, 3), 4.0)]).astype(np.float32)
     found = depth_scores(["a", "b"], np.full_like(truth, 5.0), truth, WIDE)
-    assert found.counts["images_without_valid_pixels"] == 1
     assert found.items["absrel"] == [None, 0.25]
-    assert found.scores["absrel"].n == 1
+    assert found.scores["absrel"].n == found.counts["images_without_valid_pixels"] == 1
     empty = depth_scores(["a"], truth[:1], truth[:1], WIDE)
     assert empty.scores == {}
-    assert "none of 1 images" in empty.unavailable["absrel"]
+    assert "none of 1 images" in empty.unavailable["absrel_affine"]
+    assert empty.counts["constant_predictions"] == 0
 
 
 def test_bad_predictions_are_refused():
     truth = np.full((2, 2), 4.0, np.float32)
-    bad = [truth.copy() for _ in range(3)]
-    bad[0][1, 1], bad[1][1, 1], bad[2][1, 1] = np.nan, np.inf, -0.5
-    one = r"bathroom/rgb_1: 1 of 4 .*task\.nonfinite=bts"
+    bad = [np.where(np.eye(2), 4, value).astype("f4") for value in (np.nan, np.inf, -0.5)]
+    several = r"bathroom/rgb_1: 2 of 4 .*task\.nonfinite=bts"
     for prediction, reason in (
-        *((prediction, one) for prediction in bad),
+        *((prediction, several) for prediction in bad),
         (np.ones((2, 3), np.float32), r"rgb_1: .*float32 \(2, 3\), not float32 metres \(2, 2\)"),
         (truth.astype(np.int64), r"int64 .*not float32"),
     ):
@@ -257,38 +238,38 @@ def aligned(truth, prediction, protocol=CLAMPING):
 def test_affine_depth():
     """alignment.py:35-82, script/depth/eval.py:176-208, least squares of depth, then the clip."""
     truth, affine, _, mask = toy()
-    values, *fit = affine_fit(affine[mask], truth[mask])
+    values, *fit = metric.affine_fit(affine[mask], truth[mask])
     assert fit == pytest.approx([3.00710925682, 2.02779555328], rel=1e-9)
     errors, _ = depth_errors(truth[mask], TEN.clamp(values))
     wanted = {"absrel": 0.03126460545, "sqrel": 0.005545990557, "rmse": 0.1549197995}
     wanted |= {"rmse_log": 0.04002992214, "log10": 0.01356456795, "i_rmse": 0.01592054377}
     wanted |= {"silog": 4.001099883, "delta1": 1, "delta2": 1, "delta3": 1}
-    check(errors, wanted, 1e-9)
+    check(errors, wanted)
     found, counts = aligned(truth, affine)
-    check(found, {"absrel_affine": 0.03126460545, "delta1_affine": 1}, 1e-9)
+    check(found, {"absrel_affine": 0.03126460545, "delta1_affine": 1})
     assert counts["constant_predictions"] == counts["negative_affine_scales"] == 0
 
 
 def test_affine_disparity():
     """eval.py:181-200. A file of predictions holds depth, so 1 / disparity is what is scored."""
     truth, _, disparity, mask = toy()
-    values, *fit = disparity_fit(truth[mask], 1 / disparity[mask])
+    values, *fit = metric.disparity_fit(truth[mask], 1 / disparity[mask])
     assert fit == pytest.approx([0.199985768189, -0.060297027986], rel=1e-9)
     errors, _ = depth_errors(truth[mask], TEN.clamp(values))
-    check(errors, {"absrel": 0.007876919194, "rmse": 0.08755973221, "delta1": 1}, 1e-9)
+    check(errors, {"absrel": 0.007876919194, "rmse": 0.08755973221, "delta1": 1})
     found, _ = aligned(truth, 1 / disparity)
-    check(found, {"absrel_affine_disp": 0.007876919194, "delta1_affine_disp": 1}, 1e-9)
+    check(found, {"absrel_affine_disp": 0.007876919194, "delta1_affine_disp": 1})
     assert found["absrel_affine"] > 0.02, "a fit in depth cannot undo a shift in disparity"
 
 
 def test_median_scaling():
     """evaluate_depth.py: the ratio before the clamp."""
     truth, affine, _, mask = toy()
-    ratio = median_ratio(truth[mask], affine[mask])
+    ratio = metric.median_ratio(truth[mask], affine[mask])
     assert ratio == pytest.approx(4.7531864703, rel=1e-9)
     errors, _ = depth_errors(truth[mask], TEN.clamp(affine[mask] * ratio))
-    check(errors, {"absrel": 0.2738031312, "rmse": 1.031848872, "delta1": 0.625}, 1e-9)
-    check(aligned(truth, affine)[0], {"absrel_median": 0.2738031312, "delta1_median": 0.625}, 1e-9)
+    check(errors, {"absrel": 0.2738031312, "rmse": 1.031848872, "delta1": 0.625})
+    check(aligned(truth, affine)[0], {"absrel_median": 0.2738031312, "delta1_median": 0.625})
 
 
 @pytest.mark.parametrize(
@@ -314,7 +295,7 @@ def test_what_each_alignment_forgives(scale, shift, forgiven, kept):
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, 2.0, 1e30])
 def test_a_constant_prediction_is_the_mean(value):
-    """What the pseudo-inverse of the reference gives; counted, and never NaN."""
+    """As the pseudo-inverse of the reference gives; counted, and never NaN."""
     truth = np.random.RandomState(4).uniform(1, 9, (4, 5))
     found, counts = aligned(truth, np.full((4, 5), value))
     assert counts["constant_predictions"] == 1
@@ -323,18 +304,13 @@ def test_a_constant_prediction_is_the_mean(value):
     harmonic = np.abs(1 / np.mean(1 / truth) - truth) / truth
     assert found["absrel_affine_disp"] == pytest.approx(harmonic.mean(), rel=1e-9)
     assert counts["median_not_positive"] == (value == 0)
-    if value < 1e3:  # the least-squares solver of the reference gives the same constant
-        design = np.stack([np.full(20, value), np.ones(20)], 1)
-        solution = np.linalg.lstsq(design, truth.ravel(), rcond=None)[0]
-        assert (design @ solution)[0] == pytest.approx(truth.mean(), rel=1e-9)
 
 
 def test_predictions_that_are_upside_down_are_counted():
     truth = np.random.RandomState(4).uniform(1, 9, (4, 5))
     found, counts = aligned(truth, 10 - truth)
     assert found["absrel_affine"] == pytest.approx(0, abs=1e-12)
-    assert counts["negative_affine_scales"] == 1
-    assert counts["negative_disparity_scales"] == 1
+    assert counts["negative_affine_scales"] == counts["negative_disparity_scales"] == 1
 
 
 def test_depths_that_have_no_inverse():
@@ -348,13 +324,3 @@ def test_depths_that_have_no_inverse():
     assert aligned(truth, truth, TEN)[1]["clamped_before_inversion"] == 0
     with pytest.raises(InputError, match="3 of 20"):
         aligned(truth, prediction, TEN)
-
-
-def test_one_pixel_and_none():
-    found, counts = aligned([[4.0]], [[2.0]])
-    assert counts["constant_predictions"] == 1
-    assert (found["absrel_affine"], found["absrel_median"], found["absrel"]) == (0, 0, 0.5)
-    empty = depth_scores(["x"], [np.ones((1, 1))], [np.zeros((1, 1))], TEN)
-    assert empty.counts["images_without_valid_pixels"] == 1
-    assert "none of 1 images" in empty.unavailable["absrel_affine"]
-    assert empty.counts["constant_predictions"] == 0

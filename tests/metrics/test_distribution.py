@@ -46,14 +46,13 @@ def toy_images(seed, count):
     return pixels.transpose(0, 2, 3, 1)
 
 
-def toy_features(seed, count, metrics=("fid", "kid", "is")):
+def toy_features(seed, count, metrics=dist.METRICS):
     return dist.extract_features(toy_images(seed, count), "toy", metrics=metrics)
 
 
 def test_fid_of_two_samples():
     # metric_fid.py:24-40; the mean is accumulated in float32
     assert dist.fid_from_features(NORMAL, WIDE) == pytest.approx(2.573779103614376, rel=1e-6)
-
     assert dist.fid_from_features(NORMAL, NORMAL) == pytest.approx(0.0, abs=1e-9)
 
 
@@ -72,9 +71,8 @@ def test_fid_of_two_gaussians_is_exact():
 
 def test_kid_of_two_samples():
     # metric_kid.py:21-134
-    mean, std = dist.kid_from_features(NORMAL, WIDE, subsets=5, subset_size=32)
-    assert mean == pytest.approx(3.2967806816101075, rel=1e-6)
-    assert std == pytest.approx(1.4274619678142517, rel=1e-6)
+    found = dist.kid_from_features(NORMAL, WIDE, subsets=5, subset_size=32)
+    assert found == pytest.approx((3.2967806816101075, 1.4274619678142517), rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +87,7 @@ def test_inception_score(splits, shuffle, mean, std):
     # metric_isc.py:16-39; one split is also what ADM's evaluator gives (evaluator.py:179-193)
     logits = torch.from_numpy((np.random.RandomState(5).randn(100, 10) * 3).astype(np.float32))
     found = dist.inception_score(logits, splits, shuffle)
-    assert found[0] == pytest.approx(mean, rel=1e-6)
-    assert found[1] == pytest.approx(std, rel=1e-6, abs=1e-9)
+    assert found == pytest.approx((mean, std), rel=1e-6, abs=1e-9)
 
 
 def test_registered_extractor_end_to_end():
@@ -99,19 +96,15 @@ def test_registered_extractor_end_to_end():
     assert scored.scores["fid_toy@50"].value == pytest.approx(0.7306938957705107, rel=1e-6)
     assert scored.scores["is_toy@50"].value == pytest.approx(1.9284150413759484, rel=1e-6)
     assert scored.scores["is_toy@50"].better == "higher"
-    std = dist.inception_score(generated["is"])[1]
-    assert std == pytest.approx(0.16236948391862735, rel=1e-6)
+    assert dist.inception_score(generated["is"])[1] == pytest.approx(0.16236948391862735, rel=1e-6)
     kid = dist.kid_from_features(generated["kid"], real["kid"], subsets=10, subset_size=20)
     assert kid == pytest.approx((-0.04626953601837158, 0.1443207628436632), rel=1e-6)
-    prior = gaussian([0.0] * 8, [1.0] * 8)
-    fid = dist.fid_from_features(generated["fid"], prior)
+    fid = dist.fid_from_features(generated["fid"], gaussian([0.0] * 8, [1.0] * 8))
     assert fid == pytest.approx(0.7749980243124011, rel=1e-6)
     assert scored.unavailable == {"kid_toy@50": "KID needs at least 100 images: 50 images"}
-    parts = [toy_features(s, n, metrics=["prc"])["prc"] for s, n in ((0, 50), (1, 60))]
-    scored = dist.distribution_scores({"prc": parts[0]}, {"prc": parts[1]}, "toy")
     assert scored.scores["precision_toy@50"].value == pytest.approx(0.8600000143, rel=1e-6)
     assert scored.scores["recall_toy@50"].value == pytest.approx(0.8833333254, rel=1e-6)
-    assert scored.scores["recall_toy@50"].better == "higher" and scored.unavailable == {}
+    assert scored.scores["recall_toy@50"].better == "higher"
 
 
 def test_precision_and_recall_of_two_samples():
@@ -127,7 +120,6 @@ def test_batch_size_does_not_matter(monkeypatch, batch, value):
     monkeypatch.setattr(dist, "BATCH", batch)
     fid = dist.fid_from_features(toy_features(0, 50)["fid"], toy_features(1, 60)["fid"])
     assert fid == pytest.approx(value, rel=1e-6)
-    assert fid == pytest.approx(0.7306938957705107, rel=1e-6)
 
 
 def test_kid_takes_100_subsets_of_half_the_smaller_set():
@@ -141,7 +133,6 @@ def test_kid_takes_100_subsets_of_half_the_smaller_set():
 @pytest.mark.parametrize(
     ("metric", "images", "others", "reason"),
     [
-        ("fid", 4, 4, "FID needs at least 5 images: 4 images, 4 dimensions"),
         ("fid", 64, 4, "FID needs at least 5 images: 4 images, 4 dimensions"),
         ("is", 9, 9, "IS needs at least 10 images: 9 images"),
         ("prc", 64, 3, "PRC needs at least 4 images: 3 images"),

@@ -35,8 +35,7 @@ def test_merge_refuses_contradictions():
     one = Scored({"a": Score(1.0, None, 1, "lower")}, {"id": ["x"]}, {"b": "why"}, {"c": 2})
     two = Scored({"d": Score(2.0, None, 1, "lower")}, {"id": ["x"], "d": [2.0]})
     both = merge([one, two])
-    assert set(both.scores) == {"a", "d"}
-    assert both.items == {"id": ["x"], "d": [2.0]}
+    assert (set(both.scores), both.items) == ({"a", "d"}, {"id": ["x"], "d": [2.0]})
     assert (both.unavailable, both.counts) == ({"b": "why"}, {"c": 2})
     with pytest.raises(ValueError, match="computed twice"):
         merge([one, one])

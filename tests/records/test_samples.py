@@ -31,8 +31,6 @@ def test_pictures_come_back_as_they_were(tmp_path):
     first = tmp_path / "samples/a_task/a_row.png"
     with Image.open(first) as image:
         assert image.size == (8 * 5, 2 * 6)
-    again = samples.write(tmp_path / "b", "a_task", "a_row", IDS, cells)
-    assert first.read_bytes() == again.read_bytes()
     cells = [*pictures(2), *pictures(1, (3, 9, 3))]  # of several sizes
     found = round_trip(tmp_path, cells)
     assert all((a == b).all() for a, b in zip(found.cells, cells, strict=True))
@@ -71,12 +69,9 @@ def test_noise_keeps_the_first_items_that_fit(tmp_path):
     assert samples.common({"other": other, "noise": found}) == found.ids
 
 
-def test_an_item_that_is_too_large_alone_leaves_no_file(tmp_path):
+def test_an_item_too_large_alone_leaves_no_file_and_two_kinds_are_a_mistake(tmp_path):
     assert samples.write(tmp_path, "a_task", "a_row", IDS[:1], pictures(1, (512, 512, 3))) is None
     assert list(tmp_path.rglob("*.png")) == []
-
-
-def test_cells_of_two_kinds_are_a_mistake_of_the_caller(tmp_path):
     with pytest.raises(ValueError, match="neither all pictures nor all depth"):
         samples.write(tmp_path, "a_task", "a_row", IDS[:2], [*pictures(1), np.ones((3, 3))])
 
@@ -144,5 +139,3 @@ def test_the_colours_of_a_grid_are_those_of_the_truths_range(tmp_path):
         samples.save_grid(tmp_path / f"{name}.png", {"truth": truth, "arm": [truth[0] * wild] * 2})
     one, two = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("one", "two"))
     assert (one == two).all()
-    samples.save_grid(tmp_path / "one.png", {"truth": truth[::-1], "arm": [truth[0] * 5.0] * 2})
-    assert (np.asarray(Image.open(tmp_path / "one.png")) != two).any()
