@@ -3,8 +3,6 @@
 python -m benchmarks.evaluate task=depth_nyu task.root=DIR predictions=DIR name=mymodel
 """
 
-from __future__ import annotations
-
 from benchmarks.config import command
 from benchmarks.config.schema import Config
 

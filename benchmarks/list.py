@@ -5,10 +5,8 @@ Starts without torch: names come from file listings, the device from the driver'
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -55,39 +53,29 @@ def _methods() -> Iterator[tuple[str, str]]:
 
 def checks() -> Iterator[tuple[str, bool, str]]:
     """(what, whether the embedded tasks can run without trouble, in words)."""
-    yield "python", sys.version_info[:2] in {(3, 11), (3, 12), (3, 13)}, platform.python_version()
-    try:
-        yield "torch", True, importlib.metadata.version("torch")
-    except importlib.metadata.PackageNotFoundError:
-        yield "torch", False, "not installed"
     java, where = find_java()
     yield "java", java is not None, f"{java} ({where})" if java else f"{where}; no METEOR"
-    yield "weights", any(WEIGHTS.glob("*.json")), f"cards in {WEIGHTS}"
-    for card in sorted(WEIGHTS.glob("*.json")):
+    cards = sorted(WEIGHTS.glob("*.json"))
+    yield "weights", bool(cards), f"cards in {WEIGHTS}"
+    for card in cards:
         try:
-            expected = json.loads(card.read_text("utf-8"))["sha256"]
-            whole, state = sha256(card.with_suffix(".safetensors")) == expected, "by its card"
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            whole, state = False, f"{type(error).__name__}: {error}"
-        word = "whole" if whole else "install the package again, not whole"
-        yield f"weights {card.stem}", whole, f"{word} ({state})"
+            digest = sha256(card.with_suffix(".safetensors"))
+            whole = digest == json.loads(card.read_text("utf-8"))["sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
+            whole = False
+        yield f"weights {card.stem}", whole, "whole" if whole else "install the package again"
     for field in ("out", "work"):
         folder = Path(getattr(Config, field)).absolute()
         there = next(path for path in (folder, *folder.parents) if path.exists())
         free, writable = shutil.disk_usage(there).free, there.is_dir() and os.access(there, os.W_OK)
         state = f"{free / 1e9:.0f} GB free at {folder}{'' if writable else ', not writable'}"
         yield f"disk for {field}", writable and free >= ENOUGH_DISK, state
-    yield "device", True, _device()
-
-
-def _device() -> str:
-    """GPUs by nvidia-smi; asking torch would mean importing it."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return f"{os.cpu_count()} CPU cores, no NVIDIA driver"
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
-    return f"{os.cpu_count()} CPU cores, GPU {'; '.join(answer.stdout.strip().splitlines())}"
+    program, gpus = shutil.which("nvidia-smi"), "no NVIDIA driver"
+    if program is not None:
+        query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+        gpus = f"GPU {'; '.join(answer.stdout.strip().splitlines())}"
+    yield "device", True, f"{os.cpu_count()} CPU cores, {gpus}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,8 +5,6 @@ python -m benchmarks.prepare task=sr_tabletop export=DIR
 torchrun --nproc-per-node 8 -m benchmarks.prepare task=sr_imagenet task.root=DIR
 """
 
-from __future__ import annotations
-
 import os
 from contextlib import closing
 
@@ -24,19 +22,15 @@ def job(config: Config) -> int:
     if config.export is not None and os.environ.get("WORLD_SIZE", "1") != "1":
         raise InputError(f"export={config.export}: one process writes it, not torchrun's many")
     first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks for all
-    with closing(Progress(rates=True)) as progress:
+    with closing(Progress()) as progress:
         if config.export is not None:
-            lines = [f"export: {export(config, progress)}"]
-        else:
-            report = progress if first else lambda stage, done, total: None
-            prepared = registry.task_of(config)(config, report).prepare()
-            lines = []
-            for name in ("train", "validation", "test"):
-                store = getattr(prepared, name)
-                facts = f"{name}, {len(store)} rows, digest {store.digest[:12]}"
-                lines.append(f"store: {store.folder} ({facts})")
-    if first:
-        print("\n".join(lines))
+            print(f"export: {export(config, progress)}")
+            return 0
+        task = registry.task_of(config)(config, progress if first else lambda *_: None)
+        prepared = task.prepare()
+    for name in ("train", "validation", "test") if first else ():
+        store = getattr(prepared, name)
+        print(f"store: {store.folder} ({name}, {len(store)} rows, digest {store.digest[:12]})")
     return 0
 
 

@@ -7,8 +7,6 @@ python -m benchmarks.run methods=crossflow+sin arm.sin.method=crossflow arm.sin.
 python -m benchmarks.run +experiment=tabletop_quick
 """
 
-from __future__ import annotations
-
 from benchmarks.config import command
 from benchmarks.config.schema import Config
 

@@ -1,9 +1,8 @@
 """What every command does around its work: read the fields, run the jobs, end with a status.
 
-`@hydra.main` composes the configuration, expands sweeps and launches the jobs, so that `-m`,
-presets with a sweep inside and cluster launchers all work as hydra's users expect. Around it stands
-what hydra lacks: one line for a user's mistake, and a status; of a sweep, which runs every job, the
-worst one.
+`@hydra.main` composes the configuration, expands sweeps and launches the jobs. Around it stands
+what it lacks: flags in any order, paths of any character, a budget limit that replaces a preset's,
+options of arms, one line for a user's mistake with the right name, a status; of a sweep the worst.
 """
 
 from __future__ import annotations
@@ -19,7 +18,9 @@ import textwrap
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -31,29 +32,35 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from benchmarks.config import overrides, registry, schema
+from benchmarks.config import registry, schema
 from benchmarks.config.output import say
-from benchmarks.config.schema import Config
-from crossflow.errors import InputError, right_names
+from benchmarks.config.schema import UNREAD, Config, leaves, reads
+from crossflow.errors import InputError, closest, right_names
 
+# Read literally, whatever characters they hold.
+PATHS = (
+    *"task.root task.train_root task.split_file task.prompts task_file method_file".split(),
+    *"predictions name out work export".split(),
+    *(f"weights.{item.name}" for item in fields(schema.WeightsConfig)),
+)
+FLAG = re.compile(r"-m|--multirun|--resolve|--(cfg|config-dir)(=.*)?")
+# Keys that hydra's grammar reads: the parts of an arm's name, then its option.
+ARM_KEY = re.compile(r"arm(\.([A-Za-z_][\w-]*|0|[1-9]\d*))+\.[A-Za-z_]\w*", re.ASCII)
 # A mistake is found before the first step, a failure happens later.
 MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 
 
 def run(job: Callable[[Config], int], arguments: list[str] | None = None, *, command: str) -> int:
-    """Runs `job` once per configuration that `arguments` (default: sys.argv) ask for.
-
-    job: takes a checked configuration, returns 0, or raises InputError for a user's mistake.
-    command: its name, for help and messages. Returns the exit status.
-    """
+    """Runs `job`, which takes a checked configuration and returns 0 or raises InputError, once per
+    configuration that `arguments` (default: sys.argv) ask for. Returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
         say([help_text(command, sys.modules[job.__module__].__doc__ or "")])
         return 0
     folder = Path("hydra", f"{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}")  # what hydra composed
-    given: dict[str, str] = {}
+    given = dict[str, str]()
     try:
-        prepared, given = overrides.prepare(arguments, command)
+        prepared, given = prepare(arguments, command)
         _register(given.get("task_file"))
         statuses = _launch(job, [*prepared, f"hydra.run.dir='${{work}}/{folder}'"], command)
     except InputError as error:
@@ -65,9 +72,9 @@ def run(job: Callable[[Config], int], arguments: list[str] | None = None, *, com
     if set(statuses) == {MISTAKE}:  # no job began: nothing is left behind
         work = Path(given.get("work", Config.work))
         shutil.rmtree(work / folder, ignore_errors=True)
-        for parent in (work / "hydra", work):
-            with suppress(OSError):  # it holds something, or another process removed it
-                parent.rmdir()
+        with suppress(OSError):  # they hold something, or another process removed them
+            (work / "hydra").rmdir()
+            work.rmdir()
     return max(statuses, default=0)
 
 
@@ -78,15 +85,14 @@ def complain(command: str, problem: object) -> None:
 
 def _launch(job: Callable[[Config], int], prepared: list[str], command: str) -> list[int]:
     """Lets hydra run the jobs; returns their statuses."""
-    statuses: list[int] = []
-    parent, typed = os.getpid(), sys.argv
+    statuses, parent, typed = list[int](), os.getpid(), sys.argv
 
     @hydra.main(version_base="1.3", config_path="pkg://benchmarks.config", config_name="config")
     def application(node: DictConfig) -> None:
         settings = HydraConfig.get()
         if settings.mode == RunMode.MULTIRUN:
-            chosen = " ".join(word for word in settings.overrides.task if word[-5:] != "=null")
-            print(f"{command}: job {settings.job.num}: {chosen}", file=sys.stderr)
+            words = " ".join(word for word in settings.overrides.task if word[-5:] != "=null")
+            print(f"{command}: job {settings.job.num}: {words}", file=sys.stderr)
         sys.argv = typed  # what the user typed is what a record should tell
         status = _run_job(job, node, command)
         statuses.append(status)
@@ -114,9 +120,13 @@ def _run_job(job: Callable[[Config], int], node: DictConfig, command: str) -> in
     try:
         config = cast(Config, OmegaConf.to_object(node))
         schema.check(config)
-        if schema.reads(command, "methods"):
+        if reads(command, "methods"):
+            from crossflow.arm import resolve_options
+
             registry.check_arms(config)
-            _check_options(config)
+            for arm in config.arm:
+                options = registry.arm_options(config, arm)
+                resolve_options(registry.method_of(config, arm), options, arm)
         for field in ("out", "work"):
             _require_writable(field, Path(getattr(config, field)).absolute())
         return job(config)
@@ -130,19 +140,10 @@ def _run_job(job: Callable[[Config], int], node: DictConfig, command: str) -> in
         return FAILURE
 
 
-def _check_options(config: Config) -> None:
-    from crossflow.arm import resolve_options
-
-    for arm in config.arm:
-        module, options = registry.method_of(config, arm), registry.arm_options(config, arm)
-        resolve_options(module, options, arm)
-
-
 def _require_writable(field: str, folder: Path) -> None:
-    """InputError unless files can be made in `folder`, which need not exist yet."""
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
     try:
-        tempfile.TemporaryFile(dir=nearest).close()
+        above = next(path for path in (folder, *folder.parents) if path.exists())
+        tempfile.TemporaryFile(dir=above).close()
     except OSError as error:
         raise InputError(f"{field}={folder}: cannot write there ({error.strerror})") from error
 
@@ -159,12 +160,68 @@ def _register(task_file: str | None) -> None:
         store.store(group="task", name=name, node=schema.TaskConfig(name=name, **values))
 
 
+def prepare(arguments: list[str], command: str = "run") -> tuple[list[str], dict[str, str]]:
+    """Arguments for hydra, flags first, and the value of each field that was given one. InputError
+    for what is no flag and no FIELD=VALUE, and for a field that `command` would ignore."""
+    flags, overrides, given, words = list[str](), list[str](), dict[str, str](), iter(arguments)
+    for word in words:
+        if FLAG.fullmatch(word):
+            flags += [word, *islice(words, int(word in ("--cfg", "--config-dir")))]
+            continue
+        prefix, key, value = _split(word)
+        overrides.append(f"{prefix}{key}={_quoted(value) if key in PATHS else value}")
+        given |= {key: value} if value != "null" else {}
+    use = "prepare export=DIR" if command == "prepare" and "export" in given else command
+    # One set of places serves all of a script: `out` is let be.
+    for field in (name for name in given if name != "out" and not reads(use, name)):
+        others = " and ".join(f"benchmarks.{other}" for other in UNREAD if reads(other, field))
+        raise InputError(f"{field}: `{use}` does not use it; leave it out, it is for {others}")
+    limits = [name for name, *_ in leaves() if name.startswith("budget.")]
+    if given.keys() & limits:
+        overrides += [f"{limit}=null" for limit in limits if limit not in given]
+    if task_file := given.get("task_file"):
+        if "task" in given:
+            raise InputError(f"task_file={task_file}: it is the task; leave task=NAME out")
+        overrides.append(f"task={Path(task_file).stem}")
+    return flags + overrides, given
+
+
+def _split(argument: str) -> tuple[str, str, str]:
+    """`key=value` -> (prefix that hydra wants, key, value), with a key that exists."""
+    match = re.match(r"(\+\+|\+|)([^=+~-][^=+~]*)=(.*)\Z", argument, re.DOTALL)
+    if match is None:
+        raise InputError(f"{argument!r}: write FIELD=VALUE; --help lists fields and flags")
+    prefix, key, value = match.groups()
+    known = [name for name, *_ in leaves()]
+    if key in PATHS:
+        value = os.path.expanduser(value)  # noqa: PTH111  (Path would also drop "./" and "//")
+        if not value:
+            raise InputError(f"{key} is empty")
+    if ARM_KEY.fullmatch(key):
+        prefix = "++"
+    elif key.partition(".")[0] == "arm":
+        raise InputError(f"{key}: write arm.NAME.OPTION=VALUE, NAME beginning with a letter")
+    elif key in (*known, "experiment"):
+        prefix = "+" if key == "experiment" else ""
+    elif not key.startswith(("hydra.", "hydra/")):
+        raise InputError(f"unknown field {key!r}. {closest(key, known)}--help lists all fields")
+    return prefix, key, value
+
+
+def _quoted(text: str) -> str:
+    """As hydra reads it literally; null stays null."""
+    # OmegaConf interpolates at "${"; in single quotes backslashes count only before a quote.
+    escaped = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
+    inside = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + "\\'" * bool(match[2]), escaped)
+    return text if text == "null" else f"'{inside}'"
+
+
 def _explained(error: Exception) -> str:
-    """Hydra's message as one line that says what to do."""
+    """What to do about an error of hydra's."""
     group, _, name = (getattr(error, "missing_cfg_file", None) or "").partition("/")
-    if group in ("task", "experiment"):
-        known = registry.tasks() if group == "task" else registry.experiments()
-        return f"unknown {group} {name!r}. {right_names(name, known)}"
+    known = {"task": [*registry.tasks()], "experiment": [*registry.experiments()]}
+    if group in known:
+        return f"unknown {group} {name!r}. {right_names(name, known[group])}"
     message = f"{error}\n{error.__cause__ or ''}".strip()
     if message.startswith("Ambiguous value for argument"):
         argument = message.split("'")[1]
@@ -175,14 +232,14 @@ def _explained(error: Exception) -> str:
 def help_text(command: str, document: str) -> str:
     """Usage, `document`, the fields that the command reads, what there is, exit statuses."""
     rows = []
-    for name, section, item in schema.leaves():
-        if schema.reads(command, name):
+    for name, section, item in leaves():
+        if reads(command, name):
             path = Path(inspect.getfile(section))
             _, text = registry.described(path, section.__name__)[item.name]
-            allowed = ", ".join(schema.CHOICES.get(name, ())) or schema.RULES.get(name, ("",))[0]
+            allowed = f" ({schema.RULES[name][0]})" if name in schema.RULES else ""
             default = json.dumps(getattr(section(), item.name)).strip('"')
             head = "arm.NAME.OPTION=VALUE" if name == "arm" else f"{name}={default}"
-            rows.append(_row(f"  {head}", f"{text} ({allowed})" if allowed else text, 34))
+            rows.append(_row(f"  {head}", text + allowed, 34))
     return f"""python -m benchmarks.{command} [FIELD=VALUE ...] [+experiment=PRESET] [-m]
 
 {document.strip()}
@@ -203,6 +260,4 @@ Exit status: 0 done, 1 a failure during the work, 2 a mistake found before it.""
 
 def _row(head: str, text: str, indent: int) -> str:
     """A name and its text in two columns of a page of 100."""
-    return textwrap.fill(
-        text, 100, initial_indent=f"{head} ".ljust(indent), subsequent_indent=" " * indent
-    )
+    return textwrap.fill(f"{head} ".ljust(indent) + text, 100, subsequent_indent=" " * indent)

@@ -1,7 +1,5 @@
 """Which device a command runs on."""
 
-from __future__ import annotations
-
 import os
 import re
 
@@ -9,10 +7,8 @@ from crossflow.errors import InputError
 
 
 def resolve(name: str) -> str:
-    """`auto` becomes cuda where there is one, else cpu. InputError for a device that is not there.
-
-    Of several processes on one machine (torchrun), auto and cuda are the GPU of this: LOCAL_RANK.
-    """
+    """auto: cuda where there is one, else cpu; under torchrun this process's GPU. InputError for a
+    device that is not there."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

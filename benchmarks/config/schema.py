@@ -1,7 +1,6 @@
 """Every field a command understands, with its default; the comments are what `--help` prints.
 
-Plain dataclasses, whose types hydra checks; OmegaConf reads no frozen ones and no `Literal`. What
-types cannot say stands in CHOICES and RULES. No torch here.
+Hydra checks the types of these dataclasses, which may hold no `Literal`. No torch here.
 """
 
 from __future__ import annotations
@@ -18,26 +17,23 @@ from crossflow.errors import InputError
 DEFAULT_FLOPS = 2e13  # the budget where nobody gives a limit
 
 # The values a field of words takes. Some live in crossflow, behind torch; a test compares.
-CHOICES = {
+CHOICES: dict[str, tuple[str, ...]] = {
     "model": ("T", "S", "B", "L", "XL", "H"),
-    "track": ("defaults", "tuned"),
+    "track": ("defaults",),
     "tracker": ("none", "tensorboard", "wandb"),
     "sampling.solver": ("euler", "heun", "midpoint", "dopri5"),
     "task.nonfinite": ("refuse", "bts"),
     "task.crop": ("none", "eigen", "garg", "kb_garg", "kb_eigen"),
 }
 
-# What numbers must be, in words and as a test; those of `training` are crossflow's own.
-RULES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    **dict.fromkeys(
-        "task.limit task.train_limit task.validation_limit task.size task.scale sampling.steps "
-        "sampling.batch sampling.curve".split(),
-        ("at least 1", lambda number: number >= 1),
-    ),
-    **dict.fromkeys(
-        ("sampling.guidance", "task.border"),
-        ("a finite number, not negative", lambda number: 0 <= number < math.inf),
-    ),
+_COUNTS = "task.limit task.train_limit task.validation_limit task.size task.scale "
+_COUNTS += "sampling.steps sampling.batch sampling.curve"
+_AMOUNT = "a finite number, not negative", lambda number: 0 <= number < math.inf
+# What values must be, in words and as a test; those of `training` are crossflow's own.
+RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **{name: (f"one of {', '.join(known)}", known.__contains__) for name, known in CHOICES.items()},
+    **dict.fromkeys(_COUNTS.split(), ("at least 1", lambda number: number >= 1)),
+    **dict.fromkeys(("sampling.guidance", "task.border"), _AMOUNT),
     # Every generator takes these, shifted streams included.
     "seed": (f"from 0 to {2**31 - 1}", lambda seed: 0 <= seed < 2**31),
 }
@@ -150,23 +146,16 @@ def reads(command: str, name: str) -> bool:
 
 
 def check(config: Config) -> None:
-    """Refuses what types cannot; makes `methods` a list, `arm` flat and whole limits integers.
-
-    Raises InputError, one line that names the field and what is allowed.
-    """
+    """Refuses what types cannot; makes `methods` a list, `arm` flat and whole limits integers."""
     given = config.methods if isinstance(config.methods, list) else str(config.methods).split("+")
     config.methods = [str(name).strip() for name in given]
     if not given or len(set(config.methods)) < len(given):
         raise InputError(f"methods={'+'.join(config.methods)}: write a+b or [a,b], each name once")
     config.arm = dict(_arms(config.arm))
-    for name, allowed in CHOICES.items():
-        value = attrgetter(name)(config)
-        if value is not None and value not in allowed:
-            raise InputError(f"{name}={value}: must be one of {', '.join(allowed)}")
     for name, (words, holds) in RULES.items():
         value = attrgetter(name)(config)
-        for number in value if isinstance(value, list) else [value]:
-            if number is not None and not holds(number):
+        for part in value if isinstance(value, list) else [value]:
+            if part is not None and not holds(part):
                 raise InputError(f"{name}={value}: must be {words}")
     budget = config.budget
     if all(limit is None for limit in asdict(budget).values()):

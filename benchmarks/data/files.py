@@ -177,13 +177,13 @@ def read_form(path: Path, form: type[Form], published: str = "") -> Form:
         raise InputError(f"{path}: {fault} ({error.error_count()} faults); {published}") from None
 
 
-def optional(module: str, option: str) -> Any:
-    """A module of the extra `real`. InputError, which names the option that needs it, without."""
+def optional(module: str, option: str, extra: str = "real") -> Any:
+    """A module of an extra. InputError, which names the option that needs it, without."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:
         name = module.partition(".")[0]
-        install = "pip install 'crossflow-bench[real]'"
+        install = f"pip install 'crossflow-bench[{extra}]'"
         raise InputError(f"{option} needs {name}, which is not installed: {install}") from None
 
 

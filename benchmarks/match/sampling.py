@@ -1,4 +1,4 @@
-"""Sampling the items of a split with a trained arm; guidance and steps are chosen on validation.
+"""Sampling the items of a split with a trained arm; guidance is chosen on validation.
 
 A sample depends on (seed, item, draw) alone: neither the batch size nor the order of the items
 changes it (beyond the last bits of a matrix product).
@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from crossflow.arm import Arm
     from crossflow.draws import ItemDraws
     from crossflow.method import Ends
-    from crossflow.problem import Source
     from crossflow.solver import Grid
     from crossflow.store import Store
 
@@ -28,27 +27,22 @@ GUIDANCE = (1.0, 1.5, 2.0, 3.0, 4.0)
 LOWEST, HIGHEST = 0.5, 32.0
 
 
-@dataclass
-class Predictions:
-    """What an arm predicts for the items of a split, and the network calls a sample took."""
-
-    values: list[Any]
-    nfe: int
+class Predictions(NamedTuple):
+    values: list[Any]  # one an item
+    nfe: int  # network calls a sample took
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """How an arm is sampled: the same settings for every arm of a match, but for guidance.
-
-    flip: the flip test of AdaBins and ZoeDepth: the mean of the prediction and the mirrored
-    prediction for the mirrored source, each limited to its range by `decode`, with equal draws.
-    """
+    """How an arm is sampled: the same settings for every arm of a match, but for guidance."""
 
     grid: Grid
     batch: int
     seed: int
     device: str
     draw: int = 0  # which of the independent samples of an item; scores are of the first
+    # The flip test of AdaBins and ZoeDepth: the mean of the prediction and the mirrored prediction
+    # for the mirrored source, each limited to its range by `decode`, with equal draws.
     flip: bool = False
 
     def predict(
@@ -60,24 +54,24 @@ class Sampler:
         report: Callable[[int, int], None] = lambda done, total: None,
     ) -> Predictions:
         """One prediction for each row of `store`, in its order."""
+        import torch
+
         from crossflow.problem import Source
 
-        values: list[Any] = []
-        names, nfe = store.ids, 0
+        values, names, nfe = list[Any](), store.ids, 0
         for start in range(0, len(store), self.batch):
             rows = range(start, min(start + self.batch, len(store)))
             source = store.pairs(list(rows)).source.to(self.device)
-            draws = self.draws([names[row] for row in rows])
-            target, calls = self._sample(arm, store, source, draws, guidance)
-            decoded = decode(target)
-            if self.flip:
-                mirrored = Source(source.values.flip(-1), source.mask)
-                target, more = self._sample(arm, store, mirrored, draws, guidance)
-                decoded = [
-                    (a + b) / 2 for a, b in zip(decoded, decode(target.flip(-1)), strict=True)
-                ]
+            mirrored = Source(source.values.flip(-1), source.mask) if self.flip else source
+            draws, decoded, calls = self.draws([names[row] for row in rows]), list[Any](), 0
+            for given in (source, mirrored)[: 1 + self.flip]:
+                with torch.no_grad():
+                    ends = arm.method.sample_ends(given, draws)
+                target, more = self.follow(arm, store, ends, guidance)
+                decoded.append(decode(target if given is source else target.flip(-1)))
                 calls += more
-            values.extend(decoded)
+            pairs = zip(*decoded, strict=True)
+            values += [(a + b) / 2 for a, b in pairs] if self.flip else decoded[0]
             nfe = max(nfe, calls)
             report(rows.stop, len(store))
         return Predictions(values, nfe)
@@ -87,16 +81,6 @@ class Sampler:
         from crossflow.draws import ItemDraws
 
         return ItemDraws(self.seed, [item_number(name) for name in names], self.draw)
-
-    def _sample(
-        self, arm: Arm, store: Store, source: Source, draws: ItemDraws, guidance: float
-    ) -> tuple[Tensor, int]:
-        """Targets in the store's units for a batch of sources, and the network calls they took."""
-        import torch
-
-        with torch.no_grad():
-            ends = arm.method.sample_ends(source, draws)
-        return self.follow(arm, store, ends, guidance)
 
     def follow(self, arm: Arm, store: Store, ends: Ends, guidance: float) -> tuple[Tensor, int]:
         """Where the flow from any ends leads, in the store's units, and the network calls."""
@@ -111,20 +95,20 @@ def item_number(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "little")
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(NamedTuple):
     """One point of a sweep on validation items."""
 
     guidance: float
     steps: int
     nfe: int
+    metric: str
     score: Score
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """How an arm did on the test split."""
 
+    arm: Arm  # with the averaged weights: what is sampled and exported
     scored: Scored
     guidance: float
     nfe: int
@@ -132,16 +116,17 @@ class Result:
 
 
 def choose_guidance(measure: Callable[[float], Trial]) -> tuple[float, list[Trial]]:
-    """The best weight of the grid by `measure`, and every trial in order of the weight.
+    """The best weight of the grid by `measure`, and every trial in order of the weight. The grid
+    grows or shrinks by half while the best is at its end, to HIGHEST or LOWEST."""
 
-    The grid grows by half, or shrinks by half, while the best is at its end; at most to HIGHEST and
-    LOWEST.
-    """
+    def cost(trial: Trial) -> tuple[float, float]:
+        value = trial.score.value * (-1 if trial.score.better == "higher" else 1)
+        # Among equals the weight nearest to 1, where one network evaluation is enough.
+        return value if math.isfinite(value) else math.inf, abs(math.log(trial.guidance))
+
     trials = {weight: measure(weight) for weight in GUIDANCE}
     while True:
-        # Among equals the weight nearest to 1, where one network evaluation is enough.
-        first = min(trials.values(), key=lambda t: (_cost(t.score), abs(math.log(t.guidance))))
-        best = first.guidance
+        best = min(trials.values(), key=cost).guidance
         if best == max(trials) and best * 1.5 <= HIGHEST:
             following = best * 1.5
         elif best == min(trials) and best / 2 >= LOWEST:
@@ -149,9 +134,3 @@ def choose_guidance(measure: Callable[[float], Trial]) -> tuple[float, list[Tria
         else:
             return best, [trials[weight] for weight in sorted(trials)]
         trials[following] = measure(following)
-
-
-def _cost(score: Score) -> float:
-    if not math.isfinite(score.value):
-        return math.inf
-    return -score.value if score.better == "higher" else score.value

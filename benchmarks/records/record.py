@@ -181,15 +181,6 @@ def record_path(out: Path, task: str, run_id: str) -> Path:
     return out / "records" / task / f"{run_id}.json"
 
 
-def free_run_id(out: Path, task: str, run_id: str) -> str:
-    """`run_id`, or the first of run_id-2, run_id-3 ... without a record."""
-    candidate, number = run_id, 1
-    while record_path(out, task, candidate).exists():
-        number += 1
-        candidate = f"{run_id}-{number}"
-    return candidate
-
-
 def write(record: Record, out: Path) -> Path:
     """Writes a record, whole or not at all, in place of one of that name; returns its path."""
     path = record_path(out, record.task, record.run_id)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from benchmarks.config.overrides import prepare
+from benchmarks.config.command import prepare
 from crossflow.errors import InputError
 
 PARSER = OverridesParser.create()

@@ -1,7 +1,6 @@
 """Progress lines; trackers: a mirror that changes no result and whose failure stops none."""
 
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,9 +9,9 @@ from benchmarks import run
 from benchmarks.config import command
 from benchmarks.config.schema import CHOICES, Config, check
 from benchmarks.match import progress
-from benchmarks.match.match import run_ids
-from benchmarks.match.progress import Progress, Tracker, WandB, stats_numbers
-from benchmarks.records import keys
+from benchmarks.match.job import run_ids
+from benchmarks.match.progress import Progress, Tracker, weights_and_biases
+from benchmarks.metrics.score import Score
 from benchmarks.records import record as records
 from crossflow.errors import InputError
 
@@ -21,6 +20,8 @@ TINY = [
     *("training.batch=8", "sampling.steps=1", "sampling.solver=euler", "budget.samples=16"),
 ]
 TRACKERS = CHOICES["tracker"]
+ABOUT = {"run_id": "run-1", "match": "match-1", "seed": 0}
+SCORES = {"absrel_object": Score(0.5, None, 4, "lower")}
 
 
 def line(steps: int) -> dict:
@@ -38,59 +39,39 @@ def line(steps: int) -> dict:
     }
 
 
-def arm(folder: Path, name: str = "crossflow") -> SimpleNamespace:
-    """What a mirror reads of a trainer."""
-    spent = SimpleNamespace(steps=0)
-    return SimpleNamespace(name=name, folder=folder, last={}, spent=spent)
-
-
-def go(mirror, trainer, steps) -> None:
-    """As the training loop calls it: after each step, with a new line or with that of before."""
-    for step in steps:
-        trainer.spent.steps = step - 0.5
-        mirror.line(trainer)
-        trainer.spent.steps, trainer.last = step, line(step)
-        mirror.line(trainer)
-
-
 class Fake:
     """A tracker that keeps what it is told, and fails when it is told to."""
 
     made: list["Fake"] = []  # noqa: RUF012
 
-    def __init__(self, trainer, match, about):
-        self.about, self.logged, self.final, self.closed = about, [], None, False
-        self.fails_at = None
+    def __init__(self, folder, about):
+        self.about, self.logged, self.closed, self.fails_at = about, {}, False, None
         Fake.made.append(self)
 
-    def log(self, step, numbers):
+    def log(self, numbers, step):
         if step == self.fails_at:
             raise ConnectionError("the network\nis gone")
         print("chatter")  # as trackers do: it must not reach stdout, which is for records
-        self.logged.append((step, numbers))
+        self.logged[step] = numbers
 
-    def end(self, step, scores):
-        self.final, self.closed = (step, scores), True
+    def finish(self):
+        self.closed = True
 
 
 @pytest.fixture
 def fake(monkeypatch):
     Fake.made = []
     monkeypatch.setitem(progress.KINDS, "wandb", Fake)
-    monkeypatch.setitem(progress.PACKAGES, "wandb", "json")
+    monkeypatch.setitem(sys.modules, "wandb", sys)
     return Fake.made
 
 
 def test_a_tracker_changes_no_name_and_no_record():
-    assert set(TRACKERS) == {"none", *progress.KINDS} == {"none", *progress.PACKAGES}
+    assert set(TRACKERS) == {"none", *progress.KINDS}
     plain, tracked = Config(), Config(tracker="wandb")
     for config in (plain, tracked):
         check(config)
-    recorded = [records.recorded_config(config) for config in (plain, tracked)]
-    assert recorded[0] == recorded[1]
-    assert "tracker" not in recorded[1]
-    names = {keys.run_id("t", "m", {**recorded[0], "tracker": name}) for name in TRACKERS}
-    assert names == {keys.run_id("t", "m", recorded[0])}
+    assert records.recorded_config(plain) == records.recorded_config(tracked)
     assert run_ids(plain) == run_ids(tracked)
     with pytest.raises(InputError, match="tracker=mlflow: must be one of none, tensorboard, wandb"):
         check(Config(tracker="mlflow"))
@@ -98,143 +79,90 @@ def test_a_tracker_changes_no_name_and_no_record():
 
 @pytest.mark.parametrize("kind", [name for name in TRACKERS if name != "none"])
 def test_a_missing_package_is_one_line_before_the_first_step(kind, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, progress.PACKAGES[kind], None)
+    monkeypatch.setitem(sys.modules, kind, None)
     places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
     assert command.run(run.job, [*TINY, f"tracker={kind}", *places], command="run") == 2
-    error = capsys.readouterr().err
-    assert f"tracker={kind}: " in error
+    (error,) = capsys.readouterr().err.splitlines()
+    assert f"tracker={kind} needs {kind}" in error
     assert "pip install 'crossflow-bench[trackers]'" in error
-    assert len(error.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_losses_carry_the_arm_and_no_null_is_logged():
-    numbers = {name: stats_numbers(name, line(1)) for name in ("crossflow", "regression")}
-    assert numbers["crossflow"]["crossflow/loss"] == 1
-    assert numbers["crossflow"]["crossflow/terms/kl"] == 2
-    assert "train/samples_per_second" not in numbers["crossflow"]
-    shared = numbers["crossflow"].keys() & numbers["regression"].keys()
-    assert shared == {
-        f"train/{x}" for x in ("samples", "device_seconds", "flops", "fraction", "lr")
-    }
-
-
-def test_each_line_is_mirrored_once_and_then_the_scores(fake, tmp_path, capsys, record):
-    mirror, trainer = Tracker("wandb"), arm(tmp_path)
-    mirror.open(trainer, "run-1", "match-1", {"seed": 0})
-    go(mirror, trainer, range(1, 4))
-    mirror.record(record())
-    mirror.close()
-    (told,) = fake
-    assert told.about == {"seed": 0, "run_id": "run-1", "method": "crossflow"}
-    assert [step for step, _ in told.logged] == [1, 2, 3]
-    assert told.final == (10, {"scores/absrel_object": 0.5})
-    assert told.closed
-    assert capsys.readouterr().out == ""
-
-
-def test_a_failure_in_the_middle_is_told_once_and_stops_nothing(fake, tmp_path, capsys, record):
+def test_lines_and_scores_are_mirrored_and_a_failure_is_told_once(fake, tmp_path, capsys):
     mirror = Tracker("wandb")
-    arms = [arm(tmp_path / name, name) for name in ("crossflow", "regression")]
-    for trainer in arms:
-        mirror.open(trainer, trainer.name, "match-1", {})
-    fake[0].fails_at = 2
-    for trainer in arms:
-        go(mirror, trainer, range(1, 6))
-        mirror.record(record(trainer.name))
-    error = capsys.readouterr().err
-    assert error.count("WARNING: tracker=wandb of crossflow gave up") == 1
-    assert "ConnectionError: the network is gone" in error
-    assert [step for step, _ in fake[0].logged] == [1]
-    assert fake[0].final is None
-    assert [step for step, _ in fake[1].logged] == [1, 2, 3, 4, 5]
-    assert fake[1].closed
+    for arm in ("crossflow", "regression"):
+        mirror.open(arm, tmp_path / arm, ABOUT)
+    fake[1].fails_at = 2
+    for arm in ("crossflow", "regression"):
+        for step in (1, 2, 3):
+            mirror.line(arm, line(step))
+    mirror.scores("crossflow", SCORES, 3)
+    mirror.close()
+    first, second = fake
+    assert (first.about, first.closed) == (ABOUT, True)
+    assert first.logged[4] == {"scores/absrel_object": 0.5}
+    assert list(second.logged) == [1]
+    numbers = first.logged[1]
+    assert (numbers["crossflow/loss"], numbers["crossflow/terms/kl"]) == (1, 2)
+    assert "train/samples_per_second" not in numbers, "null is no number"
+    shared = {f"train/{x}" for x in ("samples", "device_seconds", "flops", "fraction", "lr")}
+    assert numbers.keys() & second.logged[1].keys() == shared, "losses of two arms share no axis"
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("WARNING: tracker=wandb of regression gave up") == 1
+    assert "ConnectionError: the network is gone" in printed.err
 
 
-def test_a_tracker_that_does_not_begin_is_a_mistake(fake, monkeypatch, tmp_path, record):
+def test_a_tracker_that_does_not_begin_is_a_mistake(fake, monkeypatch, tmp_path):
     def refuse(*about):
         raise PermissionError("no API key")
 
     monkeypatch.setitem(progress.KINDS, "wandb", refuse)
     with pytest.raises(InputError, match="tracker=wandb: PermissionError: no API key"):
-        Tracker("wandb").open(arm(tmp_path), "run-1", "match-1", {})
-    none, trainer = Tracker("none"), arm(tmp_path)
-    none.open(trainer, "run-1", "match-1", {})
-    go(none, trainer, [1, 2])
-    none.record(record())
-    none.close()
-    assert not list(tmp_path.iterdir())
+        Tracker("wandb").open("crossflow", tmp_path, ABOUT)
 
 
 def test_a_match_whose_tracker_breaks_ends_with_equal_records(fake, tmp_path, capsys, monkeypatch):
     """End to end: same run_id, same record; the failure stands on stderr."""
-    found = {}
-    only = [*TINY, "methods=regression"]
+    stable = {}
     monkeypatch.setattr(Fake, "log", lambda self, *about, **rest: 1 / 0)
     for kind in ("none", "wandb"):
         out, work = tmp_path / kind / "out", tmp_path / kind / "work"
-        places = [f"out={out}", f"work={work}", f"tracker={kind}"]
-        assert command.run(run.job, [*only, *places], command="run") == 0
-        found[kind] = {record.run_id: record.stable() for record in records.read_all(out)}
-    assert found["none"] == found["wandb"]
+        places = ["methods=regression", f"out={out}", f"work={work}", f"tracker={kind}"]
+        assert command.run(run.job, [*TINY, *places], command="run") == 0
+        stable[kind] = {record.run_id: record.stable() for record in records.read_all(out)}
+    assert stable["none"] == stable["wandb"]
     error = capsys.readouterr().err
     assert error.count("WARNING: tracker=wandb of regression gave up (ZeroDivisionError") == 1
 
 
-def events(folder: Path):
+@pytest.mark.filterwarnings("default")  # theirs
+def test_tensorboard_holds_each_step_once_after_a_kill(tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard (extra `trackers`) is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    accumulator.Reload()
-    return accumulator
+    first, again = Tracker("tensorboard"), Tracker("tensorboard")
+    first.open("crossflow", tmp_path, ABOUT)
+    for step in range(1, 8):
+        first.line("crossflow", line(step))
+    first._runs["crossflow"].writer.flush()  # then the process is killed; the checkpoint is of 5
+    again.open("crossflow", tmp_path, ABOUT)
+    for step in range(6, 10):
+        again.line("crossflow", line(step))
+    again.close()  # interrupted while it was scored
+    last = Tracker("tensorboard")
+    last.open("crossflow", tmp_path, ABOUT)
+    last.scores("crossflow", SCORES, 9)
+    last.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"scalars": 0})
+    events.Reload()
 
+    def values(tag):
+        return [(event.step, event.value) for event in events.Scalars(tag)]
 
-def values(accumulator, tag: str) -> dict[int, float]:
-    found = [(event.step, event.value) for event in accumulator.Scalars(tag)]
-    assert len(dict(found)) == len(found), "a step stands there twice"
-    return dict(found)
-
-
-@pytest.mark.filterwarnings("default")  # theirs
-def test_tensorboard_holds_each_step_once_after_a_kill(tmp_path, record):
-    pytest.importorskip("tensorboard", reason="tensorboard (extra `trackers`) is not installed")
-    first = Tracker("tensorboard")
-    trainer = arm(tmp_path)
-    first.open(trainer, "run-1", "match-1", {"seed": 0, "budget": {"flops": 2e13}})
-    go(first, trainer, range(1, 8))
-    first._runs["crossflow"].writer.flush()  # then the process is killed
-    again = Tracker("tensorboard")
-    trainer = arm(tmp_path)
-    again.open(trainer, "run-1", "match-1", {"seed": 0})
-    trainer.last = line(5)  # what the checkpoint of step 5 knew
-    go(again, trainer, range(6, 10))
-    again.record(record())
-    found = events(tmp_path / "tensorboard")
-    expected = {step: pytest.approx(1 / step) for step in range(1, 10)}
-    assert values(found, "crossflow/loss") == expected
-    assert values(found, "crossflow/terms/kl") == dict.fromkeys(range(1, 10), 2)
-    assert 1 not in values(found, "train/samples_per_second")
-    assert values(found, "scores/absrel_object") == {10: 0.5}
-    assert "loss" not in "".join(
-        x for x in found.Tags()["scalars"] if not x.startswith("crossflow")
-    )
-    text = found.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
-    assert '"seed": 0' in text
-
-
-@pytest.mark.filterwarnings("default")
-def test_tensorboard_keeps_the_last_line_when_only_scores_were_missing(tmp_path, record):
-    pytest.importorskip("tensorboard", reason="tensorboard (extra `trackers`) is not installed")
-    mirror, trainer = Tracker("tensorboard"), arm(tmp_path)
-    mirror.open(trainer, "run-1", "match-1", {})
-    go(mirror, trainer, [9, 10])
-    mirror.close()  # interrupted while it was scored
-    again = Tracker("tensorboard")
-    again.open(arm(tmp_path), "run-1", "match-1", {})
-    again.record(record())
-    found = events(tmp_path / "tensorboard")
-    assert sorted(values(found, "crossflow/loss")) == [9, 10]
-    assert values(found, "scores/absrel_object") == {10: 0.5}
+    losses = [(step, pytest.approx(1 / step)) for step in range(1, 10)]
+    assert values("crossflow/loss") == losses
+    assert values("scores/absrel_object") == [(10, 0.5)]
 
 
 @pytest.mark.parametrize("checkpoint", [True, False])
@@ -243,18 +171,18 @@ def test_wandb_keeps_its_id_only_where_the_training_goes_on(tmp_path, monkeypatc
     wandb = SimpleNamespace(init=lambda **given: ids.append(given["id"]), Settings=lambda **x: None)
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     ids: list[str] = []
-    WandB(arm(tmp_path), "match-1", {"run_id": "run-1"})
+    weights_and_biases(tmp_path, ABOUT)
     if checkpoint:
         (tmp_path / "checkpoints").mkdir()
         (tmp_path / "checkpoints" / "last.safetensors").touch()
-    WandB(arm(tmp_path), "match-1", {"run_id": "run-1"})
+    weights_and_biases(tmp_path, ABOUT)
     assert (ids[0] == ids[1]) == checkpoint
 
 
-def test_rate_and_time_left_count_what_this_process_did(monkeypatch, capsys):
+def test_time_left_counts_what_this_process_did(monkeypatch, capsys):
     now = [100.0]
     monkeypatch.setattr("benchmarks.match.progress.time.monotonic", lambda: now[0])
-    report = Progress(rates=True)
+    report = Progress()
     report("encoding", 9000, 10_000)  # an earlier process did them
     now[0] += 20
     report("encoding", 9200, 10_000)
@@ -265,10 +193,10 @@ def test_rate_and_time_left_count_what_this_process_did(monkeypatch, capsys):
     report("train", 4_000_000, 400_000_000, "note")
     assert capsys.readouterr().err.splitlines() == [
         "[0:00] encoding:  90%",
-        "[0:20] encoding:  92%, 1:20 left  10/s",
-        "[1:40] encoding: 100%  10/s",
+        "[0:20] encoding:  92%, 1:20 left",
+        "[1:40] encoding: 100%",
         "[0:00] train:   0%",
-        "[1:00:00] train:   1%, 99:00:00 left  1,111/s  note",
+        "[1:00:00] train:   1%, 99:00:00 left  note",
     ]
 
 

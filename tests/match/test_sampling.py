@@ -20,7 +20,7 @@ from crossflow.problem import Source
 
 
 def chosen(value, better="higher"):
-    return choose_guidance(lambda w: Trial(w, 8, 16, Score(value(w), None, 4, better)))
+    return choose_guidance(lambda w: Trial(w, 8, 16, "score", Score(value(w), None, 4, better)))
 
 
 def test_the_best_inside_the_grid():

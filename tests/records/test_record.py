@@ -132,14 +132,6 @@ def test_the_stable_part(record):
     assert not {"out", "work", "device", "resume"} & one.config.keys()
 
 
-def test_free_run_id(record, tmp_path):
-    one = record()
-    for expected in (one.run_id, f"{one.run_id}-2", f"{one.run_id}-3"):
-        free = records.free_run_id(tmp_path, one.task, one.run_id)
-        assert free == expected
-        records.write(one.model_copy(update={"run_id": free}), tmp_path)
-
-
 def test_items_are_exact_rows(tmp_path):
     columns = {"x": [0.1, None], "n": [2**60, 1], "t": ['a "b", c', ""], "id": ["1", "2"]}
     records.write_items(tmp_path / "x.csv", columns)

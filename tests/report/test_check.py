@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
-from benchmarks.config.overrides import prepare
+from benchmarks.config.command import prepare
 from benchmarks.records import record as records
 from benchmarks.report import check, command, references
 from benchmarks.report.check import Check
