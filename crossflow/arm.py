@@ -31,10 +31,11 @@ from crossflow.method import Method, training_loss
 from crossflow.network import SIZES, DiT, Size, parameters_of
 from crossflow.nulls import LEAST_BATCH
 from crossflow.path import PATHS, TIMES
-from crossflow.problem import MapShape, Pair, Problem, Source
+from crossflow.problem import Pair, Problem, Source, TokenShape
 
 TOLERANCE = 0.05
 HIDDEN_STEP = 8  # the MLP's width stays a multiple of this
+LAWS: dict[str, tuple[str, Mapping[str, Any]]]
 LAWS = {"path": ("interpolant", PATHS), "times": ("time_law", TIMES)}
 MethodFile = Any  # a module that defines NAME, applies, method and, where it has some, Options
 Make = Callable[[Size], tuple[Method, DiT]]
@@ -284,9 +285,10 @@ def example_pair(problem: Problem, rows: int, device: str) -> Pair:
     """A batch of the problem's shapes with random content, every row another image."""
     shape = problem.source
     with torch.device(device):
-        target = torch.randn(rows, *problem.target.sizes)
-        words = not isinstance(shape, MapShape) and shape.width is None
-        values = torch.zeros if words else torch.randn
-        mask = None if isinstance(shape, MapShape) else torch.ones(rows, shape.length).bool()
-        source = Source(values(rows, *shape.sizes, dtype=torch.int16 if words else None), mask)
-    return Pair(source, target, torch.arange(rows, device="cpu"))
+        target, source = torch.randn(rows, *problem.target.sizes), torch.randn(rows, *shape.sizes)
+        mask = None
+        if isinstance(shape, TokenShape):
+            mask = torch.ones(rows, shape.length, dtype=torch.bool)
+            if shape.vocabulary is not None:
+                source = torch.randint(shape.vocabulary, (rows, shape.length))
+    return Pair(Source(source, mask), target, torch.arange(rows, device="cpu"))

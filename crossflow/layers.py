@@ -14,7 +14,8 @@ from crossflow.problem import Map, Row
 Tokens = Float[Tensor, "b n d"]
 Read = Float[Tensor, "b m e"]  # tokens that others read
 Mask = Bool[Tensor, "b m"]  # True at real tokens
-Queries, Keys = Float[Tensor, "b heads n e"], Float[Tensor, "b heads m e"]
+Queries = Float[Tensor, "b heads n e"]
+Keys = Float[Tensor, "b heads m e"]
 
 
 def patchify(x: Map, patch: int) -> Tokens:

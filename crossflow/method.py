@@ -90,9 +90,11 @@ class Method(nn.Module):
         Both branches see the same xt and count as evaluations; w = 1 costs one. InputError where w
         is another and no null branch was trained (`ends.null` is None).
         """
-        if guidance != 1 and ends.null is None:
-            raise InputError(f"guidance={guidance} needs a null branch: null_rate above 0, else 1")
-        nulls = [ends.null] if guidance == 1 else [ends.null, torch.ones_like(ends.null)]
+        nulls = [ends.null]
+        if guidance != 1:
+            if ends.null is None:
+                raise InputError(f"guidance={guidance}: needs a null branch (null_rate above 0)")
+            nulls.append(torch.ones_like(ends.null))
 
         def velocity(x: Map, t: Row) -> Map:
             parts = [net(x, t, ends.cond, null, ends.cond_mask).float() for null in nulls]

@@ -35,11 +35,7 @@ def adamw(
 
 
 def rate_factor(fraction: float, warmup: float, cooldown: float) -> float:
-    """What the peak learning rate is multiplied with when `fraction` of the budget is spent.
-
-    Linear warm-up, constant, linear cool-down to 0, in shares of the budget. cooldown=0 is the
-    paper's rule (section 5.1).
-    """
+    """Factor of the peak rate by the budget's share: warm-up, constant, cool-down (none: paper)."""
     rising = fraction / warmup if warmup > 0 else 1.0
     falling = (1.0 - fraction) / cooldown if cooldown > 0 else 1.0
     return max(0.0, min(1.0, rising, falling))

@@ -1,9 +1,7 @@
 """What the library's tests share: one thread, and the small training run of toy_run.py."""
 
-import importlib.util
-import sys
 from collections.abc import Iterator
-from pathlib import Path
+from importlib import import_module
 from types import ModuleType
 
 import pytest
@@ -22,10 +20,4 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def toy() -> ModuleType:
     """toy_run.py as a module; it is also a script, which a test kills from outside."""
-    spec = importlib.util.spec_from_file_location("toy_run", Path(__file__).with_name("toy_run.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["toy_run"] = module
-    spec.loader.exec_module(module)
-    return module
+    return import_module("tests.crossflow.toy_run")

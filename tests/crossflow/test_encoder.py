@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from crossflow.arm import example_pair
 from crossflow.encoder import Encoder, EncoderSize, encoder_size
 from crossflow.errors import InputError
 from crossflow.network import SIZES, DiT, parameters_of
@@ -20,17 +21,13 @@ PROBLEMS = {"text": TEXT, "features": FEATURES, "depth": DEPTH, "caption": CAPTI
 SMALL = EncoderSize(layers=2, width=32, heads=2)
 
 
-def source(problem: Problem, rows: int = 2) -> Source:
-    generator = torch.Generator().manual_seed(0)
-    shape = problem.source
-    if isinstance(shape, MapShape):
-        return Source(torch.randn(rows, *shape.sizes, generator=generator))
-    mask = torch.arange(shape.length)[None] < torch.tensor([[7], [shape.length]])
-    if shape.vocabulary is not None:
-        ids = torch.randint(0, shape.vocabulary, (rows, shape.length), generator=generator)
-        return Source(ids.to(torch.int16), mask)
-    assert shape.width is not None
-    return Source(torch.randn(rows, shape.length, shape.width, generator=generator), mask)
+def source(problem: Problem) -> Source:
+    """Two rows; of tokens the first has seven."""
+    torch.manual_seed(0)
+    made = example_pair(problem, 2, "cpu").source
+    if made.mask is not None:
+        made.mask[0, 7:] = False
+    return made
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import StackDataset, TensorDataset
 
 from baselines import flow_matching
 from crossflow import (
@@ -37,26 +37,16 @@ def _toy(monkeypatch):
     monkeypatch.setitem(SIZES, "toy", Size(depth=4, width=64, heads=2, hidden=256))
 
 
-class Captioned(Dataset):
+def captioned() -> StackDataset:
     """Six images with two captions each, as dictionaries."""
-
-    def __init__(self):
-        generator = torch.Generator().manual_seed(0)
-        self.words = torch.randint(0, 9, (12, 6), generator=generator, dtype=torch.int32)
-        self.images = 5 + 3 * torch.randn(6, 2, 8, 8, generator=generator)
-
-    def __len__(self):
-        return 12
-
-    def __getitem__(self, row):
-        mask = torch.arange(6) < 3 + row % 4
-        group = row // 2
-        return {
-            "source": self.words[row],
-            "mask": mask,
-            "target": self.images[group],
-            "group": group,
-        }
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.arange(12)
+    return StackDataset(
+        source=torch.randint(0, 9, (12, 6), generator=generator, dtype=torch.int32),
+        target=5 + 3 * torch.randn(6, 2, 8, 8, generator=generator)[rows // 2],
+        mask=torch.arange(6) < 3 + rows[:, None] % 4,
+        group=(rows // 2).tolist(),
+    )
 
 
 def test_the_page_runs_in_thirty_lines(tmp_path):
@@ -71,18 +61,18 @@ def test_the_page_runs_in_thirty_lines(tmp_path):
 
 
 def test_a_saved_flow_gives_the_same_samples(tmp_path):
-    data = Captioned()
+    data = captioned()
     store = make_store(tmp_path / "store", TEXT, data, {"data": 1})
     pair = store.pairs(range(12))
     assert pair.groups.tolist() == [row // 2 for row in range(12)]
     assert pair.source.mask.sum(1).tolist() == [3, 4, 5, 6] * 3
-    assert torch.equal(pair.source.values, data.words.long())
+    assert torch.equal(pair.source.values, data.datasets["source"].long())
     arm = build_arm(flow_matching, TEXT, "toy", options={"path": "sin_cos"}, name="mine")
     flow = Flow.train(arm, store, Budget(steps=3), tmp_path / "run", Training(batch=8))
     flow.save(tmp_path / "flow.safetensors")
     again = Flow.load(tmp_path / "flow.safetensors", flow_matching)
     assert (again.arm.name, again.arm.laws["path"]) == ("mine", "sin_cos")
-    words, mask = data.words[:3], pair.source.mask[:3]
+    words, mask = data.datasets["source"][:3], pair.source.mask[:3]
     first = flow.sample(words, mask, Grid(2), guidance=2.0, seed=4)
     assert torch.equal(again.sample(words, mask, Grid(2), guidance=2.0, seed=4), first)
     assert not torch.equal(flow.sample(words, mask, Grid(2), seed=5), first)
@@ -112,7 +102,7 @@ def test_weights_of_something_else_are_refused(tmp_path):
 
 
 def test_a_failure_is_raised(tmp_path):
-    store = make_store(tmp_path / "store", TEXT, Captioned(), {})
+    store = make_store(tmp_path / "store", TEXT, captioned(), {})
     arm = build_arm(crossflow, TEXT, "toy")
     torch.nn.init.constant_(next(arm.net.parameters()), torch.inf)
     with pytest.raises(RuntimeError, match="not finite at step 0"):

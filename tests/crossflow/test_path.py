@@ -44,14 +44,6 @@ def test_sin_cos_ends_and_velocity(ends: tuple[torch.Tensor, torch.Tensor]) -> N
     torch.testing.assert_close(u, -math.pi / 2 * x0)
 
 
-def test_rows_have_their_own_time(ends: tuple[torch.Tensor, torch.Tensor]) -> None:
-    x0, x1 = ends
-    t = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0], dtype=torch.float64)
-    xt, _ = PATHS["sin_cos"](x0, x1, t)
-    assert torch.equal(xt[0], x0[0])
-    torch.testing.assert_close(xt[1], x1[1])
-
-
 def draws(step: int = 0, rows: range | None = None, total: int = 20_000) -> StepDraws:
     return StepDraws(0, step, rows or range(total), total)
 

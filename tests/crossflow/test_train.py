@@ -1,7 +1,6 @@
 import copy
 import json
 import math
-import time
 
 import pytest
 import torch
@@ -42,16 +41,6 @@ def test_a_step_moves_weights_average_and_counters(toy, tmp_path, method):
     assert trainer.chain.steps == 2
 
 
-def test_a_method_with_scipy_in_it_trains(toy, tmp_path):
-    trainer = toy.make_trainer(tmp_path, "ot_flow_matching", Budget(steps=2), lr=0.01)
-    train_match([trainer])
-    assert trainer.failure is None
-    assert (
-        trainer.spent.flops
-        == toy.make_trainer(tmp_path / "b", "flow_matching").arm.cost.flops_train * 16
-    )
-
-
 def test_lr_and_decay_of_an_arm_win_over_those_of_the_match(toy, tmp_path):
     own, settings = {"lr": 0.01, "weight_decay": 0.5}, {"lr": 0.02, "weight_decay": 0.1}
     match = toy.make_trainer(tmp_path / "match", **settings, warmup=0.0)
@@ -77,14 +66,6 @@ def test_under_seconds_the_whole_store_is_compared_before_the_clock_runs(toy, tm
     with pytest.raises(InputError, match=r"damaged \(target\.npy, rows from 0 on\)"):
         train_match([trainer])
     assert trainer.clock.seconds("train") == 0
-
-
-def test_a_checkpoint_of_other_options_is_refused(toy, tmp_path):
-    trainer = toy.make_trainer(tmp_path, options={"kl_weight": 1.0})
-    trainer.step()
-    trainer.save()
-    with pytest.raises(InputError, match=r"option kl_weight was 1\.0, is 0\.41"):
-        toy.make_trainer(tmp_path).resume()
 
 
 def test_stats_have_every_charge_and_the_budget(toy, tmp_path):
@@ -198,38 +179,21 @@ def test_warm_up_leaves_no_trace(toy, tmp_path):
     assert warm.chain == cold.chain
 
 
-def test_results_do_not_depend_on_the_global_generator(toy, tmp_path):
-    runs = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        trainer = toy.make_trainer(tmp_path / str(seed), budget=Budget(steps=3))
-        trainer.run()
-        runs.append(weights(trainer.arm))
-    assert same(*runs)
-    assert not torch.are_deterministic_algorithms_enabled()
-
-
-def test_a_failed_arm_leaves_and_the_others_go_on(toy, tmp_path):
+def test_a_failed_arm_leaves_the_others_go_on_and_its_run_starts_again(toy, tmp_path):
     trainers = [toy.make_trainer(tmp_path, m, Budget(steps=4)) for m in METHODS[:2]]
-    with torch.no_grad():
-        next(trainers[0].arm.net.parameters()).fill_(math.inf)
-    train_match(trainers)
+
+    def spoil(trainer):
+        if trainer is trainers[0]:
+            trainer.save()
+            with torch.no_grad():
+                next(trainer.arm.net.parameters()).fill_(math.nan)
+
+    train_match(trainers, spoil)
     assert isinstance(trainers[0].failure, TrainingError)
-    assert "crossflow: loss or gradient is not finite at step 0" in str(trainers[0].failure)
+    assert "crossflow: loss or gradient is not finite at step 1 (" in str(trainers[0].failure)
     assert trainers[1].failure is None
     assert trainers[1].done
     assert not (tmp_path / "crossflow" / "weights.safetensors").exists()
-
-
-def test_a_failed_run_starts_again(toy, tmp_path):
-    trainer = toy.make_trainer(tmp_path, budget=Budget(steps=4))
-    trainer.step()
-    trainer.save()
-    with torch.no_grad():
-        next(trainer.arm.net.parameters()).fill_(math.nan)
-    with pytest.raises(TrainingError, match="step 1"):
-        trainer.step()
-    trainer.abandon(TrainingError("as train_match does"))
     again = toy.make_trainer(tmp_path, budget=Budget(steps=4))
     assert not again.resume()
     assert (again.spent.steps, again.clock.seconds("lost")) == (0, 0)
@@ -300,18 +264,6 @@ def test_a_budget_is_checked_before_anything_is_written_and_arms_must_agree(toy,
     second = toy.make_trainer(tmp_path, "flow_matching", Budget(steps=4))
     with pytest.raises(ValueError, match="budget of flow_matching is not that of crossflow"):
         train_match([first, second])
-
-
-def test_ledgers_add_up_and_progress_is_told(toy, tmp_path):
-    trainer = toy.make_trainer(tmp_path, budget=Budget(steps=30), checkpoint_seconds=0.1)
-    told = []
-    start = time.perf_counter()
-    train_match([trainer], lambda t: told.append(t.fraction))
-    wall = time.perf_counter() - start
-    ledgers = trainer.clock.state()
-    assert sum(ledgers.values()) == pytest.approx(wall, rel=0.01, abs=0.005)
-    assert min(ledgers[name] for name in ("train", "warmup", "checkpoint", "other")) > 0
-    assert told == pytest.approx([k / 30 for k in range(1, 31)])
 
 
 @pytest.mark.slow

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.data import TensorDataset
 
 from baselines import flow_matching, regression
-from crossflow import crossflow
+from crossflow import crossflow, flow
 from crossflow.arm import SIZES, Arm, build_arm
 from crossflow.budget import Budget, Training
 from crossflow.problem import MapShape, Problem
-from crossflow.store import Store, write_store
+from crossflow.store import Store
 from crossflow.train import Trainer, train_match
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -32,24 +33,11 @@ SIZES.setdefault("toy", replace(SIZES["T"], depth=8, width=64, heads=2, hidden=1
 
 def make_store(folder: Path, rows: int = ROWS) -> Store:
     """Sources are uint8 noise, targets a function of them: there is something to learn."""
-    if not folder.exists():
-        rng = np.random.default_rng(0)
-        source = rng.integers(0, 256, (rows, *PROBLEM.source.sizes), dtype=np.uint8)
-        mean = source.astype(np.float32).mean(1, keepdims=True)
-        target = np.concatenate([mean / 50 - 2, np.cos(mean / 20)], axis=1)
-
-        def batches(start: int, stop: int):
-            names = [f"item{i}" for i in range(start, stop)]
-            yield {
-                "target": target[start:stop],
-                "source": source[start:stop],
-                "groups": range(start, stop),
-                "ids": names,
-            }
-
-        shapes = PROBLEM.source, PROBLEM.target
-        write_store(folder, *shapes, {"toy": 1}, rows, batches)
-    return Store(folder, {"toy": 1})
+    rng = np.random.default_rng(0)
+    source = torch.from_numpy(rng.integers(0, 256, (rows, *PROBLEM.source.sizes), dtype=np.uint8))
+    mean = source.float().mean(1, keepdim=True)
+    target = torch.cat([mean / 50 - 2, torch.cos(mean / 20)], dim=1)
+    return flow.make_store(folder, PROBLEM, TensorDataset(source, target), {"toy": 1})
 
 
 @lru_cache
