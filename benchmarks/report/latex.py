@@ -64,8 +64,10 @@ def _float(table: tables.Table, number: int) -> str:
     columns: dict[tuple[str, str], list[str]] = {}
     for place, name in enumerate(table.header):
         if name.rpartition(" ")[0] in chosen or name in COSTS:
-            above, below = map(escape, tables.heading(name))
-            columns[above, below] = [
+            above = re.split("[_@]", name)[
+                0
+            ]  # below it the rest of the name, which is the protocol
+            columns[escape(above), escape(name.removeprefix(above).lstrip("_"))] = [
                 MARKS[table.marks.get((row, place))] % escape(line[place])
                 for row, line in enumerate(table.rows)
             ]

@@ -247,11 +247,13 @@ def read(file: Path) -> list[Reference]:
             if lines.setdefault(row.identity, line) != line:
                 raise ValueError(f"column metric: the same row as line {lines[row.identity]}")
             rows.append(row)
+    except OSError as error:
+        raise InputError(f"{file}: no references can be read ({error.strerror})") from error
     except ValidationError as error:
         first = error.errors()[0]
         cell = f"column {first['loc'][0]} {str(first['input'])[:80]!r}: " if first["loc"] else ""
         raise InputError(f"{file}, line {line}: {cell}{first['msg']}") from error
-    except (OSError, ValueError) as error:  # pandas' own are ValueErrors
+    except ValueError as error:  # pandas' own among them
         raise InputError(f"{file}, line {line}: {error}") from error
     return rows
 

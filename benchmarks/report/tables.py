@@ -66,12 +66,6 @@ def paper_columns(names: Iterable[str], primary: str) -> list[str]:
     return chosen
 
 
-def heading(name: str) -> tuple[str, str]:
-    """The first word of a metric's name, and the rest of it: the protocol."""
-    first = re.split("[_@]", name)[0]
-    return first, name.removeprefix(first).lstrip("_")
-
-
 def build(records: Sequence[Record]) -> list[Table]:
     """One table per board; of one task, each says in which fields it differs from the last."""
     every = boards(records)

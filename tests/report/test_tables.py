@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.report import leaderboard, tables
 from benchmarks.report.rows import ranks
-from benchmarks.report.tables import heading, paper_columns
+from benchmarks.report.tables import paper_columns
 
 
 def test_the_order_of_rows(record):
@@ -222,12 +222,6 @@ CAPTION = ["bleu1", "bleu4", "cider", "meteor", "rouge_l", "spice"]
 )
 def test_paper_columns(primary, names, expected):
     assert paper_columns(names, primary) == expected
-
-
-def test_headings_lose_no_part_of_a_name():
-    assert heading("fid@30000") == ("fid", "@30000")
-    assert heading("kid_tabletop@256 ↓") == ("kid", "tabletop@256 ↓")
-    assert heading("delta1") == ("delta1", "")
 
 
 def lines_of(records):
