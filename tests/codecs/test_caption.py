@@ -39,13 +39,8 @@ def trained():
 
 def test_unseen_captions_come_back(trained):
     codec, cost = trained
-    assert cost["token_accuracy"] > 0.95
     assert cost["samples"] == 400 * 64
-    assert cost["token_accuracy"] == accuracy(codec, captions(200, 1))
-
-
-def test_an_untrained_codec_fails_the_same_measure():
-    torch.manual_seed(0)
+    assert cost["token_accuracy"] == accuracy(codec, captions(200, 1)) > 0.95
     assert accuracy(CaptionCodec(SHAPE).eval(), captions(200, 1)) < 0.3
 
 

@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.data.images import (
-    PHOTO_MODES,
-    OnDemand,
-    centre_square,
-    enlarge,
-    read_rgb,
-    shrink,
-    spread,
-)
+from benchmarks.data.images import PHOTO_MODES, OnDemand, centre_square, read_rgb, shrink, spread
 from crossflow.errors import InputError
 
 
@@ -45,7 +37,6 @@ def test_crop_is_central_and_comes_before_the_resize():
 def test_low_resolution_needs_a_divisor():
     with pytest.raises(InputError, match=r"task\.scale=3 does not divide the image size 14 x 8"):
         shrink(picture(8, 14), 3)
-    assert enlarge(picture(8, 14), 2).shape == (16, 28, 3)
 
 
 def test_a_truncated_image_is_refused_by_name(tmp_path):

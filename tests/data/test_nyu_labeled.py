@@ -14,17 +14,12 @@ from benchmarks.records.keys import digest
 from crossflow.errors import InputError
 
 
-def config_of(root, layout="labeled", **task):
-    config = Config()
-    config.task.name, config.task.root = "depth_nyu", str(root)
-    defaults = {"split": "test", "size": 24, "crop": "eigen", "layout": layout}
-    for name, value in (defaults | task).items():
-        setattr(config.task, name, value)
-    return config
-
-
 def truth_of(root, **task):
-    return registry.load_task("depth_nyu")(config_of(root, **task)).test
+    config = Config()
+    given = {"name": "depth_nyu", "root": str(root), "layout": "labeled", "split": "test"}
+    for name, value in (given | {"size": 24, "crop": "eigen"} | task).items():
+        setattr(config.task, name, value)
+    return registry.load_task("depth_nyu")(config).test
 
 
 def test_frames_are_those_of_the_converter(make_labeled, tmp_path):
@@ -95,10 +90,8 @@ def test_both_layouts_have_one_score_key(make_labeled, tmp_path):
     [
         ({"images": None}, "not the published file"),
         ({"rawDepths": np.ones((6, 80, 60), np.uint16)}, "'u'.*, need .*'f'"),
-        ({"images": np.ones((6, 3, 80, 60), np.float32)}, "'float32'.*, need .*'uint8'"),
         # Axes that another tool turned; read as they lie, absrel was 0.1005 where 0.1085 was right.
         ({"images": np.ones((6, 3, 60, 80), np.uint8)}, r"need .*\(6, 3, 80, 60\).*axes in this"),
-        ({"rawDepths": np.ones((6, 60, 80), np.float32)}, r"need .*\(6, 80, 60\).*axes in this"),
         ({"test": [0, 6]}, "its indices are not those of 6 frames"),
     ],
 )
@@ -122,16 +115,14 @@ def test_missing_and_broken_files(make_labeled, tmp_path):
         with pytest.raises(InputError, match=rf"{name}: not the published file"):
             nyu_labeled.frames(root, "test")
     (root / nyu_labeled.DATA_FILE).unlink()
-    with pytest.raises(
-        InputError, match=r"1 of 2 files of .* are missing: .*labeled\.mat; the list"
-    ):
+    with pytest.raises(InputError, match=r"1 of 2 files of .* missing: .*labeled\.mat; the list"):
         truth_of(root)
 
 
 def test_fields_of_the_other_layout(make_labeled, tmp_path):
     root, _, _ = make_labeled(tmp_path)
     for field, message in (
-        ({"split_file": "x"}, r"task\.split_file=x: layout labeled has its splits"),
+        ({"split_file": "x"}, r"task\.split_file=x: layout labeled has splits"),
         ({"layout": "zip"}, r"task\.layout=zip: this task takes bts, labeled"),
         ({"crop": "garg"}, r"task\.crop=garg: this task takes eigen, none"),
     ):

@@ -36,16 +36,13 @@ def test_photos_are_sorted_and_small_ones_counted(root):
     assert [photo.id for photo in found.photos] == names
     assert found.too_small == ["n03/small"]
     assert found.left_out == 2
-    assert len(imagenet(root, "val", 64, limit=3).photos) == 3
-    with pytest.raises(InputError, match=r"task\.size=512: all 7 images"):
-        imagenet(root, "val", 512)
-
-
-def test_a_pair_is_the_square_and_its_small_version(root):
-    for photo in imagenet(root, "val", 64).photos:
+    for photo in found.photos:
         low, target = load_photo(photo, 64, 4)
         assert (low.shape, target.shape) == ((16, 16, 3), (64, 64, 3))
         assert (low.dtype, target.dtype) == (np.uint8, np.uint8)
+    assert len(imagenet(root, "val", 64, limit=3).photos) == 3
+    with pytest.raises(InputError, match=r"task\.size=512: all 7 images"):
+        imagenet(root, "val", 512)
 
 
 def test_a_missing_split_says_what_where_and_whence(root):
