@@ -60,11 +60,8 @@ class PhotoTask(Task[AnyItems]):
         self, predictions: Sequence[Any], reference: Sequence[np.ndarray], content: str
     ) -> Scored:
         """FID and its kin. content: digest of what decides the reference's pixels."""
+        weights, where = self.config.weights.inception, self.device
+        network: Any = {"weights": weights, "download": self.config.download, "device": where}
         return distribution.inception_scores(
-            predictions,
-            reference,
-            weights=self.config.weights.inception,
-            reference_key=content,
-            download=self.config.download,
-            device=self.device,
+            predictions, reference, reference_key=content, **network
         )

@@ -88,28 +88,17 @@ class ScoredPhotos(TrainedPhotos):
         return digest_all(photo.path.read_bytes() for photo in self.reference.photos)
 
     def key(self) -> dict[str, Any]:
-        return self.named(
-            digest(self._files, *self.captions),
-            {"distribution": distribution.PROTOCOL, "clip": clip.PROTOCOL},
-            size=self.size,
-            choice=CHOICE,
-            reference="all images of the split",
-            reference_images=len(self.reference),
-            preparation=CROPPED,
-            clip=self.clip,
-            inception=used_digest(self.task.inception),
-        )
+        protocols = {"distribution": distribution.PROTOCOL, "clip": clip.PROTOCOL}
+        options = {"size": self.size, "choice": CHOICE, "preparation": CROPPED, "clip": self.clip}
+        options |= {"reference": "all images of the split", "reference_images": len(self.reference)}
+        options |= {"inception": used_digest(self.task.inception)}
+        return self.named(digest(self._files, *self.captions), protocols, **options)
 
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
         config, content = self.task.config, digest(self._files, str(self.size), CROPPED)
-        agreement = clip.clip_scores(
-            self.ids,
-            predictions,
-            self.captions,
-            weights=config.weights.clip,
-            download=config.download,
-            device=self.task.device,
-        )
+        network: Any = {"weights": config.weights.clip, "download": config.download}
+        given = self.ids, predictions, self.captions
+        agreement = clip.clip_scores(*given, device=self.task.device, **network)
         scored = merge([self.task.distances(predictions, self.reference, content), agreement])
         scored.items |= {"id": list(self.ids), "image_id": [photo.id for photo in self.photos]}
         scored.items["caption"] = self.captions

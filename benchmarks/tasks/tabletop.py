@@ -32,7 +32,7 @@ RENDER_BATCH = 100
 TEST_SPLITS = ("iid", "pairs", "crowd")
 # Scenes of the finite subset that a CPU trains on; task.train_limit, task.validation_limit and
 # task.limit take fewer.
-TRAIN, VALIDATION, TEST = 20_000, 500, 1_000
+COUNTS = {"train": 20_000, "validation": 500, "test": 1_000}
 DIGESTS = "sha256.json"  # of the files of a folder of arrays
 EXTRACTOR = "tabletop"  # of the features that FID and KID compare
 
@@ -166,13 +166,9 @@ class TabletopTask(Task[AnyScenes]):
 
     def items(self, part: str) -> AnyScenes:
         task = self.config.task
-        whole, limit = {
-            "train": (TRAIN, task.train_limit),
-            "validation": (VALIDATION, task.validation_limit),
-            "test": (TEST, task.limit),
-        }[part]
         name = choose("task.split", task.split, TEST_SPLITS) if part == "test" else part
-        items: AnyScenes = self.kind(self, name, min(whole, limit or whole))
+        limit = task.limit if part == "test" else getattr(task, f"{part}_limit")
+        items: AnyScenes = self.kind(self, name, min(COUNTS[part], limit or COUNTS[part]))
         return items
 
     def encode(self, pictures: UInt8[np.ndarray, "n 3 s s"]) -> Float[np.ndarray, "n 16 h w"]:

@@ -1,5 +1,7 @@
 """A whole match through the command line, and what others make of its files."""
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks import evaluate, run
@@ -19,6 +21,32 @@ def match(tmp_path):
         return {record.method: record for record in records.read_all(place / "out")}
 
     return run_match
+
+
+@pytest.fixture
+def issue(tmp_path, monkeypatch, capsys):
+    """issue(job, *fields) in an empty folder -> (status, last line of stderr)."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+    def call(job, *fields):
+        status = command.run(job, list(fields), command=job.__module__.rpartition(".")[2])
+        lines = capsys.readouterr().err.splitlines()
+        return status, lines[-1] if lines else ""
+
+    return call
+
+
+@pytest.fixture
+def refused(issue):
+    """refused(job, *fields) -> the line that names a mistake; nothing is left behind."""
+
+    def call(job, *fields):
+        status, line = issue(job, *fields)
+        assert (status, Path("results").exists()) == (2, False), line
+        return line
+
+    return call
 
 
 @pytest.fixture

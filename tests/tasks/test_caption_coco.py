@@ -10,8 +10,7 @@ import torch
 
 from benchmarks import evaluate, run
 from benchmarks.codecs import caption as codecs
-from benchmarks.config import command, registry
-from benchmarks.config.schema import Config, TaskConfig, WeightsConfig
+from benchmarks.config.schema import Config
 from benchmarks.data.captions import VARIANTS
 from benchmarks.metrics import captions as metric
 from benchmarks.metrics.score import Score, Scored
@@ -19,6 +18,7 @@ from benchmarks.records import record as records
 from benchmarks.tasks import caption_coco
 from crossflow.errors import InputError
 from crossflow.store import unstandardise
+from tests.fixtures.tasks import configured
 
 TINY = [
     *("task=caption_coco", "task.size=32", "training.batch=8", "budget.steps=2"),
@@ -51,15 +51,13 @@ def quick_scores(monkeypatch):
     monkeypatch.setattr(metric, "caption_scores", scores)
 
 
-def configured(root, work, weights=None, **changed):
-    defaults = registry.task_defaults(registry.tasks()["caption_coco"])
-    fields = defaults | {"size": 32, "root": str(root)} | changed
-    given = WeightsConfig() if weights is None else WeightsConfig(**weights)
-    return Config(task=TaskConfig(name="caption_coco", **fields), work=str(work), weights=given)
+def task_of(root, work, **changed):
+    fields = {"root": root, "size": 32} | changed
+    return caption_coco.TASK(configured("caption_coco", work, **fields))
 
 
 def prepared(root, work, **changed):
-    return caption_coco.TASK(configured(root, work, **changed)).prepare()
+    return task_of(root, work, **changed).prepare()
 
 
 def test_stores(coco_root, tmp_path):
@@ -140,8 +138,7 @@ def test_truth_and_floor(coco_root, tmp_path, edited):
         coco_root / "dataset_coco.json",
         lambda c: c["images"][33]["sentences"][4].update(raw="Another text"),
     )
-    config = configured(coco_root, tmp_path, limit=2)
-    assert caption_coco.TASK(config).test.key()["truth"] != key["truth"]
+    assert task_of(coco_root, tmp_path, limit=2).test.key()["truth"] != key["truth"]
 
 
 def test_scores_are_those_of_pycocoevalcap(coco_root, tmp_path):
@@ -149,7 +146,7 @@ def test_scores_are_those_of_pycocoevalcap(coco_root, tmp_path):
 
     The PTB tokeniser would take it for the end of a caption and move the others to other images.
     """
-    truth = caption_coco.TASK(configured(coco_root, tmp_path)).test
+    truth = task_of(coco_root, tmp_path).test
     spoken = [truth.references[name][0] for name in truth.ids]
     spoken[0] = spoken[0].replace(" ", "\u2028", 1)
     scored = truth.score(spoken)
@@ -168,22 +165,6 @@ def test_latents_of_an_autoencoder(coco_root, tmp_path, bench_data):
     assert ready.problem.source.sizes == (4 * 32, 2, 2)
     assert set(ready.frozen) == {"autoencoder", "vocabulary", "caption_codec"}
     assert len(ready.train) == 6
-
-
-@pytest.fixture
-def issue(tmp_path, monkeypatch, capsys):
-    """issue(job, *fields) in an empty folder -> (status, last line of stderr)."""
-    folder = tmp_path / "cwd"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-
-    def call(job, *fields):
-        name = "evaluate" if job is evaluate.job else "run"
-        status = command.run(job, list(fields), command=name)
-        lines = capsys.readouterr().err.splitlines()
-        return status, lines[-1] if lines else ""
-
-    return call
 
 
 def test_trains_samples_and_scores_the_files_of_others(coco_root, issue, quick_scores):
@@ -207,46 +188,17 @@ def test_trains_samples_and_scores_the_files_of_others(coco_root, issue, quick_s
     assert kept == [f"{theirs.run_id}.json"]
 
 
-def rows(*numbers):
-    return [{"image_id": number, "caption": "a dog"} for number in numbers]
+def test_captions_of_another_split_are_refused(coco_root, refused, tmp_path):
+    rows = [{"image_id": number, "caption": "a dog"} for number in (107, 108, 109)]
+    (tmp_path / "captions.json").write_text(json.dumps(rows))
+    fields = ["task=caption_coco", f"task.root={coco_root}", f"predictions={tmp_path}"]
+    assert "3 images have no caption of the split" in refused(evaluate.job, *fields)
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ([], "3 images have no caption"),
-        (rows(110, 111), "1 images have no caption of the split: 112"),
-        (rows(110, 111, 112, 7), "1 captions are of no image of the split: 7"),
-        (rows(107, 108, 109), "3 images have no caption of the split"),  # of val
-        (rows(110, 110, 111, 112), "1 images have several captions of the split: 110"),
-        ({"110": "a dog"}, "valid list"),
-        ([{"image_id": "110", "caption": "a"}], "0.image_id: Input should be a valid integer"),
-        ([{"image_id": 110}], "0.caption: Field required"),
-    ],
-)
-def test_wrong_predictions_are_refused(coco_root, issue, tmp_path, content, said):
-    path = tmp_path / "made" / "captions.json"
-    path.parent.mkdir()
-    path.write_text(json.dumps(content))
-    fields = ["task=caption_coco", f"task.root={coco_root}", f"predictions={path.parent}"]
-    status, last = issue(evaluate.job, *fields)
-    assert status == 2
-    assert said in last
-    assert not Path("results").exists()
-
-
-def test_a_missing_photograph_stops_a_run(coco_root, issue):
-    path = sorted((coco_root / "train2014").iterdir())[3]
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    status, said = issue(run.job, *TINY, f"task.root={coco_root}")
-    assert status == 2
-    assert path.name in said
+def test_a_missing_photograph_stops_a_run(coco_root, refused):
+    path = sorted((coco_root / "val2014").iterdir())[-1]  # captions alone are scored without it
     path.unlink()
-    status, said = issue(run.job, *TINY, f"task.root={coco_root}")
-    assert status == 2
-    assert path.name in said
-    assert not Path("results").exists()
+    assert path.name in refused(run.job, *TINY, f"task.root={coco_root}")
 
 
 def test_an_autoencoder_that_does_not_fit_the_grid(coco_root, tmp_path, monkeypatch):
@@ -266,7 +218,7 @@ def test_the_jars_of_spice_are_in_the_score_key(coco_root, tmp_path):
     jars.mkdir()
 
     def named(weights=None):
-        truth = caption_coco.TASK(configured(coco_root, tmp_path, weights)).test
+        truth = task_of(coco_root, tmp_path, weights=weights).test
         return truth.key()["options"]["spice"]
 
     found = [named()]
@@ -279,13 +231,13 @@ def test_the_jars_of_spice_are_in_the_score_key(coco_root, tmp_path):
 
 
 def test_missing_jars_are_named_before_anything_is_trained(coco_root, tmp_path):
-    config = configured(coco_root, tmp_path, weights={"spice": str(tmp_path / "nowhere")})
+    task = task_of(coco_root, tmp_path, weights={"spice": str(tmp_path / "nowhere")})
     with pytest.raises(InputError, match=r"weights\.spice"):
-        caption_coco.TASK(config).score_fields()
+        task.score_fields()
 
 
 def test_coco_layout(coco_root, tmp_path):
-    truth = caption_coco.TASK(configured(coco_root, tmp_path, layout="coco")).test
+    truth = task_of(coco_root, tmp_path, layout="coco").test
     assert truth.key()["split"] == "val2014"
     assert len(truth.ids) == 12
     assert {len(texts) for texts in truth.references.values()} == {6}
@@ -296,12 +248,6 @@ def test_cleaned_captions_are_counted_in_the_scores(coco_root, tmp_path, edited,
         coco_root / "dataset_coco.json",
         lambda c: c["images"][35]["sentences"][0].update(raw="A dog\nruns"),
     )
-    truth = caption_coco.TASK(configured(coco_root, tmp_path)).test
+    truth = task_of(coco_root, tmp_path).test
     assert truth.score(["a dog"] * 3).counts["captions_cleaned"] == 1
     assert truth.references["112"][0] == "A dog runs"
-
-
-def test_real_photographs(bench_data, tmp_path):
-    ready = prepared(bench_data / "roots/coco", tmp_path, train_limit=8, limit=4, size=64)
-    assert (len(ready.train), len(ready.test)) == (8, 4)
-    assert ready.problem.target.sizes == (caption_coco.TEXT_CHANNELS, 4, 4)

@@ -3,42 +3,26 @@
 import numpy as np
 import pytest
 
-from benchmarks.config import registry
-from benchmarks.config.schema import Config
 from benchmarks.data.depth_frames import KITTI, enlarge, listed_frames, load, load_depth
 from benchmarks.data.predictions import write_depth
 from benchmarks.metrics.depth import depth_errors
+from benchmarks.tasks.depth_kitti import TASK
 from crossflow.errors import InputError
 from tests.fixtures.depth import write_depth_png
+from tests.fixtures.tasks import configured
 
 
-def config_of(root, **task):
-    config = Config()
-    config.task.name, config.task.root = "depth_kitti", str(root)
-    for name, value in {"split": "test", "size": 88, "crop": "kb_garg", **task}.items():
-        setattr(config.task, name, value)
-    return config
+def task_of(root, work=".", said=lambda *_: None, **fields):
+    return TASK(configured("depth_kitti", work, root=root, **fields), said)
 
 
-def truth_of(root, said=lambda *_: None, **task):
-    return registry.load_task("depth_kitti")(config_of(root, **task), said).test
-
-
-def test_the_published_list(bench_data):
-    """697 lines, 45 without improved ground truth, 652 scored; validation groups are drives."""
-    from benchmarks.data.depth_frames import read_list
-
-    listed, without = read_list(bench_data / "lists/kitti/eigen_test_files_with_gt.txt")
-    assert (len(listed), len(without)) == (652, 45)
-    scenes = {"/".join(name.split("/")[:2]) for name in (*listed, *without)}
-    assert len(scenes) == 28
-    first = "2011_09_26/2011_09_26_drive_0002_sync/image_02/data/0000000069"
-    assert next(iter(listed)) == first
+def truth_of(root, **fields):
+    return task_of(root, **fields).test
 
 
 def test_frames_without_truth_are_counted_and_said(make_kitti):
     said = []
-    truth = truth_of(make_kitti(test=3, without=2), lambda stage, *_: said.append(stage))
+    truth = truth_of(make_kitti(test=3, without=2), said=lambda stage, *_: said.append(stage))
     assert len(truth.ids) == 3
     assert "3 of 5 listed frames" in said[0]
     assert "2 have none" in said[0]
@@ -149,9 +133,7 @@ def test_training_to_record(make_kitti, tmp_path, match, scored_again):
 
 
 def test_training_pairs(make_kitti, tmp_path):
-    config = config_of(make_kitti(train=4, test=1), size=44)
-    config.work = str(tmp_path / "work")
-    prepared = registry.load_task("depth_kitti")(config, lambda *_: None).prepare()
+    prepared = task_of(make_kitti(train=4, test=1), tmp_path / "work", size=44).prepare()
     assert prepared.problem.source.sizes == (3, 44, 152)
     assert (len(prepared.train), len(prepared.validation)) == (2, 2)
     drives = [{name.split("/")[1] for name in s.ids} for s in (prepared.train, prepared.validation)]

@@ -9,7 +9,6 @@ from PIL import Image
 from benchmarks import evaluate, prepare, run
 from benchmarks.config import command
 from benchmarks.data.depth_frames import NYU
-from benchmarks.data.images import image_size
 from benchmarks.data.predictions import write_depth
 from benchmarks.records import keys
 from benchmarks.records import record as records
@@ -69,132 +68,74 @@ def make_nyu(root):
 
 
 @pytest.fixture
-def data(tmp_path):
-    """(root, list of the test split, depth map of a test picture)."""
-    root = make_nyu(tmp_path / "nyu")
-    depth = root / "official_splits/test/x/sync_depth_1.png"
-    return root, root / "nyudepthv2_test_files_with_gt.txt", depth
+def root(tmp_path):
+    return make_nyu(tmp_path / "nyu")
 
 
 @pytest.fixture
-def issue(data, tmp_path, capsys):
-    """issue(command, fields) -> the error line of a refusal that left nothing behind."""
-    root = data[0]
-
-    def call(name, *fields):
-        job = {"evaluate": evaluate.job, "prepare": prepare.job}[name]
-        out, work = tmp_path / "out", tmp_path / "work"
-        places = ["task=depth_nyu", f"task.root={root}", f"out={out}", f"work={work}"]
-        status = command.run(job, [*places, *fields], command=name)
-        printed = capsys.readouterr()
-        errors = [line for line in printed.err.splitlines() if ": error: " in line]
-        assert status == 2, printed.err
-        assert len(errors) == 1
-        assert "Traceback" not in printed.err
-        assert not out.exists()
-        return errors[0]
-
-    return call
+def wrong(root, refused):
+    """wrong(job, *fields) -> the line that says what is wrong with the data."""
+    return lambda job, *fields: refused(job, "task=depth_nyu", f"task.root={root}", *fields)
 
 
-def predict(data, tmp_path, change=lambda depth: depth):
-    """A folder with a prediction for each test frame; `change` is made to the first."""
-    root, listed = data[:2]
-    folder = tmp_path / "predictions"
-    for number, line in enumerate(listed.read_text().splitlines()):
-        image, depth = line.split()[:2]
-        width, height = image_size(root / "official_splits/test" / depth)
-        depth = np.full((height, width), 3, np.float32)
-        name = image.rsplit(".", 1)[0]
-        write_depth(folder, name, change(depth) if number == 0 else depth)
-    return folder
+def predict(tmp_path, change=lambda depth: depth):
+    """The fields of an evaluation of constant depth; `change` is made to the first map."""
+    for name in "xy":
+        depth = np.full((48, 64), 3, np.float32)
+        write_depth(tmp_path / "made", f"{name}/rgb_1", change(depth) if name == "x" else depth)
+    return [f"predictions={tmp_path / 'made'}", "name=x"]
 
 
-def test_a_missing_list(data, issue):
-    data[1].unlink()
-    assert data[1].name in issue("evaluate", "predictions=.", "name=x")
-    assert data[1].name in issue("prepare")
+def test_a_missing_list(root, wrong):
+    for split, job in (("train", prepare.job), ("test", evaluate.job)):
+        path = root / NYU.lists[split][0]
+        path.unlink()
+        assert path.name in wrong(job, *(["predictions=."] if split == "test" else []))
 
 
-def test_a_truncated_depth_map(data, issue, tmp_path):
-    folder = predict(data, tmp_path)
-    data[2].write_bytes(data[2].read_bytes()[: data[2].stat().st_size // 2])
-    said = issue("evaluate", f"predictions={folder}", "name=x")
-    assert data[2].name in said
-    assert "truncated" in said
+def test_a_truncated_depth_map(root, wrong, tmp_path):
+    path = root / "official_splits/test/x/sync_depth_1.png"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    said = wrong(evaluate.job, *predict(tmp_path))
+    assert str(path) in said and "truncated" in said
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
-def test_a_prediction_that_is_not_finite_or_negative(data, issue, tmp_path, value):
+def test_a_prediction_that_is_not_finite_or_negative(root, wrong, tmp_path, value):
     def spoil(depth):
         depth[-1, 3] = value
         return depth
 
-    folder = predict(data, tmp_path, spoil)
-    said = issue("evaluate", f"predictions={folder}", "name=x")
-    assert "1 of" in said
-    assert "task.nonfinite=bts" in said
-    fields = ["task=depth_nyu", f"task.root={data[0]}", f"predictions={folder}", "name=x"]
-    fields += [f"out={tmp_path / 'clamped'}", "task.nonfinite=bts"]
+    fields = predict(tmp_path, spoil)
+    said = wrong(evaluate.job, *fields)
+    assert "1 of" in said and "task.nonfinite=bts" in said
+    fields += ["task=depth_nyu", f"task.root={root}", "task.nonfinite=bts"]
     assert command.run(evaluate.job, fields, command="evaluate") == 0
 
 
-def test_a_prediction_of_another_size(data, issue, tmp_path):
-    folder = predict(data, tmp_path, lambda depth: depth[::2])
-    said = issue("evaluate", f"predictions={folder}", "name=x")
-    assert "1 of 2 have another size" in said
-    assert "nothing is resized" in said
-
-
-def test_predictions_of_the_flows_size_from_elsewhere(data, issue, tmp_path):
+def test_predictions_of_the_flows_size_from_elsewhere(wrong, tmp_path):
     """Only our own run may hand maps of the flow's size to the scorer; files may not."""
-    folder = predict(data, tmp_path, lambda depth: np.full((96, 128), 3, np.float32))
-    assert "another size" in issue("evaluate", f"predictions={folder}", "name=x")
+    fields = predict(tmp_path, lambda depth: np.full((96, 128), 3, np.float32))
+    assert "another size" in wrong(evaluate.job, *fields)
 
 
-def test_predictions_for_the_wrong_split(data, issue, tmp_path):
-    folder = tmp_path / "train"
-    write_depth(folder, "somewhere/else", np.ones((4, 4), np.float32))
-    assert "2 of 2 files" in issue("evaluate", f"predictions={folder}", "name=x")
-    folder = predict(data, tmp_path)
-    write_depth(folder, "somewhere/else", np.ones((4, 4), np.float32))
-    said = issue("evaluate", f"predictions={folder}", "name=x")
-    assert "1 predictions belong to no item of the split (2 items): somewhere/else" in said
-
-
-def test_scored_frames_are_not_trained_on(data, issue):
-    """A training list that holds frames of the test list, or a test list of training frames."""
-    root, listed = data[:2]
-    (train,) = root.glob("*train*.txt")
-    line = listed.read_text().splitlines()[0]
-    scene = line.split("/")[0]  # the splits lie in folders of their own
-    shutil.copytree(root / "official_splits/test" / scene, root / "sync" / scene)
-    train.write_text(train.read_text() + "\n" + line)
-    said = issue("prepare")
-    assert "1 frames are scored and in the training split too" in said
-    assert line.split()[0].rsplit(".", 1)[0] in said
+def test_scored_frames_are_not_trained_on(root, wrong):
+    """A training list that holds frames of the test list."""
+    shutil.copytree(root / "official_splits/test/x", root / "sync/x")
+    listed = root / NYU.lists["train"][0]
+    listed.write_text(f"{listed.read_text()}\nx/rgb_1.jpg x/sync_depth_1.png 518.8579")
+    said = wrong(prepare.job)
+    assert "1 frames are scored and in the training split too: x/rgb_1" in said
     # scoring alone trains on nothing
-    assert issue("evaluate", "predictions=none", "name=x").endswith("no such folder")
+    assert wrong(evaluate.job, "predictions=none", "name=x").endswith("no such folder")
 
 
-def test_no_training_split(data, issue):
-    for path in data[0].glob("*train*.txt"):
-        path.unlink()
-    said = issue("prepare")
-    assert "train split" in said
-    assert "published" in said
-
-
-def test_one_drive_or_scene_gives_no_validation(data, issue):
-    (listed,) = data[0].glob("*train*.txt")
+def test_one_drive_or_scene_gives_no_validation(root, wrong):
+    listed = root / NYU.lists["train"][0]
     listed.write_text(listed.read_text().splitlines()[0])
-    assert "give at least two" in issue("prepare")
+    assert "give at least two" in wrong(prepare.job)
 
 
-def test_a_training_map_without_a_measurement(data, issue):
-    (listed,) = data[0].glob("*train*.txt")
-    depth = listed.read_text().split()[1]
-    path = data[0] / "sync" / depth
-    width, height = image_size(path)
-    write_depth_png(path, np.zeros((height, width)))
-    assert "no measurement at all" in issue("prepare")
+def test_a_training_map_without_a_measurement(root, wrong):
+    write_depth_png(root / "sync/a/sync_depth_1.png", np.zeros((48, 64)))
+    assert "no measurement at all" in wrong(prepare.job)

@@ -1,5 +1,6 @@
 """Super-resolution on ImageNet, from the files to the record; where its flow runs."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,6 @@ from PIL import Image
 from benchmarks import evaluate, run
 from benchmarks.codecs import image
 from benchmarks.codecs.image import ImageSpace
-from benchmarks.config import command
 from benchmarks.config.schema import Config, TaskConfig, WeightsConfig
 from benchmarks.data.predictions import write_image
 from benchmarks.records import record as records
@@ -38,7 +38,7 @@ def test_imagenet(bench_data, match, scored_again):
 
 
 @pytest.mark.usefixtures("no_inception")
-def test_small_photographs_are_left_out_and_counted(tmp_path, capsys):
+def test_small_photographs_are_left_out_and_counted(tmp_path, issue):
     """A model that was run on the whole val folder has predictions for them too."""
     random = np.random.default_rng(0)
     for number, side in enumerate((64, 40, 70, 50)):
@@ -48,26 +48,18 @@ def test_small_photographs_are_left_out_and_counted(tmp_path, capsys):
         Image.fromarray(pixels).save(photo)
         write_image(tmp_path / "p", f"n01/x{number}", np.full((64, 64, 3), 90, np.uint8))
     arguments = ["task=sr_imagenet", f"task.root={tmp_path / 'root'}", "task.size=64"]
-    arguments += [f"predictions={tmp_path / 'p'}", "name=x", f"out={tmp_path / 'o'}"]
-    arguments += [f"work={tmp_path / 'w'}"]
-    assert command.run(evaluate.job, arguments, command="evaluate") == 0, capsys.readouterr().err
-    (record,) = records.read_all(tmp_path / "o")
+    assert issue(evaluate.job, *arguments, f"predictions={tmp_path / 'p'}", "name=x")[0] == 0
+    (record,) = records.read_all(Path("results/local"))
     assert record.scores["psnr_y"].n == 2
     assert record.fair.proof["counts"]["photographs_too_small"] == 2
-    write_image(tmp_path / "p", "n01/unknown", np.zeros((64, 64, 3), np.uint8))
-    assert command.run(evaluate.job, arguments, command="evaluate") == 2
-    assert "1 predictions belong to no item of the split (2 items)" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("no_inception")
-def test_imagenet_has_no_curve_of_a_score_that_it_cannot_compute(bench_data, tmp_path, capsys):
+def test_imagenet_has_no_curve_of_a_score_that_it_cannot_compute(bench_data, refused):
     """Refused before training, not after it."""
     arguments = ["task=sr_imagenet", f"task.root={bench_data / 'roots/imagenet'}", "task.size=64"]
     arguments += ["task.limit=3", "task.train_limit=8", "sampling.curve=[1]", "methods=crossflow"]
-    arguments += [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
-    assert command.run(run.job, arguments, command="run") == 2
-    assert "weights.inception is not set" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert "weights.inception is not set" in refused(run.job, *arguments)
 
 
 @pytest.mark.usefixtures("no_inception")
@@ -98,14 +90,10 @@ def test_imagenet_in_latents(bench_data, tmp_path, match):
     assert np.load(store / "target.npy").shape == (3, 32, 8, 8)
 
 
-def test_an_autoencoder_that_does_not_fit_is_refused_before_anything_is_written(
-    bench_data, tmp_path, capsys, monkeypatch
-):
+def test_an_autoencoder_that_does_not_fit_is_refused(bench_data, tmp_path, refused, monkeypatch):
     arguments = ["task=sr_imagenet", f"task.root={bench_data / 'roots/imagenet'}", "task.size=64"]
-    arguments += [f"weights.autoencoder={tmp_path}", f"work={tmp_path / 'w'}", "task.limit=2"]
-    assert command.run(run.job, arguments, command="run") == 2
-    assert "weights.autoencoder" in capsys.readouterr().err
-    assert not (tmp_path / "w").exists()
+    arguments += [f"weights.autoencoder={tmp_path}", "task.limit=2"]
+    assert "weights.autoencoder" in refused(run.job, *arguments)
     monkeypatch.setattr(image, "load_image_codec", lambda *_: SimpleNamespace(factor=32))
     config = Config(task=TaskConfig(size=64), weights=WeightsConfig(autoencoder="coarse"))
     assert image.image_space(config, "cpu").side == 2

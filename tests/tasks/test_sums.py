@@ -6,28 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.config import registry
-from benchmarks.config.schema import Config, TaskConfig
 from benchmarks.match.sampling import Sampler
 from benchmarks.records import samples
 from benchmarks.tabletop import captions as words
 from benchmarks.tabletop.scenes import HELD_OUT_PAIRS, indices, scene
 from benchmarks.tasks import sums
-from benchmarks.tasks.t2i_tabletop import SUMS
+from benchmarks.tasks.t2i_tabletop import SUMS, TASK
 from benchmarks.tasks.task import Trained
 from crossflow.arm import build_arm
 from crossflow.solver import Grid
+from tests.fixtures.tasks import configured
 
 GUIDANCE = 1.5
 
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    defaults = registry.task_defaults(registry.tasks()["t2i_tabletop"])
     fields = {"size": 32, "train_limit": 8, "validation_limit": 2, "limit": 5}
-    fields = TaskConfig(name="t2i_tabletop", **(defaults | fields))
-    config = Config(task=fields, work=str(tmp_path_factory.mktemp("work")))
-    return registry.load_task("t2i_tabletop")(config)
+    return TASK(configured("t2i_tabletop", tmp_path_factory.mktemp("work"), **fields))
 
 
 @pytest.fixture(scope="module")

@@ -7,26 +7,21 @@ import pytest
 
 from benchmarks.codecs import caption as caption_codec
 from benchmarks.config import registry
-from benchmarks.config.schema import Config, TaskConfig
 from benchmarks.tabletop import captions as words
 from benchmarks.tabletop import render
 from benchmarks.tasks import caption_tabletop, tabletop
 from crossflow.errors import InputError
 from crossflow.problem import TokenShape
 from crossflow.store import unstandardise
+from tests.fixtures.tasks import configured
 
 TASKS = ("depth_tabletop", "sr_tabletop", "t2i_tabletop", "caption_tabletop")
 TRAIN, VALIDATION, TEST = 24, 4, 6
 
 
-def configured(name, work, **changed):
-    defaults = registry.task_defaults(registry.tasks()[name])
-    fields = {"train_limit": TRAIN, "validation_limit": VALIDATION, "limit": TEST}
-    return Config(task=TaskConfig(name=name, **(defaults | fields | changed)), work=str(work))
-
-
-def silent(stage, done, total):
-    pass
+def task_of(name, work, report=lambda *_: None, **changed):
+    fields = {"train_limit": TRAIN, "validation_limit": VALIDATION, "limit": TEST} | changed
+    return registry.load_task(name)(configured(name, work, **fields), report)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +32,9 @@ def prepared(tmp_path_factory):
 
     def get(name):
         if name not in made:
-            task = registry.load_task(name)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(caption_tabletop, "CODEC_STEPS", 4)
-                made[name] = task(configured(name, work), silent).prepare()
+                made[name] = task_of(name, work).prepare()
         return made[name]
 
     return get
@@ -109,9 +103,8 @@ def test_a_source_taken_as_it_is_decodes_to_itself(prepared):
         np.testing.assert_allclose(start.numpy(), raw, rtol=1e-4, atol=1e-4)
 
 
-def rendered(work, report=silent, name="depth_tabletop", **changed):
-    config = configured(name, work, limit=8, size=64, **changed)
-    return registry.load_task(name)(config, report).test
+def rendered(work, report=lambda *_: None):
+    return task_of("depth_tabletop", work, report, limit=8, size=64).test
 
 
 def test_two_processes_that_render_the_same_publish_whole_arrays(tmp_path, monkeypatch):
@@ -156,8 +149,7 @@ def test_a_killed_codec_training_is_started_again(tmp_path, monkeypatch):
     monkeypatch.setattr(caption_tabletop, "CODEC_STEPS", 2)
 
     def codec(**changed):
-        config = configured("caption_tabletop", tmp_path, **changed)
-        return caption_tabletop.TASK(config, silent).frozen["caption_codec"]
+        return task_of("caption_tabletop", tmp_path, **changed).frozen["caption_codec"]
 
     def killed(codec, path):
         path.write_bytes(b"half")
@@ -175,10 +167,9 @@ def test_a_killed_codec_training_is_started_again(tmp_path, monkeypatch):
 
 def test_the_key_names_items_and_truth(prepared, tmp_path):
     """Other items or another size: other key. The same again: the same key."""
-    task = registry.load_task("depth_tabletop")
 
     def key(**changed):
-        truth = task(configured("depth_tabletop", tmp_path, **changed), silent).test
+        truth = task_of("depth_tabletop", tmp_path, **changed).test
         return json.dumps(truth.key(), sort_keys=True)
 
     assert key() == key()
@@ -190,8 +181,7 @@ def test_the_key_does_not_depend_on_rendered_bits(tmp_path, monkeypatch, name):
     """Another processor's last bits, here a picture and a map that differ: the same key."""
 
     def key(folder):
-        truth = registry.load_task(name)(configured(name, tmp_path / folder), silent).test
-        return json.dumps(truth.key(), sort_keys=True)
+        return json.dumps(task_of(name, tmp_path / folder).test.key(), sort_keys=True)
 
     mine = key("mine")
     pictures, maps = render.render, render.depth_map
@@ -204,7 +194,7 @@ def test_the_key_does_not_depend_on_rendered_bits(tmp_path, monkeypatch, name):
 
 def test_small_pictures_are_the_renderers(tmp_path):
     """One rule for the 2 x 2 mean: half a grey level goes to the even one everywhere."""
-    small = registry.load_task("depth_tabletop")(configured("depth_tabletop", tmp_path)).test
+    small = task_of("depth_tabletop", tmp_path).test
     assert np.array_equal(small.pictures, render.half_size(render.render(small.scenes)).numpy())
 
 
@@ -246,4 +236,4 @@ def test_a_true_caption_scores_high_and_an_unreadable_one_nothing(prepared):
 def test_wrong_options_are_named(tmp_path, name, changed):
     field, value = next(iter(changed.items()))
     with pytest.raises(InputError, match=f"task.{field}={value}: this task takes"):
-        registry.load_task(name)(configured(name, tmp_path, **changed), silent).prepare()
+        task_of(name, tmp_path, **changed).prepare()
