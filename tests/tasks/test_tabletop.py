@@ -13,7 +13,7 @@ from benchmarks.tasks import caption_tabletop, tabletop
 from crossflow.errors import InputError
 from crossflow.problem import TokenShape
 from crossflow.store import unstandardise
-from tests.fixtures.tasks import configured
+from tests.fixtures.tasks import configured, share_no_picture
 
 TASKS = ("depth_tabletop", "sr_tabletop", "t2i_tabletop", "caption_tabletop")
 TRAIN, VALIDATION, TEST = 24, 4, 6
@@ -60,12 +60,7 @@ def test_stores_fit_the_problem(prepared, name):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_splits_share_no_scene(prepared, name):
-    ready = prepared(name)
-    stores = ready.train, ready.validation, ready.test
-    groups = [set(store.pairs(range(len(store))).groups.tolist()) for store in stores]
-    assert not groups[0] & groups[1]
-    assert not groups[0] & groups[2]
-    assert not groups[1] & groups[2]
+    assert share_no_picture(prepared(name))
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -190,12 +185,6 @@ def test_the_key_does_not_depend_on_rendered_bits(tmp_path, monkeypatch, name):
         render, "depth_map", lambda *given: (maps(*given)[0] + 1e-6, maps(*given)[1])
     )
     assert key("other") == mine
-
-
-def test_small_pictures_are_the_renderers(tmp_path):
-    """One rule for the 2 x 2 mean: half a grey level goes to the even one everywhere."""
-    small = task_of("depth_tabletop", tmp_path).test
-    assert np.array_equal(small.pictures, render.half_size(render.render(small.scenes)).numpy())
 
 
 def test_training_depth_is_a_sensors_scoring_depth_is_clean(prepared):
