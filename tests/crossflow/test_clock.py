@@ -1,6 +1,7 @@
 """Ledgers charge each moment once and survive; throughput is judged by windows."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 
 import pytest
@@ -33,25 +34,18 @@ def test_time_goes_to_the_innermost_ledger_and_is_charged_once(tmp_path):
             assert clock.seconds("train") == 30
         hands.time += 2
     hands.time += 50
-    assert clock.state() == {
-        **dict.fromkeys(LEDGERS, 0.0),
-        "other": 3.0,
-        "train": 30.0,
-        "checkpoint": 3.0,
-    }
-    assert clock.wall == 36
+    charged = {name: seconds for name, seconds in clock.state().items() if seconds}
+    assert charged == {"other": 3, "train": 30, "checkpoint": 3}
+    assert (clock.wall, tuple(clock.state())) == (36, LEDGERS)
 
 
 def test_an_exception_charges_what_was_done_and_an_unknown_ledger_is_refused(tmp_path):
     hands = Hands()
     clock = Clock(tmp_path / "clock.json", now=hands)
 
-    def fail():
+    with suppress(ZeroDivisionError), clock("train"):
         hands.time += 4
-        raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"), clock("train"):
-        fail()
+        hands.time /= 0
     hands.time += 9
     assert clock.wall == clock.seconds("train") == 4
     with pytest.raises(KeyError, match="tea"), clock("tea"):

@@ -213,10 +213,7 @@ def test_the_dtype_cannot_change_on_the_way(tmp_path):
         write(tmp_path / "s", batches)
 
 
-@pytest.mark.parametrize("made", [3, 5])
-def test_rows_that_are_not_those_asked_for_are_an_error(tmp_path, made):
-    with pytest.raises(InputError, match=rf"groups: \({made},\) is not 4 rows"):
-        write(tmp_path / "s", lambda start, stop: rows(0, made, 5), count=4)
+def test_a_store_of_no_row_is_refused(tmp_path):
     with pytest.raises(InputError, match="there is no row"):
         write(tmp_path / "s", count=0)
 
