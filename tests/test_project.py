@@ -82,12 +82,12 @@ def test_stale_derived_files_are_found(derived, record, written):
     assert derived.stale_files() == []
     out = written([record()])
     records = derived.read_all(out)
-    every = [name for report in derived.DERIVED.values() for name in report.files(records, out)]
+    every = [name for files in derived.DERIVED.values() for name in files(records, out)]
     assert [line.split(":")[0] for line in derived.stale_files()] == [
         f"results/public/{name}" for name in every
     ]
-    for report in derived.DERIVED.values():
-        for name, text in report.files(derived.read_all(out), out).items():
+    for files in derived.DERIVED.values():
+        for name, text in files(derived.read_all(out), out).items():
             write_atomic(out / name, text)
     assert derived.stale_files() == []
     table = out / "tables/depth_tabletop.md"
@@ -98,8 +98,8 @@ def test_stale_derived_files_are_found(derived, record, written):
 
 def test_files_that_no_report_makes_are_found_wherever_reports_write(derived, record, written):
     out = written([record()])
-    for report in derived.DERIVED.values():
-        for name, content in report.files(derived.read_all(out), out).items():
+    for files in derived.DERIVED.values():
+        for name, content in files(derived.read_all(out), out).items():
             write_atomic(out / name, content)
     kept = [f"{kind}/x/y.csv" for kind in ("items", "curves", "samples")] + ["expected.csv"]
     left = ["figures/of_old.png", "old.html", "tables/deep/of_old.csv", "tables/of_old.md"]
@@ -124,8 +124,8 @@ def test_stale_figures_are_found_by_what_they_show(derived, record, written):
         for value, limit in ((0.5, 1e13), (0.4, 2e13))
     ]
     out = written(two)
-    for report in derived.DERIVED.values():
-        for name, content in report.files(derived.read_all(out), out).items():
+    for files in derived.DERIVED.values():
+        for name, content in files(derived.read_all(out), out).items():
             write_atomic(out / name, content)
     assert derived.stale_files() == []
     pdf, png = (out / f"figures/answer.{ending}" for ending in ("pdf", "png"))
