@@ -21,9 +21,9 @@ from crossflow.method import Ends
 from crossflow.problem import Source
 
 Cells = tuple[list[str], list[Any]]  # ids, and what was decoded
+# Texts (start, minus, plus and what their sum should show), then tokens and mask of the first three
+# of each, one sum after the other.
 Sums = tuple[Sequence[Sequence[str]], np.ndarray, np.ndarray]
-"""Texts (start, minus, plus and what their sum should show), and the tokens and mask of the first
-three of each, one sum after the other."""
 
 
 def draw(prepared: Prepared, trained: Trained, given: Sums | None = None) -> None:

@@ -88,7 +88,7 @@ def predict(tmp_path, change=lambda depth: depth):
 
 def test_a_missing_list(root, wrong):
     for split, job in (("train", prepare.job), ("test", evaluate.job)):
-        path = root / NYU.lists[split][0]
+        path = root / NYU.lists[0].format(split)
         path.unlink()
         assert path.name in wrong(job, *(["predictions=."] if split == "test" else []))
 
@@ -122,7 +122,7 @@ def test_predictions_of_the_flows_size_from_elsewhere(wrong, tmp_path):
 def test_scored_frames_are_not_trained_on(root, wrong):
     """A training list that holds frames of the test list."""
     shutil.copytree(root / "official_splits/test/x", root / "sync/x")
-    listed = root / NYU.lists["train"][0]
+    listed = root / NYU.lists[0].format("train")
     listed.write_text(f"{listed.read_text()}\nx/rgb_1.jpg x/sync_depth_1.png 518.8579")
     said = wrong(prepare.job)
     assert "1 frames are scored and in the training split too: x/rgb_1" in said
@@ -131,7 +131,7 @@ def test_scored_frames_are_not_trained_on(root, wrong):
 
 
 def test_one_drive_or_scene_gives_no_validation(root, wrong):
-    listed = root / NYU.lists["train"][0]
+    listed = root / NYU.lists[0].format("train")
     listed.write_text(listed.read_text().splitlines()[0])
     assert "give at least two" in wrong(prepare.job)
 
