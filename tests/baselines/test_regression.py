@@ -7,7 +7,7 @@ from baselines import flow_matching, regression
 from crossflow.arm import build_arm
 from crossflow.draws import ItemDraws, StepDraws
 from crossflow.network import SIZES, DiT, Size
-from crossflow.problem import MapShape, Pair, Problem, Source, TokenShape
+from crossflow.problem import MapShape, Pair, Problem, Source
 from crossflow.solver import Grid
 
 MAP = MapShape(1, 4, 4)
@@ -22,14 +22,6 @@ def batch(step: int) -> Pair:
 
 def draws(step: int) -> StepDraws:
     return StepDraws(0, step, range(32), 32)
-
-
-def test_applies_to_maps_only() -> None:
-    assert regression.applies(PROBLEM) is None
-    text = Problem(TokenShape(5, vocabulary=9), MAP, 1, "variational", "contrastive")
-    reason = regression.applies(text)
-    assert reason is not None
-    assert "text" in reason
 
 
 def test_network_is_that_of_flow_matching(monkeypatch: pytest.MonkeyPatch) -> None:

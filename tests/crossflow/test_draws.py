@@ -23,9 +23,3 @@ def test_training_draws_ignore_global_state_and_split_by_rows() -> None:
     parts = [StepDraws(0, 7, rows, 6).normal("source", (3,)) for rows in (range(2), range(2, 6))]
     assert torch.equal(whole, torch.cat(parts))
     assert not torch.equal(whole, StepDraws(0, 8, range(6), 6).normal("source", (3,)))
-
-
-def test_permutation_is_of_the_global_batch() -> None:
-    part = StepDraws(0, 7, range(2), 6)
-    assert sorted(part.permutation("null").tolist()) == list(range(6))
-    assert torch.equal(part.permutation("null"), StepDraws(0, 7, range(6), 6).permutation("null"))

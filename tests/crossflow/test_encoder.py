@@ -86,11 +86,6 @@ def test_padding_is_not_read(problem: Problem) -> None:
     assert (encoder(shorter)[0] != encoder(clean)[0]).any()
 
 
-def test_each_position_has_its_own_query() -> None:
-    mean, _ = Encoder(TEXT, SMALL)(source(TEXT))
-    assert len(mean[0].flatten(1).T.unique(dim=0)) == 64
-
-
 def test_identity_is_the_source() -> None:
     values = source(CAPTION)
     mean, logvar = Encoder(replace(CAPTION, encoder="identity"), SMALL)(values)

@@ -213,16 +213,13 @@ def test_the_dtype_cannot_change_on_the_way(tmp_path):
         write(tmp_path / "s", batches)
 
 
-def test_a_store_of_no_row_is_refused(tmp_path):
-    with pytest.raises(InputError, match="there is no row"):
-        write(tmp_path / "s", count=0)
-
-
-def test_a_constant_channel_cannot_be_standardised(tmp_path):
+def test_a_constant_channel_and_no_row_at_all_are_refused(tmp_path):
     def batches(start, stop):
         for batch in rows(start, stop):
             yield batch | {"target": batch["target"] * np.float32([[[1]], [[0]]])}
 
     with pytest.raises(InputError, match="channel 1 of target is constant"):
         write(tmp_path / "s", batches)
+    with pytest.raises(InputError, match="there is no row"):
+        write(tmp_path / "s", count=0)
     assert names(tmp_path) == []

@@ -130,20 +130,6 @@ def test_a_chain_that_the_order_does_not_give_is_found(toy, tmp_path):
         proof_of_order([trainer])
 
 
-@pytest.mark.parametrize("kind", ["steps", "samples", "flops"])
-def test_equal_budgets_run_to_their_end(toy, tmp_path, kind):
-    sample = toy.build("crossflow", 8).cost.flops_train
-    limit = {"steps": 4, "samples": 30, "flops": 30 * sample}[kind]
-    trainers = [toy.make_trainer(tmp_path, m, Budget(**{kind: limit})) for m in METHODS[:2]]
-    train_match(trainers)
-    for trainer in trainers:
-        assert trainer.done
-        steps = math.ceil(
-            limit / {"steps": 1, "samples": 8, "flops": 8 * trainer.arm.cost.flops_train}[kind]
-        )
-        assert trainer.spent.steps == steps
-
-
 def test_seconds_interleave_the_arms_forwards_and_backwards(toy, tmp_path, monkeypatch):
     trainers = [toy.make_trainer(tmp_path, m, Budget(device_seconds=9)) for m in METHODS[:2]]
     hands = [0.0]
