@@ -7,9 +7,13 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from benchmarks.config import registry
-from benchmarks.config.command import PATHS
+from benchmarks.config.command import PATHS, prepare
 from benchmarks.config.schema import DEFAULT_FLOPS
 from crossflow.errors import InputError
 
@@ -19,9 +23,7 @@ WEIRD = MANY + "${h}"
 
 
 def test_the_default_job(call):
-    done = call()
-    assert (done.status, done.stdout) == (0, "")
-    (config,) = done.configs
+    (config,) = call().configs
     assert (config.task.name, config.budget.kind) == ("depth_tabletop", "flops")
     assert config.task.size == 32, "the task file's own default"
     assert config.methods == ["regression", "flow_matching", "crossflow"]
@@ -34,11 +36,9 @@ def test_the_default_job(call):
         ("-m task=depth_nyu,nothing", "unknown task 'nothing'"),
         ("training.bath=3", "unknown field 'training.bath'. Did you mean training.batch? --help"),
         ("batch=3", "Did you mean training.batch or sampling.batch?"),
-        ("task=nyu", "unknown task 'nyu'. Did you mean depth_nyu? There are"),
         ("--fast", "'--fast': write FIELD=VALUE; --help lists fields and flags"),
         ("--cfg job -m", "Only one of"),
         ("seed=[1", "[1"),
-        ("seed=one", "seed=one"),
         ("-m seed=0,one", "seed=one"),
         ("seed=-1", "seed=-1: must be from 0 to 2147483647"),
         ("task.limit=0", "task.limit=0: must be at least 1"),
@@ -72,11 +72,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(call, typed, message):
 @pytest.mark.parametrize(
     ("raised", "status", "message"),
     [
-        (
-            InputError("task.root=/x: no such folder;\nlooked"),
-            2,
-            "task.root=/x: no such folder; loo",
-        ),
+        (InputError("task.root=/x: no;\nlooked"), 2, "task.root=/x: no; looked"),
         (RuntimeError("out of\nmemory"), 1, "RuntimeError: out of memory (traceback: "),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
@@ -230,12 +226,7 @@ def test_help_lists_the_fields_that_a_command_reads(call, command):
     assert shown.status == 0
     for part in ("task.root=null ", "folder of the data", "depth_nyu", "tabletop_quick", "Exit"):
         assert part in shown.stdout
-    for part in (
-        "budget.flops=null ",
-        "training.lr=0.001 ",
-        "(one of euler, heun,",
-        "arm.NAME.OPTION=",
-    ):
+    for part in ("budget.flops=null ", "training.lr=0.001 ", "(one of euler,", "arm.NAME.OPTION="):
         assert (part in shown.stdout) == (command == "run")
     assert ("predictions=null" in shown.stdout) == (command == "evaluate")
     assert ("export=null" in shown.stdout) == (command == "prepare")
@@ -263,3 +254,53 @@ def test_a_users_mistake_in_a_real_process(tmp_path):
     assert done.stderr.startswith("run: error: unknown task 'no'")
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+PARSER = OverridesParser.create()
+# No leading "~", which is the home folder, and no text that means None.
+ANY_PATH = st.text(
+    st.one_of(
+        st.sampled_from("\\${}[](),='\" ~:*?#ü"),
+        st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")),
+    ),
+    min_size=1,
+).filter(lambda text: not text.startswith("~") and text != "null")
+
+
+@given(ANY_PATH)
+def test_any_path_comes_through(path):
+    (written,), _ = prepare([f"task.root={path}"])
+    override = PARSER.parse_override(written)
+    assert not override.is_sweep_override()
+    # A sweep writes each value out again for its jobs: a second round must change nothing.
+    again = PARSER.parse_override(f"task.root={override.get_value_element_as_str()}")
+    for parsed in (override, again):
+        assert OmegaConf.create({"root": parsed.value()}).root == path
+
+
+@pytest.mark.parametrize(
+    ("typed", "prepared"),
+    [
+        ("seed=0,1 -m", "-m seed=0,1"),
+        ("--cfg job seed=3 -m", "--cfg job -m seed=3"),
+        ("+experiment=x --config-dir=/x=y", "--config-dir=/x=y +experiment=x"),
+        ("experiment=x +seed=3 ++model=S", "+experiment=x seed=3 model=S"),
+        ("seed=1 budget.flops=null", "seed=1 budget.flops=null"),
+    ],
+)
+def test_what_hydra_reads(typed, prepared):
+    assert prepare(typed.split())[0] == prepared.split()
+
+
+def test_what_was_given():
+    _, values = prepare(["work=~/a", "seed=1", "+work=~/b=c", "name=null"])
+    assert values == {"work": str(Path.home() / "b=c"), "seed": "1"}
+
+
+@pytest.mark.parametrize(
+    "argument",
+    "=3|seed|a b|--|-mm|-m=3|~seed|task.name=x|arm=1|arm.x=1|arm.2x.lr=1|arm.x..lr=1".split("|"),
+)
+def test_no_field(argument):
+    with pytest.raises(InputError, match=r"write (FIELD|arm\.NAME)|unknown field"):
+        prepare([argument])

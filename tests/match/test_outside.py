@@ -5,26 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import evaluate, prepare
-from benchmarks.config import command
 from benchmarks.data.images import read_rgb, shrink
 from benchmarks.records import record as records
 from benchmarks.records import samples
 from benchmarks.tasks import depth_tabletop
-
-
-@pytest.fixture
-def issue(tmp_path, monkeypatch, capsys):
-    """issue(command, *fields) in an empty folder -> (status, stdout, last line of stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(name, *fields):
-        job = {"prepare": prepare.job, "evaluate": evaluate.job}[name]
-        status = command.run(job, list(fields), command=name)
-        said = capsys.readouterr()
-        return status, said.out, (said.err.splitlines() or [""])[-1]
-
-    return call
 
 
 def texts(part):
@@ -33,9 +17,8 @@ def texts(part):
 
 def exported(issue, *fields):
     """The facts of an export to `given`; the encoding of stores was not begun."""
-    status, said, trouble = issue("prepare", *fields, "export=given")
-    assert status == 0, trouble
-    assert "export: given" in said
+    status, printed, trouble = issue("prepare", *fields, "export=given")
+    assert (status, printed) == (0, "export: given\n"), trouble
     assert not Path("runs/stores").exists()
     assert not list(Path().glob(".*partial"))
     return json.loads(Path("given/export.json").read_text())
@@ -43,17 +26,16 @@ def exported(issue, *fields):
 
 def scored(issue, *fields):
     """The record of the exported truth as predictions."""
+    facts = exported(issue, *fields)
     status, _, trouble = issue("evaluate", *fields, "predictions=given/truth", "name=truth")
     assert status == 0, trouble
     (record,) = records.read_all(Path("results/local"))
+    assert record.score_key == facts["score_key"]
     return record
 
 
 def test_depth(issue):
-    fields = ["task=depth_tabletop", "task.limit=3"]
-    facts = exported(issue, *fields)
-    record = scored(issue, *fields)
-    assert record.score_key == facts["score_key"]
+    record = scored(issue, "task=depth_tabletop", "task.limit=3")
     assert record.scores["absrel"].value == 0
     # An evaluation keeps its first items beside source and truth, as a run's arms do.
     out, key = Path("results/local"), record.score_key
@@ -62,13 +44,12 @@ def test_depth(issue):
     assert [len(one.cells) for one in kept] == [3, 3, 3]
     assert (kept[0].cells[1] == kept[1].cells[1]).all()
     assert kept[2].kind == "picture"
-    assert facts["items"] == len(list(Path("given/sources").iterdir())) == 3
+    assert len(list(Path("given/sources").iterdir())) == 3
 
 
 def test_a_record_never_loses_a_score(issue, monkeypatch):
     """As where METEOR's Java has no memory the second time: the second stands beside the first."""
     fields = ["task=depth_tabletop", "task.limit=3"]
-    exported(issue, *fields)
     first = scored(issue, *fields)
     whole = depth_tabletop.DepthScenes.score
 
@@ -87,10 +68,7 @@ def test_a_record_never_loses_a_score(issue, monkeypatch):
 
 
 def test_super_resolution(issue):
-    fields = ["task=sr_tabletop", "task.limit=3"]
-    facts = exported(issue, *fields)
-    record = scored(issue, *fields)
-    assert record.score_key == facts["score_key"]
+    record = scored(issue, "task=sr_tabletop", "task.limit=3")
     assert record.scores["ssim_rgb"].value == 1
     for path in Path("given/sources").iterdir():
         small, truth = read_rgb(path), read_rgb(Path("given/truth") / path.name)
@@ -99,10 +77,7 @@ def test_super_resolution(issue):
 
 
 def test_text_to_image(issue):
-    fields = ["task=t2i_tabletop", "task.limit=3"]
-    facts = exported(issue, *fields)
-    record = scored(issue, *fields)
-    assert record.score_key == facts["score_key"]
+    record = scored(issue, "task=t2i_tabletop", "task.limit=3")
     assert record.scores["scene_score"].value > 0.5
     assert all(len(one) == 1 and one[0] for one in texts("sources").values())
     assert set(texts("sources")) == {path.stem for path in Path("given/truth").iterdir()}
@@ -129,20 +104,15 @@ REAL = {
 @pytest.mark.parametrize("task", REAL)
 def test_real_splits(task, issue, bench_data):
     fields = [f"task={task}", "task.limit=2", *(f.format(data=bench_data) for f in REAL[task])]
-    facts = exported(issue, *fields)
-    assert facts["items"] == 2
     if task == "caption_coco":  # whole photographs, not the squares that our arms see
-        assert len(texts("truth")) == 2
+        assert exported(issue, *fields)["items"] == len(texts("truth")) == 2
         shapes = {read_rgb(path).shape for path in Path("given/sources").iterdir()}
         assert any(height != width for height, width, _ in shapes)
         return
-    record = scored(issue, *fields)
-    assert record.score_key == facts["score_key"]
-    perfect = {"depth_nyu": ("absrel", 0), "depth_kitti": ("absrel", 0)}
-    perfect |= {"sr_imagenet": ("ssim_rgb", 1), "sr_folder": ("ssim_y", 1)}
-    if task in perfect:
-        name, value = perfect[task]
-        assert record.scores[name].value == pytest.approx(value, abs=1e-9)
+    scores = scored(issue, *fields).scores
+    for name, value in {"absrel": 0, "ssim_rgb": 1, "ssim_y": 1}.items():
+        assert name not in scores or scores[name].value == pytest.approx(value, abs=1e-9)
+    assert task == "t2i_coco" or {"absrel", "ssim_rgb", "ssim_y"} & scores.keys()
 
 
 @pytest.mark.parametrize(
@@ -159,21 +129,19 @@ def test_real_splits(task, issue, bench_data):
 def test_mistakes_leave_nothing(fields, said, issue):
     Path("there").mkdir()
     status, _, trouble = issue("prepare", *fields)
-    assert status == 2
-    assert said in trouble
+    assert (status, said in trouble[-1]) == (2, True), trouble
     assert [path.name for path in Path().iterdir()] == ["there"]
     assert not list(Path("there").iterdir())
 
 
-def test_a_missing_picture_leaves_no_folder(issue, tmp_path):
+def test_a_missing_picture_leaves_no_folder(issue):
     """Captions are scored without the pictures, but not exported without them."""
     row = {"filename": "a.jpg", "filepath": "val2014", "cocoid": 1, "split": "test"}
     row["sentences"] = [{"raw": "a dog", "sentid": 1}]
-    (tmp_path / "coco").mkdir()
-    (tmp_path / "coco/dataset_coco.json").write_text(json.dumps({"images": [row]}))
+    Path("coco").mkdir()
+    Path("coco/dataset_coco.json").write_text(json.dumps({"images": [row]}))
     status, _, trouble = issue("prepare", "task=caption_coco", "task.root=coco", "export=given")
-    assert status == 2
-    assert "a.jpg: not an image" in trouble
+    assert (status, "a.jpg: not an image" in trouble[-1]) == (2, True), trouble
     assert not Path("given").exists()
     assert not list(Path().glob(".*partial"))
 
@@ -182,5 +150,4 @@ def test_one_process_exports(issue, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     status, _, trouble = issue("prepare", "task=depth_tabletop", "export=given")
-    assert status == 2
-    assert "export=given: one process writes it" in trouble
+    assert (status, "export=given: one process writes it" in trouble[-1]) == (2, True), trouble

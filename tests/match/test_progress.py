@@ -5,8 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import run
-from benchmarks.config import command
 from benchmarks.config.schema import CHOICES, Config, check
 from benchmarks.match import progress
 from benchmarks.match.job import run_ids
@@ -14,29 +12,17 @@ from benchmarks.match.progress import Progress, Tracker, weights_and_biases
 from benchmarks.metrics.score import Score
 from benchmarks.records import record as records
 from crossflow.errors import InputError
+from tests.match.tiny import by_method, call, places
 
-TINY = [
-    *("task=depth_tabletop", "task.train_limit=16", "task.validation_limit=4", "task.limit=4"),
-    *("training.batch=8", "sampling.steps=1", "sampling.solver=euler", "budget.samples=16"),
-]
-TRACKERS = CHOICES["tracker"]
 ABOUT = {"run_id": "run-1", "match": "match-1", "seed": 0}
 SCORES = {"absrel_object": Score(0.5, None, 4, "lower")}
 
 
 def line(steps: int) -> dict:
-    return {
-        "steps": steps,
-        "samples": 8 * steps,
-        "device_seconds": float(steps),
-        "flops": 1e9 * steps,
-        "fraction": steps / 10,
-        "loss": 1 / steps,
-        "terms": {"flow": 0.5 / steps, "kl": 2.0},
-        "lr": 1e-3,
-        "grad_norm": 3.0,
-        "samples_per_second": None if steps == 1 else 8.0,
-    }
+    spent = {"steps": steps, "samples": 8 * steps, "device_seconds": 1.0, "flops": 1e9}
+    losses = {"loss": 1 / steps, "terms": {"flow": 0.5, "kl": 2.0}, "grad_norm": 3.0}
+    rates = {"lr": 1e-3, "samples_per_second": None if steps == 1 else 8.0}
+    return {**spent, **losses, **rates, "fraction": steps / 10}
 
 
 class Fake:
@@ -67,7 +53,7 @@ def fake(monkeypatch):
 
 
 def test_a_tracker_changes_no_name_and_no_record():
-    assert set(TRACKERS) == {"none", *progress.KINDS}
+    assert set(CHOICES["tracker"]) == {"none", *progress.KINDS}
     plain, tracked = Config(), Config(tracker="wandb")
     for config in (plain, tracked):
         check(config)
@@ -77,11 +63,10 @@ def test_a_tracker_changes_no_name_and_no_record():
         check(Config(tracker="mlflow"))
 
 
-@pytest.mark.parametrize("kind", [name for name in TRACKERS if name != "none"])
+@pytest.mark.parametrize("kind", progress.KINDS)
 def test_a_missing_package_is_one_line_before_the_first_step(kind, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, kind, None)
-    places = [f"out={tmp_path / 'out'}", f"work={tmp_path / 'work'}"]
-    assert command.run(run.job, [*TINY, f"tracker={kind}", *places], command="run") == 2
+    assert call(f"tracker={kind}", *places(tmp_path)) == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert f"tracker={kind} needs {kind}" in error
     assert "pip install 'crossflow-bench[trackers]'" in error
@@ -127,10 +112,9 @@ def test_a_match_whose_tracker_breaks_ends_with_equal_records(fake, tmp_path, ca
     stable = {}
     monkeypatch.setattr(Fake, "log", lambda self, *about, **rest: 1 / 0)
     for kind in ("none", "wandb"):
-        out, work = tmp_path / kind / "out", tmp_path / kind / "work"
-        places = ["methods=regression", f"out={out}", f"work={work}", f"tracker={kind}"]
-        assert command.run(run.job, [*TINY, *places], command="run") == 0
-        stable[kind] = {record.run_id: record.stable() for record in records.read_all(out)}
+        assert call("methods=regression", f"tracker={kind}", *places(tmp_path / kind)) == 0
+        rows = by_method(tmp_path / kind / "out")
+        stable[kind] = {name: record.stable() for name, record in rows.items()}
     assert stable["none"] == stable["wandb"]
     error = capsys.readouterr().err
     assert error.count("WARNING: tracker=wandb of regression gave up (ZeroDivisionError") == 1

@@ -6,16 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import run
-from benchmarks.config import command
 from benchmarks.report import command as report
 from benchmarks.report import references
-from tests.match.tiny import TINY, by_method
+from tests.match import tiny
 
 
 def call(out: Path, work: Path, *arguments: str) -> int:
-    places = [f"out={out}", f"work={work}"]
-    return command.run(run.job, [*TINY, "methods=crossflow", *places, *arguments], command="run")
+    return tiny.call("methods=crossflow", f"out={out}", f"work={work}", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +64,7 @@ def test_a_fresh_run_is_compared(checkout, tmp_path, edited, capsys):
     assert call(out, checkout / "work", "check=true") == 1
     (told,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("regressed ")]
     assert "worse by 0.01" in told
-    assert by_method(out)["crossflow"].status == "completed", (
+    assert tiny.by_method(out)["crossflow"].status == "completed", (
         "a regression is no failure of the run"
     )
     edited(lambda row: row | {"floor": "x"})
@@ -96,9 +93,7 @@ def test_another_protocol_is_refused_before_the_first_step(
 
 
 @pytest.mark.parametrize("method", ["floor", "crossflow"])
-def test_an_arm_without_a_reference_is_refused_before_the_first_step(
-    checkout, tmp_path, edited, capsys, method
-):
+def test_an_arm_without_a_reference_is_refused(checkout, tmp_path, edited, capsys, method):
     edited(lambda row: None if row["method"] == method else row)
     assert call(tmp_path / "out", checkout / "work", "check=true") == 2
     assert f"has no reference of depth_tabletop {method}" in capsys.readouterr().err
@@ -120,9 +115,7 @@ def test_no_file_of_references(checkout, tmp_path, capsys, monkeypatch):
     ("argument", "said"),
     [
         ("track=tuned", "track=tuned"),
-        ("predictions=x", "benchmarks.evaluate"),
         ("task.root=x", "task.root=x: depth_tabletop does not use it"),
-        ("task.scale=2", "task.scale=2: depth_tabletop does not use it"),
         ("task.size=48", "this task takes 32, 64"),
         ("device=tpu", "device=tpu"),
     ],
