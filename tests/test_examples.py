@@ -12,6 +12,7 @@ from PIL import Image
 
 from benchmarks import run
 from benchmarks.config import command
+from benchmarks.records import samples
 from benchmarks.records.record import read_all
 from benchmarks.tasks import paired_folder
 
@@ -98,6 +99,16 @@ def test_a_task_outside_the_tree(call, pairs, tmp_path):
     shutil.copy(paired_folder.__file__, path)
     records = call(f"task_file={path}", "methods=crossflow", *pairs)
     assert {record.task for record in records.values()} == {"my_pairs"}
+
+
+def test_a_variant_of_a_task_outside_the_tree(call, pairs, tmp_path):
+    key = call(f"task_file={EXAMPLES / 'colours.py'}", "methods=crossflow", *pairs)[
+        "floor"
+    ].score_key
+    ends = [samples.path_of(tmp_path / "out", "colours", f"{end}-{key}") for end in samples.ENDS]
+    source, truth = (np.stack(samples.read(path).cells) for path in ends)
+    assert np.ptp(source, -1).max() == 0
+    assert np.ptp(truth, -1).max() > 50
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
