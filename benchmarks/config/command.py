@@ -50,9 +50,16 @@ ARM_KEY = re.compile(r"arm(\.([A-Za-z_][\w-]*|0|[1-9]\d*))+\.[A-Za-z_]\w*", re.A
 MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 
 
-def run(job: Callable[[Config], int], arguments: list[str] | None = None, *, command: str) -> int:
+def run(
+    job: Callable[[Config], int],
+    arguments: list[str] | None = None,
+    *,
+    command: str,
+    end: Callable[[list[int]], None] = lambda statuses: None,
+) -> int:
     """Runs `job`, which takes a checked configuration and returns 0 or raises InputError, once per
-    configuration that `arguments` (default: sys.argv) ask for. Returns the exit status."""
+    configuration that `arguments` (default: sys.argv) ask for, then `end` with all statuses.
+    Returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
         say([help_text(command, sys.modules[job.__module__].__doc__ or "")])
@@ -69,6 +76,7 @@ def run(job: Callable[[Config], int], arguments: list[str] | None = None, *, com
     except KeyboardInterrupt:
         complain(command, "interrupted; the same command continues")
         return INTERRUPTED
+    end(statuses)
     if set(statuses) == {MISTAKE}:  # no job began: nothing is left behind
         work = Path(given.get("work", Config.work))
         shutil.rmtree(work / folder, ignore_errors=True)

@@ -23,7 +23,7 @@ from benchmarks.match.job import Match, Rows
 from benchmarks.records import keys, samples
 from benchmarks.records import record as records
 from benchmarks.report import check, references
-from benchmarks.report.tables import comparison_table
+from benchmarks.report.screen import comparison_table
 from crossflow.errors import ArmError, InputError, guard
 from crossflow.files import lock, write_atomic
 
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 GRID_ITEMS = 8  # columns of grid.png
 
 
-def run_match(config: Config) -> int:
-    """Runs one job; prints records, their table and, with check=true, the checks.
+def run_match(config: Config, done: list[records.Record]) -> int:
+    """Runs one job; prints records, their table and, with check=true, the checks; adds the records
+    to those `done`.
 
     0 when every arm is completed and no check fails, else 1.
     """
@@ -59,7 +60,8 @@ def run_match(config: Config) -> int:
                 _run(match, arms)
     rows = [match.rows[name] for name in match.ids if name in match.rows]
     paths = [records.record_path(match.out, row.task, row.run_id) for row in rows]
-    say([*(f"record: {path}" for path in paths), "", comparison_table(rows).rstrip()])
+    say([*(f"record: {path}" for path in paths), "", comparison_table(rows)])
+    done += rows
     status = int(any(row.status == "failed" for row in rows))
     if expected is None:
         return status

@@ -24,7 +24,7 @@ from benchmarks.match import recording
 from benchmarks.match.job import Match, unused
 from benchmarks.records import keys, samples
 from benchmarks.records import record as records
-from benchmarks.report.tables import comparison_table
+from benchmarks.report.screen import comparison_table, next_command
 from crossflow import files
 from crossflow.errors import InputError
 
@@ -61,7 +61,8 @@ def evaluate(config: Config) -> int:
             samples.keep(out, kind, ends, truth.ids, truth.cells)
         except InputError as error:  # captions are scored without their pictures
             print(f"{kind}: no samples of source and truth: {error}", file=sys.stderr)
-    say([f"record: {path}", "", comparison_table([record]).rstrip()])
+    following = next_command("leaderboard", config.out)  # ranks it in evaluations.csv
+    say([f"record: {path}", "", comparison_table([record]), "", following])
     return 0
 
 

@@ -14,7 +14,17 @@ from typing import NoReturn
 from benchmarks.config.output import say
 from benchmarks.config.schema import Config
 from benchmarks.records.record import Record, read_all
-from benchmarks.report import answer, check, latex, leaderboard, page, published, rows, tables
+from benchmarks.report import (
+    answer,
+    check,
+    evaluations,
+    latex,
+    leaderboard,
+    page,
+    published,
+    rows,
+    tables,
+)
 from benchmarks.report.figures import files as figure_files
 from benchmarks.report.files import Files, csv_text, path, write
 from crossflow.errors import InputError
@@ -28,11 +38,12 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def leaderboard_files(records: Sequence[Record], out: Path) -> Files:
-    """runs.csv and leaderboard.csv: all scores; ranked arms."""
-    leaders = leaderboard.leader_rows(records)
+    """runs.csv, leaderboard.csv, evaluations.csv: all scores; ranked arms; others' predictions."""
+    leaders, outside = leaderboard.leader_rows(records), evaluations.evaluation_rows(records, out)
     return {
         "runs.csv": csv_text(rows.RUN_COLUMNS, rows.run_rows(records)),
         "leaderboard.csv": csv_text(leaderboard.LEADER_COLUMNS, leaders),
+        "evaluations.csv": csv_text(evaluations.COLUMNS, outside),
     }
 
 
@@ -41,9 +52,11 @@ def table_files(records: Sequence[Record], out: Path) -> Files:
     files: Files = {"tables/overview.md": tables.overview(tables.build(records))}
     for (task,), group in rows.by(records, "task").items():
         built, of_papers = tables.build(group), published.rows(task)
+        outside = evaluations.build(evaluations.evaluation_rows(group, out))
+        ours = tables.markdown([*built, *(table for _, table in outside)])
         below = published.markdown(of_papers)
-        files[f"tables/{task}.md"] = tables.markdown(built) + (f"\n{below}" if below else "")
-        files[f"tables/{task}.csv"] = csv_text(*tables.table_rows(built))
+        files[f"tables/{task}.md"] = ours + (f"\n{below}" if below else "")
+        files[f"tables/{task}.csv"] = csv_text(rows.TABLE_COLUMNS, rows.table_rows(group))
         files[f"tables/{task}.tex"] = latex.task_file(built, of_papers)
         if len(of_papers):
             lines = of_papers.assign(status=published.STATUS).to_dict("records")

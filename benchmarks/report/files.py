@@ -12,6 +12,8 @@ from crossflow.errors import InputError
 from crossflow.files import write_atomic
 
 Files = dict[str, str | bytes]
+# What a key begins with in a CSV: twelve hex digits like 5031e1234567 would be read as a number.
+KEYS = {"score_key": "s-", "fair_key": "f-"}
 
 
 def write(files: Mapping[str, str | bytes], out: Path) -> list[Path]:
@@ -34,10 +36,13 @@ def save(path: Path, content: str | bytes) -> None:
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """CSV with these columns; None and missing values are empty, floats keep all digits."""
+    """CSV with these columns; None and missing values are empty, floats keep all digits; keys are
+    never numbers, see KEYS."""
     import pandas as pd
 
     frame = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
+    for name in KEYS.keys() & set(columns):
+        frame[name] = [KEYS[name] + key if key and key == key else None for key in frame[name]]
     return frame.to_csv(index=False, lineterminator="\n")
 
 

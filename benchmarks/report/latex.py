@@ -18,7 +18,7 @@ MADE = "% Made by `python -m benchmarks.report tables` from records: do not edit
 PREAMBLE = r"\usepackage[T1]{fontenc}\usepackage{booktabs}"
 SETTINGS = ("zero-shot", "zero-shot, aligned", "trained")  # ablations stay in the Markdown
 MOST_SCORES = 6
-COSTS = ("NFE", "parameters")
+COSTS = ("NFE", "parameters", "seconds")
 MARKS = {tables.FIRST: r"\textbf{%s}", tables.SECOND: r"\underline{%s}", None: "%s"}
 SIGNS = str.maketrans(
     {

@@ -25,7 +25,7 @@ from benchmarks.report.rows import Board, Row, boards, ranks
 LEADER_COLUMNS = (
     "task score_key fair_key budget_kind budget_limit rank method model seeds metric better mean "
     "sd ci_low ci_high verdict reference common_seeds difference diff_low diff_high margin p "
-    "p_holm detectable note"
+    "p_holm detectable note task_version split quick lr nfe device seconds time_mark"
 ).split()
 REFERENCES = ("flow_matching", "regression", "crossflow")
 SEEDS_FOR_A_VERDICT = 5
@@ -48,6 +48,7 @@ class Comparison:
     metric: str
     better: str
     values: dict[int, float]  # the arm's, by training seed
+    time_mark: str = ""  # where its seconds and its FLOPs tell different stories
     numbers: Paired | None = None
     margin: float | None = None  # in the scale of the metric
     gate: Closed | None = None
@@ -97,6 +98,7 @@ def _compared(board: Board, alone: Closed | None) -> list[Comparison]:
     if board.failed(primary) is not None:
         scored.add(primary)  # where every run failed, the floor's value is theirs
     co_primary = CO_PRIMARY if re.match(r"(kid|fid)\w*@", primary) else None
+    marks = board.time_marks
     ranked = [not board.uneven and not bars_arm(arm) for arm in arms]
     for metric in sorted(scored):
         better, of_metric = board.better[metric], []
@@ -105,7 +107,8 @@ def _compared(board: Board, alone: Closed | None) -> list[Comparison]:
         shown = [mean if may else None for mean, may in zip(means, ranked, strict=True)]
         for arm, rank in zip(arms, ranks(shown, better), strict=True):
             reference = reference_of(arm, arms)
-            one = Comparison(arm, reference, metric, better, values[arm.name], rank=rank)
+            mark = marks.get(arm.name, "")
+            one = Comparison(arm, reference, metric, better, values[arm.name], mark, rank=rank)
             if reference and reference is not arm:
                 one.numbers = paired(one.values, values[reference.name], better)
             if one.numbers and metric in (primary, co_primary):
@@ -130,6 +133,7 @@ def _cells(one: Comparison) -> dict[str, Any]:
     judged = numbers if one.metric == first.primary else None
     mean, sd = statistics.fmean(values) if values else None, deviation(values)
     ends = (None, None) if mean is None or sd is None else interval(mean, sd, len(values), 0.95)
+    costs = one.arm.costs
     diff_low, diff_high = (numbers and numbers.interval) or (None, None)
     return {
         "task": first.task,
@@ -158,6 +162,11 @@ def _cells(one: Comparison) -> dict[str, Any]:
         "p_holm": _nine(one.p_holm),
         "detectable": _nine(judged.detectable) if judged else None,
         "note": "; ".join(one.notes),
+        "task_version": first.fair.score["version"],
+        "split": first.fair.score["split"],
+        "quick": any(run.quick for run in one.arm.records),
+        "time_mark": one.time_mark,
+        **{name: costs[name] for name in ("lr", "nfe", "device", "seconds")},
     }
 
 

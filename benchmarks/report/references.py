@@ -29,7 +29,7 @@ from pydantic_core import from_json
 from benchmarks.config.registry import BOUNDS
 from benchmarks.records.keys import canonical, digest
 from benchmarks.records.record import Record
-from benchmarks.report.files import csv_text
+from benchmarks.report.files import KEYS, csv_text
 from crossflow.errors import InputError
 
 Fields = dict[str, Any]
@@ -50,6 +50,7 @@ FLOORS = {
 Words = Before(lambda cell: cell.split(";") if isinstance(cell, str) and cell else cell or ())
 Json = Before(lambda cell: from_json(cell, allow_inf_nan=False) if isinstance(cell, str) else cell)
 Empty = Before(lambda cell: None if cell == "" else cell)
+Key = Before(lambda cell: cell[2:] if (cell or "")[:2] in KEYS.values() else cell)
 
 
 class Reference(BaseModel):
@@ -67,8 +68,8 @@ class Reference(BaseModel):
     stderr: Annotated[float | None, Empty]  # over items, the root mean square over seeds
     n: int  # items behind each value
     floor: str = Field(pattern=r"^\d+(\.\d+)?%?$")  # of the tolerance; one edited by hand stays
-    score_key: str
-    fair_key: Annotated[str | None, Empty]  # none for floor, oracle and evaluations
+    score_key: Annotated[str, Key]
+    fair_key: Annotated[str | None, Empty, Key]  # none for floor, oracle and evaluations
     accepted: str = ""  # date, person and command that put the row here
     accepted_by: str = ""
     accepted_with: str = ""

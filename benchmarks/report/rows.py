@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.config.registry import BOUNDS
 from benchmarks.records.keys import digest
 from benchmarks.records.record import Record
+from benchmarks.report.intervals import deviation
 
 RUN_COLUMNS = (
     "run_id match kind task task_version split level method model track seed budget_kind "
@@ -23,7 +24,13 @@ RUN_COLUMNS = (
     "solver nfe guidance device threads precision peak_memory metric better value stderr n "
     "score_key fair_key status commit created"
 ).split()
+TABLE_COLUMNS = (
+    "task task_version split score_key fair_key budget_kind budget_limit quick kind method model "
+    "metric better mean sd n failed items nfe guidance params samples train_flops seconds lr device"
+).split()
 ORDER = ("floor", "oracle", "regression", "flow_matching", "crossflow")
+TIME_AND_FLOPS = 1.5  # the factor between ratios of seconds and of FLOPs that is told
+COSTS = "nfe guidance params samples train_flops device_seconds lr".split()
 # What a configuration says about the comparison around an arm, has no effect on a score, or is a
 # path: codecs, training data and a method's file count by digests of what they hold.
 AROUND = (
@@ -55,6 +62,15 @@ class Row:
         """The completed runs, which tell what the row cost; all where none was."""
         return [run for run in self.records if run.status == "completed"] or self.records
 
+    @property
+    def costs(self) -> dict[str, Any]:
+        """What an arm is and cost: means over its completed runs, None where one does not say; a
+        failed run spent a part of the budget. seconds: of training, times devices."""
+        cells = [shared_cells(run) | {"lr": _peak_lr(run)} for run in self.completed]
+        costs: dict[str, Any] = {name: _mean([cell.get(name) for cell in cells]) for name in COSTS}
+        costs["seconds"] = costs.pop("device_seconds")
+        return costs | {"device": "; ".join(sorted({cell["device"] or "" for cell in cells}))}
+
 
 @dataclass(frozen=True)
 class Board:
@@ -85,6 +101,21 @@ class Board:
     @property
     def seeds(self) -> list[int]:
         return sorted({seed for arm in self.arms for seed in arm.seeds})
+
+    @property
+    def time_marks(self) -> dict[str, str]:
+        """Arms that need more than TIME_AND_FLOPS times the seconds a FLOP of another arm: under a
+        budget of FLOPs they had more time, under one of time fewer FLOPs."""
+        costs = {arm.name: arm.costs for arm in self.arms}
+        spent = {name: (of["seconds"], of["train_flops"]) for name, of in costs.items()}
+        paces = {name: time / flops for name, (time, flops) in spent.items() if time and flops}
+        fastest, marks = min(paces, key=lambda name: (paces[name], name), default=""), {}
+        for name, pace in paces.items():
+            if (ratio := pace / paces[fastest]) > TIME_AND_FLOPS:
+                devices = costs[name]["device"], costs[fastest]["device"]
+                where = f" ({devices[0]}, against {devices[1]})" * (devices[0] != devices[1])
+                marks[name] = f"{ratio:.3g} times the seconds a FLOP of {fastest}{where}"
+        return marks
 
     def failed(self, metric: str) -> float | None:
         """What a failed seed counts as: the worse of floor and worst completed run. By the floor
@@ -136,6 +167,30 @@ def run_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     return lines
 
 
+def table_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Lines of tables/<task>.csv, a table below another: a row and metric each, of all seeds.
+
+    n is the number of seeds behind mean and sd, items that behind each value; failed runs count
+    as the board says. Keys and budget are the table's: an evaluation or a bound has none.
+    """
+    lines = []
+    for board in boards(records):
+        fair = board.first.fair.fair or {}
+        shared = shared_cells(board.first) | {"model": fair.get("model")}
+        for row in board.rows:
+            of_row = shared | row.costs | {"kind": row.kind, "method": row.name}
+            of_row |= {"quick": any(run.quick for run in row.records)}
+            of_row |= {"failed": sum(run.status == "failed" for run in row.records)}
+            for metric in sorted({board.first.primary, *board.better}):
+                values = list((board.values(row, metric) or {}).values())
+                scores = [run.scores[metric] for run in row.records if metric in run.scores]
+                line = of_row | {"metric": metric, "better": board.better.get(metric)}
+                line |= {"n": len(values), "mean": statistics.fmean(values) if values else None}
+                line |= {"sd": deviation(values), "items": max((s.n for s in scores), default=None)}
+                lines += [line] if values or metric == board.first.primary else []
+    return lines
+
+
 def shared_cells(record: Record) -> dict[str, Any]:
     """The cells that all scores of a record share, and fields that are no column."""
     config, model, budget = record.config, record.model, record.budget
@@ -156,6 +211,22 @@ def shared_cells(record: Record) -> dict[str, Any]:
         "budget_limit": budget.limit if budget else None,
         "precision": training.get("precision") if isinstance(training, dict) else None,
     }
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    """The value that all share, else their mean; None where one is missing."""
+    if None in values:
+        return None
+    return values[0] if len(set(values)) == 1 else statistics.fmean(values)
+
+
+def _peak_lr(run: Record) -> Any:
+    """The learning rate of an arm. None for what was not trained, and for a user's method without
+    options, which may have its own and does not say so."""
+    options, training = shared_cells(run)["options"], run.config.get("training")
+    if not (run.fair_key and isinstance(training, dict) and (options or run.method in ORDER)):
+        return None
+    return (options or {}).get("lr") or training.get("lr")
 
 
 def boards(records: Iterable[Record]) -> list[Board]:

@@ -37,7 +37,8 @@ PAPER = (
     r"fid(_[a-z]\w*)?@\d+ kid(_[a-z]\w*)?@\d+ is@\d+ clip_\w+_cos scene_match geneval_\w+ bleu4 "
     r"meteor rouge_l cider spice absrel delta1 psnr_{space} ssim_{space} lpips_\w+"
 ).split()
-COSTS = ["NFE", "guidance", "parameters", "samples", "FLOPs"]
+COSTS = ["NFE", "guidance", "parameters", "samples", "FLOPs", "seconds"]
+SLOW = "*"  # at seconds that disagree with FLOPs
 
 
 @dataclass
@@ -81,7 +82,6 @@ def build(records: Sequence[Record]) -> list[Table]:
 
 
 def of_board(board: Board) -> Table:
-    """Costs are those of a completed run: a failed one spent a part of the budget."""
     first, better = board.first, board.better
     levels = sorted(name for name in better if name.startswith(f"{first.primary}/"))
     whole = sorted(name for name in better if "/" not in name)
@@ -92,11 +92,13 @@ def of_board(board: Board) -> Table:
     title = f"{first.task} (version {first.fair.score['version']}, {first.fair.score['split']})"
     table = Table(title, _notes(board), header, board=board, metrics=metrics)
     table.score_key, table.fair_key = first.score_key, board.fair_key
+    slow = board.time_marks
     for row in board.rows:
         cells = [_cell(board.values(row, name)) for name in metrics]
         label = f"{row.name} (predictions only)" if row.kind == "evaluation" else row.name
-        table.rows.append([label, *cells, *_effort(row.completed[-1])])
+        table.rows.append([label, *cells, *_effort(row, row.name in slow)])
         table.footnotes += _remarks(row)
+    table.footnotes += [f"{SLOW} {name}: {mark}" for name, mark in slow.items()]
     if not board.quick and not board.uneven:
         table.marks = _marks(board, table)
     if board.uneven:
@@ -167,16 +169,18 @@ def _cell(values: dict[int, float] | None) -> str:
     return f"{mean} ± {statistics.stdev(values.values()):.2g}" if len(values) > 1 else mean
 
 
-def _effort(record: Record) -> list[str]:
-    model, budget = record.model, record.budget
-    guidance = model.guidance if model else None
-    return [
-        str(model.nfe) if model else ABSENT,
-        ABSENT if guidance is None else f"{guidance:g}",
-        f"{model.params / 1e6:.2f} M" if model else ABSENT,
-        str(budget.samples) if budget else ABSENT,
-        f"{budget.train_flops:.3g}" if budget else ABSENT,
-    ]
+def _effort(row: Row, slow: bool) -> list[str]:
+    costs = row.costs
+    costs["params"] = costs["params"] and costs["params"] / 1e6
+    shown = {"nfe": "g", "guidance": "g", "params": ".2f", "samples": ".0f", "train_flops": ".3g"}
+    cells = [ABSENT if costs[n] is None else f"{costs[n]:{form}}" for n, form in shown.items()]
+    cells[2] += " M" * (costs["params"] is not None)
+    return [*cells, seconds(costs["seconds"]) + f" {SLOW}" * slow]
+
+
+def seconds(value: float | None) -> str:
+    """Three digits, whole from 100 on."""
+    return ABSENT if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _absences(records: Sequence[Record]) -> list[str]:
@@ -194,28 +198,6 @@ def _absences(records: Sequence[Record]) -> list[str]:
         where = "" if methods.keys() == every else f" for {', '.join(methods)}"
         notes.append(f"{name} unavailable{where}: {reason}")
     return [*notes, *unfit]
-
-
-def comparison_table(records: Sequence[Record]) -> str:
-    """The records of one match, or of many, as text for the screen."""
-    texts = []
-    for table in build(records):
-        body = tabulate(table.rows, table.header, tablefmt="simple", disable_numparse=True)
-        texts.append("\n".join([table.title, *table.notes, "", body, *table.footnotes]))
-    return "\n\n".join(texts) + "\n"
-
-
-def table_rows(tables: Sequence[Table]) -> tuple[list[str], list[dict[str, str]]]:
-    """Columns and rows of a CSV of all tables, below one another."""
-    rows = []
-    for table in tables:
-        keys = {
-            "table": table.title,
-            "score_key": table.score_key,
-            "fair_key": table.fair_key or "",
-        }
-        rows += [keys | dict(zip(table.header, row, strict=True)) for row in table.rows]
-    return list(dict.fromkeys(name for row in rows for name in row)), rows
 
 
 def markdown(tables: Sequence[Table]) -> str:

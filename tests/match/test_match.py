@@ -116,6 +116,27 @@ def test_a_closed_pipe_is_no_failure(places):
     process.stderr.close()
 
 
+def test_a_sweep_ends_with_one_summary_and_what_to_type_next(tmp_path, capsys, monkeypatch):
+    """However many jobs: one line a row, seeds together, no wider than the terminal."""
+    monkeypatch.setenv("COLUMNS", "80")
+    places = [f"out={tmp_path / 'a b'}", f"work={tmp_path / 'work'}"]
+    small = [*TINY, "methods=regression", "budget.samples=8", *places]
+    assert run.main([*small, "-m", "seed=0,1"]) == 0
+    said = capsys.readouterr().out
+    texts = [line for line in said.splitlines() if not line.startswith(("record: ", "next: "))]
+    assert max(map(len, texts)) <= 80
+    assert said.count("primary score absrel_object, 6 items") == 2, "a table a job"
+    _, last = said.split("\n2 jobs, 0 of them failed or were refused\n")
+    (shown,) = (line.split() for line in last.splitlines() if "regression" in line)
+    assert "±" in shown and float(shown[-1]) > 0, "of both seeds; seconds"
+    assert last.splitlines()[-1].startswith("next: python -m benchmarks.report html --out '/")
+    assert run.main([*small, "seed=0"]) == 0
+    said = capsys.readouterr().out
+    assert "jobs" not in said and said.splitlines()[-1].startswith("next: ")
+    assert run.main([*small, "seed=one"]) == 2
+    assert capsys.readouterr().out == ""
+
+
 def test_equal_runs_in_other_places_leave_equal_records(places, tmp_path):
     out = tmp_path / "elsewhere, ü=[1]"
     assert call(f"out={out}", f"work={tmp_path / 'w ö'}") == 0

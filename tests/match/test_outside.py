@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks.data.images import read_rgb, shrink
 from benchmarks.records import record as records
 from benchmarks.records import samples
+from benchmarks.report.command import main as report
 from benchmarks.tasks import depth_tabletop
 
 
@@ -45,6 +48,22 @@ def test_depth(issue):
     assert (kept[0].cells[1] == kept[1].cells[1]).all()
     assert kept[2].kind == "picture"
     assert len(list(Path("given/sources").iterdir())) == 3
+
+
+def test_predictions_of_two_are_ranked_by_the_report_that_evaluate_names(issue):
+    fields = ["task=depth_tabletop", "task.limit=5"]
+    scored(issue, *fields)
+    for path in Path("given/truth").iterdir():
+        depth = np.load(path)
+        np.save(path, depth * 1.1)
+    told = issue("evaluate", *fields, "predictions=given/truth", "name=far")[1]
+    assert told.splitlines()[-1] == "next: python -m benchmarks.report leaderboard"
+    assert report(["leaderboard"]) == 0
+    rows = pd.read_csv("results/local/evaluations.csv").set_index(["metric", "name"])
+    assert rows.loc["absrel_object", "rank"].to_dict() == {"truth": 1, "far": 2}
+    far = rows.loc["absrel_object", "far"]
+    assert (far["best"], far["common_items"]) == ("truth", 5)
+    assert far[["difference", "diff_low", "diff_high"]].tolist() == pytest.approx([-0.1] * 3, 1e-3)
 
 
 def test_a_record_never_loses_a_score(issue, monkeypatch):

@@ -17,7 +17,7 @@ def test_reports_are_written_and_named(record, written, capsys):
     out = written([record(), record("floor", value=0.9), record(task="sr_tabletop")])
     assert command.main(["leaderboard", "--out", str(out)]) == 0
     assert command.main(["tables", "--out", str(out)]) == 0
-    expected = ["runs.csv", "leaderboard.csv", "tables/overview.md"]
+    expected = ["runs.csv", "leaderboard.csv", "evaluations.csv", "tables/overview.md"]
     for task in ("depth_tabletop", "sr_tabletop"):
         expected += [f"tables/{task}.{kind}" for kind in ("md", "csv", "tex")]
     assert capsys.readouterr().out.split("\n")[:-1] == [str(out / name) for name in expected]

@@ -43,8 +43,7 @@ def test_one_table_per_fair_key_within_the_same_framing(record):
 
 def test_evaluations_alone_make_a_table(record):
     (table,) = tables.build([record("mymodel", kind="evaluation", value=0.25)])
-    assert not any(line[0] in "|#" for line in tables.comparison_table(table.board.records).split())
-    assert table.rows == [["mymodel (predictions only)", "0.25", *["–"] * 5]]
+    assert table.rows == [["mymodel (predictions only)", "0.25", *["–"] * 6]]
 
 
 def test_seeds_become_mean_and_deviation(record):
@@ -115,17 +114,17 @@ def test_means_over_other_seeds_are_not_marked(record):
     assert [row[-1] for row in table.rows] == ["2", "1"]
     assert table.footnotes[0].startswith("training seeds differ: crossflow 1 (1); regression 2")
     (table,) = tables.build([*several, *(record("crossflow", seed, 0.4) for seed in (0, 1))])
-    assert table.marks and table.header[-1] == "FLOPs"
+    assert table.marks and table.header[-1] == "seconds"
 
 
 def test_what_is_missing_says_why(record):
     fair = record().fair.model_copy(update={"proof": {"absent": {"regression": "no mean text"}}})
     without = record(unavailable={"meteor": "no Java"}).model_copy(update={"fair": fair})
     other = record("flow_matching", value={"absrel_object": 0.3, "rmse": 0.4})
-    text = tables.comparison_table([without, other])
+    text = tables.markdown(tables.build([without, other]))
     assert "meteor unavailable for crossflow: no Java" in text
     assert "regression does not apply: no mean text" in text
-    crossflow = next(line for line in text.splitlines() if line.startswith("crossflow "))
+    crossflow = next(line for line in text.splitlines() if line.startswith("| crossflow "))
     assert "–" in crossflow
 
 
@@ -142,9 +141,11 @@ def test_what_a_row_cost_is_that_of_a_completed_run(record):
     spent = record().budget.model_copy(update={"samples": 7, "train_flops": 1.0})
     failed = record(seed=1, status="failed", model=None, budget=spent)
     (table,) = tables.build([record(), failed, record("floor", value=0.9)])
-    assert table.rows[-1][2:] == ["16", "2", "2.50 M", "640", "2e+13"]
+    assert table.rows[-1][2:] == ["16", "2", "2.50 M", "640", "2e+13", "–"]
     (table,) = tables.build([failed])
-    assert table.rows[-1][1:] == ["–", "–", "–", "7", "1"], "where none was completed, of a failed"
+    assert table.rows[-1][1:] == ["–", "–", "–", "7", "1", "–"], (
+        "where none was completed, of a failed"
+    )
 
 
 HOSTILE = "a|b*c_d`e`<script>[x](y)\n# z ~ \\"
@@ -155,7 +156,7 @@ def test_text_from_records_cannot_break_the_table(record):
         tables.build([record(kind="evaluation").model_copy(update={"method": HOSTILE})])
     )
     row = next(line for line in text.splitlines() if line.startswith("| a"))
-    assert row.replace(r"\|", "").count("|") == 8, "as many cells as the header"
+    assert row.replace(r"\|", "").count("|") == 9, "as many cells as the header"
     for raw in ("<script>", "[x](y)", "`e`", "b*c"):
         assert raw not in text
     assert not any(line.startswith("# z") for line in text.splitlines())

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.records import samples
 from benchmarks.records.keys import canonical
 from benchmarks.records.record import Record
-from benchmarks.report import answer, figures, leaderboard, published, tables
+from benchmarks.report import answer, evaluations, figures, leaderboard, published, tables
 from benchmarks.report.files import Files
 from benchmarks.report.rows import Board, shared_cells
 from benchmarks.report.tables import ABSENT, QUICK, Table
@@ -98,6 +98,7 @@ def _context(records: Sequence[Record], out: Path) -> dict[str, Any]:
         "sentence": answer.sentence,
         "matrix": Table("Methods and tasks", header=header, rows=rows),
         "boards": shown,
+        "outside": list(evaluations.build(evaluations.evaluation_rows(records, out))),
         "charts": charts,
         "tasks": {task: answer.title_of(task) for task in tasks},
         "galleries": list(_galleries(current, out)),
