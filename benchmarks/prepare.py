@@ -9,6 +9,7 @@ import os
 from contextlib import closing
 
 from benchmarks.config import command
+from benchmarks.config.output import say
 from benchmarks.config.schema import Config
 from crossflow.errors import InputError
 
@@ -24,13 +25,16 @@ def job(config: Config) -> int:
     first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks for all
     with closing(Progress()) as progress:
         if config.export is not None:
-            print(f"export: {export(config, progress)}")
+            say([f"export: {export(config, progress)}"])
             return 0
         task = registry.task_of(config)(config, progress if first else lambda *_: None)
         prepared = task.prepare()
-    for name in ("train", "validation", "test") if first else ():
-        store = getattr(prepared, name)
-        print(f"store: {store.folder} ({name}, {len(store)} rows, digest {store.digest[:12]})")
+    stores = {name: getattr(prepared, name) for name in ("train", "validation", "test")}
+    if first:
+        say(
+            f"store: {store.folder} ({name}, {len(store)} rows, digest {store.digest[:12]})"
+            for name, store in stores.items()
+        )
     return 0
 
 

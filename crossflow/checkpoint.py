@@ -7,9 +7,10 @@ repeat with the same device, versions, threads and batch: a resume with others i
 from __future__ import annotations
 
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from crossflow.errors import InputError
-from crossflow.files import write_atomic
+from crossflow.files import Damaged, whole, write_atomic
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -41,20 +42,32 @@ def write(path: Path, groups: Groups, about: Mapping[str, Any]) -> None:
     """
     tensors = {f"{g}/{name}".lstrip("/"): t for g in groups for name, t in groups[g].items()}
     copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-    metadata = {"about": json.dumps(about, sort_keys=True, allow_nan=False)}
+    sealed = {**about, "crc32": _crc(copies, about)}
+    metadata = {"about": json.dumps(sealed, sort_keys=True, allow_nan=False)}
     write_atomic(path, save(copies, metadata))
+
+
+def _crc(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> int:
+    """A checksum of all that a file holds: the format has none, and a wrong bit would train on."""
+    crc = zlib.crc32(json.dumps(about, sort_keys=True, allow_nan=False).encode())
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name].contiguous().flatten().view(torch.uint8).numpy(), crc)
+    return crc
 
 
 def read(path: Path, device: torch.device) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """What `write` was given. InputError when the file is not a whole one."""
     groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["about"])
-            for key in file.keys():  # noqa: SIM118
-                group, _, name = key.rpartition("/")
-                groups[group][name] = file.get_tensor(key)
-    except (SafetensorError, KeyError) as error:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        if about.pop("crc32") != _crc(tensors, about):
+            raise ValueError("another checksum")
+        for key, tensor in tensors.items():
+            group, _, name = key.rpartition("/")
+            groups[group][name] = tensor.to(device)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} cannot be read ({error!r}); delete it to start again") from error
     return groups, about
 
@@ -80,14 +93,25 @@ def repeatable(seed: int, step: int, device: torch.device) -> Iterator[None]:
         memory.fill_uninitialized_memory = filled
 
 
-def trim(journal: Path, steps: int) -> None:
-    """Drops the lines after step `steps`: a resumed run does these steps again."""
-    kept = []
+def trim(journal: Path, last: int) -> None:
+    """Drops the lines after step `last`, of the checkpoint's last line: a resumed run does these
+    steps again. A journal that lacks lines before goes on with those it has, and is put aside."""
+    lines = journal.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if 0 < _step(line) <= last]
     # A line cut off by a kill and the garbage of a power cut lie after the checkpoint, before which
-    # the lines were synced, and so does all that follows.
-    with suppress(ValueError, KeyError, TypeError):
-        for line in journal.read_bytes().splitlines(keepends=True):
-            if not line.endswith(b"\n") or int(json.loads(line)["steps"]) > steps:
-                break
-            kept.append(line)
+    # the lines were synced.
+
+    def check() -> None:
+        if kept != lines[: len(kept)] or last != (_step(kept[-1]) if kept else 0):
+            raise Damaged(journal, "lines before the checkpoint are lost")
+
+    whole(journal, check)
     write_atomic(journal, b"".join(kept), durable=False)
+
+
+def _step(line: bytes) -> int:
+    """The step of a line; 0 where it is not whole."""
+    try:
+        return int(json.loads(line)["steps"]) if line.endswith(b"\n") else 0
+    except (ValueError, KeyError, TypeError):
+        return 0

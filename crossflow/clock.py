@@ -7,18 +7,19 @@ big_vision's Chrono and live in the checkpoint; a heartbeat file tells what a ki
 from __future__ import annotations
 
 import json
+import math
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from crossflow.files import write_atomic
+from crossflow.files import Damaged, whole, write_atomic
 
 WORK = ("train", "eval", "tuning")  # what has to be done again when it was not saved
 LEDGERS = ("train", "eval", "tuning", "warmup", "checkpoint", "lost", "other")
@@ -52,10 +53,20 @@ class Clock:
         self._open: list[str] = []
         self._heartbeat, self._synchronize, self._now = heartbeat, synchronize, now
         self._since, self._beaten = 0.0, -BEAT_SECONDS
-        self._survived: dict[str, float] = {}  # read before this process overwrites it
-        # A power cut may have torn it: that costs `lost` its seconds, and stops no resume.
-        with suppress(FileNotFoundError, ValueError):
-            self._survived = json.loads(heartbeat.read_text())
+        # Read before this process overwrites it. A power cut may have torn it: that costs `lost`
+        # its seconds, and stops no resume.
+        self._survived = whole(heartbeat, self._read) or {}
+
+    def _read(self) -> dict[str, float]:
+        """What an earlier process left."""
+        try:
+            seconds = json.loads(self._heartbeat.read_bytes())
+            survived = {ledger: float(seconds[ledger]) for ledger in LEDGERS}
+            if not all(map(math.isfinite, survived.values())):
+                raise ValueError("not finite")
+        except (ValueError, KeyError, TypeError) as error:
+            raise Damaged(self._heartbeat, "not the seconds of all ledgers") from error
+        return survived
 
     @contextmanager
     def __call__(self, ledger: str) -> Iterator[None]:

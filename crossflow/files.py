@@ -10,18 +10,31 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from crossflow.errors import InputError
 
+Read = TypeVar("Read")
+SEAL = "sha256.json"  # of the files of a folder
+
 
 class InUse(InputError):  # noqa: N818 - it is a state
     """Another process holds a lock."""
+
+
+class Damaged(InputError):  # noqa: N818 - it is a state
+    """Something of ours is not what was written, or of an older layout; it can be made again."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path} is damaged ({what}): delete it to make it again")
+        self.what = what
 
 
 def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> None:
@@ -70,6 +83,38 @@ def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def whole(path: Path, read: Callable[[], Read]) -> Read | None:
+    """What `read` makes of a file or folder that can be made again; None where there is none.
+
+    Where it raises Damaged, the path gets another name, which is told in a line.
+    """
+    with suppress(Damaged):
+        return read() if path.exists() else None
+    with lock(path.with_name(f".{path.name}.lock")):  # another process may have made it anew
+        try:
+            return read() if path.exists() else None
+        except Damaged as error:
+            names = (path.with_name(f"{path.name}.damaged-{n}") for n in count(1))
+            aside = next(name for name in names if not name.exists())
+            path.rename(aside)
+            told = f"{path} is damaged ({error.what}): put aside as {aside.name}, made again"
+            print(told, file=sys.stderr)
+    return None
+
+
+def seal(folder: Path) -> str:
+    """SHA-256 of the files of a folder, as JSON: what SEAL holds, of all but itself."""
+    paths = sorted(path for path in folder.iterdir() if path.name != SEAL)
+    return json.dumps({path.name: sha256(path) for path in paths})
+
+
+def check_seal(folder: Path) -> None:
+    """Damaged where the files of a folder are not those of its SEAL."""
+    there = folder / SEAL
+    if not there.is_file() or there.read_bytes() != seal(folder).encode():
+        raise Damaged(folder, f"its files are not those of {SEAL}")
+
+
 @contextmanager
 def lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Holds the lock `path`, which goes with its process, killed or not; its file goes after use.
@@ -114,6 +159,11 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_digest(value: Any) -> str:
+    """SHA-256 of canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def stamp(folder: Path, pattern: str, field: str) -> str:

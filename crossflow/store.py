@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crossflow import files
 from crossflow.errors import InputError, differences
-from crossflow.files import InUse, lock, replacing, reserve, sync, write_atomic
+from crossflow.files import Damaged, json_digest
 from crossflow.problem import Map, MapShape, Pair, Source, TokenShape
 
 VERSION = 2
@@ -64,18 +67,18 @@ class Store:
         return self.manifest["rows"]
 
     def _read_manifest(self) -> dict[str, Any]:
+        path = self.folder / MANIFEST
+        if not (path.is_file() or any(self.folder.glob("*.npy"))):
+            raise InputError(f"{self.folder} is not a store: it has no {MANIFEST}")
         try:
-            manifest = json.loads((self.folder / MANIFEST).read_text())
-            if manifest.pop("check") != json_digest(manifest) or manifest["version"] != VERSION:
-                raise ValueError("not whole, or of another version")
-        except FileNotFoundError:
-            raise InputError(f"{self.folder} is not a store: it has no {MANIFEST}") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._damaged(f"{MANIFEST}: {error!r}") from error
+            manifest = json.loads(path.read_bytes())
+            same = manifest.pop("check") == json_digest(manifest)
+            sound = same and manifest["version"] == VERSION
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            sound = False
+        if not sound:
+            raise Damaged(self.folder, f"{MANIFEST} is not whole, or of another version")
         return manifest
-
-    def _damaged(self, what: str) -> InputError:
-        return InputError(f"store {self.folder} is damaged ({what}): delete it to prepare it again")
 
     @property
     def ids(self) -> list[str]:
@@ -84,8 +87,10 @@ class Store:
 
     def check(self) -> None:
         """Compares every block with its hash, so that no later read has to."""
-        for field, hashes in self.manifest["hashes"].items():
-            self._map(field, range(len(hashes)))
+        hashes = self.manifest["hashes"]
+        blocks = [(field, [block]) for field in hashes for block in range(len(hashes[field]))]
+        with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock to others
+            list(pool.map(self._map, *zip(*blocks, strict=True)))
 
     def read(self, field: str, rows: Rows, variants: Rows) -> np.ndarray:
         """Raw rows of a field, as they were written; `variants` picks one where it has several."""
@@ -101,14 +106,14 @@ class Store:
         if field not in self._maps:
             try:
                 self._maps[field] = np.load(self.folder / f"{field}.npy", mmap_mode="r")
-            except (OSError, ValueError, EOFError) as error:
-                raise self._damaged(f"{field}.npy: {error}") from error
+            except Exception as error:  # whatever numpy's reading of a header runs into
+                raise Damaged(self.folder, f"{field}.npy is no array that was written") from error
         values, size = self._maps[field], self.manifest["block"]
         for block in blocks:
             if (field, block) not in self._sound:
                 rows = values[block * size : (block + 1) * size]
                 if array_digest(rows) != self.manifest["hashes"][field][block]:
-                    raise self._damaged(f"{field}.npy, rows from {block * size} on")
+                    raise Damaged(self.folder, f"{field}.npy, rows from {block * size} on")
                 self._sound.add((field, block))
         return values
 
@@ -124,11 +129,6 @@ class Store:
             source = source.float() if source.is_floating_point() else source.long()
         target = standardise(values["target"], self.statistics["target"])
         return Pair(Source(source, mask), target, values["groups"])
-
-
-def json_digest(value: Any) -> str:
-    """SHA-256 of canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def array_digest(values: np.ndarray) -> str:
@@ -166,7 +166,8 @@ def write_store(
     shared_statistics: bool = False,
     report: Callable[[int, int], None] = lambda done, rows: None,
 ) -> Store:
-    """The store `folder` of `rows` encoded pairs; written unless it is there.
+    """The store `folder` of `rows` encoded pairs; written unless it is there. Put aside: a damaged
+    one, or one of another version.
 
     batches: called once a block; what it yields must depend on the range alone.
     statistics: of the training store, for validation and test; None: of what is written.
@@ -179,6 +180,14 @@ def write_store(
     folder = Path(folder)
     if rows < 1:
         raise InputError(f"store {folder} would be empty: there is no row")
+
+    def opened() -> Store:
+        store = Store(folder, fingerprint)
+        store.check()  # all of it: an order draws from every block within its first batches
+        return store
+
+    if (store := files.whole(folder, opened)) is not None:
+        return store
     if not folder.is_dir():
         shapes = {"target": target.sizes, "source": source.sizes, "groups": (), "ids": ()}
         if isinstance(source, TokenShape):
@@ -221,10 +230,13 @@ class _Writer:
         for wait in (False, True):  # in the second round, for blocks that others began
             for block in self.blocks:
                 if not self._done(block):
-                    with suppress(InUse), lock(self._beside(f"{block}.lock"), wait=wait):
+                    with (
+                        suppress(files.InUse),
+                        files.lock(self._beside(f"{block}.lock"), wait=wait),
+                    ):
                         if not self._done(block):
                             self._write(block)
-        with lock(self._beside("lock")):
+        with files.lock(self._beside("lock")):
             if not self.folder.is_dir():
                 self._publish([json.loads(self._note(b).read_text()) for b in self.blocks])
         self.report(self.rows, self.rows)
@@ -246,7 +258,7 @@ class _Writer:
             note[field] = values.dtype.name, values.shape[1:], array_digest(values)
             if field != "ids":
                 self._append(field, start, values)
-        write_atomic(self._note(block), json.dumps(note))
+        files.write_atomic(self._note(block), json.dumps(note))
 
     def _checked(self, field: str, values: np.ndarray, rows: int) -> np.ndarray:
         """Rows that can be stored; one variant is stored like none."""
@@ -262,13 +274,13 @@ class _Writer:
     def _append(self, field: str, start: int, values: np.ndarray) -> None:
         """Writes rows to the field's file, made with room for all where it is not there."""
         path = self.partial / f"{field}.npy"
-        with lock(self._beside("files.lock")):
+        with files.lock(self._beside("files.lock")):
             if not path.exists():
-                with replacing(path) as new:
-                    shape = (self.rows, *values.shape[1:])
-                    np.lib.format.open_memmap(new, "w+", values.dtype, shape)
-                    with new.open("r+b") as file:
-                        reserve(file, new.stat().st_size)
+                shape = (self.rows, *values.shape[1:])
+                about = {"descr": values.dtype.str, "fortran_order": False, "shape": shape}
+                with files.replacing(path) as new, new.open("wb") as file:
+                    np.lib.format.write_array_header_1_0(file, about)
+                    files.reserve(file, file.tell() + values.itemsize * math.prod(shape))
         there = np.load(path, mmap_mode="r")
         if (values.dtype, values.shape[1:]) != (there.dtype, there.shape[1:]):
             raise self._refused(f"{field}: {values.dtype} after {there.dtype}, or other variants")
@@ -276,7 +288,7 @@ class _Writer:
         with path.open("r+b") as file:
             file.seek(there.offset + start * there.strides[0])
             file.write(values.tobytes())
-        sync(path)
+        files.sync(path)
 
     def _publish(self, notes: list[dict[str, Any]]) -> None:
         """Writes ids and manifest, and gives the folder its name."""
@@ -286,7 +298,7 @@ class _Writer:
             shutil.rmtree(self.partial)
             raise
         np.save(self.partial / "ids.npy", [name for note in notes for name in note["names"]])
-        sync(self.partial / "ids.npy")
+        files.sync(self.partial / "ids.npy")
         digest, hashes = hashlib.sha256(), {}
         for field in sorted(self.shapes):
             for block, note in enumerate(notes):
@@ -294,22 +306,21 @@ class _Writer:
                 count = min(BLOCK, self.rows - block * BLOCK)
                 digest.update(f"{field} {(dtype, shape)} {count} {content}\n".encode())
             hashes[field] = [note[field][2] for note in notes]
+        variants = {f: (*notes[0][f][1][: -len(s)], 1)[0] for f, s in self.shapes.items() if s}
         manifest = {
             "version": VERSION,
             "fingerprint": self.facts["fingerprint"],
             "rows": self.rows,
             "block": BLOCK,
             "digest": digest.hexdigest(),
-            "variants": {
-                f: (*notes[0][f][1][: -len(s)], 1)[0] for f, s in self.shapes.items() if s
-            },
+            "variants": variants,
             "statistics": statistics,
             "hashes": hashes,
         }
         manifest["check"] = json_digest(manifest)
-        write_atomic(self.partial / MANIFEST, json.dumps(manifest, indent=1))
+        files.write_atomic(self.partial / MANIFEST, json.dumps(manifest, indent=1))
         self.partial.rename(self.folder)
-        sync(self.folder.parent)
+        files.sync(self.folder.parent)
         shutil.rmtree(self.folder / "blocks")
 
     def _statistics(self) -> dict[str, Any]:

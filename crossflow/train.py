@@ -213,7 +213,7 @@ class Trainer:
                 self.throughput = Throughput(**state["throughput"])
                 self.last, ledgers = state["last"], state["ledgers"]
             self.clock.restore(ledgers)
-            checkpoint.trim(self.journal, self.spent.steps)
+            checkpoint.trim(self.journal, self.last.get("steps", 0))
         self._saved = self.clock.wall
         return exists
 

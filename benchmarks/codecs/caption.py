@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from torch.nn import functional as F
 from benchmarks.codecs.text import UNKNOWN, WORDS, Vocabulary
 from benchmarks.codecs.weights import finite
 from benchmarks.data.splits import Report, digest
-from crossflow.files import published, sha256
+from crossflow.files import SEAL, check_seal, published, seal, sha256, whole
 from crossflow.problem import MapShape
 
 # A flow leaves errors in a latent that are no smaller than the latent's own spread. Trained with
@@ -232,11 +233,13 @@ def kept_codec(
     settings |= {"kl_weight": KL_WEIGHT, "latent_noise": LATENT_NOISE}
     where = folder / f"captions-{digest(json.dumps(settings, sort_keys=True))}"
     weights, card = where / "codec.safetensors", where / "card.json"
+    whole(where, partial(check_seal, where))
     if not where.is_dir():
         codec, cost = train_codec(shape, train(), held_out, steps, device, report)
-        with published(where) as partial:
-            save_codec(codec, partial / weights.name)
-            (partial / card.name).write_text(json.dumps(cost))
+        with published(where) as new:
+            save_codec(codec, new / weights.name)
+            (new / card.name).write_text(json.dumps(cost))
+            (new / SEAL).write_text(seal(new))
     facts = json.loads(card.read_text()) | {"sha256": sha256(weights)}
     seconds = facts.pop("seconds")
     return load_codec(weights, shape, device), facts, seconds

@@ -27,7 +27,7 @@ from typing import cast
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -226,6 +226,9 @@ def _quoted(text: str) -> str:
 
 def _explained(error: Exception) -> str:
     """What to do about an error of hydra's."""
+    if isinstance(error, OverrideParseException):
+        field, why = error.override.partition("=")[0], "cannot be read: values with special"
+        return f"{error.override}: {why} characters are quoted, '{field}=\"VALUE\"'"
     group, _, name = (getattr(error, "missing_cfg_file", None) or "").partition("/")
     known = {"task": [*registry.tasks()], "experiment": [*registry.experiments()]}
     if group in known:

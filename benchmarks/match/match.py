@@ -235,7 +235,12 @@ def _draw_grid(match: Match) -> None:
     ends = zip(samples.ENDS, samples.ends(keys.digest(match.score)), strict=True)
     rows, task = dict(ends) | match.ids, match.config.task.name
     paths = {name: samples.path_of(match.out, task, row) for name, row in rows.items()}
-    kept = {name: samples.read(path) for name, path in paths.items() if path is not None}
+    kept = {}
+    for name, path in paths.items():
+        try:
+            kept |= {name: samples.read(path)} if path is not None else {}
+        except InputError as error:  # of an earlier run: the records stand
+            print(f"picture grid without {name}: {error}", file=sys.stderr)
     if kept:
         count, path = min(len(samples.common(kept)), GRID_ITEMS), match.shared / "grid.png"
         samples.save_grid(path, {name: row.cells[:count] for name, row in kept.items()})

@@ -191,7 +191,8 @@ def write(record: Record, out: Path) -> Path:
 
 
 def read(path: Path) -> Record:
-    """One record. InputError with the file and the first wrong field."""
+    """One record. InputError with the file, the first wrong field, and what to do."""
+    hint = "put back a copy, or move it away"
     try:
         text = path.read_bytes()
         from_json(text, allow_inf_nan=False)  # a model's free fields would take Infinity
@@ -200,9 +201,9 @@ def read(path: Path) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "record"
-        raise InputError(f"{path}: {where}: {first['msg']}") from error
+        raise InputError(f"{path}: {where}: {first['msg']}; {hint}") from error
     except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not a record ({error})") from error
+        raise InputError(f"{path}: not a record ({error}); {hint}") from error
     if "schema_" not in record.model_fields_set:
         raise InputError(f"{path}: no schema")
     if (path.parent.name, path.stem) != (record.task, record.run_id):

@@ -6,11 +6,8 @@ under its final name only when it is whole, so a killed rendering leaves nothing
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -26,14 +23,13 @@ from benchmarks.tabletop import autoencoder, cards, evaluator, render, scenes
 from benchmarks.tabletop import captions as words
 from benchmarks.tabletop.scenes import Scene
 from benchmarks.tasks.task import Items, PictureItems, Task
-from crossflow.files import published, reserve, sha256
+from crossflow.files import SEAL, check_seal, published, reserve, seal, whole
 
 RENDER_BATCH = 100
 TEST_SPLITS = ("iid", "pairs", "crowd")
 # Scenes of the finite subset that a CPU trains on; task.train_limit, task.validation_limit and
 # task.limit take fewer.
 COUNTS = {"train": 20_000, "validation": 500, "test": 1_000}
-DIGESTS = "sha256.json"  # of the files of a folder of arrays
 EXTRACTOR = "tabletop"  # of the features that FID and KID compare
 
 
@@ -81,23 +77,20 @@ class Scenes(Items):
         """Arrays of all scenes, mapped; made where they are not there or damaged."""
         folder = Path(self.task.config.work) / "tabletop" / f"v{scenes.VERSION}"
         folder = folder / f"{self.name}-{self.count}" / what
-        if folder.is_dir() and not _sound(folder):
-            aside = folder.with_name(f"{what}.damaged-{os.getpid()}")
-            print(f"{folder} is damaged: put aside as {aside.name}, made again", file=sys.stderr)
-            folder.rename(aside)
+        whole(folder, partial(check_seal, folder))
         if not folder.is_dir():
             made = []
             for start in range(0, self.count, RENDER_BATCH):
                 part = self.scenes[start : start + RENDER_BATCH]
                 made.append([rows.cpu() for rows in make(part)])
                 self.task.report(f"{self.name} scenes: {what}", start + len(part), self.count)
-            with published(folder) as partial:
+            with published(folder) as new:
                 for name, parts in zip(names, zip(*made, strict=True), strict=True):
                     rows = torch.cat(parts).numpy()
-                    with (partial / f"{name}.npy").open("wb") as file:
+                    with (new / f"{name}.npy").open("wb") as file:
                         reserve(file, rows.nbytes)
                         np.save(file, rows)
-                (partial / DIGESTS).write_text(_digests(partial))
+                (new / SEAL).write_text(seal(new))
         return [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
 
     def facts(self) -> dict[str, Any]:
@@ -115,17 +108,6 @@ class Scenes(Items):
         truth = digest(self.indices, f"world {scenes.VERSION}", texts)
         key = self.named(truth, protocols, world=scenes.VERSION, **options)
         return key | {"items": digest(self.indices)}
-
-
-def _digests(folder: Path) -> str:
-    """SHA-256 of the arrays of a folder, as DIGESTS holds them."""
-    return json.dumps({path.name: sha256(path) for path in sorted(folder.glob("*.npy"))})
-
-
-def _sound(folder: Path) -> bool:
-    """Whether arrays are what was written."""
-    digests = folder / DIGESTS
-    return digests.is_file() and digests.read_bytes() == _digests(folder).encode()
 
 
 class PictureScenes(Scenes, PictureItems):

@@ -33,10 +33,14 @@ def test_tensors_and_state_come_back_exactly(tmp_path):
 
 def test_a_broken_file_weights_alone_and_numbers_that_are_not_finite_are_refused(tmp_path):
     path = tmp_path / "last.safetensors"
-    checkpoint.write(path, {"arm": {"a": torch.zeros(200)}}, {})
-    path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(InputError, match=r"last\.safetensors cannot be read"):
-        checkpoint.read(path, CPU)
+    checkpoint.write(path, {"arm": {"a": torch.zeros(200)}}, {"steps": 11})
+    whole = path.read_bytes()
+    # Cut off, a weight that has another bit, a number of the state too.
+    for damaged in (whole[:-50], whole[:-1] + b"\1", whole.replace(b": 11", b": 12")):
+        assert damaged != whole
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"last\.safetensors cannot be .*delete it to start"):
+            checkpoint.read(path, CPU)
     save_file({"a": torch.zeros(2)}, path)
     with pytest.raises(InputError, match=r"KeyError.*delete it to start again"):
         checkpoint.read(path, CPU)
@@ -73,6 +77,27 @@ def test_a_resumed_run_has_each_logged_step_once(toy, tmp_path, saved, torn):
     seconds = [line["device_seconds"] for line in found]
     assert seconds == sorted(seconds)
     assert all(line["samples_per_second"] > 0 for line in found)
+
+
+@pytest.mark.parametrize("damage", ["half", "first", "gone"])
+def test_a_journal_that_lost_lines_is_put_aside_and_goes_on(toy, tmp_path, capsys, damage):
+    trainer = toy.make_trainer(tmp_path, log_every=3)
+    for _ in range(7):
+        trainer.step()
+    trainer.save()
+    path = tmp_path / "crossflow/stats.jsonl"
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(
+        {"half": first + second[:9], "first": b"?" + first + second, "gone": b""}[damage]
+    )
+    assert toy.make_trainer(tmp_path, log_every=3).resume()
+    assert [line["steps"] for line in lines(path)] == {"half": [3], "first": [6], "gone": []}[
+        damage
+    ]
+    told = (
+        "stats.jsonl is damaged (lines before the checkpoint are lost): put aside as stats.jsonl.d"
+    )
+    assert told in capsys.readouterr().err
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_with_no_line(toy, tmp_path):

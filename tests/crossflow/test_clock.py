@@ -87,17 +87,23 @@ def test_synchronize_runs_before_a_ledger_is_read(tmp_path):
     assert clock.seconds("train") == 2
 
 
-def test_without_a_checkpoint_all_work_is_lost_and_a_torn_heartbeat_stops_no_resume(tmp_path):
+def test_without_a_checkpoint_all_work_is_lost_and_a_torn_heartbeat_stops_no_resume(
+    tmp_path, capsys
+):
     hands, beat = Hands(), tmp_path / "clock.json"
     with Clock(beat, now=hands)("train"):
         hands.time += 7
     clock = Clock(beat, now=hands)
     clock.restore({})
     assert clock.state()["lost"] == clock.wall == 7
-    beat.write_text("")  # as a power cut may leave it: the checkpoint's ledgers still hold
-    clock = Clock(beat)
-    clock.restore({"train": 5.0})
-    assert (clock.seconds("train"), clock.seconds("lost")) == (5.0, 0.0)
+    whole = beat.read_text()
+    # As a power cut or a bad disk may leave it: the checkpoint's ledgers still hold.
+    for number, torn in enumerate(("", "[]", whole.replace("7", "NaN"), whole[:9]), start=1):
+        beat.write_text(torn)
+        clock = Clock(beat)
+        clock.restore({"train": 5.0})
+        assert (clock.seconds("train"), clock.seconds("lost")) == (5.0, 0.0)
+        assert f"put aside as clock.json.damaged-{number}, made again" in capsys.readouterr().err
 
 
 def feed(rates):

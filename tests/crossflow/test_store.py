@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from crossflow.errors import InputError
+from crossflow.files import json_digest
 from crossflow.problem import MapShape, TokenShape
 from crossflow.store import Store, unstandardise, write_store
 
@@ -155,9 +157,42 @@ def test_a_changed_manifest_is_found_and_a_folder_without_one(tmp_path):
     path = write(tmp_path / "store").folder / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["statistics"]["target"]["mean"][0] += 1e-9
-    for text in (json.dumps(manifest), path.read_text()[:-9], "[]", '{"version": 1}'):
+    for text in (json.dumps(manifest), path.read_text()[:-9], "[]", "3", '{"version": 1}'):
         path.write_text(text)
         with pytest.raises(InputError, match=r"damaged \(manifest\.json"):
             Store(tmp_path / "store")
     with pytest.raises(InputError, match="is not a store"):
         Store(tmp_path)
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[-4] ^= 1
+    path.write_bytes(content)
+
+
+def of_version_1(path):
+    manifest = json.loads(path.read_text()) | {"version": 1}
+    del manifest["check"]
+    path.write_text(json.dumps(manifest | {"check": json_digest(manifest)}))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "what"),
+    [
+        ("target.npy", flipped, "target.npy, rows from 21 on"),
+        ("source.npy", Path.unlink, "source.npy is no array that was written"),
+        ("manifest.json", of_version_1, "manifest.json is not whole, or of another version"),
+        ("manifest.json", Path.unlink, "manifest.json is not whole, or of another version"),
+    ],
+)
+def test_a_damaged_or_old_store_is_put_aside_and_written_again(
+    tmp_path, capsys, name, change, what
+):
+    whole = {p.name: p.read_bytes() for p in write(tmp_path / "s").folder.iterdir()}
+    for number in (1, 2):
+        change(tmp_path / "s" / name)
+        assert {p.name: p.read_bytes() for p in write(tmp_path / "s").folder.iterdir()} == whole
+        told = f"{tmp_path}/s is damaged ({what}): put aside as s.damaged-{number}, made again\n"
+        assert capsys.readouterr().err == told
+    assert len(list(tmp_path.iterdir())) == 3

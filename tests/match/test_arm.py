@@ -2,6 +2,7 @@
 
 import csv
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import run
+from crossflow.train import Trainer
 from tests.match.tiny import TINY, by_method, call, places
 
 
@@ -113,6 +115,34 @@ def test_a_methods_mistake_stops_its_arm_alone(tmp_path, capsys):
     assert "Traceback" in next(tmp_path.glob("work/*/*/train.log")).read_text()
     assert rows["build"].budget.steps == rows["train"].budget.steps == 0
     assert rows["sample"].budget.samples == 32
+
+
+def test_a_full_disk_keeps_the_checkpoint_and_the_same_command_goes_on(tmp_path, monkeypatch):
+    """The system refuses the second checkpoint; then there is room again."""
+    line = ["methods=regression", "training.checkpoint_seconds=0.0001"]
+    save, step, steps = Trainer.save, Trainer.step, []
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def save_once(trainer):
+        save(trainer)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+
+    def counted(trainer):
+        steps.append(trainer.spent.steps)
+        step(trainer)
+
+    monkeypatch.setattr(Trainer, "step", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save", save_once)
+        try:
+            assert call(*places(tmp_path), *line) == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    failed = by_method(tmp_path / "out")["regression"]
+    assert failed.status == "failed" and "File too large" in failed.volatile.error
+    assert call(*places(tmp_path), *line) == 0
+    assert steps == [0, 1, 1, 2, 3], "from the first checkpoint on"
+    assert by_method(tmp_path / "out")["regression"].budget.samples == 32
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -107,13 +107,19 @@ def test_the_same_command_trains_nothing_and_prints_the_table(places, capsys):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_closed_pipe_is_no_failure(places):
-    """As of `run ... | head -1`."""
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_closed_pipe_and_a_terminal_of_other_letters_are_no_failure(places, closed):
+    """As of `run ... | head -1`; the table has an arrow and dashes."""
     line = [sys.executable, "-m", "benchmarks.run", *TINY, f"out={places[0]}", f"work={places[1]}"]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    process.stdout.close()
-    assert process.wait(120) == 0, process.stderr.read()
-    process.stderr.close()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    with subprocess.Popen(line, env=ascii_only, **pipes) as process:
+        if closed:
+            process.stdout.close()
+        else:
+            assert "absrel_object ?" in process.stdout.read()
+        error = process.stderr.read()
+    assert (process.returncode, "Traceback" in error) == (0, False), error
 
 
 def test_a_sweep_ends_with_one_summary_and_what_to_type_next(tmp_path, capsys, monkeypatch):
@@ -233,6 +239,36 @@ def test_an_interruption_between_two_arms_leaves_the_same_records(places, tmp_pa
     records.record_path(out, "depth_tabletop", by_method(out)["crossflow"].run_id).unlink()
     assert call(f"out={out}", f"work={work}") == 0
     assert stable(out) == stable(places[0])
+
+
+def test_damaged_data_are_put_aside_and_made_again_and_no_number_changes(places, tmp_path, capsys):
+    """A wrong bit in a truth that is scored, in a store, in its statistics, in a clock."""
+    out, work = tmp_path / "out", tmp_path / "work"
+    shutil.copytree(places[0], out)
+    shutil.copytree(places[1], work)
+    whole = by_method(out)
+    (sample,) = out.glob("samples/*/*-regression-*")
+    sample.write_bytes(sample.read_bytes()[:-99])
+    for method in ("oracle", "crossflow"):  # scored again, and trained again
+        records.record_path(out, "depth_tabletop", whole[method].run_id).unlink()
+    shutil.rmtree(work / "depth_tabletop" / whole["crossflow"].run_id / "checkpoints")
+    patterns = "tabletop/v*/iid-*/depth*/*.npy stores/depth-train-*/target.npy "
+    patterns += "stores/depth-validation-*/manifest.json depth_tabletop/*-crossflow-*/clock.json"
+    damaged = [path for pattern in patterns.split() for path in work.glob(pattern)]
+    assert len(damaged) >= 4
+    for path in damaged:
+        content = bytearray(path.read_bytes())
+        content[-9] ^= 1 << 6
+        path.write_bytes(content)
+    assert call(f"out={out}", f"work={work}") == 0
+    error = capsys.readouterr().err
+    for path in damaged:
+        place = path if path.suffix == ".json" and "stores" not in str(path) else path.parent
+        assert f"{place} is damaged (" in error
+    assert error.count(", made again") == len({p.parent for p in damaged})
+    assert "picture grid without regression: " in error
+    again = by_method(out)
+    assert {m: r.stable() for m, r in again.items()} == {m: r.stable() for m, r in whole.items()}
 
 
 def test_a_record_of_other_rules_is_not_taken_for_finished(places, tmp_path, capsys, monkeypatch):

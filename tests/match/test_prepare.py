@@ -3,6 +3,7 @@
 import glob
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -160,3 +161,25 @@ def test_tars_give_the_rows_of_folders(root, tmp_path, unbroken, monkeypatch, ca
     assert rows(files(tmp_path)) == rows(unbroken)
     assert call(root, tmp_path, monkeypatch, "task.layout=tfrecord") == 2
     assert "task.layout=tfrecord: this task takes folders, webdataset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("room", "what"), [(2**18, "tabletop/v1/train-60"), (2**22, "")])
+def test_no_room_is_one_line_and_a_closed_pipe_no_failure(tmp_path, room, what):
+    """Not the `Bus error` of a file that is mapped where the disk is full."""
+    limits = "task.train_limit=60 task.validation_limit=4 task.limit=4".split()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.prepare", *limits, f"work={tmp_path / 'w'}"],
+        env={**os.environ, "PYTHONPATH": str(Path(prepare.__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+    )
+    process.stdout.close()
+    lines = process.stderr.read().decode().splitlines()
+    process.stderr.close()
+    assert process.wait(60) == (2 if what else 0), lines
+    errors = [line for line in lines if not line.startswith("[")]
+    assert len(errors) == bool(what)
+    if what:
+        assert errors[0].startswith(f"prepare: error: {tmp_path}/w/{what}")
+        assert "no room for 737,280 bytes (File too large)" in errors[0]

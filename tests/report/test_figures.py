@@ -158,6 +158,7 @@ def test_curves_are_those_of_arms(tmp_path, record):
         (b"sweep\nsteps\n", "the columns do not start with sweep,guidance"),
         (b"sweep,nfe\nsteps,many\n", "could not convert string to float"),
         (b"id,absrel\n1,2,3\n4\n\xff\xfe", "not a table"),
+        (b"sweep,nfe\nsteps,1", "not a table of curves \\(the last line is cut off"),
     ],
 )
 def test_a_malformed_table_is_refused_by_name(tmp_path, record, content, reason):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import evaluate, run
+from benchmarks import evaluate, prepare, run
 from benchmarks.codecs import image
 from benchmarks.codecs.image import ImageSpace
 from benchmarks.config.schema import Config, TaskConfig, WeightsConfig
@@ -52,6 +52,28 @@ def test_small_photographs_are_left_out_and_counted(tmp_path, issue):
     (record,) = records.read_all(Path("results/local"))
     assert record.scores["psnr_y"].n == 2
     assert record.fair.proof["counts"]["photographs_too_small"] == 2
+
+
+@pytest.mark.usefixtures("no_inception")
+def test_classes_that_are_links_are_scored_and_what_is_left_out_is_told(tmp_path, issue):
+    random = np.random.default_rng(0)
+    for number in range(12):
+        folder = tmp_path / ("root/val/n0" if number < 3 else f"disk/n{number % 3}")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"x{number}.JPEG")
+    for name in ("n0", "n1", "n2"):
+        (tmp_path / f"root/val/{name}{name}").symlink_to(tmp_path / "disk" / name)
+    (tmp_path / "disk/n1/loop").symlink_to(tmp_path / "root/val")
+    for name in ("n0/notes.txt", "n0/x.gif", "n0/._x0.JPEG"):
+        (tmp_path / "root/val" / name).write_text("")
+    arguments = ["task=sr_imagenet", f"task.root={tmp_path / 'root'}", "task.size=64"]
+    assert issue(prepare.job, *arguments, "export=given")[0] == 0
+    given = [*arguments, "predictions=given/truth", "name=x"]
+    assert "2 val files left out, no pictures by suffix" in issue(evaluate.job, *given)[1]
+    (record,) = records.read_all(Path("results/local"))
+    assert record.scores["psnr_rgb"].n == 12
+    assert record.fair.proof["counts"]["files_left_out"] == 2
 
 
 @pytest.mark.usefixtures("no_inception")

@@ -135,7 +135,8 @@ def test_damaged_scenes_are_put_aside_and_made_again(tmp_path, capsys, name):
     content[-1000 if name == "images.npy" else 3] ^= 1
     (folder / name).write_bytes(content)
     assert np.array_equal(pictures, rendered(tmp_path).pictures)
-    assert f"{folder} is damaged: put aside as images.damaged-" in capsys.readouterr().err
+    told = f"{folder} is damaged (its files are not those of sha256.json): put aside as images."
+    assert told in capsys.readouterr().err
     assert len(list(folder.parent.iterdir())) == 2
 
 
@@ -157,7 +158,16 @@ def test_a_killed_codec_training_is_started_again(tmp_path, monkeypatch):
     facts = codec()
     assert facts["measured_on_scenes"] == caption_tabletop.CODEC_MEASURED
     assert codec(validation_limit=2) == facts
-    assert len(list((tmp_path / "codecs").iterdir())) == 1
+    (kept,) = (tmp_path / "codecs").iterdir()
+    weights = kept / "codec.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert codec() == facts
+    assert sorted(path.name for path in kept.parent.iterdir()) == [
+        kept.name,
+        f"{kept.name}.damaged-1",
+    ]
 
 
 def test_the_key_names_items_and_truth(prepared, tmp_path):

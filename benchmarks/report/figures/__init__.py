@@ -139,7 +139,10 @@ def arm_curves(board: Board, out: Path, kind: str) -> list[tuple[Row, pd.DataFra
             path = out / "curves" / run.task / f"{run.run_id}{ending}"
             if path.is_file():
                 try:
-                    table = pd.read_csv(path, dtype=dtype)
+                    text = path.read_text("utf-8")
+                    if not text.endswith("\n"):
+                        raise ValueError("the last line is cut off")
+                    table = pd.read_csv(io.StringIO(text), dtype=dtype)
                 except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
                     raise InputError(f"{path}: not a table of curves ({error})") from error
                 if list(table.columns[: len(columns)]) != columns:
