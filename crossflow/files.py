@@ -9,6 +9,8 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ from crossflow.errors import InputError
 
 Read = TypeVar("Read")
 SEAL = "sha256.json"  # of the files of a folder
+_NUMBERS = count()
 
 
 class InUse(InputError):  # noqa: N818 - it is a state
@@ -61,26 +64,47 @@ def published(folder: Path) -> Iterator[Path]:
     with _partial(folder) as partial:
         partial.mkdir()
         yield partial
-        if not folder.is_dir():
+        try:
             partial.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
 
 
 @contextmanager
 def _partial(path: Path) -> Iterator[Path]:
-    """A hidden name beside `path`, for one process at a time; what a killed one left goes."""
-    partial = path.with_name(f".{path.name}.partial")
-    with lock(path.with_name(f".{path.name}.lock")):
-        try:
-            _remove(partial)
-            yield partial
-        finally:
-            _remove(partial)
+    """A hidden name beside `path` that nobody has; what killed processes of this host left goes.
+
+    No lock: a process that is killed just after its rename would leave the lock's file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{path.name}.{platform.node()}-"
+    ours = re.compile(re.escape(prefix) + r"(\d+)-\d+\.partial")
+    for left in path.parent.iterdir():
+        if (match := ours.fullmatch(left.name)) and not _alive(int(match[1])):
+            _remove(left)
+    partial = path.with_name(f"{prefix}{os.getpid()}-{next(_NUMBERS)}.partial")
+    try:
+        yield partial
+    finally:
+        _remove(partial)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, for another user
+        pass
+    return True
 
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def whole(path: Path, read: Callable[[], Read]) -> Read | None:

@@ -51,6 +51,7 @@ def run_match(config: Config, done: list[records.Record]) -> int:
         absent = floor.fair.proof.get("absent") if floor else None
         if isinstance(absent, dict) and match.ids.keys() - absent <= match.rows.keys():
             print(f"{config.task.name}: all arms are completed, nothing to do", file=sys.stderr)
+            (match.shared / "lock").unlink(missing_ok=True)  # of a process killed at its end
         else:
             arms = _build(match)
             job.refuse_sampling_without_effect(match)

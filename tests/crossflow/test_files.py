@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import platform
 import subprocess
 import sys
 
@@ -20,6 +21,20 @@ from crossflow.files import (
     sha256,
     write_atomic,
 )
+
+
+@pytest.fixture
+def host(monkeypatch):
+    """host(name): what this machine is called from now on."""
+    return lambda name: monkeypatch.setattr(platform, "node", lambda: name)
+
+
+@pytest.fixture
+def dead():
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
 
 
 def names(folder):
@@ -63,11 +78,27 @@ def test_a_folder_appears_when_it_is_whole_and_the_first_of_two_stays(tmp_path):
 
 
 @pytest.mark.parametrize("folder", [True, False])
-def test_what_a_killed_writer_left_is_removed(tmp_path, folder):
-    left = tmp_path / ".a.partial"
+def test_what_a_dead_writer_left_is_removed(tmp_path, host, dead, folder):
+    host("gpu")
+    left = tmp_path / f".a.gpu-{dead}-3.partial"
     left.mkdir() if folder else left.write_text("half")
     write_atomic(tmp_path / "a", "whole")
     assert names(tmp_path) == ["a"]
+
+
+def test_what_others_write_is_left_alone(tmp_path, host, dead):
+    """A host's name may begin with this one's and go on like a process id; names may look alike."""
+    others = [
+        f".a.gpu-{os.getpid()}-3.partial",
+        f".a.gpu-7-{dead}-3.partial",
+        f".b.gpu-{dead}-3.partial",
+        f".a.gpu-{dead}.partial",
+    ]
+    for name in others:
+        (tmp_path / name).write_text("")
+    host("gpu")
+    write_atomic(tmp_path / "a", "whole")
+    assert names(tmp_path) == sorted([*others, "a"])
 
 
 def test_a_lock_is_held_until_its_process_ends(tmp_path):
