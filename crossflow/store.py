@@ -103,19 +103,24 @@ class Store:
 
     def _map(self, field: str, blocks: Iterable[int]) -> np.ndarray:
         """The field's file by memory map, these blocks compared with their hashes."""
-        if field not in self._maps:
-            try:
-                self._maps[field] = np.load(self.folder / f"{field}.npy", mmap_mode="r")
-            except Exception as error:  # whatever numpy's reading of a header runs into
-                raise Damaged(self.folder, f"{field}.npy is no array that was written") from error
-        values, size = self._maps[field], self.manifest["block"]
-        for block in blocks:
-            if (field, block) not in self._sound:
-                rows = values[block * size : (block + 1) * size]
-                if array_digest(rows) != self.manifest["hashes"][field][block]:
-                    raise Damaged(self.folder, f"{field}.npy, rows from {block * size} on")
-                self._sound.add((field, block))
-        return values
+        size, what = self.manifest["block"], f"{field}.npy is no array that was written"
+        try:
+            if field not in self._maps:
+                values = np.load(self.folder / f"{field}.npy", mmap_mode="r")
+                known = field == "ids" or values.dtype.name in DTYPES
+                if not (known and values.dtype.isnative):
+                    raise ValueError(values.dtype)
+                self._maps[field] = values
+            for block in blocks:
+                if (field, block) not in self._sound:
+                    what = f"{field}.npy, rows from {block * size} on"
+                    rows = self._maps[field][block * size : (block + 1) * size]
+                    if array_digest(rows) != self.manifest["hashes"][field][block]:
+                        raise ValueError(what)
+                    self._sound.add((field, block))
+        except Exception as error:  # whatever numpy's reading of a broken header runs into
+            raise Damaged(self.folder, what) from error
+        return self._maps[field]
 
     def pairs(self, rows: Rows, captions: Rows | None = None) -> Pair:
         """A batch: row `rows[i]` with its variant `captions[i]` (the first where not given)."""
@@ -126,7 +131,8 @@ class Store:
         if mask is None:
             source = standardise(source, self.statistics["source"])
         else:
-            source = source.float() if source.is_floating_point() else source.long()
+            words = source.ndim == 2 and not source.is_floating_point()
+            source = source.long() if words else source.float()
         target = standardise(values["target"], self.statistics["target"])
         return Pair(Source(source, mask), target, values["groups"])
 
@@ -220,7 +226,8 @@ class _Writer:
         return self.partial / "blocks" / f"{block}.json"
 
     def _done(self, block: int) -> bool:
-        return self.folder.is_dir() or self._note(block).is_file()
+        # In this order: the note goes into the folder.
+        return self._note(block).is_file() or self.folder.is_dir()
 
     def _refused(self, what: str) -> InputError:
         return InputError(f"store {self.folder.name}: {what}")
@@ -252,8 +259,12 @@ class _Writer:
                 raise self._refused(f"a batch has {sorted(batch)}, not {sorted(self.shapes)}")
             for field, values in batch.items():
                 parts[field].append(np.asarray(values, dtype=KINDS.get(field)))
-        note: dict[str, Any] = {"names": np.concatenate(parts["ids"]).tolist()}
-        fields = {f: self._checked(f, np.concatenate(parts[f]), stop - start) for f in parts}
+        fields = {f: np.concatenate(parts.pop(f)) for f in list(parts)}
+        fields = {f: self._checked(f, values, stop - start) for f, values in fields.items()}
+        variants = {v.shape[1] for f, v in fields.items() if v.ndim > 1 + len(self.shapes[f])}
+        if len(variants) > 1:
+            raise self._refused(f"variants differ, {' and '.join(map(str, sorted(variants)))}")
+        note: dict[str, Any] = {"names": fields["ids"].tolist()}
         for field, values in fields.items():
             note[field] = values.dtype.name, values.shape[1:], array_digest(values)
             if field != "ids":
@@ -266,9 +277,12 @@ class _Writer:
         variants = row[: len(row) - len(shape)]
         if len(values) != rows or row != (*variants, *shape) or len(variants) > bool(shape):
             raise self._refused(f"{field}: {values.shape} is not {rows} rows of {shape}")
-        numbers = field in ("source", "target")
-        if numbers and (values.dtype.name not in DTYPES or not np.isfinite(values).all()):
-            raise self._refused(f"{field}: a {values.dtype} that is not finite or is not stored")
+        if field in ("source", "target"):
+            if values.dtype.name not in DTYPES:
+                stored = ", ".join(DTYPES)
+                raise self._refused(f"{field}: {values.dtype} is not stored, {stored} are")
+            if not np.isfinite(values).all():
+                raise self._refused(f"{field}: a number is not finite")
         return values[:, 0] if variants == (1,) else values
 
     def _append(self, field: str, start: int, values: np.ndarray) -> None:
@@ -287,7 +301,7 @@ class _Writer:
         # Not through the map: several machines that share a folder would write whole pages.
         with path.open("r+b") as file:
             file.seek(there.offset + start * there.strides[0])
-            file.write(values.tobytes())
+            file.write(np.ascontiguousarray(values).data)
         files.sync(path)
 
     def _publish(self, notes: list[dict[str, Any]]) -> None:
@@ -319,6 +333,8 @@ class _Writer:
         }
         manifest["check"] = json_digest(manifest)
         files.write_atomic(self.partial / MANIFEST, json.dumps(manifest, indent=1))
+        for name in ("files", *self.blocks):
+            self._beside(f"{name}.lock").unlink(missing_ok=True)  # of killed processes
         self.partial.rename(self.folder)
         files.sync(self.folder.parent)
         shutil.rmtree(self.folder / "blocks")

@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +112,9 @@ def test_five_targets_of_a_source(tmp_path):
     assert torch.equal(pair.source.values[0], pair.source.values[1])
 
 
-def test_features_keep_their_scale(tmp_path):
-    features = RNG.normal(4, 1, (5, 1, 6, 8)).astype(np.float16)
+@pytest.mark.parametrize("dtype", ["float16", "uint8"])
+def test_features_keep_their_scale(tmp_path, dtype):
+    features = RNG.normal(4, 1, (5, 1, 6, 8)).astype(dtype)
     fields = rows_of(features, TARGET, rows=5, mask=np.ones((5, 6), dtype=bool))
     store = write(tmp_path / "s", fields=fields, shapes=(TokenShape(6, width=8), MAP))
     values = store.pairs([3]).source.values
@@ -151,6 +153,21 @@ def test_a_file_that_is_not_what_was_written_is_one_line(tmp_path, fault):
     path.unlink() if fault == "missing" else path.write_bytes(contents[fault])
     with pytest.raises(InputError, match=r"damaged \(target\.npy"):
         Store(tmp_path / "store").pairs([0])
+
+
+@pytest.mark.parametrize("field", ["target", "groups", "ids"])
+def test_a_flipped_bit_of_a_header_is_one_line_or_changes_nothing(tmp_path, field):
+    path = write(tmp_path / "store").folder / f"{field}.npy"
+    whole, reads = path.read_bytes(), lambda: Store(tmp_path / "store").read(field, [0, 24], [0, 0])
+    right = reads().tolist()
+    for bit in [8 * byte + k for byte in (7, 8, 9, 21, 22, 23, 76, 100) for k in range(8)]:
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        with suppress(InputError):
+            values = reads()
+            assert values.tolist() == right
+            assert values.dtype.isnative
 
 
 def test_a_changed_manifest_is_found_and_a_folder_without_one(tmp_path):

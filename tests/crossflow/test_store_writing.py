@@ -101,6 +101,15 @@ def test_what_was_begun_from_other_data_is_not_used(tmp_path):
     assert asked == BLOCKS
 
 
+def test_what_a_writer_left_that_was_killed_after_its_note_goes(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "store", broken_at(30))
+    (tmp_path / ".store.1.lock").touch()
+    (tmp_path / ".store.other.lock").touch()  # of the store `store.other`
+    write(tmp_path / "store")
+    assert sorted(names(tmp_path)) == [".store.other.lock", "store"]
+
+
 def in_threads(*calls):
     """Runs calls side by side (a lock belongs to an open file, so threads keep apart as well)."""
     with ThreadPoolExecutor(len(calls)) as pool:
@@ -182,13 +191,17 @@ def test_a_full_disk_is_one_line_and_what_is_whole_stays(tmp_path, unbroken, mon
 
 
 BAD = {
-    "a float32 that is not finite": {"target": np.full((2, 2, 3, 3), np.nan, dtype=np.float32)},
+    "target: a number is not finite": {"target": np.full((2, 2, 3, 3), np.nan, dtype=np.float32)},
     r"target: \(2, 1, 3, 3\) is not 2 rows of \(2, 3, 3\)": {"target": TARGET[:2, :1]},
     r"source: \(2, 1, 1, 3, 3, 3\) is not": {"source": SOURCE[:2, None, None]},
-    "a float64 that is .* not stored": {"target": TARGET[:2].astype(np.float64)},
+    "target: float64 is not stored, float16, float32": {"target": TARGET[:2].astype(np.float64)},
     r"groups: \(3,\) is not 2 rows": {"groups": [1, 2, 3]},
     r"groups: \(2, 1\) is not 2 rows": {"groups": [[1], [2]]},
     "a batch has .*mask": {"mask": np.ones((2, 1, 4), dtype=bool)},
+    r"variants differ, 2 and 3": {
+        "target": np.stack([TARGET[:2]] * 2, axis=1),
+        "source": np.stack([SOURCE[:2]] * 3, axis=1),
+    },
 }
 
 
