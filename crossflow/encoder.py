@@ -15,17 +15,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossflow.errors import InputError
-from crossflow.layers import (
-    Mask,
-    Tokens,
-    TransformerLayer,
-    initialise,
-    patchify,
-    position_table,
-    unpatchify,
-)
+from crossflow.layers import TransformerLayer, initialise, patchify, position_table, unpatchify
 from crossflow.network import DiT, Size, parameters_of
-from crossflow.problem import Map, MapShape, Moments, Problem, Source, TokenShape
+from crossflow.problem import Map, MapShape, Mask, Moments, Problem, Source, Tokens, TokenShape
 
 LARGEST_SHARE = 0.15  # of the parameters used at inference, backbone included
 # exp(logvar / 2) stays finite and above zero whatever the head says early in training.

@@ -28,14 +28,14 @@ HEUN = Grid(25)
 
 
 def make_store(
-    folder: Path | str, problem: Problem, data: Dataset, fingerprint: Mapping[str, Any]
+    folder: Path | str, problem: Problem, data: Dataset, fingerprint: Mapping[str, Any] | str
 ) -> Store:
     """The training pairs of a data set, written to `folder` unless they are there.
 
     data: map-style, such as TensorDataset(source, target). An item is (source, target), or a
     dictionary of these and, where they matter, `mask` (True at real tokens) and `group` (number of
     the image: rows of one image are not contrasted).
-    fingerprint: what the data are; a store of another one is refused (InputError).
+    fingerprint: what the data are; a store of others, or of other shapes, raises InputError.
     """
 
     def batches(start: int, stop: int) -> Iterator[dict[str, Any]]:
@@ -43,16 +43,23 @@ def make_store(
             rows = range(first, min(first + BATCH, stop))
             items = [data[row] for row in rows]
             if not isinstance(items[0], Mapping):
-                items = [dict(zip(("source", "target"), item, strict=True)) for item in items]
+                if len(items[0]) != 2:
+                    raise InputError("an item is (source, target), or a dictionary of them")
+                items = [{"source": source, "target": target} for source, target in items]
             names = [name for name in ("source", "target", "mask") if name in items[0]]
             batch = {name: np.stack([np.asarray(item[name]) for item in items]) for name in names}
             if isinstance(problem.source, TokenShape):
-                batch.setdefault("mask", np.ones(batch["source"].shape[:2], dtype=np.bool_))
+                words, vocabulary = batch["source"], problem.source.vocabulary
+                if vocabulary is not None and not 0 <= words.min() <= words.max() < vocabulary:
+                    raise InputError(f"source: word ids must be from 0 to {vocabulary - 1}")
+                batch.setdefault("mask", np.ones(words.shape[:2], dtype=np.bool_))
             groups = [item.get("group", row) for row, item in zip(rows, items, strict=True)]
             yield batch | {"groups": groups, "ids": list(map(str, rows))}
 
     rows = len(data)  # type: ignore[arg-type]  # map-style
-    what = Path(folder), problem.source, problem.target, fingerprint, rows, batches
+    facts = {"data": fingerprint, "rows": rows, "encoder": problem.encoder}
+    facts |= {"source": str(problem.source), "target": str(problem.target)}
+    what = Path(folder), problem.source, problem.target, facts, rows, batches
     return write_store(*what, shared_statistics=problem.encoder == "identity")
 
 
@@ -74,7 +81,7 @@ class Flow:
         seed: int = 0,
         device: str = "cpu",
     ) -> Flow:
-        """Trains an arm to the end of its budget; the flow has the averaged weights.
+        """Trains `arm` itself to the end of its budget; the flow has the averaged weights.
 
         folder: of checkpoints and stats.jsonl; killed, the same call goes on from there. Raises
         ArmError where training fails, InputError where the folder holds another run.
@@ -96,7 +103,11 @@ class Flow:
     ) -> Map:
         """Targets for sources, both as in the data set; random numbers depend on (seed, row)."""
         method, device = self.arm.method, next(self.arm.parameters()).device
-        if isinstance(method.problem.source, MapShape):
+        shape = method.problem.source
+        if values.shape[1:] != shape.sizes:
+            raise InputError(f"sources are n x {shape.sizes}, not {tuple(values.shape)}")
+        values = values.float() if len(shape.sizes) > 1 else values  # these are word ids
+        if isinstance(shape, MapShape):
             values = standardise(values, self.statistics["source"])
         elif mask is None:
             mask = torch.ones(values.shape[:2], dtype=torch.bool)
@@ -111,8 +122,9 @@ class Flow:
         """Weights, and all that makes the arm, as one safetensors file."""
         arm, method = self.arm, self.arm.method
         options = {o: value for o, value in arm.options.items() if o not in method.ignored}
-        facts = {"name": arm.name, "model": arm.model, "options": options}
-        facts |= {"problem": asdict(method.problem), "statistics": self.statistics}
+        facts = {"name": arm.name, "model": arm.model, "method": type(method).__name__}
+        facts |= {"problem": asdict(method.problem), "options": options}
+        facts["statistics"] = self.statistics
         checkpoint.write(Path(path), {"": arm.state_dict()}, facts)
 
     @classmethod
@@ -125,6 +137,8 @@ class Flow:
         kind = MapShape if "channels" in source else TokenShape
         problem = Problem(kind(**source), MapShape(**target), **facts["problem"])
         names = {"options": facts["options"], "name": facts["name"]}
-        arm = build_arm(method, problem, facts["model"], **names)
+        arm = build_arm(method, problem, facts["model"], **names).eval()
+        if (given := type(arm.method).__name__) != facts.get("method", given):
+            raise InputError(f"{path} has the weights of {facts['method']}, not of {given}")
         arm.load_state_dict(weights[""])
         return cls(arm, facts["statistics"])

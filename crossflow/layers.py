@@ -9,11 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crossflow.problem import Map, Row
+from crossflow.problem import Map, Mask, Read, Row, Tokens
 
-Tokens = Float[Tensor, "b n d"]
-Read = Float[Tensor, "b m e"]  # tokens that others read
-Mask = Bool[Tensor, "b m"]  # True at real tokens
 Queries = Float[Tensor, "b heads n e"]
 Keys = Float[Tensor, "b heads m e"]
 

@@ -13,19 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crossflow.layers import (
-    MLP,
-    Attention,
-    Mask,
-    Read,
-    Tokens,
-    initialise,
-    patchify,
-    position_table,
-    unpatchify,
-    waves,
-)
-from crossflow.problem import Map, Problem, Row
+from crossflow.layers import MLP, Attention, initialise, patchify, position_table, unpatchify, waves
+from crossflow.problem import Map, Mask, Problem, Read, Row, Tokens
 
 Vector = Float[Tensor, "b d"]
 CONDITIONS = ("none", "cross", "channels")

@@ -16,6 +16,9 @@ from crossflow.errors import InputError
 
 Map = Float[Tensor, "b c h w"]
 Row = Float[Tensor, " b"]  # one number a row, a time say
+Tokens = Float[Tensor, "b n d"]
+Read = Float[Tensor, "b m e"]  # tokens that others read
+Mask = Bool[Tensor, "b m"]  # True at real tokens
 Moments = tuple[Map, Map | None]  # mean and log-variance; none where it is the mean exactly
 
 
@@ -65,8 +68,9 @@ class Problem:
     null_rate: float = 0.1  # share of training rows without their own source (section 4.3)
 
     def __post_init__(self) -> None:
-        if self.encoder not in ENCODERS or self.charge not in CHARGES:
-            raise ValueError(f"encoder {self.encoder!r} or charge {self.charge!r} is unknown")
+        for name, known in (("encoder", ENCODERS), ("charge", CHARGES)):
+            if (value := getattr(self, name)) not in known:
+                raise InputError(f"{name} {value!r} is none of {known}")
         if not 0 <= self.null_rate < 1:
             raise InputError(f"null_rate is {self.null_rate}: give a share in [0, 1)")
         both, (_, height, width) = f"{self.source} and {self.target}", self.target.sizes

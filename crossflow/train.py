@@ -170,7 +170,10 @@ class Trainer:
         return {
             **{k: v for k, v in asdict(self.training).items() if k != "checkpoint_seconds"},
             **{f"option {name}": value for name, value in self.arm.options.items()},
-            **{"arm": self.name, "seed": self.seed, "budget": self._limit},
+            **{f"backbone {name}": value for name, value in asdict(self.arm.size).items()},
+            **{f"problem {name}": value for name, value in asdict(self.arm.method.problem).items()},
+            **{"arm": self.name, "method": type(self.arm.method).__name__},
+            **{"seed": self.seed, "budget": self._limit},
             **{"data": self.store.digest, **checkpoint.machine(self.device)},
         }
 
@@ -201,7 +204,7 @@ class Trainer:
             if exists:
                 tensors, state = checkpoint.read(self._checkpoint, self.device)
                 if differ := differences(state["identity"], self._identity()):
-                    hint = "Use the old values, or resume=false"
+                    hint = "Use the old values, resume=false, or another folder"
                     raise InputError(f"cannot resume from {self._checkpoint}: {differ}. {hint}")
                 self.arm.load_state_dict(tensors.pop("arm"))
                 self.ema.module.load_state_dict(tensors.pop("ema"))

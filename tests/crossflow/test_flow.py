@@ -4,13 +4,14 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.data import StackDataset, TensorDataset
 
-from baselines import flow_matching
+from baselines import flow_matching, regression
 from crossflow import (
     Budget,
     Flow,
@@ -81,6 +82,75 @@ def test_a_saved_flow_gives_the_same_samples(tmp_path):
     assert first.std() > 1.5
     alone = flow.sample(words[:1], mask[:1], Grid(2), guidance=2.0, seed=4)
     torch.testing.assert_close(alone, first[:1], rtol=1e-4, atol=1e-4)
+
+
+def test_a_loaded_flow_is_not_in_training_and_not_of_another_method(tmp_path):
+    problem = Problem(MAP, MAP, 4, "variational", None)
+    arm = build_arm(flow_matching, problem, "toy")
+    still = {name: {"mean": [0.0, 0.0], "std": [1.0, 1.0]} for name in ("source", "target")}
+    Flow(arm, still).save(tmp_path / "f")
+    flow = Flow.load(tmp_path / "f", flow_matching)
+    assert not flow.arm.training
+    with pytest.raises(InputError, match="has the weights of FlowMatching, not of Regression"):
+        Flow.load(tmp_path / "f", regression)
+    for wrong in ((2, 8, 8), (4, 1, 8, 8), (4, 2, 16, 16)):
+        with pytest.raises(InputError, match=r"sources are n x \(2, 8, 8\), not \("):
+            flow.sample(torch.zeros(wrong))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"null_rate": 0.3}, r"problem null_rate was 0\.1, is 0\.3"),
+        ({"charge": None}, "problem charge was 'contrastive', is None"),
+        ({"size": "wider"}, "backbone hidden was 256, is 512"),
+        ({"method": flow_matching}, "method was 'CrossFlow', is 'FlowMatching'"),
+    ],
+)
+def test_a_folder_of_another_run_is_refused(tmp_path, monkeypatch, change, message):
+    monkeypatch.setitem(SIZES, "wider", Size(depth=4, width=64, heads=2, hidden=512))
+    store = make_store(tmp_path / "store", TEXT, captioned(), "captions")
+    run = store, Budget(steps=1), tmp_path / "run", Training(batch=8)
+    Flow.train(build_arm(crossflow, TEXT, "toy"), *run)
+    method, size = change.pop("method", crossflow), change.pop("size", "toy")
+    other = build_arm(method, replace(TEXT, **change), size, name="crossflow")
+    with pytest.raises(InputError, match=f"cannot resume .*{message}.*or another folder"):
+        Flow.train(other, *run)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+def test_features_are_sampled_as_they_were_stored(dtype):
+    problem = Problem(TokenShape(6, width=3), MAP, 4, "variational", None)
+    flow = Flow(build_arm(crossflow, problem, "toy"), {"target": {"mean": [0.0], "std": [1.0]}})
+    features = torch.arange(36).reshape(2, 6, 3)
+    given, expected = (flow.sample(features.to(d), grid=Grid(1)) for d in (dtype, torch.float32))
+    assert torch.equal(given, expected)
+
+
+def test_a_store_of_other_rows_or_shapes_is_refused(tmp_path):
+    target = torch.randn(8, 2, 8, 8)
+    data = TensorDataset(target, target)
+    problem = Problem(MAP, MAP, 4, "variational", None)
+    make_store(tmp_path / "s", problem, data, {"data": 1})
+    for other, rows, message in (
+        (replace(problem, encoder="identity"), data, "encoder was 'variational', is 'identity'"),
+        (replace(problem, patch=2), TensorDataset(target[1:], target[1:]), "rows was 8, is 7"),
+        (replace(problem, target=MapShape(1, 8, 8)), data, "target was .*channels=2.*channels=1"),
+    ):
+        with pytest.raises(InputError, match=f"made from something else .*{message}"):
+            make_store(tmp_path / "s", other, rows, {"data": 1})
+
+
+def test_mistakes_in_items_are_one_line(tmp_path):
+    target = torch.randn(4, 2, 8, 8)
+    words = torch.full((4, 6), 9)
+    for data, message in (
+        (TensorDataset(words, target, target), r"an item is \(source, target\), or a dictionary"),
+        (TensorDataset(words, target), "source: word ids must be from 0 to 8"),
+        (TensorDataset(words % 9, target.double()), "target: float64 is not stored"),
+    ):
+        with pytest.raises(InputError, match=message):
+            make_store(tmp_path / "s", TEXT, data, "mine")
 
 
 def test_a_source_that_is_the_start_keeps_the_targets_standard(tmp_path):

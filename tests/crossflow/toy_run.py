@@ -57,7 +57,8 @@ def make_trainer(
     """An arm in `folder`/METHOD on the store in `folder`/store; 10 steps unless told."""
     training = Training(**{"batch": 8, "lr": 1e-3, "cooldown": 0.2, **settings})
     arm = copy.deepcopy(build(method, training.batch, **(options or {})))
-    store = make_store(folder / "store")
+    stored = (folder / "store").is_dir()
+    store = Store(folder / "store") if stored else make_store(folder / "store")
     place, limit = folder / method, budget or Budget(steps=10)
     return Trainer(arm, store, limit, training, place, log_every=log_every)
 
