@@ -237,10 +237,8 @@ class _Writer:
         for wait in (False, True):  # in the second round, for blocks that others began
             for block in self.blocks:
                 if not self._done(block):
-                    with (
-                        suppress(files.InUse),
-                        files.lock(self._beside(f"{block}.lock"), wait=wait),
-                    ):
+                    held = self._beside(f"{block}.lock")
+                    with suppress(files.InUse), files.lock(held, wait=wait):
                         if not self._done(block):
                             self._write(block)
         with files.lock(self._beside("lock")):
@@ -279,8 +277,7 @@ class _Writer:
             raise self._refused(f"{field}: {values.shape} is not {rows} rows of {shape}")
         if field in ("source", "target"):
             if values.dtype.name not in DTYPES:
-                stored = ", ".join(DTYPES)
-                raise self._refused(f"{field}: {values.dtype} is not stored, {stored} are")
+                raise self._refused(f"{field}: {values.dtype}, not one of {', '.join(DTYPES)}")
             if not np.isfinite(values).all():
                 raise self._refused(f"{field}: a number is not finite")
         return values[:, 0] if variants == (1,) else values
@@ -321,16 +318,9 @@ class _Writer:
                 digest.update(f"{field} {(dtype, shape)} {count} {content}\n".encode())
             hashes[field] = [note[field][2] for note in notes]
         variants = {f: (*notes[0][f][1][: -len(s)], 1)[0] for f, s in self.shapes.items() if s}
-        manifest = {
-            "version": VERSION,
-            "fingerprint": self.facts["fingerprint"],
-            "rows": self.rows,
-            "block": BLOCK,
-            "digest": digest.hexdigest(),
-            "variants": variants,
-            "statistics": statistics,
-            "hashes": hashes,
-        }
+        manifest = {"version": VERSION, "fingerprint": self.facts["fingerprint"], "rows": self.rows}
+        manifest |= {"block": BLOCK, "digest": digest.hexdigest(), "variants": variants}
+        manifest |= {"statistics": statistics, "hashes": hashes}
         manifest["check"] = json_digest(manifest)
         files.write_atomic(self.partial / MANIFEST, json.dumps(manifest, indent=1))
         for name in ("files", *self.blocks):

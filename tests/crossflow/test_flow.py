@@ -147,7 +147,7 @@ def test_mistakes_in_items_are_one_line(tmp_path):
     for data, message in (
         (TensorDataset(words, target, target), r"an item is \(source, target\), or a dictionary"),
         (TensorDataset(words, target), "source: word ids must be from 0 to 8"),
-        (TensorDataset(words % 9, target.double()), "target: float64 is not stored"),
+        (TensorDataset(words % 9, target.double()), "target: float64, not one of float16"),
     ):
         with pytest.raises(InputError, match=message):
             make_store(tmp_path / "s", TEXT, data, "mine")

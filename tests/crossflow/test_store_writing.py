@@ -194,7 +194,7 @@ BAD = {
     "target: a number is not finite": {"target": np.full((2, 2, 3, 3), np.nan, dtype=np.float32)},
     r"target: \(2, 1, 3, 3\) is not 2 rows of \(2, 3, 3\)": {"target": TARGET[:2, :1]},
     r"source: \(2, 1, 1, 3, 3, 3\) is not": {"source": SOURCE[:2, None, None]},
-    "target: float64 is not stored, float16, float32": {"target": TARGET[:2].astype(np.float64)},
+    "target: float64, not one of float16, float32": {"target": TARGET[:2].astype(np.float64)},
     r"groups: \(3,\) is not 2 rows": {"groups": [1, 2, 3]},
     r"groups: \(2, 1\) is not 2 rows": {"groups": [[1], [2]]},
     "a batch has .*mask": {"mask": np.ones((2, 1, 4), dtype=bool)},
