@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import run
 from benchmarks.config import command
 from benchmarks.config.schema import Config
 from benchmarks.match.match import finished_rows
