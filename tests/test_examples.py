@@ -111,9 +111,31 @@ def test_a_variant_of_a_task_outside_the_tree(call, pairs, tmp_path):
     assert np.ptp(truth, -1).max() > 50
 
 
-@pytest.mark.parametrize("split", ["val", "test"])
-def test_pictures_without_a_partner_are_named(pairs, tmp_path, capsys, split):
-    (tmp_path / "pairs" / split / "a" / "03.png").unlink()
-    line = [*TINY, *pairs, "task=paired_folder", f"out={tmp_path / 'o'}", f"work={tmp_path / 'w'}"]
-    assert command.run(run.job, line, command="run") == 2
-    assert "alone: 03" in capsys.readouterr().err
+def copied(folder):
+    """A training pair is a scored one by another name."""
+    for side in "ab":
+        shutil.copy(folder.parent / "test" / side / "03.png", folder / side / "07.png")
+
+
+def widened(folder):
+    """The centre squares of a pair no longer show the same."""
+    path = folder / "b/03.png"
+    Image.open(path).resize((60, 40)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("split", "spoil", "said"),
+    [
+        ("val", lambda folder: (folder / "a/03.png").unlink(), "alone: 03"),
+        ("test", lambda folder: (folder / "a/03.png").unlink(), "alone: 03"),
+        ("val", copied, "in the training split too: 07"),
+        ("train", copied, "in the training split too: 07"),
+        ("test", widened, "03: a is (40, 48, 3), b (40, 60, 3)"),
+    ],
+)
+def test_folders_that_hold_no_pairs_are_refused(pairs, tmp_path, capsys, split, spoil, said):
+    spoil(tmp_path / "pairs" / split)
+    line = [*TINY, *pairs, "task=paired_folder", "task.limit=12", "task.train_limit=12"]
+    places = [f"out={tmp_path / 'o'}", f"work={tmp_path / 'w'}", "task.validation_limit=12"]
+    assert command.run(run.job, [*line, *places], command="run") == 2
+    assert said in capsys.readouterr().err

@@ -26,7 +26,6 @@ from benchmarks.data import images
 from benchmarks.data.files import Listing, Member, by_name, first_few, list_files, samples, stamp_of
 from benchmarks.data.images import image_size
 from crossflow.errors import InputError
-from crossflow.files import sha256
 
 if TYPE_CHECKING:
     from benchmarks.data.images import Rgb
@@ -157,14 +156,6 @@ def _named(pattern: str) -> dict[str, Path]:
         for name, path in list_files(folder, SUFFIXES).files.items()
         if name.endswith(suffix) and "/" not in name
     }
-
-
-def same_files(scored: Sequence[Pair], trained: Sequence[Pair]) -> list[str]:
-    """Ids of training photographs whose file is that of a scored one; equal lengths are read."""
-    lengths = {pair.high.stat().st_size for pair in scored}
-    alike = [pair for pair in trained if pair.high.stat().st_size in lengths]
-    known = {sha256(pair.high) for pair in scored if alike}
-    return [pair.id for pair in alike if sha256(pair.high) in known]
 
 
 def load_pair(pair: Pair) -> tuple[Rgb, Rgb]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from benchmarks.data.files import first_few
+from benchmarks.data.files import Member, first_few
 from benchmarks.data.images import spread
 from crossflow.errors import InputError
 from crossflow.files import is_folder
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.config.schema import Config
 
 Report = Callable[[str, int, int], None]  # what is being made, how much is done, of how much
+AnyFile = Path | Member
 T = TypeVar("T")
 
 
@@ -63,6 +64,17 @@ def refuse_shared(both: Sequence[Any], what: str) -> None:
     if both:
         where = "are scored and in the training split too"
         raise InputError(f"{len(both)} {what} {where}: {first_few(both)}")
+
+
+def refuse_copies(
+    scored: Iterable[AnyFile], trained: Iterable[tuple[str, AnyFile]], what: str
+) -> None:
+    """`refuse_shared`: named files that are scored ones, byte for byte; equal lengths are read."""
+    known = list(scored)
+    lengths = {path.stat().st_size for path in known}
+    alike = [(name, path) for name, path in trained if path.stat().st_size in lengths]
+    held = {digest(path.read_bytes()) for path in known if alike}
+    refuse_shared([name for name, path in alike if digest(path.read_bytes()) in held], what)
 
 
 def cut(

@@ -1,8 +1,6 @@
 """Pictures to pictures: `task.root` holds {train,val,test}/{a,b}/ with equal names; from a to b.
 
-Pictures are cropped to their centre square and resized to `task.size`. The flow runs in pixels, or
-in the latents of `weights.autoencoder`. PSNR and SSIM against b; LPIPS with `weights.lpips`; KID or
-FID, the primary score, with `weights.inception`. The floor is a itself. Predictions: `<name>.png`.
+Pictures are cropped to their centre square and resized to `task.size`. The floor is a itself.
 """
 
 from typing import Any
@@ -13,7 +11,7 @@ from benchmarks.codecs.image import checked_size
 from benchmarks.data.files import first_few, list_files
 from benchmarks.data.images import PHOTO_MODES, centre_square, read_rgb, spread
 from benchmarks.data.photos import SUFFIXES
-from benchmarks.data.splits import choose, digest, require_root
+from benchmarks.data.splits import choose, digest, refuse_shared, require_root
 from benchmarks.tasks.picture_pairs import PicturePairs, PictureTranslation
 from crossflow.errors import InputError
 
@@ -22,8 +20,6 @@ FOLDERS = {"train": "train", "validation": "val", "test": "test"}
 
 
 class PairedPictures(PicturePairs):
-    """The pictures of one split."""
-
     def __init__(self, task: PictureTranslation[Any], name: str) -> None:
         given = task.config.task
         choose("task.split", given.split, ("test",))
@@ -35,13 +31,18 @@ class PairedPictures(PicturePairs):
             raise InputError(f"{folder}: a and b must hold equal names; in one alone: {alone}")
         super().__init__(task, name, spread(sorted(a), getattr(given, limit)))
         self.files = [(a[item], b[item]) for item in self.ids]
+        pairs = [digest(a.read_bytes(), b.read_bytes()) for a, b in self.files]
+        self.id_of = dict(zip(pairs, self.ids, strict=True))
+        shared = self.id_of.keys() & (task.test.id_of if name != "test" else ())
+        refuse_shared(sorted(self.id_of[pair] for pair in shared), f"pairs of {folder}")
         self.pixels = {"size": checked_size(task.config), "border": self.border}
-        files = (digest(a.read_bytes(), b.read_bytes()) for a, b in self.files)
-        self.content = {"items": digest("\n".join(self.ids)), "truth": digest(*files)}
+        self.content = {"items": digest("\n".join(self.ids)), "truth": digest(*pairs)}
         self.shapes = [(self.pixels["size"],) * 2] * len(self.ids)
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         a, b = (read_rgb(path, PHOTO_MODES) for path in self.files[index])
+        if abs(a.shape[1] / a.shape[0] - b.shape[1] / b.shape[0]) > 0.02:  # more than rounding
+            raise InputError(f"{self.ids[index]}: a is {a.shape}, b {b.shape}: crops would not fit")
         return centre_square(a, self.pixels["size"]), centre_square(b, self.pixels["size"])
 
     def facts(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from benchmarks.codecs.image import checked_size
 from benchmarks.data import photos as reader
 from benchmarks.data.files import first_few
 from benchmarks.data.images import LR_FILTER, OnDemand, spread
-from benchmarks.data.splits import choose, cut, digest, refuse_shared, require_root
+from benchmarks.data.splits import choose, cut, digest, refuse_copies, require_root
 from benchmarks.metrics import images as metric
 from benchmarks.metrics.score import Scored, per_item
 from benchmarks.metrics.weights import used_digest
@@ -135,7 +135,8 @@ class SuperResolutionFolder(SuperResolution[FolderPhotographs]):
         """
         task, test, size = self.config.task, self.test.pairs, checked_size(self.config)
         every = self._pairs("train")
-        refuse_shared(reader.same_files(test, every), "photographs")
+        named = ((pair.id, pair.high) for pair in every)
+        refuse_copies((pair.high for pair in test), named, "photographs")
         if (test[0].low is None) != (every[0].low is None):
             has, lacks = ("test", "training") if test[0].low else ("training", "test")
             raise InputError(

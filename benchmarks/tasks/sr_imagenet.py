@@ -16,7 +16,7 @@ from benchmarks.codecs.image import checked_size
 from benchmarks.data import photos as reader
 from benchmarks.data.files import stamp_of
 from benchmarks.data.images import LR_FILTER, enlarge
-from benchmarks.data.splits import choose, cut, digest, digest_all, require_root
+from benchmarks.data.splits import choose, cut, digest, digest_all, refuse_copies, require_root
 from benchmarks.metrics import images as metric
 from benchmarks.metrics.score import Scored
 from benchmarks.tasks.picture_pairs import PicturePairs, SuperResolution
@@ -95,6 +95,10 @@ class SuperResolutionImagenet(SuperResolution[ImagenetPhotographs]):
         if task.split == "train":
             raise InputError("task.split=train: scored items must not be trained on; use val")
         photos = self._photos("train").photos
+        scored = {photo.id: photo.path for photo in self.test.photos}
+        # Of equal names alone: among millions of files many have one length.
+        alike = (photo for photo in photos if photo.id in scored)
+        refuse_copies(scored.values(), alike, "photographs")
         return cut(photos, lambda p: p.id, task.train_limit, task.validation_limit)
 
     def _photos(self, split: str, limit: int | None = None) -> reader.Photos:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from benchmarks.data import photos as reader
 from benchmarks.data.photos import imagenet, load_photo
+from benchmarks.data.splits import refuse_copies
 from crossflow.errors import InputError
 
 
@@ -79,14 +80,12 @@ def test_crops_are_drawn_from_the_name(tmp_path):
 
 
 def test_files_of_one_length_are_not_the_same(tmp_path):
-    for part, byte in (("HR", b"a"), ("train/HR", b"b")):
-        (tmp_path / part).mkdir(parents=True)
-        (tmp_path / part / "x.png").write_bytes(byte * 9)
-    test, train = (
-        reader.Pair("x", tmp_path / part / "x.png", None, 4) for part in ("HR", "train/HR")
-    )
-    assert reader.same_files([test], [train]) == []
-    assert reader.same_files([test], [train, test]) == ["x"]
+    test, train = tmp_path / "test.png", tmp_path / "train.png"
+    for path, byte in ((test, b"a"), (train, b"b")):
+        path.write_bytes(byte * 9)
+    refuse_copies([test], [("x", train)], "files")
+    with pytest.raises(InputError, match="1 files are scored .*: y$"):
+        refuse_copies([test], [("x", train), ("y", test)], "files")
 
 
 @pytest.mark.parametrize("size", [(32, 32), (20, 90), (33, 64), (100, 131), (8, 8)])

@@ -1,5 +1,6 @@
 """Super-resolution on ImageNet, from the files to the record; where its flow runs."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -74,6 +75,18 @@ def test_classes_that_are_links_are_scored_and_what_is_left_out_is_told(tmp_path
     (record,) = records.read_all(Path("results/local"))
     assert record.scores["psnr_rgb"].n == 12
     assert record.fair.proof["counts"]["files_left_out"] == 2
+
+
+@pytest.mark.usefixtures("no_inception")
+def test_scored_photographs_are_not_trained_on(bench_data, tmp_path, refused):
+    """A small root whose training folder holds photographs of val."""
+    shutil.copytree(bench_data / "roots/imagenet", tmp_path / "root")
+    first = min((tmp_path / "root/val").rglob("*.JPEG"))
+    copy = tmp_path / "root/train" / first.relative_to(tmp_path / "root/val")
+    copy.parent.mkdir(exist_ok=True)
+    shutil.copy(first, copy)
+    said = refused(prepare.job, "task=sr_imagenet", f"task.root={tmp_path / 'root'}")
+    assert f"1 photographs are scored and in the training split too: {copy.parent.name}" in said
 
 
 @pytest.mark.usefixtures("no_inception")
