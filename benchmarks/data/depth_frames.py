@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.data.files import one_form, require_listed, stamp_of
 from benchmarks.data.images import image_size, open_picture, read_rgb
+from benchmarks.data.splits import Report
 from benchmarks.metrics import depth_crops
 from benchmarks.metrics.depth import DepthProtocol
 from crossflow.errors import InputError
@@ -113,14 +114,20 @@ def load(frame: Frame) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "h
 
 
 def listed_frames(
-    data: DataSet, root: Path, split: str, list_file: Path | None = None
+    data: DataSet,
+    root: Path,
+    split: str,
+    list_file: str | None = None,
+    report: Report = lambda *_: None,
 ) -> tuple[list[Frame], list[str]]:
     """Frames of "train" or "test" in the order of the list, and ids of those without a depth map.
 
-    NYU has 24,231 and 654; KITTI 23,158 and 652, and 45 without. list_file: another list.
+    NYU has 24,231 and 654; KITTI 23,158 and 652, and 45 without. list_file: another test list.
     """
     base = root / data.folders[split]
-    places = [list_file] if list_file else [root / name.format(split) for name in data.lists]
+    places = [root / name.format(split) for name in data.lists]
+    if list_file and split == "test":
+        places = [Path(list_file)]
     path = next(filter(is_file, places), None)
     if path is None:
         need = f"{' or '.join(map(str, places))} and the files that it names in {base}/"
@@ -141,6 +148,9 @@ def listed_frames(
         frames.append(Frame(name, group, data.scale, base / image, place / depth))
     files = [path for frame in frames for path in (frame.image, frame.depth)]
     require_listed(files, "listed files", data.published)
+    used = "scored" if split == "test" else "trained on"
+    counts = f"{len(frames)} of {len(frames) + len(without)} listed frames have ground truth"
+    report(f"{data.name}: {counts} and are {used}, {len(without)} have none", 1, 1)
     return frames, without
 
 

@@ -26,6 +26,7 @@ from benchmarks.data import images
 from benchmarks.data.files import Listing, Member, by_name, first_few, list_files, samples, stamp_of
 from benchmarks.data.images import image_size
 from crossflow.errors import InputError
+from crossflow.files import is_folder
 
 if TYPE_CHECKING:
     from benchmarks.data.images import Rgb
@@ -133,7 +134,9 @@ def pairs(root: Path, layout: str, part: str, scale: int) -> list[Pair]:
     if not high:
         need = f"the {part} split (task.layout={layout}) needs {patterns[0]}.png"
         raise InputError(f"{need}, none was found; {FOLDERS_PUBLISHED}")
-    if low and (alone := sorted(high.keys() ^ low.keys())):
+    large, little = (Path(pattern).parent for pattern in patterns)
+    given = low or (large != little and is_folder(little))
+    if given and (alone := sorted(high.keys() ^ low.keys())):
         lack = f"photographs {patterns[0]} have no small version {patterns[1]}, or the reverse"
         raise InputError(f"{len(alone)} {lack}: {first_few(alone)}")
     every = [Pair(name, high[name], low.get(name), scale) for name in sorted(high)]

@@ -216,7 +216,11 @@ def find_inception(weights: str | None, download: bool) -> tuple[Path | None, st
     local = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
     if weights is None and download and not local.is_file():
         local.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(INCEPTION_URL, str(local), hash_prefix=INCEPTION_SHA256)
+        try:
+            torch.hub.download_url_to_file(INCEPTION_URL, str(local), hash_prefix=INCEPTION_SHA256)
+        except Exception as error:  # whatever the network runs into, or another digest
+            reason = f"{INCEPTION_URL} cannot be fetched ({error}); give {FIELD}"
+            raise InputError(f"download=true: {reason}") from None
     if weights is None and local.is_file():
         weights = str(local)
     # No path in the reason: it stands in records, which are equal wherever they are made.

@@ -9,7 +9,6 @@ full size of the ground truth, inside `task.crop`. Data and choices: docs/data.m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarks.data.depth_frames import KITTI, Frame, kitti_protocol, listed_frames
 from benchmarks.data.splits import require_root
@@ -29,16 +28,7 @@ class DepthKitti(RealDepth):
 
     def frames(self, part: str) -> tuple[Sequence[Frame], Sequence[str]]:
         root = require_root(self.config, KITTI.lists[0].format("{train,test}"), KITTI.published)
-        listed = self.config.task.split_file if part == "test" else None
-        frames, without = listed_frames(KITTI, root, part, Path(listed) if listed else None)
-        used = "scored" if part == "test" else "trained on"
-        self.report(
-            f"KITTI Eigen: {len(frames)} of {len(frames) + len(without)} listed frames have ground "
-            f"truth and are {used}, {len(without)} have none",
-            1,
-            1,
-        )
-        return frames, without
+        return listed_frames(KITTI, root, part, self.config.task.split_file, self.report)
 
 
 TASK = DepthKitti

@@ -8,7 +8,6 @@ docs/data.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarks.data import nyu_labeled
 from benchmarks.data.depth_frames import NYU, Frame, listed_frames, nyu_protocol
@@ -33,8 +32,7 @@ class DepthNyu(RealDepth):
         listed = self.config.task.split_file
         if layout == "bts":
             root = require_root(self.config, NYU.lists[0].format("{train,test}"), NYU.published)
-            path = Path(listed) if listed and part == "test" else None
-            return listed_frames(NYU, root, part, path)
+            return listed_frames(NYU, root, part, listed, self.report)
         if listed is not None:
             raise InputError(
                 f"task.split_file={listed}: layout labeled has splits.mat, leave it out"

@@ -11,9 +11,11 @@ from benchmarks.data.depth_frames import (
     listed_frames,
     load,
     metres,
+    nyu_protocol,
     read_depth_codes,
     read_list,
     scene,
+    to_log,
 )
 from benchmarks.data.splits import cut
 from crossflow.errors import InputError
@@ -91,6 +93,21 @@ def test_fields_of_a_list(tmp_path):
     path.write_text(text, encoding="utf-8-sig")
     files = PurePosixPath("cafe\u0301.jpg"), PurePosixPath("d.png")
     assert read_list(path) == ({"caf\u00e9": files}, ["a/b/1.x"])
+
+
+def test_frames_without_a_depth_map_are_said(tmp_path):
+    path = make_root(tmp_path) / NYU.lists[0].format("test")
+    path.write_text(path.read_text().replace("bath_room/sync_depth_1.png", "None"))
+    said = []
+    frames, without = listed_frames(NYU, tmp_path, "test", None, lambda what, *_: said.append(what))
+    assert ([frame.id for frame in frames], without) == (["kitchen/rgb_2"], ["bath_room/rgb_1"])
+    assert "1 of 2 listed frames have ground truth and are scored, 1 have none" in said[0]
+
+
+def test_logs_stay_in_the_range_that_is_scored():
+    depth = np.array([1e-4, 3, 90], np.float32)
+    metres = np.exp(to_log(depth, nyu_protocol()))
+    np.testing.assert_allclose(metres, [1e-3, 3, 10], rtol=1e-6)
 
 
 def test_depth_coding(tmp_path):

@@ -84,7 +84,7 @@ def test_files_of_one_length_are_not_the_same(tmp_path):
     for path, byte in ((test, b"a"), (train, b"b")):
         path.write_bytes(byte * 9)
     refuse_copies([test], [("x", train)], "files")
-    with pytest.raises(InputError, match="1 files are scored .*: y$"):
+    with pytest.raises(InputError, match=r"1 files are scored .*: y$"):
         refuse_copies([test], [("x", train), ("y", test)], "files")
 
 

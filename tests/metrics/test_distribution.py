@@ -3,6 +3,7 @@
 import hashlib
 import random
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -204,6 +205,10 @@ def test_a_download_is_asked_for_and_checked(hub, monkeypatch):
     with pytest.raises(InputError, match="is not the file of"):
         dist.find_inception(None, download=True)
     assert asked == [(dist.INCEPTION_URL, dist.INCEPTION_SHA256)]
+    Path(hub, dist.INCEPTION_FILE).unlink()
+    monkeypatch.setattr(torch.hub, "download_url_to_file", Mock(side_effect=OSError("no network")))
+    with pytest.raises(InputError, match=r"cannot be fetched \(no network\); give weights.incep"):
+        dist.find_inception(None, download=True)
 
 
 def test_another_file_is_refused(tmp_path, hub):
