@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 from benchmarks.data.depth_frames import metres, read_depth_codes
 from benchmarks.data.files import first_few, list_files, read_form
 from benchmarks.data.images import OnDemand, image_size, read_rgb
+from benchmarks.metrics.captions import clean_caption
 from crossflow.errors import InputError
 from crossflow.files import is_folder, write_atomic
 
@@ -122,7 +123,8 @@ class _Caption(BaseModel):
 def read_captions(location: Path, ids: Sequence[int]) -> list[str]:
     """The caption of each image id, from a folder or a COCO results file.
 
-    null is an empty caption. InputError: no such list, an id that is missing, unknown or twice.
+    null is an empty caption; control characters become spaces, as in what is scored. InputError: no
+    such list, an id that is missing, unknown or twice.
     """
     path = location / CAPTIONS_FILE if is_folder(location) else location
     rows = read_form(path, list[_Caption], 'the COCO results file: [{"image_id", "caption"}]')
@@ -134,5 +136,5 @@ def read_captions(location: Path, ids: Sequence[int]) -> list[str]:
     ):
         if keys:
             raise InputError(f"{path}: {len(keys)} {what} of the split: {first_few(sorted(keys))}")
-    captions = {row.image_id: row.caption or "" for row in rows}
+    captions = {row.image_id: clean_caption(row.caption or "") for row in rows}
     return [captions[key] for key in ids]

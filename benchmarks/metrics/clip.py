@@ -88,7 +88,10 @@ def clip_scores(
             tokens = (tokenize(each, network.context_length) for each in texts)
             features = (network.encode_text(each.to(device)) for each in tokens)
             parts.append([network.encode_image(images.to(device)), *features])
-    scored = scores_of(*(torch.cat(each).cpu() for each in zip(*parts, strict=True)))
+    whole = [torch.cat(each).cpu() for each in zip(*parts, strict=True)]
+    if not all(bool(each.isfinite().all()) for each in whole):
+        raise InputError(f"{FIELD}: {path} gives numbers that are not finite; it is damaged")
+    scored = scores_of(*whole)
     scored.items = {"id": list(ids), **scored.items}
     return scored
 

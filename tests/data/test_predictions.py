@@ -136,8 +136,12 @@ def test_captions_round_trip(tmp_path):
     write_captions(tmp_path / "x", captions)
     path = tmp_path / "x/captions.json"
     assert read_captions(tmp_path / "x", [3, 7]) == read_captions(path, [3, 7]) == ["", captions[7]]
-    path.write_text(json.dumps([{"image_id": 1, "caption": None}]))  # of another program
-    assert read_captions(path, [1]) == [""]
+    of_another_program = [
+        {"image_id": 1, "caption": None},
+        {"image_id": 2, "caption": "a\u2028b\t"},
+    ]
+    path.write_text(json.dumps(of_another_program))
+    assert read_captions(path, [1, 2]) == ["", "a b "], "as it is scored"
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,8 @@ def test_another_network_is_refused_whatever_kind_of_file_holds_it(weights, stat
         "Unexpected key.*extra": state | {"extra": torch.zeros(1)},
         "size mismatch for positional_emb": state | {"positional_embedding": torch.zeros(7, 32)},
         "does not hold the weights of open_clip.* Missing key": {"a": torch.zeros(1)},
+        "other.pt gives numbers that are not finite": state
+        | {"positional_embedding": torch.full((77, 32), torch.nan)},
     }
     for reason, other in others.items():
         torch.save(other, tmp_path / "other.pt")
