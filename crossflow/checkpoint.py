@@ -51,7 +51,7 @@ def _crc(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> int:
     """A checksum of all that a file holds: the format has none, and a wrong bit would train on."""
     crc = zlib.crc32(json.dumps(about, sort_keys=True, allow_nan=False).encode())
     for name in sorted(tensors):
-        crc = zlib.crc32(tensors[name].contiguous().flatten().view(torch.uint8).numpy(), crc)
+        crc = zlib.crc32(tensors[name].contiguous().flatten().view(torch.uint8).numpy().data, crc)
     return crc
 
 

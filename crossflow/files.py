@@ -24,7 +24,6 @@ from filelock import FileLock, Timeout
 from crossflow.errors import InputError
 
 Read = TypeVar("Read")
-SEAL = "sha256.json"  # of the files of a folder
 _NUMBERS = count()
 
 
@@ -124,19 +123,6 @@ def whole(path: Path, read: Callable[[], Read]) -> Read | None:
             told = f"{path} is damaged ({error.what}): put aside as {aside.name}, made again"
             print(told, file=sys.stderr)
     return None
-
-
-def seal(folder: Path) -> str:
-    """SHA-256 of the files of a folder, as JSON: what SEAL holds, of all but itself."""
-    paths = sorted(path for path in folder.iterdir() if path.name != SEAL)
-    return json.dumps({path.name: sha256(path) for path in paths})
-
-
-def check_seal(folder: Path) -> None:
-    """Damaged where the files of a folder are not those of its SEAL."""
-    there = folder / SEAL
-    if not there.is_file() or there.read_bytes() != seal(folder).encode():
-        raise Damaged(folder, f"its files are not those of {SEAL}")
 
 
 @contextmanager

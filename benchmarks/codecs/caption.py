@@ -26,8 +26,9 @@ from torch.nn import functional as F
 
 from benchmarks.codecs.text import UNKNOWN, WORDS, Vocabulary
 from benchmarks.codecs.weights import finite
+from benchmarks.data.files import SEAL, check_seal, seal
 from benchmarks.data.splits import Report, digest
-from crossflow.files import SEAL, check_seal, published, seal, sha256, whole
+from crossflow.files import published, sha256, whole
 from crossflow.problem import MapShape
 
 # A flow leaves errors in a latent that are no smaller than the latent's own spread. Trained with

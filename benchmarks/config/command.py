@@ -33,7 +33,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmarks.config import registry, schema
-from benchmarks.config.output import say
+from benchmarks.config.output import lasting_stderr, say
 from benchmarks.config.schema import UNREAD, Config, leaves, reads
 from crossflow.errors import InputError, closest, right_names
 
@@ -50,6 +50,7 @@ ARM_KEY = re.compile(r"arm(\.([A-Za-z_][\w-]*|0|[1-9]\d*))+\.[A-Za-z_]\w*", re.A
 MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 
 
+@lasting_stderr()
 def run(
     job: Callable[[Config], int],
     arguments: list[str] | None = None,

@@ -8,6 +8,7 @@ offset. Files of one sample follow one another and share the name before the fir
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import tarfile
 import unicodedata
@@ -18,10 +19,11 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from crossflow.errors import InputError
-from crossflow.files import is_file, is_folder, read_json
+from crossflow.files import Damaged, is_file, is_folder, read_json, sha256
 
 Form = TypeVar("Form")
 IMAGES = ("jpg", "jpeg", "png", "webp")  # of a sample in a tar
+SEAL = "sha256.json"  # of the files of a folder of ours
 
 
 class Listing(NamedTuple):
@@ -196,3 +198,16 @@ def first_few(names: Sequence[Any], count: int = 3) -> str:
 def one_form(name: str) -> str:
     """A name as it is compared: composed characters (NFC)."""
     return unicodedata.normalize("NFC", name)
+
+
+def seal(folder: Path) -> str:
+    """SHA-256 of the files of a folder, as JSON: what SEAL holds, of all but itself."""
+    paths = sorted(path for path in folder.iterdir() if path.name != SEAL)
+    return json.dumps({path.name: sha256(path) for path in paths})
+
+
+def check_seal(folder: Path) -> None:
+    """Damaged where the files of a folder are not those of its SEAL."""
+    there = folder / SEAL
+    if not there.is_file() or there.read_bytes() != seal(folder).encode():
+        raise Damaged(folder, f"its files are not those of {SEAL}")

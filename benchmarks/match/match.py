@@ -236,7 +236,7 @@ def _draw_grid(match: Match) -> None:
     ends = zip(samples.ENDS, samples.ends(keys.digest(match.score)), strict=True)
     rows, task = dict(ends) | match.ids, match.config.task.name
     paths = {name: samples.path_of(match.out, task, row) for name, row in rows.items()}
-    kept = {}
+    kept = dict[str, samples.Samples]()
     for name, path in paths.items():
         try:
             kept |= {name: samples.read(path)} if path is not None else {}

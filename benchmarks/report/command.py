@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks.config.output import say
+from benchmarks.config.output import lasting_stderr, say
 from benchmarks.config.schema import Config
 from benchmarks.records.record import Record, read_all
 from benchmarks.report import (
@@ -84,6 +84,7 @@ DERIVED: dict[str, Callable[[Sequence[Record], Path], Files]] = {
 }
 
 
+@lasting_stderr()
 def main(arguments: list[str] | None = None) -> int:
     """Writes one report, then prints the paths written. Returns the exit status."""
     parser = OneLineParser(prog="benchmarks.report", description=__doc__)

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int16, UInt8
 from torch import Tensor
 
+from benchmarks.data.files import SEAL, check_seal, seal
 from benchmarks.data.splits import choose, digest
 from benchmarks.metrics import distribution
 from benchmarks.metrics.score import Scored
@@ -23,7 +24,7 @@ from benchmarks.tabletop import autoencoder, cards, evaluator, render, scenes
 from benchmarks.tabletop import captions as words
 from benchmarks.tabletop.scenes import Scene
 from benchmarks.tasks.task import Items, PictureItems, Task
-from crossflow.files import SEAL, check_seal, published, reserve, seal, whole
+from crossflow.files import published, reserve, whole
 
 RENDER_BATCH = 100
 TEST_SPLITS = ("iid", "pairs", "crowd")
