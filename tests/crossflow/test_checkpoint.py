@@ -115,3 +115,18 @@ def test_lines_are_on_the_disk_before_the_checkpoint_is(toy, tmp_path, monkeypat
     monkeypatch.setattr("crossflow.checkpoint.write", lambda *a: happened.append("checkpoint"))
     trainer.save()
     assert happened == ["fsync", "checkpoint"]
+
+
+def test_dropout_depends_on_seed_and_step_alone_and_the_global_generator_is_put_back():
+    def drawn(seed, step, before):
+        torch.manual_seed(before)
+        state = torch.get_rng_state()
+        with checkpoint.repeatable(seed, step, CPU):
+            assert torch.are_deterministic_algorithms_enabled()
+            numbers = torch.rand(4).tolist()
+        assert torch.equal(torch.get_rng_state(), state)
+        return numbers
+
+    assert drawn(0, 3, before=1) == drawn(0, 3, before=2)
+    assert drawn(0, 3, before=1) != drawn(0, 4, before=1) != drawn(1, 4, before=1)
+    assert not torch.are_deterministic_algorithms_enabled()
