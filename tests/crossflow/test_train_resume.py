@@ -73,6 +73,7 @@ def test_ledgers_survive_a_resume_and_add_up(toy, tmp_path):
     with first.clock("other"):
         for _ in range(4):
             first.step()
+        first.throughput.windows.append(8.0)
         first.save()
         saved = first.clock.seconds("train")
         first.step()
@@ -83,6 +84,7 @@ def test_ledgers_survive_a_resume_and_add_up(toy, tmp_path):
     outside += time.perf_counter() - start_second
     second.resume()
     assert second.clock.seconds("train") == pytest.approx(saved)
+    assert second.throughput == first.throughput
     second.run()
     wall = time.perf_counter() - start - outside
     # abs: the clock starts a few lines after `start`, and a busy machine may rest between them
