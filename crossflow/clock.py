@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
 
 from crossflow.files import Damaged, whole, write_atomic
 
@@ -26,13 +22,6 @@ LEDGERS = ("train", "eval", "tuning", "warmup", "checkpoint", "lost", "other")
 BEAT_SECONDS = 1.0
 WINDOW_SECONDS = 30.0
 STEADY = 0.05  # largest interquartile range over the median
-# Dense peak FLOP/s by name of the device and precision, from NVIDIA's data sheets (SXM parts,
-# without sparsity). fp32 is the figure of the vector units: TF32 is off unless asked for.
-PEAKS = {
-    "H100": {"bf16": 989.4e12, "fp32": 66.9e12},
-    "H200": {"bf16": 989.4e12, "fp32": 66.9e12},
-    "A100": {"bf16": 311.9e12, "fp32": 19.5e12},
-}
 
 
 class Clock:
@@ -144,24 +133,3 @@ class Throughput:
             return f"not judged: {len(self.windows)} windows of {WINDOW_SECONDS:g} s"
         lower, median, upper = statistics.quantiles(self.windows, n=4, method="inclusive")
         return "valid" if upper - lower <= STEADY * median else "invalid: clock"
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes: the device allocator's peak on a GPU, the process's resident peak on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in KiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def utilisation(
-    flops: float, seconds: float, device: torch.device, precision: str
-) -> dict[str, float | str | None]:
-    """Achieved FLOP/s and its share of the peak (MFU), or null and the reason why not."""
-    gpu = device.type == "cuda"
-    name = torch.cuda.get_device_name(device) if gpu else f"device type {device.type}"
-    achieved = flops / seconds if seconds > 0 else None
-    peak = next((peaks[precision] for key, peaks in PEAKS.items() if key in name), None)
-    mfu = None if achieved is None or peak is None else achieved / peak
-    reason = f"no published peak for {name}" if peak is None else None
-    return {"flops_per_second": achieved, "mfu": mfu, "reason": reason}

@@ -48,7 +48,7 @@ def of_arm(
     match: Match, name: str, trainer: Trainer | None, result: Result | None
 ) -> records.Record:
     """The record of an arm: its scores, or how it failed. trainer: None where none was built."""
-    from crossflow.clock import peak_memory, utilisation
+    from benchmarks.match.device import peak_memory, utilisation
 
     given, budget, spent = match.config.arm.get(name), match.config.budget, Spent()
     proof, volatile, parts = Fields(), Fields(), Fields()

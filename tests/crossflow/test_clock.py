@@ -5,9 +5,8 @@ from contextlib import suppress
 from dataclasses import asdict
 
 import pytest
-import torch
 
-from crossflow.clock import LEDGERS, Clock, Throughput, utilisation
+from crossflow.clock import LEDGERS, Clock, Throughput
 
 
 class Hands:
@@ -138,14 +137,3 @@ def test_state_goes_on_in_the_middle_of_a_window():
     second = Throughput(**asdict(first))
     second.update(900, 60.0)
     assert second.windows == [10, 20]
-
-
-def test_mfu_is_the_share_of_the_named_peak_or_null_with_the_reason(monkeypatch):
-    report = utilisation(1e12, 4.0, torch.device("cpu"), "fp32")
-    assert (report["flops_per_second"], report["mfu"]) == (2.5e11, None)
-    assert "no published peak" in report["reason"]
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
-    report = utilisation(989.4e12, 2.0, torch.device("cuda"), "bf16")
-    assert report["mfu"] == pytest.approx(0.5)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Abacus")
-    assert "Abacus" in utilisation(1.0, 1.0, torch.device("cuda"), "bf16")["reason"]
