@@ -181,5 +181,8 @@ def test_contrastive_is_exact_under_autocast() -> None:
     with torch.no_grad():
         contrastive.scale.fill_(math.log(100))
     exact = contrastive(a, b, groups)
+    with torch.no_grad():
+        contrastive.scale.fill_(math.log(1000))
+    torch.testing.assert_close(contrastive(a, b, groups), exact)  # capped at 100, as in CLIP
     with torch.autocast("cpu", torch.bfloat16):
         assert contrastive(a, b, groups) == exact
