@@ -37,7 +37,7 @@ folder_name = "{:05d}".format  # of the prompt on a line, counted from 0
 def read_prompts(path: Path) -> list[Prompt]:
     """The 553 prompts, in order. InputError for a file that does not hold GenEval's numbers."""
     prompts = _rows(path)
-    counts = Counter(str(prompt.get("tag")) for prompt in prompts if "prompt" in prompt)
+    counts = Counter(str(p.get("tag")) if "prompt" in p else "no prompt" for p in prompts)
     if counts != PROMPTS:
         raise InputError(f"{path}: not GenEval's prompts, {PUBLISHED}: it has {dict(counts)}")
     return prompts

@@ -52,8 +52,8 @@ class PicturePairs(PictureItems):
 
     def rows(self, part: slice) -> dict[str, Any]:
         """8-bit pixels, or latents in float16."""
-        wanted = range(len(self.row_ids))[part]
-        pairs = per_item(lambda index: self.load_row(wanted[index]), len(wanted))
+        first = part.start
+        pairs = per_item(lambda index: self.load_row(first + index), part.stop - first)
         source, target = map(self.task.space.batch, zip(*pairs, strict=True))
         return {"target": target, "source": source}
 

@@ -90,6 +90,12 @@ def test_nyu_range_clamp_and_crop(protocol, pixels, numbers):
     assert found.counts["clamped_nonfinite_pixels"] == bad
 
 
+def test_both_ends_of_the_range_are_outside():
+    assert DepthProtocol(1, 10).valid(np.array([[1.0, 1.5, 10.0]])).tolist() == [
+        [False, True, False]
+    ]
+
+
 def test_mean_over_images_not_over_pixels():
     r = np.random.RandomState(2)
     g1, g2 = r.uniform(1, 3, 100), r.uniform(5, 9, 20)

@@ -119,6 +119,9 @@ def test_other_lists_of_prompts_are_refused(tmp_path):
     path = write_lines(tmp_path / "less.jsonl", metadata()[:-1])
     with pytest.raises(InputError, match=r"not GenEval's prompts, .*'color_attr': 99"):
         geneval.read_prompts(path)
+    write_lines(path, [*metadata(), {"tag": "counting"}])
+    with pytest.raises(InputError, match=r"not GenEval's prompts, .*'no prompt': 1"):
+        geneval.read_prompts(path)
     path.write_text('{"tag": ')
     with pytest.raises(InputError, match=r"less.jsonl line 1: not JSON"):
         geneval.read_prompts(path)

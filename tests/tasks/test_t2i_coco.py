@@ -115,6 +115,8 @@ def test_stores(coco_root, tmp_path):
     floor = ready.floor()
     assert len(floor) == 5
     task = task_of(coco_root, tmp_path)
+    scored = task.tokens.encode(ready.truth.captions)[0]
+    assert (ready.test.pairs(range(5)).source.values.numpy() == scored).all()
     assert "weights.inception is not set" in task.unavailable()
     again = prepared(coco_root, tmp_path / "work", limit=5)
     assert again.train.folder == ready.train.folder
