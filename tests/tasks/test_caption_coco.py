@@ -17,7 +17,7 @@ from benchmarks.records import record as records
 from benchmarks.tasks import caption_coco
 from crossflow.errors import InputError
 from crossflow.store import unstandardise
-from tests.fixtures.tasks import configured, share_no_picture
+from tests.fixtures.tasks import configured, rows_are_in_step, share_no_picture
 
 TINY = [
     *("task=caption_coco", "task.size=32", "training.batch=8", "budget.steps=2"),
@@ -67,6 +67,7 @@ def test_stores(coco_root, tmp_path):
     assert torch.equal(pair.source.values[0], pair.source.values[1])
     assert not torch.equal(pair.target[0], pair.target[1])
     assert share_no_picture(ready)
+    assert rows_are_in_step(ready.truth)
     folded = ready.test.read("source", [0], [0])[0]  # of 16 x 16 pixels a cell
     picture = ready.truth.cells(0)[0]
     assert (folded.reshape(3, 16, 16, 2, 2)[1, :, :, 0, 1] == picture[:16, 16:, 1]).all()

@@ -9,7 +9,7 @@ from benchmarks.metrics.depth import depth_errors
 from benchmarks.tasks.depth_kitti import TASK
 from crossflow.errors import InputError
 from tests.fixtures.depth import write_depth_png
-from tests.fixtures.tasks import configured
+from tests.fixtures.tasks import configured, rows_are_in_step
 
 
 def task_of(root, work=".", said=lambda *_: None, **fields):
@@ -103,6 +103,7 @@ def test_the_crop_is_part_of_the_score_key(bench_data):
 def test_a_map_of_the_flow_is_pasted_into_the_window(make_kitti):
     """Bottom 352 rows, middle 1216 columns; the nearest edge outside."""
     truth = truth_of(make_kitti(test=2), size=44)
+    assert rows_are_in_step(truth, 2)
     small = np.random.default_rng(0).uniform(5, 50, (44, 152)).astype(np.float32)
     first, second = truth.whole([small, small])
     assert (first.shape, second.shape) == ((375, 1242), (376, 1241))

@@ -14,7 +14,9 @@ from benchmarks.codecs.image import ImageSpace
 from benchmarks.config.schema import Config, TaskConfig, WeightsConfig
 from benchmarks.data.predictions import write_image
 from benchmarks.records import record as records
+from benchmarks.tasks import sr_imagenet
 from crossflow.errors import InputError
+from tests.fixtures.tasks import configured, rows_are_in_step
 
 
 @pytest.fixture
@@ -75,6 +77,13 @@ def test_classes_that_are_links_are_scored_and_what_is_left_out_is_told(tmp_path
     (record,) = records.read_all(Path("results/local"))
     assert record.scores["psnr_rgb"].n == 12
     assert record.fair.proof["counts"]["files_left_out"] == 2
+
+
+@pytest.mark.usefixtures("no_inception")
+def test_batches_are_in_step(bench_data):
+    root = bench_data / "roots/imagenet"
+    task = sr_imagenet.TASK(configured("sr_imagenet", "", root=root, size=32, limit=3))
+    assert rows_are_in_step(task.test)
 
 
 @pytest.mark.usefixtures("no_inception")

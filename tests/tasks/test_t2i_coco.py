@@ -19,7 +19,7 @@ from benchmarks.tasks import t2i_coco
 from crossflow.errors import InputError
 from crossflow.problem import TokenShape
 from crossflow.store import unstandardise
-from tests.fixtures.tasks import configured, share_no_picture
+from tests.fixtures.tasks import configured, rows_are_in_step, share_no_picture
 
 TINY = [
     *("task=t2i_coco", "task.size=32", "training.batch=8", "budget.steps=2", "sampling.steps=1"),
@@ -109,6 +109,7 @@ def test_stores(coco_root, tmp_path):
     assert pair.source.values.max() < ready.problem.source.vocabulary
     assert pair.source.mask.any(1).all()
     assert share_no_picture(ready)
+    assert rows_are_in_step(ready.truth)
     raw = unstandardise(ready.test.pairs([2]).target, ready.test.statistics["target"])
     assert (ready.decode(raw)[0] == ready.truth.cells(2)[1]).all()
     assert ready.frozen["vocabulary"]["size"] == ready.problem.source.vocabulary

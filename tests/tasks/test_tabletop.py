@@ -13,7 +13,7 @@ from benchmarks.tasks import caption_tabletop, tabletop
 from crossflow.errors import InputError
 from crossflow.problem import TokenShape
 from crossflow.store import unstandardise
-from tests.fixtures.tasks import configured, share_no_picture
+from tests.fixtures.tasks import configured, rows_are_in_step, share_no_picture
 
 TASKS = ("depth_tabletop", "sr_tabletop", "t2i_tabletop", "caption_tabletop")
 TRAIN, VALIDATION, TEST = 24, 4, 6
@@ -59,8 +59,9 @@ def test_stores_fit_the_problem(prepared, name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_splits_share_no_scene(prepared, name):
+def test_splits_share_no_scene_and_batches_lose_none(prepared, name):
     assert share_no_picture(prepared(name))
+    assert rows_are_in_step(prepared(name).truth)
 
 
 @pytest.mark.parametrize("name", TASKS)
