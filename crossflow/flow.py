@@ -122,8 +122,8 @@ class Flow:
         """Weights, and all that makes the arm, as one safetensors file."""
         arm, method = self.arm, self.arm.method
         options = {o: value for o, value in arm.options.items() if o not in method.ignored}
-        facts = {"name": arm.name, "model": arm.model, "method": type(method).__name__}
-        facts |= {"problem": asdict(method.problem), "options": options}
+        facts = {"name": arm.name, "model": arm.model, "options": options}
+        facts |= {"method": type(method).__name__, "problem": asdict(method.problem)}
         facts["statistics"] = self.statistics
         checkpoint.write(Path(path), {"": arm.state_dict()}, facts)
 
