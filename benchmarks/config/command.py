@@ -238,7 +238,8 @@ def _explained(error: Exception) -> str:
     if message.startswith("Ambiguous value for argument"):
         argument = message.split("'")[1]
         return f"{argument}: several arms of one comparison are a+b; a sweep over values needs -m"
-    return re.sub(r"\s*\n\s*", "; ", message)
+    # What follows are names of ours, not of what was typed.
+    return re.sub(r"\s*\n\s*", "; ", message.partition("\n    full_key:")[0])
 
 
 def help_text(command: str, document: str) -> str:

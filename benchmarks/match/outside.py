@@ -99,7 +99,8 @@ def export(config: Config, report: Report) -> Path:
         with files.published(folder) as partial:
             _fill(partial, task, facts)
     except OSError as error:
-        raise InputError(f"export={folder}: {error.strerror} ({error.filename})") from None
+        where = error.filename or folder.parent  # a write names no file
+        raise InputError(f"export={folder}: {error.strerror} ({where})") from None
     return folder
 
 

@@ -40,7 +40,7 @@ def test_the_default_job(call):
         ("--cfg job -m", "Only one of"),
         ("seed=[1", "seed=[1: cannot be read: values with special characters are quoted, 'seed="),
         ("task.size=<b>", "task.size=<b>: cannot be read: values with special characters are"),
-        ("-m seed=0,one", "seed=one"),
+        ("-m seed=0,one", "seed=one; Value 'one' of type 'str' could not be converted to Integer"),
         ("seed=-1", "seed=-1: must be from 0 to 2147483647"),
         ("task.limit=0", "task.limit=0: must be at least 1"),
         ("model=XXL", "model=XXL: must be one of T, S, B, L, XL, H"),
