@@ -6,10 +6,17 @@ import json
 import pytest
 import torch
 
-from benchmarks.codecs.weights import pretrained, weights_digest, weights_folder
+from benchmarks.codecs.weights import in_batches, pretrained, weights_digest, weights_folder
 from crossflow.errors import InputError
 
 CLASSES = {"Tiny": "AutoencoderTiny"}
+
+
+def test_a_last_batch_that_is_filled_up_gives_its_own_rows():
+    """On a CPU a batch is one picture."""
+    rows, seen = torch.arange(1.0, 7), []
+    made = in_batches("codec", lambda part: seen.append(len(part)) or 2 * part, 4, rows)
+    assert (made.tolist(), seen) == ([2, 4, 6, 8, 10, 12], [4, 4])
 
 
 @pytest.fixture

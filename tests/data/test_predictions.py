@@ -141,7 +141,7 @@ def test_captions_round_trip(tmp_path):
         {"image_id": 2, "caption": "a\u2028b\t"},
     ]
     path.write_text(json.dumps(of_another_program))
-    assert read_captions(path, [1, 2]) == ["", "a b "], "as it is scored"
+    assert read_captions(path, [2, 1]) == ["a b ", ""], "as they are scored, in the order of ids"
 
 
 @pytest.mark.parametrize(

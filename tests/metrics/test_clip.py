@@ -59,6 +59,7 @@ def test_the_conventions_of_the_field():
     # jmhessel/clipscore, clipscore.py:159
     assert scored.items[clip.CLIPSCORE] == pytest.approx([2.4, 0, 0], abs=1e-12)
     assert scored.scores[clip.CLIPSCORE].value == pytest.approx(0.8, rel=1e-9)
+    assert clip.PREFIX == "A photo depicts "
     # CrossFlow, tools/clip_score.py:51
     assert scored.scores[clip.CLIPPED].value == pytest.approx(0.32, rel=1e-9)
     assert {(score.n, score.better) for score in scored.scores.values()} == {(3, "higher")}

@@ -208,11 +208,13 @@ def test_training_depth_is_a_sensors_scoring_depth_is_clean(prepared):
 
 
 def test_captions_of_text_to_image_take_the_levels_in_turn(prepared):
-    truth = prepared("t2i_tabletop").truth
-    five = truth.captions
+    ready = prepared("t2i_tabletop")
+    truth, five = ready.truth, ready.truth.captions
     assert [c.text for c in truth.stated] == [five[i][i % 5].text for i in range(TEST)]
     numbers = [10 * int(scene) + i % 5 for i, scene in enumerate(truth.indices)]
     assert [int(name) for name in truth.ids] == numbers
+    given = ready.test.pairs(list(range(TEST))).source.values.tolist()
+    assert given == [list(words.encode(caption.text)) for caption in truth.stated]
 
 
 def test_a_true_caption_scores_high_and_an_unreadable_one_nothing(prepared):
