@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.codecs import caption as caption_codec
 from benchmarks.config import registry
+from benchmarks.data.images import enlarge, shrink
 from benchmarks.tabletop import captions as words
 from benchmarks.tabletop import render
 from benchmarks.tasks import caption_tabletop, tabletop
@@ -92,6 +93,8 @@ def test_floor_and_oracle_frame_the_scores(prepared, name):
 def test_a_source_taken_as_it_is_decodes_to_itself(prepared):
     """Super-resolution starts from the bicubic picture: a flow that stands still keeps it."""
     ready = prepared("sr_tabletop")
+    for index, large in enumerate(ready.floor()):
+        assert np.array_equal(large, enlarge(shrink(ready.truth.picture(index), 4), 4))
     for part in (ready.train, ready.test):
         rows = list(range(len(part)))
         start = unstandardise(part.pairs(rows).source.values, part.statistics["target"])
