@@ -1,13 +1,13 @@
-"""Which training pairs step s reads, and the proof that two arms read the same.
+"""Which training pairs step s reads, and a chain of hashes that says what was read.
 
-The order is a function of (seed, rows, captions, batch, step): no state is saved. The proof is a
-chain of SHA-256 hashes: the value after step s says everything that was read up to step s.
+The order is a function of (seed, rows, captions, batch, step): no state is saved. The value of the
+chain after step s stands for everything that was read up to step s.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -73,30 +73,3 @@ class Chain:
         if len(self.marks) > MARKS:
             self.every *= 2
             self.marks = {s: h for s, h in self.marks.items() if int(s) % self.every == 0}
-
-
-def replay(order: Order, ids: Sequence[str], steps: Sequence[int]) -> dict[int, str]:
-    """Chain values after each of `steps`, computed from the order alone.
-
-    A run whose own last value is among them has provably read what the order says, so it can show
-    its value at the end of a shorter one.
-    """
-    chain, values = Chain(), {0: Chain().value}
-    for step in range(max(steps, default=0)):
-        rows, captions = order.step(step)
-        chain.update([ids[row] for row in rows], captions.tolist())
-        if chain.steps in steps:
-            values[chain.steps] = chain.value
-    return values
-
-
-def is_prefix(shorter: Mapping, longer: Mapping) -> bool:
-    """Whether the run with record `shorter` read the beginning of what `longer` read.
-
-    Both are chains as dictionaries; `longer` must hold the value at `shorter`'s last step, as a
-    mark or as its own end. False when it does not: not shown is not proved.
-    """
-    known = {**longer["marks"], str(longer["steps"]): longer["value"]}
-    common = set(shorter["marks"]) & set(known)
-    agree = all(shorter["marks"][step] == known[step] for step in common)
-    return agree and known.get(str(shorter["steps"])) == shorter["value"]

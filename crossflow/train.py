@@ -27,7 +27,7 @@ from crossflow.errors import ArmError, InputError, differences, guard
 from crossflow.files import sync
 from crossflow.method import Loss, training_loss
 from crossflow.optimizer import PowerEMA, adamw, rate_factor
-from crossflow.order import Chain, Order, replay
+from crossflow.order import Chain, Order
 from crossflow.problem import Pair
 from crossflow.store import Store
 
@@ -284,24 +284,3 @@ def _attempt(trainer: Trainer, work: Callable[[], None]) -> None:
             trainer.abandon(error)
         except (ArmError, InputError) as error:
             trainer.failure = error
-
-
-def proof_of_order(
-    trainers: Sequence[Trainer], other_ends: Sequence[int] = ()
-) -> dict[str, dict[str, object]]:
-    """By arm, the hash chain of what it read, with the value at the end of every other arm.
-
-    These are replayed from the order, which must also give the arm's own last value; then
-    `order.is_prefix` decides from two records. other_ends: of arms of an earlier process.
-    """
-    proofs = {}
-    ends = [*(trainer.chain.steps for trainer in trainers), *other_ends]
-    for trainer in trainers:
-        chain, before = trainer.chain, [end for end in ends if end <= trainer.chain.steps]
-        values = replay(trainer.order, trainer.store.ids, before)
-        if values[chain.steps] != chain.value:
-            raise ValueError(f"{trainer.name} did not read what its order says")
-        marks = chain.marks | {str(step): value for step, value in values.items() if step}
-        ordered = {step: marks[step] for step in sorted(marks, key=int)}
-        proofs[trainer.name] = asdict(chain) | {"marks": ordered}
-    return proofs

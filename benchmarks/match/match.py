@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.config import registry
 from benchmarks.config.output import say
-from benchmarks.match import arm, job, recording
+from benchmarks.match import arm, job, order_proof, recording
 from benchmarks.match.job import Match, Rows
 from benchmarks.records import keys, samples
 from benchmarks.records import record as records
@@ -133,7 +133,7 @@ def _run(match: Match, arms: Mapping[str, Arm]) -> None:
         with _code_of(match, name):
             trainers[name] = Trainer(built, *same, match.folder(name), config.seed, match.device)
     _train(match, list(trainers.values()))
-    match.proofs = recording.proofs(match, list(trainers.values()))
+    match.proofs = order_proof.proofs(match, list(trainers.values()))
     for name in match.arms:
         if name not in match.rows:
             record = _record(match, name, trainers.get(name))

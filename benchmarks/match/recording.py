@@ -8,7 +8,6 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -143,29 +142,6 @@ def _model(match: Match, result: Result) -> records.Model:
         guidance=float(result.guidance) if arm.method.guided else None,
         network=size | {"params_trained": arm.cost.params_trained} | arm.laws,
     )
-
-
-def proofs(match: Match, trainers: Sequence[Trainer]) -> Fields:
-    """By arm, the hash chain of training ids and how it relates to the other arms' chains, those of
-    an earlier process too: an interrupted match leaves the records of an unbroken one."""
-    from crossflow.order import is_prefix
-    from crossflow.train import proof_of_order
-
-    rows = {name: record.fair.proof.get("training_ids") for name, record in match.rows.items()}
-    earlier: dict[str, Any] = {name: chain for name, chain in rows.items() if chain is not None}
-    trained = [trainer for trainer in trainers if trainer.failure is None]
-    ours: dict[str, Any] = proof_of_order(trained, [c["steps"] for c in earlier.values()])
-
-    def same(*pair: dict[str, Any]) -> bool:
-        return is_prefix(*sorted(pair, key=lambda chain: int(chain["steps"])))
-
-    return {
-        name: {
-            "training_ids": chain,
-            "same_ids_as": {o: same(chain, c) for o, c in (ours | earlier).items() if o != name},
-        }
-        for name, chain in ours.items()
-    }
 
 
 def fair_fields(match: Match) -> Fields:

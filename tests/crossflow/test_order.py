@@ -3,7 +3,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from crossflow.order import MARKS, Chain, Order, is_prefix, replay
+from benchmarks.match.order_proof import is_prefix, replay
+from crossflow.order import MARKS, Chain, Order
 
 
 def reads(order, steps):

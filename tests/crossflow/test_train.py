@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.match.order_proof import is_prefix, proof_of_order
 from crossflow.budget import Budget
 from crossflow.draws import ItemDraws
 from crossflow.errors import InputError
-from crossflow.order import is_prefix
 from crossflow.solver import Grid
-from crossflow.train import TrainingError, proof_of_order, train_match
+from crossflow.train import TrainingError, train_match
 
 METHODS = ("crossflow", "flow_matching", "regression")
 
