@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.config.inputs import is_file, is_folder, read_json
 from benchmarks.data.files import optional
 from crossflow.errors import InputError
-from crossflow.files import is_file, is_folder, read_json, sha256
+from crossflow.files import sha256
 
 if TYPE_CHECKING:
     from torch import Tensor

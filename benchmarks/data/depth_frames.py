@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.config.inputs import is_file, is_folder, read_text
 from benchmarks.data.files import one_form, require_listed, stamp_of
 from benchmarks.data.images import image_size, open_picture, read_rgb
 from benchmarks.data.splits import Report
 from benchmarks.metrics import depth_crops
 from benchmarks.metrics.depth import DepthProtocol
 from crossflow.errors import InputError
-from crossflow.files import is_file, is_folder, read_text
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8, UInt16

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from benchmarks.config.inputs import is_file, is_folder, read_json
 from crossflow.errors import InputError
-from crossflow.files import Damaged, is_file, is_folder, read_json, sha256
+from crossflow.files import Damaged, sha256
 
 Form = TypeVar("Form")
 IMAGES = ("jpg", "jpeg", "png", "webp")  # of a sample in a tar

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from benchmarks.config.inputs import is_folder
 from benchmarks.data import images
 from benchmarks.data.files import Listing, Member, by_name, first_few, list_files, samples, stamp_of
 from benchmarks.data.images import image_size
 from crossflow.errors import InputError
-from crossflow.files import is_folder
 
 if TYPE_CHECKING:
     from benchmarks.data.images import Rgb

@@ -16,12 +16,13 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, Field
 
+from benchmarks.config.inputs import is_folder
 from benchmarks.data.depth_frames import metres, read_depth_codes
 from benchmarks.data.files import first_few, list_files, read_form
 from benchmarks.data.images import OnDemand, image_size, read_rgb
 from benchmarks.metrics.captions import clean_caption
 from crossflow.errors import InputError
-from crossflow.files import is_folder, write_atomic
+from crossflow.files import write_atomic
 
 CAPTIONS_FILE = "captions.json"
 Size = tuple[int, ...]  # (height, width)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from benchmarks.config.inputs import is_folder
 from benchmarks.data.files import Member, first_few
 from benchmarks.data.images import spread
 from crossflow.errors import InputError
-from crossflow.files import is_folder
 
 if TYPE_CHECKING:
     import numpy as np

@@ -27,9 +27,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
+from benchmarks.config.inputs import is_file
 from benchmarks.metrics.score import Score, Scored, mean_score
 from crossflow.errors import InputError
-from crossflow.files import is_file, sha256
+from crossflow.files import sha256
 
 Key = TypeVar("Key", bound=Hashable)
 

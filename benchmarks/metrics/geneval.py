@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.config.inputs import parse_json, read_text
 from benchmarks.metrics.score import Score, Scored, mean_score
 from crossflow.errors import InputError
-from crossflow.files import parse_json, read_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.config.inputs import is_file, is_folder
 from crossflow.errors import InputError
-from crossflow.files import is_file, is_folder, sha256
+from crossflow.files import sha256
 
 if TYPE_CHECKING:
     from torch import Tensor

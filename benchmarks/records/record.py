@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import from_json
 
+from benchmarks.config.inputs import stamp
 from benchmarks.config.schema import PLACES, Config
 from benchmarks.metrics.score import Score
 from benchmarks.records.keys import digest
 from crossflow.errors import InputError
-from crossflow.files import sha256, stamp, write_atomic
+from crossflow.files import sha256, write_atomic
 
 # Fields of the free sections that no report can do without.
 NEEDED: dict[str, dict[str, tuple[type, ...]]] = {

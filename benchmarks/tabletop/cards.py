@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from benchmarks.config.inputs import read_json
 from crossflow.errors import InputError
-from crossflow.files import read_json, sha256, write_atomic
+from crossflow.files import sha256, write_atomic
 
 Network = TypeVar("Network", bound=nn.Module)
 WEIGHTS = Path(__file__).parent / "weights"

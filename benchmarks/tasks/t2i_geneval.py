@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.config.inputs import is_file, is_folder
 from benchmarks.data.splits import choose, digest
 from benchmarks.metrics import geneval as metric
 from benchmarks.metrics.score import Scored
 from benchmarks.records.samples import Cell
 from benchmarks.tasks.task import Items, Prepared, Task
 from crossflow.errors import InputError
-from crossflow.files import is_file, is_folder
 
 DEFAULTS = {"split": "test"}
 RESULTS_FILE = "results.jsonl"
