@@ -307,7 +307,7 @@ def test_what_a_cpu_says_of_its_utilisation():
     """The class `seeded` hangs on this sentence."""
     import torch
 
-    from crossflow.clock import utilisation
+    from benchmarks.match.device import utilisation
 
     reason = utilisation(1.0, 1.0, torch.device("cpu"), "fp32")["reason"]
     assert str(reason).endswith(references.ON_A_CPU)
