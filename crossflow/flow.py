@@ -20,7 +20,8 @@ from crossflow.draws import ItemDraws
 from crossflow.errors import InputError
 from crossflow.problem import Map, MapShape, Problem, Source, TokenShape
 from crossflow.solver import Grid
-from crossflow.store import Store, standardise, unstandardise, write_store
+from crossflow.store import Store, standardise, unstandardise
+from crossflow.store_writer import write_store
 from crossflow.train import Trainer, train_match
 
 BATCH = 64

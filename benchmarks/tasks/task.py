@@ -28,7 +28,8 @@ from benchmarks.records import keys
 from benchmarks.records.samples import Cell
 from crossflow.arm import Arm
 from crossflow.problem import Problem
-from crossflow.store import Store, write_store
+from crossflow.store import Store
+from crossflow.store_writer import write_store
 
 if TYPE_CHECKING:
     from benchmarks.match.sampling import Sampler

@@ -1,3 +1,4 @@
+import errno
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +10,8 @@ import torch
 from crossflow.errors import InputError
 from crossflow.files import json_digest
 from crossflow.problem import MapShape, TokenShape
-from crossflow.store import Store, unstandardise, write_store
+from crossflow.store import Store, unstandardise
+from crossflow.store_writer import write_store
 
 MAP, IMAGE, WORDS = MapShape(2, 4, 4), MapShape(3, 4, 4), TokenShape(6, vocabulary=50)
 RNG = np.random.default_rng(0)
@@ -20,7 +22,7 @@ IDS = [f"ä {i}" for i in range(25)]
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
-    monkeypatch.setattr("crossflow.store.BLOCK", 7)
+    monkeypatch.setattr("crossflow.store_writer.BLOCK", 7)
 
 
 def rows_of(source, target, rows=25, **fields):
@@ -213,3 +215,28 @@ def test_a_damaged_or_old_store_is_put_aside_and_written_again(
         told = f"{tmp_path}/s is damaged ({what}): put aside as s.damaged-{number}, made again\n"
         assert capsys.readouterr().err == told
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), MemoryError()])
+def test_what_the_machine_lacks_puts_no_sound_store_aside(tmp_path, monkeypatch, error):
+    write(tmp_path / "s")
+
+    def failing(*args, **options):
+        raise error
+
+    monkeypatch.setattr(np, "load", failing)
+    with pytest.raises(type(error)):
+        write(tmp_path / "s")
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_a_manifest_that_may_not_be_read_puts_no_store_aside(tmp_path, monkeypatch):
+    write(tmp_path / "s")
+
+    def refused(path):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(PermissionError):
+        write(tmp_path / "s")
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]

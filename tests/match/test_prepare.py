@@ -23,8 +23,8 @@ from crossflow.errors import InputError
 # Five rows a block: a few photographs fill several.
 SCRIPT = """
 import runpy
-from crossflow import store
-store.BLOCK = 5
+from crossflow import store_writer
+store_writer.BLOCK = 5
 runpy.run_module("benchmarks.prepare", run_name="__main__", alter_sys=True)
 """
 
@@ -62,7 +62,7 @@ def start(root, work, rank=0, world=1):
 
 def call(root, work, monkeypatch, *more):
     """The command in this process; returns its status."""
-    monkeypatch.setattr("crossflow.store.BLOCK", 5)
+    monkeypatch.setattr("crossflow.store_writer.BLOCK", 5)
     return command.run(prepare.job, [*arguments(root, work), *more], command="prepare")
 
 

@@ -5,7 +5,8 @@ import torch
 
 from benchmarks.tasks import bounds
 from crossflow.problem import MapShape
-from crossflow.store import Store, write_store
+from crossflow.store import Store
+from crossflow.store_writer import write_store
 
 
 def test_the_mean_map_is_summed_in_float64():

@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from crossflow.errors import InputError
 from crossflow.problem import MapShape
-from crossflow.store import write_store
+from crossflow.store_writer import write_store
 
 SHAPE, IMAGE, ROWS = MapShape(2, 3, 3), MapShape(3, 3, 3), 40
 RNG = np.random.default_rng(1)
@@ -25,7 +26,7 @@ BLOCKS = [(k, min(k + 6, ROWS)) for k in range(0, ROWS, 6)]
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
-    monkeypatch.setattr("crossflow.store.BLOCK", 6)
+    monkeypatch.setattr("crossflow.store_writer.BLOCK", 6)
 
 
 def rows(start, stop, step=4):
@@ -110,6 +111,25 @@ def test_what_a_writer_left_that_was_killed_after_its_note_goes(tmp_path):
     assert sorted(names(tmp_path)) == [".store.other.lock", "store"]
 
 
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_process_killed_at_the_last_move_leaves_nothing(tmp_path, unbroken, monkeypatch, after):
+    """Before the folder has its name, or after."""
+    rename = Path.rename
+
+    def killed(path, target):
+        if after:
+            rename(path, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "store")
+    monkeypatch.setattr(Path, "rename", rename)
+    write(tmp_path / "store", broken_at(0))
+    assert files(tmp_path / "store") == unbroken
+    assert names(tmp_path) == ["store"]
+
+
 def in_threads(*calls):
     """Runs calls side by side (a lock belongs to an open file, so threads keep apart as well)."""
     with ThreadPoolExecutor(len(calls)) as pool:
@@ -154,8 +174,8 @@ def test_others_take_over_from_one_that_fails(tmp_path, unbroken):
 
 def test_a_killed_process_loses_its_block(tmp_path, unbroken):
     script = (
-        "import sys, time; sys.path.insert(0, sys.argv[1]); import test_store_writing as t\n"
-        "from pathlib import Path; from crossflow import store; store.BLOCK = 6\n"
+        "import sys, time; sys.path.insert(0, sys.argv[1]); import test_store_writer as t\n"
+        "from pathlib import Path; from crossflow import store_writer; store_writer.BLOCK = 6\n"
         "def slow(a, b):\n"
         "    for batch in t.rows(a, b):\n"
         "        print(a, flush=True); yield batch; time.sleep(0.05)\n"
