@@ -148,8 +148,15 @@ def load_image_codec(weights: str, device: str, download: bool) -> ImageCodec:
     def to_picture(latents: Tensor) -> Tensor:
         return network.decode(latents.to(device) / a + b).sample
 
-    with torch.inference_mode():
-        latent = to_latent(torch.zeros(1, 3, PROBE, PROBE))
+    probe = torch.zeros(1, 3, PROBE, PROBE)
+    try:
+        with torch.inference_mode():
+            latent = to_latent(probe)
+            fits = to_picture(latent).shape == probe.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise InputError(f"{FIELD}: {folder} is not an autoencoder of RGB pictures")
     channels, factor = latent.shape[1], PROBE // latent.shape[2]
     facts = {"class": kind, "scale": scale, "shift": shift, "channels": channels}
     facts |= {"factor": factor, "precision": "fp32", "sha256": networks.weights_digest(files)}

@@ -51,6 +51,19 @@ def change(folder, new, **values):
     return new
 
 
+@pytest.mark.parametrize("channels", [(1, 3), (3, 1)])
+def test_an_autoencoder_of_other_pictures_is_refused(tmp_path, channels):
+    """One grey channel would be compared with three, by broadcasting."""
+    import diffusers
+
+    sizes = {"encoder_block_out_channels": (8,), "decoder_block_out_channels": (8,)}
+    counts = {"num_encoder_blocks": (1,), "num_decoder_blocks": (1,)}
+    network = diffusers.AutoencoderTiny(*channels, **sizes, **counts)
+    network.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="is not an autoencoder of RGB pictures"):
+        load_image_codec(str(tmp_path), "cpu", download=False)
+
+
 def test_kl_is_the_scaled_mean(folder_kl):
     import diffusers
 
