@@ -287,11 +287,10 @@ def rows_of(records: Iterable[Record]) -> list[Row]:
 
 
 def _variant(record: Record) -> str:
-    """Digest of predictions, an arm's configuration, or a bound's score (machines differ a bit)."""
+    """Digest of predictions, an arm's configuration, or a bound's scores (machines differ)."""
     if record.kind == "evaluation":
         return str(record.fair.proof.get("predictions", "unknown"))
-    score = record.scores.get(record.primary)
-    shown = f"{score.value:.4g}" if score else ""
+    shown = {name: f"{score.value:.4g}" for name, score in record.scores.items()}
     return digest(arm_config(record) if record.fair_key else shown, 64)
 
 

@@ -90,6 +90,16 @@ def test_floors_that_differ_in_one_table_are_rows_of_their_own(record):
         assert note in table.footnotes
 
 
+def test_floors_of_equal_primary_score_and_other_scores_are_two_rows(record):
+    """As of captions: a scene_f1 of 0 each, and the most frequent caption of two training sets."""
+    floors = [
+        record("floor", 0, {"absrel_object": 0.0, "rmse": rmse}, match=match)
+        for match, rmse in (("A", 0.3), ("B", 0.4))
+    ]
+    (table,) = tables.build([record(match="C"), *floors])
+    assert sorted(row[1 + table.metrics.index("rmse")] for row in table.rows[:2]) == ["0.3", "0.4"]
+
+
 def test_evaluations_of_different_predictions_are_different_rows(record):
     def scored(value, predictions, number):
         one = record("mymodel", value=value, kind="evaluation", run_id=f"r{number}", match=None)
