@@ -19,10 +19,10 @@ class InputError(ValueError):
 
 
 def closest(wrong: str, known: Iterable[str]) -> str:
-    """`Did you mean X? ` with the names that have `wrong` as a part, or the closest one, or ``."""
+    """`Did you mean X? ` with the closest name and those that have `wrong` as a part, or ``."""
     names = list(known)
-    close = [name for name in names if wrong in re.split(r"[._]", name)]
-    close = close or difflib.get_close_matches(wrong, names, n=1)
+    parts = [name for name in names if wrong in re.split(r"[._]", name)]
+    close = dict.fromkeys([*difflib.get_close_matches(wrong, names, n=1), *parts])
     return f"Did you mean {' or '.join(close)}? " if close else ""
 
 

@@ -32,10 +32,12 @@ def test_the_default_job(call):
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
+        ("task=nyu", "unknown task 'nyu'. Did you mean depth_nyu?"),
         ("task=depth_nu", "unknown task 'depth_nu'. Did you mean depth_nyu? There are: caption"),
         ("-m task=depth_nyu,nothing", "unknown task 'nothing'"),
         ("training.bath=3", "unknown field 'training.bath'. Did you mean training.batch? --help"),
         ("batch=3", "Did you mean training.batch or sampling.batch?"),
+        ("method=crossflow", "Did you mean methods or method_file?"),
         ("--fast", "'--fast': write FIELD=VALUE; --help lists fields and flags"),
         ("--cfg job -m", "Only one of"),
         ("seed=[1", "seed=[1: cannot be read: values with special characters are quoted, 'seed="),
