@@ -87,8 +87,11 @@ def pairs(tmp_path):
 
 def test_a_task_of_paired_folders(call, pairs):
     assert len(Path(paired_folder.__file__).read_text().splitlines()) <= 60
+    for side in "ab":  # counted, not taken in silence as if it were not there
+        (Path(pairs[0].partition("=")[2]) / "test" / side / "left.tif").touch()
     records = call("task=paired_folder", "methods=crossflow", *pairs)
     oracle, floor = records["oracle"], records["floor"]
+    assert floor.fair.proof["counts"]["files_left_out"] == 2
     assert oracle.scores["psnr_rgb"].value == 80, "in pixels the oracle is the truth itself"
     assert 3 < floor.scores["psnr_rgb"].value < 40
     assert "weights.inception" in oracle.unavailable["kid@4"]

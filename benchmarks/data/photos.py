@@ -125,8 +125,9 @@ class Pair:
         return f"{self.id} {self.scale} {self.box} {stamp_of(*files)}"
 
 
-def pairs(root: Path, layout: str, part: str, scale: int) -> list[Pair]:
-    """The photographs of a part ("test" or "train"), in the order of their names."""
+def pairs(root: Path, layout: str, part: str, scale: int) -> tuple[list[Pair], int]:
+    """The photographs of a part ("test" or "train"), in the order of their names, and how many
+    other files lie in their folders."""
     base = root / "train" if part == "train" and layout != "div2k" else root
     words = {"scale": scale, "part": "train" if part == "train" else "valid"}
     patterns = [str(base / pattern.format(**words)) for pattern in LAYOUTS[layout]]
@@ -148,7 +149,9 @@ def pairs(root: Path, layout: str, part: str, scale: int) -> list[Pair]:
             wrong.append(f"{pair.id}: {has} instead of {width, height} pixels (width, height)")
     if wrong:
         raise InputError(f"task.scale={scale}: {len(wrong)} pairs do not fit: {first_few(wrong)}")
-    return every
+    listed = [list_files(folder, SUFFIXES) for folder in {large, little}]
+    files = sum(len(listing.files) + listing.left_out for listing in listed)
+    return every, files - len(high) - len(low)
 
 
 def _named(pattern: str) -> dict[str, Path]:

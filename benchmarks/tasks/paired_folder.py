@@ -25,19 +25,19 @@ class PairedPictures(PicturePairs):
         choose("task.split", given.split, ("test",))
         root = require_root(task.config, "{train,val,test}/{a,b}/", "equal names are pairs")
         folder, limit = root / FOLDERS[name], "limit" if name == "test" else f"{name}_limit"
-        a, b = (list_files(folder / side, SUFFIXES).files for side in "ab")
-        if a.keys() != b.keys() or not a:
-            alone = first_few(sorted(a.keys() ^ b.keys())) or "no picture"
+        a, b = (list_files(folder / side, SUFFIXES) for side in "ab")
+        if a.files.keys() != b.files.keys() or not a.files:
+            alone = first_few(sorted(a.files.keys() ^ b.files.keys())) or "no picture"
             raise InputError(f"{folder}: a and b must hold equal names; in one alone: {alone}")
-        super().__init__(task, name, spread(sorted(a), getattr(given, limit)))
-        self.files = [(a[item], b[item]) for item in self.ids]
+        ids = spread(sorted(a.files), getattr(given, limit))
+        super().__init__(task, name, ids, a.left_out + b.left_out)
+        self.files = [(a.files[item], b.files[item]) for item in ids]
         pairs = [digest(a.read_bytes(), b.read_bytes()) for a, b in self.files]
         self.id_of = dict(zip(pairs, self.ids, strict=True))
         shared = self.id_of.keys() & (task.test.id_of if name != "test" else ())
         refuse_shared(sorted(self.id_of[pair] for pair in shared), f"pairs of {folder}")
         self.pixels = {"size": checked_size(task.config), "border": self.border}
         self.content = {"items": digest("\n".join(self.ids)), "truth": digest(*pairs)}
-        self.shapes = [(self.pixels["size"],) * 2] * len(self.ids)
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         a, b = (read_rgb(path, PHOTO_MODES) for path in self.files[index])

@@ -36,11 +36,20 @@ class PicturePairs(PictureItems):
     pixels: dict[str, Any]  # what else decides which pixels are compared
     batch = 16  # pictures read before the autoencoder takes them
 
-    def __init__(self, task: PictureTranslation[Any], name: str, ids: Sequence[str]) -> None:
-        self.task, self.name, self.ids = task, name, ids
+    def __init__(
+        self, task: PictureTranslation[Any], name: str, ids: Sequence[str], left_out: int = 0
+    ) -> None:
+        """left_out: files beside the pictures that are none by their suffix or place."""
+        self.task, self.name, self.ids, self.left_out = task, name, ids, left_out
+        if left_out:
+            task.report(f"{left_out} {name} files left out, no pictures by suffix or place", 1, 1)
         self.groups = range(1, len(ids) + 1)
         self.sources = OnDemand(lambda index: self.load(index)[0], len(ids))
         self.pictures = OnDemand(lambda index: self.load(index)[1], len(ids))
+
+    @cached_property
+    def shapes(self) -> list[tuple[int, int]]:  # type: ignore[override]
+        return [(self.pixels["size"],) * 2] * len(self.ids)
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Source and target of an item."""
@@ -67,7 +76,9 @@ class PicturePairs(PictureItems):
         weights, where = self.task.config.weights.lpips, self.task.device
         given = self.ids, predictions, self.pictures
         errors = metric.image_scores(*given, self.border)
-        return merge([errors, metric.lpips_scores(*given, weights=weights, device=where)])
+        scored = merge([errors, metric.lpips_scores(*given, weights=weights, device=where)])
+        scored.counts["files_left_out"] = self.left_out
+        return scored
 
     def key(self) -> dict[str, Any]:
         protocols = {**PROTOCOLS, "distribution": distribution.PROTOCOL}

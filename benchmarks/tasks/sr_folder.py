@@ -38,8 +38,10 @@ class FolderPhotographs(PicturePairs):
 
     task: SuperResolutionFolder
 
-    def __init__(self, task: SuperResolutionFolder, name: str, pairs: list[reader.Pair]) -> None:
-        super().__init__(task, name, [pair.id for pair in pairs])
+    def __init__(
+        self, task: SuperResolutionFolder, name: str, pairs: list[reader.Pair], left_out: int = 0
+    ) -> None:
+        super().__init__(task, name, [pair.id for pair in pairs], left_out)
         self.pairs, self.side = pairs, checked_size(task.config)
         self.shapes = [pair.size() for pair in pairs]
         corners = [reader.corners(shape, self.side) for shape in self.shapes]
@@ -119,9 +121,10 @@ class SuperResolutionFolder(SuperResolution[FolderPhotographs]):
             return FolderPhotographs(self, part, self._trained_and_held[part == "validation"])
         choose("task.split", self.config.task.split, ("test",))
         metric.find_trunk(self.config.weights.lpips)
-        return FolderPhotographs(self, part, spread(self._pairs("test"), self.config.task.limit))
+        every, left_out = self._pairs("test")
+        return FolderPhotographs(self, part, spread(every, self.config.task.limit), left_out)
 
-    def _pairs(self, part: str) -> list[reader.Pair]:
+    def _pairs(self, part: str) -> tuple[list[reader.Pair], int]:
         layout = choose("task.layout", self.config.task.layout, list(reader.LAYOUTS))
         files = f"photographs (task.layout={layout})"
         root = require_root(self.config, files, reader.FOLDERS_PUBLISHED)
@@ -134,7 +137,7 @@ class SuperResolutionFolder(SuperResolution[FolderPhotographs]):
         InputError where none does, or where training would see another degradation than the test.
         """
         task, test, size = self.config.task, self.test.pairs, checked_size(self.config)
-        every = self._pairs("train")
+        every, _ = self._pairs("train")
         named = ((pair.id, pair.high) for pair in every)
         refuse_copies((pair.high for pair in test), named, "photographs")
         if (test[0].low is None) != (every[0].low is None):

@@ -30,11 +30,10 @@ class ImagenetPhotographs(PicturePairs):
     """Photographs cropped and reduced to `task.size`."""
 
     def __init__(self, task: SuperResolutionImagenet, name: str, listed: reader.Photos) -> None:
-        super().__init__(task, name, [photo.id for photo in listed.photos])
-        self.photos, self.unscored, self.left_out = listed.photos, listed.too_small, listed.left_out
+        super().__init__(task, name, [photo.id for photo in listed.photos], listed.left_out)
+        self.photos, self.unscored = listed.photos, listed.too_small
         self.size, self.scale = checked_size(task.config), task.scale
         self.split = str(task.config.task.split) if name == "test" else ""
-        self.shapes = [(self.size, self.size)] * len(self.ids)
         if self.size % self.scale:
             raise InputError(f"task.scale={self.scale}: must divide task.size={self.size}")
         self.pixels = {"size": self.size, "scale": self.scale, "border": self.border}
@@ -64,7 +63,6 @@ class ImagenetPhotographs(PicturePairs):
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
         scored = super().score(predictions)
         scored.counts["photographs_too_small"] = len(self.unscored)
-        scored.counts["files_left_out"] = self.left_out
         return scored
 
 
@@ -81,12 +79,8 @@ class SuperResolutionImagenet(SuperResolution[ImagenetPhotographs]):
         metric.find_trunk(self.config.weights.lpips)
         self.unavailable()
         listed = self._photos(str(task.split), task.limit)
-        for count, why in (
-            (len(listed.too_small), f"photographs left out, smaller than {task.size}"),
-            (listed.left_out, "files left out, no pictures by suffix"),
-        ):
-            if count:
-                self.report(f"{count} {task.split} {why}", 1, 1)
+        if small := len(listed.too_small):
+            self.report(f"{small} photographs left out, smaller than {task.size}", 1, 1)
         return ImagenetPhotographs(self, part, listed)
 
     @cached_property

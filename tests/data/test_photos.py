@@ -65,7 +65,7 @@ def test_real_files(bench_data):
 def test_crops_are_drawn_from_the_name(tmp_path):
     save(tmp_path / "HR/a.png", 100, 131)
     save(tmp_path / "HR/b.png", 100, 131)
-    a, b = reader.pairs(tmp_path, "folders", "test", 4)
+    (a, b), _ = reader.pairs(tmp_path, "folders", "test", 4)
     squares = reader.crops(a, 32)
     assert squares == reader.crops(a, 32)
     assert 10 <= len(squares) <= 12  # 100 x 128 pixels hold 12.5; two may fall together

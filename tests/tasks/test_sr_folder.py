@@ -29,7 +29,7 @@ def save(path, height, width, mode="RGB"):
 def truth(root, layout="folders", part="test", scale=4, size=32):
     config = Config()
     config.task.size, config.task.scale = size, scale
-    return FolderPhotographs(TASK(config), part, reader.pairs(root, layout, part, scale))
+    return FolderPhotographs(TASK(config), part, *reader.pairs(root, layout, part, scale))
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,12 @@ def truth(root, layout="folders", part="test", scale=4, size=32):
 def test_layouts(tmp_path, layout, high, low):
     save(tmp_path / high, 41, 46)
     part = "train" if "train" in high else "test"
-    without = reader.pairs(tmp_path, layout, part, 4)
+    without, _ = reader.pairs(tmp_path, layout, part, 4)
     assert [(pair.id, pair.low) for pair in without] == [("a", None)]
     save(tmp_path / low, 10, 11)
     (tmp_path / low).with_name("notes.txt").write_text("no picture")
-    found = reader.pairs(tmp_path, layout, part, 4)
+    found, left_out = reader.pairs(tmp_path, layout, part, 4)
+    assert left_out == 1
     assert [(pair.id, pair.low) for pair in found] == [("a", tmp_path / low)]
     # cut at the bottom and right to multiples of the scale
     enlarged, target = reader.load_pair(found[0])
@@ -242,7 +243,7 @@ def test_the_trunk_of_lpips_is_in_the_score_key(small_root, bench_data, tmp_path
     found = []
     for weights in (None, str(published), str(tmp_path)):
         config.weights.lpips = weights
-        pairs = reader.pairs(small_root, "folders", "test", 4)
+        pairs, _ = reader.pairs(small_root, "folders", "test", 4)
         found.append(FolderPhotographs(TASK(config), "test", pairs).key()["options"]["lpips"])
     digest = hashlib.sha256(published.read_bytes()).hexdigest()
     assert found[:2] == [None, digest]

@@ -73,7 +73,7 @@ def test_classes_that_are_links_are_scored_and_what_is_left_out_is_told(tmp_path
     arguments = ["task=sr_imagenet", f"task.root={tmp_path / 'root'}", "task.size=64"]
     assert issue(prepare.job, *arguments, "export=given")[0] == 0
     given = [*arguments, "predictions=given/truth", "name=x"]
-    assert "2 val files left out, no pictures by suffix" in issue(evaluate.job, *given)[1]
+    assert "2 test files left out, no pictures by suffix" in issue(evaluate.job, *given)[1]
     (record,) = records.read_all(Path("results/local"))
     assert record.scores["psnr_rgb"].n == 12
     assert record.fair.proof["counts"]["files_left_out"] == 2
