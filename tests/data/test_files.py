@@ -135,6 +135,7 @@ def test_images_and_captions_of_several_archives(tmp_path):
     second = [*sample("x/y", "png", cls=b"3"), *sample(f"x/{long}", "webp", txt=b"b", json=b"{")]
     tar(tmp_path / "train" / "00000.tar", first)
     tar(tmp_path / "train" / "00001.tar", second)
+    (tmp_path / "train" / "._00001.tar").write_bytes(b"of macOS")
     found = listed(tmp_path / "train")
     assert [s.key for s in found] == ["00001", "00000", "x/y", f"x/{long}"]
     assert [found[number].caption() for number in (0, 3)] == ["ein Hund, größer", "b"]

@@ -1,6 +1,7 @@
 """Reading pictures strictly; the crop and the low-resolution image."""
 
 from base64 import b64decode
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -48,6 +49,17 @@ def test_a_truncated_image_is_refused_by_name(tmp_path):
             read_rgb(path)
     with pytest.raises(InputError, match=r"a,b=\[c\]\.jpg: not an image.*No such file"):
         read_rgb(tmp_path / "a,b=[c].jpg")
+
+
+def test_whatever_a_decoder_raises_is_one_line(tmp_path):
+    """Pillow raises SyntaxError, ValueError and its own for damaged chunks of a PNG."""
+    path = tmp_path / "picture.png"
+    Image.fromarray(picture(40, 40)).save(path)
+    whole = path.read_bytes()
+    for place in range(8, whole.index(b"IDAT") + 8):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :])
+        with suppress(InputError):
+            read_rgb(path)
 
 
 def test_modes_are_strict(tmp_path):

@@ -49,6 +49,14 @@ def test_round_trip(record, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == [path.name], "no temporary file"
 
 
+def test_hidden_files_and_folders_hold_no_records(record, tmp_path):
+    path = records.write(record(), tmp_path)
+    (path.parent / "._copy.json").write_bytes(b"\0")
+    (path.parent.parent / ".trash").mkdir()
+    (path.parent.parent / ".trash/x.json").write_bytes(b"\0")
+    assert [one.run_id for one in records.read_all(tmp_path)] == [record().run_id]
+
+
 def test_a_missing_field_is_refused(record, edited):
     names = "schema run_id match kind task method status score_key fair_key fair config scores"
     names = [*names.split(), "unavailable", "model", "budget", "source", "volatile"]
