@@ -109,9 +109,8 @@ class Store:
                     self._sound.add((field, block))
         except Exception as error:  # whatever numpy's reading of a broken header runs into
             # No right to read, too many open files, no memory: the store may be sound.
-            if isinstance(error, (OSError, MemoryError)) and not isinstance(
-                error, FileNotFoundError
-            ):
+            lack = isinstance(error, (OSError, MemoryError))
+            if lack and not isinstance(error, FileNotFoundError):
                 raise
             raise Damaged(self.folder, what) from error
         return self._maps[field]

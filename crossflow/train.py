@@ -209,8 +209,7 @@ class Trainer:
                 self.arm.load_state_dict(tensors.pop("arm"))
                 self.ema.module.load_state_dict(tensors.pop("ema"))
                 moments = {int(name.split("/")[1]): values for name, values in tensors.items()}
-                groups = self.optimizer.state_dict()["param_groups"]
-                self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+                self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
                 self.spent = Spent(**state["spent"])
                 self.chain = Chain(**state["chain"])
                 self.throughput = Throughput(**state["throughput"])

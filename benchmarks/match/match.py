@@ -149,19 +149,18 @@ def _score_bounds(match: Match) -> None:
     from benchmarks.tasks import bounds
 
     prepared, primary, scored = match.prepared, match.score["primary"], {}
+    task = match.config.task.name
     for name in (name for name in registry.BOUNDS if name not in match.rows):
         oracle = name == "oracle"
         values = bounds.oracle(prepared.test, prepared.decode) if oracle else prepared.floor()
         scored[name] = values, match.scored(name, values)
         reason = scored[name][1].unavailable.get(primary)
         if reason is not None and not match.config.quick:
-            what = (
-                f"{primary}, which ranks the arms of {match.config.task.name}, cannot be computed"
-            )
+            what = f"{primary}, which ranks the arms of {task}, cannot be computed"
             raise InputError(f"{what}: {reason}; quick=true runs without it, to compare nothing")
     if scored:
         truth, ends = prepared.truth, samples.ends(keys.digest(match.score))
-        samples.keep(match.out, match.config.task.name, ends, truth.ids, truth.cells)
+        samples.keep(match.out, task, ends, truth.ids, truth.cells)
     for name, (values, scores) in scored.items():
         arm.keep(match, name, values, scores)
         match.rows[name] = recording.of_bound(match, name, scores)
@@ -206,8 +205,7 @@ def _signals_that_wait() -> Iterator[list[int]]:
         if len(received) > 1:
             raise KeyboardInterrupt
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
     before = {number: signal.signal(number, note) for number in heard}
     try:
         yield received
@@ -234,10 +232,9 @@ def _record(match: Match, name: str, trainer: Trainer | None) -> records.Record:
 def _draw_grid(match: Match) -> None:
     """Source, truth and one row an arm of the first items, for a person to look at."""
     ends = zip(samples.ENDS, samples.ends(keys.digest(match.score)), strict=True)
-    rows, task = dict(ends) | match.ids, match.config.task.name
-    paths = {name: samples.path_of(match.out, task, row) for name, row in rows.items()}
-    kept = dict[str, samples.Samples]()
-    for name, path in paths.items():
+    rows, kept = dict(ends) | match.ids, dict[str, samples.Samples]()
+    for name, row in rows.items():
+        path = samples.path_of(match.out, match.config.task.name, row)
         try:
             kept |= {name: samples.read(path)} if path is not None else {}
         except InputError as error:  # of an earlier run: the records stand

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -261,8 +261,7 @@ def _budget(arms: Sequence[Record]) -> tuple[str, float]:
 
 
 def _kind(record: Record) -> str:
-    untrained = "evaluation" if record.kind == "evaluation" else "bound"
-    return "arm" if record.fair_key else untrained
+    return "arm" if record.fair_key else {"evaluation": "evaluation"}.get(record.kind, "bound")
 
 
 def _place(row: Row) -> tuple[int, int, str]:
@@ -276,7 +275,7 @@ def rows_of(records: Iterable[Record]) -> list[Row]:
     groups: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(dict)
     for record in sorted(records, key=lambda record: record.run_id):
         variants = groups[_kind(record), record.method]
-        variants.setdefault(_variant(record), []).append(record)
+        variants.setdefault(_variant(record, variants), []).append(record)
     rows = []
     for (kind, method), variants in sorted(groups.items()):
         digits = next(n for n in count(4) if len({key[:n] for key in variants}) == len(variants))
@@ -286,12 +285,23 @@ def rows_of(records: Iterable[Record]) -> list[Row]:
     return rows
 
 
-def _variant(record: Record) -> str:
-    """Digest of predictions, an arm's configuration, or a bound's scores (machines differ)."""
+def _variant(record: Record, known: Mapping[str, Sequence[Record]]) -> str:
+    """What tells rows of one name apart; bounds are one where shared scores agree to 4 digits."""
     if record.kind == "evaluation":
         return str(record.fair.proof.get("predictions", "unknown"))
-    shown = {name: f"{score.value:.4g}" for name, score in record.scores.items()}
-    return digest(arm_config(record) if record.fair_key else shown, 64)
+    if record.fair_key:
+        return digest(arm_config(record), 64)
+    shown = _shown(record)
+
+    def alike(key: str) -> bool:
+        theirs = [_shown(one) for one in known[key]]
+        return all(shown | one == one | shown and bool(one) == bool(shown) for one in theirs)
+
+    return next(filter(alike, known), digest(shown, 64))
+
+
+def _shown(record: Record) -> dict[str, str]:
+    return {name: f"{score.value:.4g}" for name, score in record.scores.items()}
 
 
 def arm_config(record: Record) -> dict[str, Any]:
