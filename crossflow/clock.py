@@ -121,8 +121,7 @@ class Throughput:
 
     def update(self, samples: int, seconds: float) -> None:
         """Call after each step with the totals so far; closes the window when it is full."""
-        elapsed = seconds - self.seconds
-        if elapsed >= WINDOW_SECONDS:
+        if (elapsed := seconds - self.seconds) >= WINDOW_SECONDS:
             self.windows.append((samples - self.samples) / elapsed)
             self.samples, self.seconds = samples, seconds
 

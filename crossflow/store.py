@@ -109,8 +109,8 @@ class Store:
                     self._sound.add((field, block))
         except Exception as error:  # whatever numpy's reading of a broken header runs into
             # No right to read, too many open files, no memory: the store may be sound.
-            lack = isinstance(error, (OSError, MemoryError))
-            if lack and not isinstance(error, FileNotFoundError):
+            of_machine = isinstance(error, (OSError, MemoryError))
+            if of_machine and not isinstance(error, FileNotFoundError):
                 raise
             raise Damaged(self.folder, what) from error
         return self._maps[field]

@@ -261,7 +261,7 @@ def _budget(arms: Sequence[Record]) -> tuple[str, float]:
 
 
 def _kind(record: Record) -> str:
-    return "arm" if record.fair_key else {"evaluation": "evaluation"}.get(record.kind, "bound")
+    return "arm" if record.fair_key else "bound" if record.kind == "run" else "evaluation"
 
 
 def _place(row: Row) -> tuple[int, int, str]:
@@ -286,18 +286,19 @@ def rows_of(records: Iterable[Record]) -> list[Row]:
 
 
 def _variant(record: Record, known: Mapping[str, Sequence[Record]]) -> str:
-    """What tells rows of one name apart; bounds are one where shared scores agree to 4 digits."""
+    """Digest of predictions, of an arm's configuration, of a bound's scores; or a known bound's."""
     if record.kind == "evaluation":
         return str(record.fair.proof.get("predictions", "unknown"))
     if record.fair_key:
         return digest(arm_config(record), 64)
-    shown = _shown(record)
+    alike = (key for key, runs in known.items() if all(_agree(record, run) for run in runs))
+    return next(alike, digest(_shown(record), 64))
 
-    def alike(key: str) -> bool:
-        theirs = [_shown(one) for one in known[key]]
-        return all(shown | one == one | shown and bool(one) == bool(shown) for one in theirs)
 
-    return next(filter(alike, known), digest(shown, 64))
+def _agree(one: Record, other: Record) -> bool:
+    """In the scores that both have, at 4 digits: machines differ in the last digit."""
+    ours, theirs = _shown(one), _shown(other)
+    return bool(ours) == bool(theirs) and all(ours[n] == theirs[n] for n in ours.keys() & theirs)
 
 
 def _shown(record: Record) -> dict[str, str]:

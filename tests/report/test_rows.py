@@ -49,6 +49,21 @@ def test_settings_without_effect_and_places_make_no_arm(record, changed):
     assert (row.name, row.seeds) == ("crossflow", [0, 1])
 
 
+def test_a_bound_is_one_row_where_the_scores_that_both_have_agree(record):
+    """Floors of before and after a metric came are one; another value is another floor."""
+    full = record("floor", 0, {"absrel_object": 0.9, "delta1": 0.4})
+    older, last_digit = record("floor", 1, 0.9), record("floor", 2, 0.900001)
+    assert names([full, older, last_digit]) == ["floor"]
+    shared, other = (
+        record("floor", 3, 0.91),
+        record("floor", 4, {"absrel_object": 0.9, "delta1": 0.5}),
+    )
+    for differing in (shared, other):
+        found = names([full, older, differing])
+        assert len(found) == 2 and all(name.startswith("floor#") for name in found)
+    assert len(names([full, record("floor", 5, status="failed")])) == 2
+
+
 def test_options_of_other_arms_of_a_match_make_no_arm(record):
     """A baseline beside an ablation is the baseline that ran without it."""
     options = {"crossflow": {"kl_weight": 1.0}}
