@@ -1,20 +1,19 @@
-"""Computes the values of tests/test_frozen.py: `python tests/frozen/make.py [NAME ...]`.
+"""Computes the values of tests/test_frozen.py: `python -m tests.frozen.make [NAME ...]`.
 
 Only where a commit says which number changes and why. `real` needs CROSSFLOW_BENCH_DATA.
 """
 
-import importlib.util
 import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts
+
+from tests.frozen import values as net
+
 HERE = Path(__file__).parent
-os.environ["OMP_NUM_THREADS"] = "1"
-spec = importlib.util.spec_from_file_location("test_frozen", HERE.parent / "test_frozen.py")
-net = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(net)
 
 
 def real(work):
@@ -33,5 +32,5 @@ MAKERS = {
 }
 with tempfile.TemporaryDirectory() as folder:
     for name in sys.argv[1:] or MAKERS:
-        values = MAKERS[name](Path(folder))
-        (HERE / f"{name}.json").write_text(json.dumps(values, indent=1) + "\n")
+        content = json.dumps(MAKERS[name](Path(folder)), indent=1)
+        (HERE / f"{name}.json").write_text(content + "\n")
