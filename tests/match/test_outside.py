@@ -66,6 +66,19 @@ def test_predictions_of_two_are_ranked_by_the_report_that_evaluate_names(issue):
     assert far[["difference", "diff_low", "diff_high"]].tolist() == pytest.approx([-0.1] * 3, 1e-3)
 
 
+def test_predictions_take_no_arms_name_and_their_unit_is_doubted(issue):
+    fields = ["task=depth_tabletop", "task.limit=3"]
+    exported(issue, *fields)
+    for path in Path("given/truth").iterdir():
+        np.save(path, np.load(path) * 1000)
+    status, _, trouble = issue("evaluate", *fields, "predictions=given/truth", "name=crossflow")
+    assert (status, "name=crossflow: an arm that is trained here" in trouble[-1]) == (2, True)
+    assert not Path("results").exists()
+    status, _, trouble = issue("evaluate", *fields, "predictions=given/truth", "name=mine")
+    assert status == 0
+    assert any("1e+03 times the truth: are these millimetres? " in line for line in trouble)
+
+
 def test_a_record_never_loses_a_score(issue, monkeypatch):
     """As where METEOR's Java has no memory the second time: the second stands beside the first."""
     fields = ["task=depth_tabletop", "task.limit=3"]

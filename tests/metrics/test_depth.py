@@ -147,6 +147,7 @@ def test_ratios_are_compared_as_bts_does():
         (lambda d: 256 * d, "are these codes of KITTI's PNGs"),
         (lambda d: 1 / d, "it falls where the truth rises: is it disparity"),
         (lambda d: 3 * d, "a prediction is 3 times the truth: is it metric depth in metres?"),
+        (lambda d: 0.3 * d, "a prediction is 0.3 times the truth: is it metric depth in metres?"),
     ],
 )
 def test_another_unit_is_told(change, reason):
