@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import textwrap
@@ -32,7 +33,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from benchmarks.config import registry, schema
+from benchmarks.config import registry, schema, signals
 from benchmarks.config.output import lasting_stderr, say
 from benchmarks.config.schema import UNREAD, Config, leaves, reads
 from crossflow.errors import InputError, closest, right_names
@@ -47,7 +48,7 @@ FLAG = re.compile(r"-m|--multirun|--resolve|--(cfg|config-dir)(=.*)?")
 # Keys that hydra's grammar reads: the parts of an arm's name, then its option.
 ARM_KEY = re.compile(r"arm(\.([A-Za-z_][\w-]*|0|[1-9]\d*))+\.[A-Za-z_]\w*", re.ASCII)
 # A mistake is found before the first step, a failure happens later.
-MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
+MISTAKE, FAILURE = 2, 1
 
 
 @lasting_stderr()
@@ -70,13 +71,16 @@ def run(
     try:
         prepared, given = prepare(arguments, command)
         _register(given.get("task_file"))
-        statuses = _launch(job, [*prepared, f"hydra.run.dir='${{work}}/{folder}'"], command)
+        with signals.heard():
+            statuses = _launch(job, [*prepared, f"hydra.run.dir='${{work}}/{folder}'"], command)
     except InputError as error:
         complain(command, error)
         statuses = [MISTAKE]
-    except KeyboardInterrupt:
-        complain(command, "interrupted; the same command continues")
-        return INTERRUPTED
+    except KeyboardInterrupt as stopped:
+        number = signals.number_of(stopped)
+        name = signal.Signals(number).name
+        complain(command, f"interrupted by {name}; the same command continues")
+        return 128 + number
     end(statuses)
     if set(statuses) == {MISTAKE}:  # no job began: nothing is left behind
         work = Path(given.get("work", Config.work))
@@ -268,7 +272,8 @@ A budget has one limit, flops={schema.DEFAULT_FLOPS:g} by default; one typed rep
 
 -m, --multirun runs every combination of comma-separated values; --cfg job shows the
 configuration and stops; --config-dir DIR adds a folder of presets of your own.
-Exit status: 0 done, 1 a failure during the work, 2 a mistake found before it."""
+Exit status: 0 done, 1 a failure during the work, 2 a mistake found before it; 130, 143, 138 stopped
+by Ctrl-C, SIGTERM, SIGUSR1 (128 + the signal): training has saved, the same command continues."""
 
 
 def _row(head: str, text: str, indent: int) -> str:

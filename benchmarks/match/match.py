@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import inspect
 import os
-import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.config import registry
+from benchmarks.config import registry, signals
 from benchmarks.config.output import say
 from benchmarks.match import arm, job, order_proof, recording
 from benchmarks.match.job import Match, Rows
@@ -168,8 +168,8 @@ def _score_bounds(match: Match) -> None:
 
 
 def _train(match: Match, trainers: Sequence[Trainer]) -> None:
-    """Trains to the end of the budgets on the same rows, and says how far it is. Ctrl-C and SIGTERM
-    write checkpoints when the step is done, then end the program."""
+    """Trains to the end of the budgets on the same rows, and says how far it is. Ctrl-C and
+    other signals write checkpoints when the step is done, then end the program."""
     from crossflow.train import train_match
 
     budget, about = match.config.budget, records.recorded_config(match.config)
@@ -188,7 +188,7 @@ def _train(match: Match, trainers: Sequence[Trainer]) -> None:
             if received:
                 for begun in (t for t in trainers if t.spent.steps and t.failure is None):
                     begun.save()
-                raise KeyboardInterrupt
+                signals.stop(received[0])
 
         train_match(trainers, report)
     match.failures |= {t.name: t.failure for t in trainers if t.failure is not None}
@@ -196,26 +196,20 @@ def _train(match: Match, trainers: Sequence[Trainer]) -> None:
 
 @contextmanager
 def _signals_that_wait() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM, for a loop that ends by KeyboardInterrupt when it has saved; a
-    second signal does not wait. SIGTERM then ends with status 143, whatever called us."""
-    received: list[int] = []
+    """Collects signals, for a loop that stops when it has saved. One that comes a second after the
+    first does not wait; sooner, it is torchrun passing on what its processes had themselves."""
+    received, times = list[int](), list[float]()
 
     def note(number: int, frame: object) -> None:
         received.append(number)
-        if len(received) > 1:
-            raise KeyboardInterrupt
+        times.append(time.monotonic())
+        if times[-1] - times[0] > 1:
+            signals.stop(number)
 
-    heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, note) for number in heard}
-    try:
+    with signals.heard(note):
         yield received
-    except KeyboardInterrupt:
-        if signal.SIGTERM in received:
-            raise SystemExit(128 + signal.SIGTERM) from None
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    if received:  # after the last step
+        signals.stop(received[0])
 
 
 def _record(match: Match, name: str, trainer: Trainer | None) -> records.Record:

@@ -145,8 +145,8 @@ def test_a_full_disk_keeps_the_checkpoint_and_the_same_command_goes_on(tmp_path,
     assert by_method(tmp_path / "out")["regression"].budget.samples == 32
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_writes_a_checkpoint_and_ends(tmp_path, number, status):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_writes_a_checkpoint_and_ends(tmp_path, number):
     arguments = [*TINY[:-1], "methods=flow_matching+crossflow", "budget.samples=8e5"]
     with (tmp_path / "stderr").open("wb") as log:
         process = subprocess.Popen(
@@ -162,7 +162,8 @@ def test_a_signal_writes_a_checkpoint_and_ends(tmp_path, number, status):
         time.sleep(0.05)
     assert not list(runs.glob("*/checkpoints/last.safetensors"))
     process.send_signal(number)
-    assert process.wait(60) == status
+    process.send_signal(number)  # as torchrun passes on what its processes had themselves
+    assert process.wait(60) == 128 + number
     assert len(list(runs.glob("*-flow_matching-*/checkpoints/last.safetensors"))) == 1
     assert "Traceback" not in (tmp_path / "stderr").read_text()
 
