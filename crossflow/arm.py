@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from crossflow import crossflow
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError, right_names
-from crossflow.method import Method, training_loss
+from crossflow.method import Loss, Method, training_loss
 from crossflow.network import SIZES, DiT, Size, parameters_of
 from crossflow.nulls import LEAST_BATCH
 from crossflow.path import PATHS, TIMES
@@ -87,6 +87,10 @@ class Arm(nn.Module):
             flops_source=flops_source,
             flops_train=count_training(net, method, batch),
         )
+
+    def forward(self, pair: Pair, draws: StepDraws) -> Loss:
+        """The loss of a batch: what is spread over processes is called as one module."""
+        return training_loss(self.net, self.method, pair, draws)
 
     @property
     def laws(self) -> dict[str, str]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from crossflow.files import Damaged, whole, write_atomic
@@ -28,13 +29,13 @@ class Clock:
     """`with clock(ledger)` charges time to the innermost open ledger; one moment is charged once.
 
     Stands still while no ledger is open: arms of one process have one clock each.
-    heartbeat: file that holds all ledgers, renewed about once a second.
+    heartbeat: file that holds all ledgers, renewed about once a second; None: there is none.
     synchronize: called before each reading, to wait for the kernels that a GPU has in flight.
     """
 
     def __init__(
         self,
-        heartbeat: Path,
+        heartbeat: Path | None,
         synchronize: Callable[[], object] = lambda: None,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -44,17 +45,17 @@ class Clock:
         self._since, self._beaten = 0.0, -BEAT_SECONDS
         # Read before this process overwrites it. A power cut may have torn it: that costs `lost`
         # its seconds, and stops no resume.
-        self._survived = whole(heartbeat, self._read) or {}
+        self._survived = (heartbeat and whole(heartbeat, partial(self._read, heartbeat))) or {}
 
-    def _read(self) -> dict[str, float]:
+    def _read(self, heartbeat: Path) -> dict[str, float]:
         """What an earlier process left."""
         try:
-            seconds = json.loads(self._heartbeat.read_bytes())
+            seconds = json.loads(heartbeat.read_bytes())
             survived = {ledger: float(seconds[ledger]) for ledger in LEDGERS}
             if not all(map(math.isfinite, survived.values())):
                 raise ValueError("not finite")
         except (ValueError, KeyError, TypeError) as error:
-            raise Damaged(self._heartbeat, "not the seconds of all ledgers") from error
+            raise Damaged(heartbeat, "not the seconds of all ledgers") from error
         return survived
 
     @contextmanager
@@ -81,7 +82,8 @@ class Clock:
     def beat(self) -> None:
         """Renews the heartbeat file. No fsync: losing a second of it costs a second of `lost`."""
         self._beaten = self._now()
-        write_atomic(self._heartbeat, json.dumps(self.state()), durable=False)
+        if self._heartbeat is not None:
+            write_atomic(self._heartbeat, json.dumps(self.state()), durable=False)
 
     def seconds(self, ledger: str) -> float:
         """Seconds on `ledger` so far, the running stretch included."""

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from crossflow import world
 from crossflow.draws import Draws, StepDraws
 from crossflow.encoder import Encoder, MapTransformer, encoder_size
 from crossflow.method import Ends, Method
@@ -73,7 +74,8 @@ class CrossFlow(Method):
         if logvar is not None:
             charges["kl"] = kl_per_dimension(mean, logvar)
         if self.problem.charge == "contrastive":
-            charges["contrastive"] = self.contrastive(z0, self.tower(pair.target), pair.groups)
+            both = z0, self.tower(pair.target), pair.groups
+            charges["contrastive"] = self.contrastive(*map(world.all_rows, both))
         elif self.problem.charge == "reconstruction":
             decoded = self.decoder(z0).float()
             charges["reconstruction"] = F.mse_loss(decoded, pair.source.values)
@@ -117,7 +119,7 @@ class Contrastive(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+        self.scale = nn.Parameter(torch.tensor([1 / 0.07]).log())  # FSDP shards no scalar
 
     def forward(
         self, z0: Float[Tensor, "b ..."], image: Float[Tensor, "b ..."], groups: Int[Tensor, " b"]

@@ -91,7 +91,7 @@ class Flow:
         train_match([trainer])
         if trainer.failure is not None:
             raise trainer.failure
-        return cls(trainer.ema.module, store.statistics)
+        return cls(trainer.average, store.statistics)
 
     @torch.no_grad()
     def sample(

@@ -10,10 +10,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from crossflow import world
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError
 
@@ -67,9 +67,5 @@ def choose_nulls(groups: Int[Tensor, " b"], draws: StepDraws, rate: float) -> Nu
 
 
 def _whole_batch(x: Tensor, draws: StepDraws) -> Tensor:
-    """Rows of all processes, in global order; no gradient flows to other processes' rows."""
-    if len(draws.rows) == draws.total:
-        return x
-    parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, x.contiguous())
-    return torch.cat(parts)
+    """Rows of all processes, in global order."""
+    return x if len(draws.rows) == draws.total else world.all_rows(x)

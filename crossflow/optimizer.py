@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from crossflow import world
+
 Module = TypeVar("Module", bound=nn.Module)
 DECAYED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.MultiheadAttention)
 
@@ -59,12 +61,14 @@ class PowerEMA(Generic[Module]):
     beta = (p / q)^(gamma + 1): right for unequal steps too. The first step copies.
     """
 
-    def __init__(self, module: Module, width: float = 0.10) -> None:
+    def __init__(self, module: Module, width: float = 0.10, average: Module | None = None) -> None:
         self.gamma = gamma_from_width(width)
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self.module = average or copy.deepcopy(module).eval().requires_grad_(False)
         # Tied weights appear once in parameters(), so they are averaged once.
-        self._average: list[Tensor] = list(self.module.parameters())
-        self._source: list[Tensor] = list(module.parameters())
+        self._average, self._source = (
+            [world.local(parameter.detach()) for parameter in each.parameters()]
+            for each in (self.module, module)
+        )
         self._buffers = list(zip(self.module.buffers(), module.buffers(), strict=True))
 
     def beta(self, before: float, after: float) -> float:

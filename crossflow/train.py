@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from operator import attrgetter
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from crossflow import checkpoint
+from crossflow import checkpoint, world
 from crossflow.arm import Arm
 from crossflow.budget import Budget, Spent, Training
 from crossflow.checkpoint import repeatable
@@ -25,7 +26,7 @@ from crossflow.clock import WINDOW_SECONDS, Clock, Throughput
 from crossflow.draws import StepDraws
 from crossflow.errors import ArmError, InputError, differences, guard
 from crossflow.files import sync
-from crossflow.method import Loss, training_loss
+from crossflow.method import Loss
 from crossflow.optimizer import PowerEMA, adamw, rate_factor
 from crossflow.order import Chain, Order
 from crossflow.problem import Pair
@@ -39,10 +40,11 @@ class TrainingError(ArmError):
 
 
 class Trainer:
-    """One arm under its budget.
+    """One arm under its budget, in one process or in the same one of several (`crossflow.world`).
 
     folder: of the run; holds checkpoints/, clock.json, stats.jsonl, a line each `log_every` steps,
-    and after `finish` weights.safetensors, the average.
+    and after `finish` weights.safetensors, the average. The first of several processes writes it.
+    parallel: of `world.PARALLEL`. InputError where the batch cannot be divided.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Trainer:
         seed: int = 0,
         device: str | torch.device = "cpu",
         log_every: int = 10,
+        parallel: str = "ddp",
     ) -> None:
         self._limit = f"{budget.limit!r} {budget.kind}"  # raises for a wrong budget
         self.device = torch.device(device)
@@ -65,14 +68,22 @@ class Trainer:
         self.arm, self.store = arm.to(self.device), store
         self.budget, self.training = budget, training
         self.name, self.seed, self.folder, self.log_every = arm.name, seed, Path(folder), log_every
+        self.first, self._rows = world.rank() == 0, world.divided(training.batch)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.journal = self.folder / "stats.jsonl"  # a line of JSON for each logged step
         self.journal.touch()
         self._checkpoint = self.folder / "checkpoints" / "last.safetensors"
         wait = partial(torch.cuda.synchronize, self.device) if gpu else lambda: None
-        self.clock = Clock(self.folder / "clock.json", wait)
+        self.clock = Clock(self.folder / "clock.json" if self.first else None, wait)
         self.order = Order(seed, len(store), training.batch, store.captions)
-        self.ema = PowerEMA(self.arm, training.ema_width)
+        average = copy.deepcopy(self.arm).eval().requires_grad_(False)
+        self.sharded = parallel == "fsdp" and world.size() > 1
+        # Whole in every process, and in memory for a while only, once training is finished.
+        self.average = copy.deepcopy(average).cpu() if self.sharded else average
+        self._called = world.spread(self.arm, parallel, self.device)  # for the loss of a batch
+        if self.sharded:
+            world.spread(average, parallel, self.device)
+        self.ema = PowerEMA(self.arm, training.ema_width, average)
         self.lr: float = arm.options.get("lr", training.lr)
         self.optimizer = self._optimizer(self.arm)
         self.spent, self.chain, self.throughput = Spent(), Chain(), Throughput()
@@ -103,34 +114,53 @@ class Trainer:
             before, settings = self.budget.progress(self.spent), self.training
             rows, captions = self.order.step(step)
             rate = self.lr * rate_factor(self.fraction, settings.warmup, settings.cooldown)
-            pair = self.store.pairs(rows, captions)
-            loss, norm = self._update(self.arm, self.optimizer, pair, step, rate)
+            pair = self._pair(step)
+            loss, norm = self._update(self._called, self.optimizer, pair, step, rate)
             self.chain.update([self._ids[row] for row in rows], captions.tolist())
             self.spent.steps += 1
             self.spent.samples += len(rows)
             self.spent.flops += len(rows) * self.arm.cost.flops_train
-            self.spent.device_seconds = self.clock.seconds("train")
+            self._spend_time()
             self.ema.update(before, self.budget.progress(self.spent))
-        self.spent.device_seconds = self.clock.seconds("train")
+        self._spend_time()
         self.throughput.update(self.spent.samples, self.spent.device_seconds)
         if self.spent.steps % self.log_every == 0 or self.done:
             self._log(loss, norm, rate)
 
+    def _pair(self, step: int) -> Pair:
+        """This process's part of a batch."""
+        rows, captions = self.order.step(step)
+        mine = slice(self._rows.start, self._rows.stop)
+        return self.store.pairs(rows[mine], captions[mine])
+
+    def _spend_time(self) -> None:
+        seconds = self.clock.seconds("train")
+        if self.budget.kind == "device_seconds":  # one clock: all end at the same step
+            seconds = world.decided(seconds)
+        self.spent.device_seconds = seconds * world.size()
+
     def _update(
-        self, arm: Arm, optimizer: torch.optim.AdamW, pair: Pair, step: int, rate: float
+        self,
+        arm: torch.nn.Module,
+        optimizer: torch.optim.AdamW,
+        pair: Pair,
+        step: int,
+        rate: float,
     ) -> tuple[Loss, float]:
         """Loss, gradient and optimizer step; gives the loss and the gradient's norm."""
-        draws = StepDraws(self.seed, step, range(self.training.batch), self.training.batch)
+        draws = StepDraws(self.seed, step, self._rows, self.training.batch)
         enabled = self.training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
-            loss = training_loss(arm.net, arm.method, pair.to(self.device), draws)
+            loss: Loss = arm(pair.to(self.device), draws)
         optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         parameters = list(arm.parameters())
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        loss = Loss(*world.mean_terms(loss.total.detach(), loss.terms))
         # One check of both: a finite loss may have a gradient that is not.
-        if not math.isfinite(float(loss.total.detach()) + float(norm)):
-            numbers = {k: float(v) for k, v in (loss.terms | {"gradient norm": norm}).items()}
+        total_norm = float(world.whole(norm))
+        if not math.isfinite(float(loss.total) + total_norm):
+            numbers = {k: float(v) for k, v in (loss.terms | {"gradient norm": total_norm}).items()}
             what = f"loss or gradient is not finite at step {step}"
             raise TrainingError(f"{self.name}: {what} ({numbers})")
         if self.training.clip is not None:
@@ -138,7 +168,7 @@ class Trainer:
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
-        return loss, float(norm)
+        return loss, total_norm
 
     def _log(self, loss: Loss, norm: float, rate: float) -> None:
         """Adds a line to stats.jsonl, of this step's batch."""
@@ -147,22 +177,28 @@ class Trainer:
         self.last = {
             **asdict(self.spent),  # without the work that a killed run lost
             "fraction": self.fraction,  # of the budget
-            "loss": float(loss.total.detach()),  # of this arm's own target: no arms are compared
+            "loss": float(loss.total),  # of this arm's own target: no arms are compared
             "terms": {name: float(value) for name, value in loss.terms.items()},  # unweighted
             "lr": rate,
             "grad_norm": norm,  # before clipping
             "samples_per_second": samples / seconds if seconds > 0 else None,  # since the last line
         }
-        with self.journal.open("a") as file:
-            file.write(json.dumps(self.last, allow_nan=False) + "\n")
+        if self.first:
+            with self.journal.open("a") as file:
+                file.write(json.dumps(self.last, allow_nan=False) + "\n")
 
     def warm_up(self) -> None:
         """Runs a step on a copy (compilation, caches, clocks of a GPU): leaves no trace here."""
         with self.clock("warmup"), repeatable(self.seed, 0, self.device):
+            pair = self._pair(0)
+            if self.sharded:  # no copy can be made: all but the optimizer's step
+                draws = StepDraws(self.seed, 0, self._rows, self.training.batch)
+                self._called(pair.to(self.device), draws).total.backward()
+                self.optimizer.zero_grad(set_to_none=True)
+                return
             arm = copy.deepcopy(self.arm)
             if self.training.compile:
                 arm.net.compile()
-            pair = self.store.pairs(*self.order.step(0))
             self._update(arm, self._optimizer(arm), pair, 0, self.lr)
 
     def _identity(self) -> dict[str, Any]:
@@ -178,12 +214,14 @@ class Trainer:
         }
 
     def save(self) -> None:
-        """Writes the checkpoint, on its own ledger."""
+        """Writes the checkpoint, on its own ledger; of shards the whole, so that any number of
+        processes can go on from it."""
         with self.clock("checkpoint"):
             sync(self.journal)  # before the checkpoint, which these lines must not miss
             moments = self.optimizer.state_dict()["state"]
             groups = {"arm": self.arm.state_dict(), "ema": self.ema.module.state_dict()}
             groups |= {f"optimizer/{index}": values for index, values in moments.items()}
+            groups = {group: _whole(values) for group, values in groups.items()}
             state = {
                 "identity": self._identity(),
                 "spent": asdict(self.spent),
@@ -192,56 +230,78 @@ class Trainer:
                 "last": self.last,
                 "ledgers": self.clock.state(),
             }
-            checkpoint.write(self._checkpoint, groups, state)
+            if self.first:
+                checkpoint.write(self._checkpoint, groups, state)
             self._saved = self.clock.wall
         self.clock.beat()
 
     def resume(self) -> bool:
         """Goes on from the folder's checkpoint, if any; whether so. InputError: of another run."""
         ledgers: dict[str, float] = {}
-        exists = self._checkpoint.exists()
+        exists = world.from_first(self._checkpoint.exists())
         with self.clock("checkpoint"):
             if exists:
                 tensors, state = checkpoint.read(self._checkpoint, self.device)
                 if differ := differences(state["identity"], self._identity()):
                     hint = "Use the old values, resume=false, or another folder"
                     raise InputError(f"cannot resume from {self._checkpoint}: {differ}. {hint}")
-                self.arm.load_state_dict(tensors.pop("arm"))
-                self.ema.module.load_state_dict(tensors.pop("ema"))
-                moments = {int(name.split("/")[1]): values for name, values in tensors.items()}
+                for name, module in (("arm", self.arm), ("ema", self.ema.module)):
+                    module.load_state_dict(_cut(tensors.pop(name), module.state_dict()))
+                parts = [part for group in self.optimizer.param_groups for part in group["params"]]
+                moments = {
+                    (index := int(name.split("/")[1])): _cut(
+                        values, dict.fromkeys(values, parts[index])
+                    )
+                    for name, values in tensors.items()
+                }
                 self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
                 self.spent = Spent(**state["spent"])
                 self.chain = Chain(**state["chain"])
                 self.throughput = Throughput(**state["throughput"])
                 self.last, ledgers = state["last"], state["ledgers"]
             self.clock.restore(ledgers)
-            checkpoint.trim(self.journal, self.last.get("steps", 0))
+            if self.first:
+                checkpoint.trim(self.journal, self.last.get("steps", 0))
         self._saved = self.clock.wall
         return exists
 
     def run(self, seconds: float = math.inf, progress: Progress = lambda _: None) -> None:
         """Steps, and `progress` after each, until the budget or `seconds` of training are over."""
-        end = self.clock.seconds("train") + seconds
+        end = self.spent.device_seconds + seconds * world.size()
         with self.clock("other"):
-            while not self.done and self.clock.seconds("train") < end:
+            while not self.done and self.spent.device_seconds < end:
                 self.step()
                 progress(self)
-                if self.clock.wall - self._saved >= self.training.checkpoint_seconds:
+                waited = self.clock.wall - self._saved
+                if world.decided(waited >= self.training.checkpoint_seconds):
                     self.save()
 
     def finish(self) -> None:
-        """Last checkpoint, and the averaged weights as weights.safetensors."""
+        """Last checkpoint, and the averaged weights, as `average` and as weights.safetensors."""
         self.save()
         with self.clock("checkpoint"):
             about = {"method": self.name, "steps": self.spent.steps, "weights": "average"}
-            weights = {"": self.ema.module.state_dict()}
-            checkpoint.write(self.folder / "weights.safetensors", weights, about)
+            weights = _whole(self.ema.module.state_dict())
+            if self.sharded:
+                self.average.load_state_dict(weights)
+                self.average.to(self.device)
+            if self.first:
+                checkpoint.write(self.folder / "weights.safetensors", {"": weights}, about)
 
     def abandon(self, error: TrainingError) -> None:
         """Notes a failure after which the next run of this folder starts again."""
         self.failure = error
-        self._checkpoint.unlink(missing_ok=True)
-        (self.folder / "clock.json").unlink(missing_ok=True)
+        if self.first:
+            self._checkpoint.unlink(missing_ok=True)
+            (self.folder / "clock.json").unlink(missing_ok=True)
+
+
+def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: world.whole(tensor) for name, tensor in state.items()}
+
+
+def _cut(state: Mapping[str, Tensor], shards: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: world.like(tensor, shards[name]) for name, tensor in state.items()}
 
 
 def train_match(trainers: Sequence[Trainer], progress: Progress = lambda _: None) -> None:
@@ -282,4 +342,6 @@ def _attempt(trainer: Trainer, work: Callable[[], None]) -> None:
         except TrainingError as error:  # would be so again; after others the same command goes on
             trainer.abandon(error)
         except (ArmError, InputError) as error:
+            if world.size() > 1:  # the others may not have failed, and would wait for this one
+                raise RuntimeError(f"{error} (in process {world.rank()})") from error
             trainer.failure = error

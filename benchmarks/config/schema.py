@@ -21,6 +21,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model": ("T", "S", "B", "L", "XL", "H"),
     "track": ("defaults",),
     "tracker": ("none", "tensorboard", "wandb"),
+    "parallel": ("ddp", "fsdp"),
     "sampling.solver": ("euler", "heun", "midpoint", "dopri5"),
     "task.nonfinite": ("refuse", "bts"),
     "task.crop": ("none", "eigen", "garg", "kb_garg", "kb_eigen"),
@@ -41,9 +42,10 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 # Fields of TaskConfig that all tasks read; of the others, and of weights, a task names its own.
 COMMON = ("name", "limit", "split", "size", "train_limit", "validation_limit")
 # Where results lie, what they ran on, who looks on: the same run elsewhere is the same run.
-PLACES = ("out", "work", "device", "resume", "tracker")
+PLACES = ("out", "work", "device", "parallel", "resume", "tracker")
 
-_ARMS = "methods arm method_file model budget training sampling seed track quick tracker check"
+_ARMS = "methods arm method_file model budget training sampling seed track quick tracker check "
+_ARMS += "parallel"
 _TRAINING_DATA = "task.train_root task.train_limit task.validation_limit"
 # Fields and sections that a command does not read. Typed, they are refused: their user would
 # believe that they had worked. A preset's own are let be: it is written for `run`.
@@ -121,6 +123,7 @@ class Config:
     out: str = "results/local"  # folder of records and predictions
     work: str = "runs"  # folder of encoded data, checkpoints and logs
     device: str = "auto"  # auto, cpu, cuda or cuda:N
+    parallel: str = "ddp"  # under torchrun; fsdp keeps weights and optimizer in shards
     resume: bool = True  # false trains and scores anew, under a run_id that ends in -2
     tracker: str = "none"  # where stats, configuration and scores are shown besides
     predictions: str | None = None  # folder or file of the predictions to score

@@ -8,6 +8,7 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.match import crew
 from benchmarks.match.sampling import Result, Sampler, Trial, choose_guidance
 from benchmarks.records import samples
 from benchmarks.records.record import write_items
@@ -25,13 +26,13 @@ LOSS_POINTS = 200  # rows of a file of losses: enough for a figure, small enough
 
 def evaluate(match: Match, trainer: Trainer) -> Result:
     """Guidance and curve on validation, then the test split once."""
-    prepared, arm, name = match.prepared, trainer.ema.module, trainer.name
+    prepared, arm, name = match.prepared, trainer.average, trainer.name
     sampler, progress = _sampler(match), partial(match.tell, name, "sampling")
     with trainer.clock("tuning"):
         guidance, trials = _guidance(match, arm)
     with trainer.clock("eval"):
         curve = _curve(match, arm, guidance)
-        predicted = sampler.predict(arm, prepared.test, prepared.decode, guidance, progress)
+        predicted = crew.predict(match, arm, "test", sampler, guidance, progress)
         scored = match.scored(name, predicted.values)
     _write_curves(match, name, trials, curve)
     _write_losses(match, trainer)
@@ -43,6 +44,7 @@ def evaluate(match: Match, trainer: Trainer) -> Result:
 
         place = match.folder(name), more, partial(match.tell, name)
         match.task.draw_more(prepared, Trained(arm, sampler, guidance, *place))
+    crew.tell("save", name)
     trainer.save()
     return Result(arm, scored, guidance, predicted.nfe, trials)
 
@@ -89,7 +91,7 @@ def _try_out(match: Match, arm: Arm, what: str, guidance: float, steps: int | No
     prepared, sampler = match.prepared, _sampler(match, steps)
     primary = match.task.primary(len(prepared.validation_truth.ids))
     match.tell(arm.name, what, 0, 1)
-    predicted = sampler.predict(arm, prepared.validation, prepared.decode, guidance)
+    predicted = crew.predict(match, arm, "validation", sampler, guidance)
     scored = prepared.validation_truth.score(predicted.values)
     if primary not in scored.scores:
         why = f"{primary} of validation items: {scored.unavailable.get(primary)}"

@@ -16,6 +16,7 @@ from benchmarks.records import record as records
 from benchmarks.report import references
 from benchmarks.report.check import nearest
 from benchmarks.report.references import Reference
+from crossflow import world
 from crossflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +32,11 @@ class Match:
 
     def __init__(self, config: Config) -> None:
         self.config, self.out = config, Path(config.out)
-        self.progress, self.tracker = Progress(), Tracker(config.tracker)
+        first = world.rank() == 0
+        self.progress, self.tracker = (
+            Progress(not first),
+            Tracker(config.tracker if first else "none"),
+        )
         self.device, self.ids = resolve(config.device), run_ids(config)
         self.task: Task[Any] = registry.task_of(config)(config, self.progress)
         self.rows: Rows = {}

@@ -6,24 +6,25 @@ Nothing here knows which method runs; what happens to one arm after training sta
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.config import registry, signals
+from benchmarks.config.device import resolve
 from benchmarks.config.output import say
-from benchmarks.match import arm, job, order_proof, recording
+from benchmarks.match import arm, crew, job, order_proof, recording
 from benchmarks.match.job import Match, Rows
 from benchmarks.records import keys, samples
 from benchmarks.records import record as records
 from benchmarks.report import check, references
 from benchmarks.report.screen import comparison_table
+from crossflow import world
 from crossflow.errors import ArmError, InputError, guard
 from crossflow.files import lock, write_atomic
 
@@ -41,10 +42,43 @@ def run_match(config: Config, done: list[records.Record]) -> int:
 
     0 when every arm is completed and no check fails, else 1.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError("torchrun: a match runs in one process so far; start it with python -m")
-    expected = references.read(references.default_file()) if config.check else None
+    import torch
+
+    world.join(torch.device(resolve(config.device)))
     match = Match(config)
+    if world.rank():
+        return _follow(match)
+    try:
+        return _lead(match, done)
+    except InputError:
+        crew.tell()
+        raise
+
+
+def _follow(match: Match) -> int:
+    """What a process does that does not lead, until it hears that all is done."""
+    arms: dict[str, Arm] = {}
+    trainers: dict[str, Trainer] = {}
+    nothing: tuple[Any, ...] = ()
+    while word := world.from_first(nothing):
+        what, *given = word
+        if what == "build":
+            (match.rows,) = given
+            arms = _build(match)
+        elif what == "train":
+            trainers = _train(match, arms)
+        elif what == "save":
+            trainers[given[0]].save()
+        else:
+            name, *how = given
+            crew.part(match, trainers[name].average, *how)
+    return 0
+
+
+def _lead(match: Match, done: list[records.Record]) -> int:
+    """`run_match` in the first process, or in the only one."""
+    config = match.config
+    expected = references.read(references.default_file()) if config.check else None
     with closing(match.progress):
         match.rows = finished_rows(config, match.ids, match.score)
         floor = match.rows.get("floor")  # its record says which arms do not apply
@@ -53,12 +87,16 @@ def run_match(config: Config, done: list[records.Record]) -> int:
             print(f"{config.task.name}: all arms are completed, nothing to do", file=sys.stderr)
             (match.shared / "lock").unlink(missing_ok=True)  # of a process killed at its end
         else:
+            crew.tell("build", match.rows)
             arms = _build(match)
+            for name, reason in match.absent.items():
+                print(f"{config.task.name}: no arm {name}: {reason}", file=sys.stderr)
             job.refuse_sampling_without_effect(match)
             if expected is not None:
                 job.require_references(match, expected)
             with lock(match.shared / "lock", wait=False), closing(match.tracker):
                 _run(match, arms)
+    crew.tell()
     rows = [match.rows[name] for name in match.ids if name in match.rows]
     paths = [records.record_path(match.out, row.task, row.run_id) for row in rows]
     say([*(f"record: {path}" for path in paths), "", comparison_table(rows)])
@@ -114,7 +152,6 @@ def _build(match: Match) -> dict[str, Arm]:
             reason = module.applies(problem)
             if reason is not None:
                 match.absent[name] = reason
-                print(f"{config.task.name}: no arm {name}: {reason}", file=sys.stderr)
             elif name not in match.rows:
                 arms[name] = build(module, problem, options=options, name=name)
     if not match.arms:
@@ -124,15 +161,9 @@ def _build(match: Match) -> dict[str, Arm]:
 
 def _run(match: Match, arms: Mapping[str, Arm]) -> None:
     """Scores the bounds, trains what is not finished, scores and records it; completes the rows."""
-    from crossflow.train import Trainer
-
     _score_bounds(match)
-    config, trainers = match.config, dict[str, Trainer]()
-    same = match.prepared.train, config.budget, config.training
-    for name, built in arms.items():
-        with _code_of(match, name):
-            trainers[name] = Trainer(built, *same, match.folder(name), config.seed, match.device)
-    _train(match, list(trainers.values()))
+    crew.tell("train")
+    trainers = _train(match, arms)
     match.proofs = order_proof.proofs(match, list(trainers.values()))
     for name in match.arms:
         if name not in match.rows:
@@ -167,12 +198,19 @@ def _score_bounds(match: Match) -> None:
         records.write(match.rows[name], match.out)
 
 
-def _train(match: Match, trainers: Sequence[Trainer]) -> None:
+def _train(match: Match, arms: Mapping[str, Arm]) -> dict[str, Trainer]:
     """Trains to the end of the budgets on the same rows, and says how far it is. Ctrl-C and
     other signals write checkpoints when the step is done, then end the program."""
-    from crossflow.train import train_match
+    from crossflow.train import Trainer, train_match
 
-    budget, about = match.config.budget, records.recorded_config(match.config)
+    config, by_name = match.config, dict[str, Trainer]()
+    same = match.prepared.train, config.budget, config.training
+    where = config.seed, match.device
+    for name, built in arms.items():
+        with _code_of(match, name):
+            folder, parallel = match.folder(name), config.parallel
+            by_name[name] = Trainer(built, *same, folder, *where, parallel=parallel)
+    trainers, budget, about = [*by_name.values()], config.budget, records.recorded_config(config)
     for trainer in trainers:
         names = {"match": match.name, "run_id": match.ids[trainer.name], "method": trainer.name}
         match.tracker.open(trainer.name, trainer.folder, about | names)
@@ -185,13 +223,15 @@ def _train(match: Match, trainers: Sequence[Trainer]) -> None:
             if rate := last.get("samples_per_second"):
                 note += f", loss {last['loss']:.3f}, {rate:.0f} samples/s"
             match.tell(trainer.name, "training", trainer.fraction, 1, note)
-            if received:
+            if number := int(world.decided(received[0] if received else 0)):
+                received.append(number)  # where only the first process has heard it
                 for begun in (t for t in trainers if t.spent.steps and t.failure is None):
                     begun.save()
                 signals.stop(received[0])
 
         train_match(trainers, report)
     match.failures |= {t.name: t.failure for t in trainers if t.failure is not None}
+    return by_name
 
 
 @contextmanager

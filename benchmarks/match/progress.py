@@ -28,11 +28,14 @@ class Progress:
     """`report(stage, done, total, note)`: one renewed line on a terminal, a few in a log file. Time
     left counts from the stage's first report: an earlier process had its own speed."""
 
+    quiet: bool = False  # of a process that another speaks for
     _stage: str = ""
     _first: tuple[float, float] = (0.0, 0.0)  # time of the stage's first report, what was done then
     _shown: float = -math.inf  # time of the last line; infinite after the stage's end
 
     def __call__(self, stage: str, done: float, total: float, note: str = "") -> None:
+        if self.quiet:
+            return
         now, live, ends = time.monotonic(), sys.stderr.isatty(), done >= total
         if stage != self._stage:
             self.close()

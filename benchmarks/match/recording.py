@@ -234,6 +234,8 @@ def machine(device: str) -> Fields:
     """What a second buys, and on what bits depend: the GPU or the processor's model, threads."""
     import torch
 
+    from crossflow import world
+
     if torch.device(device).type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
@@ -241,4 +243,4 @@ def machine(device: str) -> Fields:
         text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
         model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
         name = model[1].strip() if model else platform.processor() or platform.machine()
-    return {"device": name, "devices": 1, "threads": torch.get_num_threads()}
+    return {"device": name, "devices": world.size(), "threads": torch.get_num_threads()}

@@ -52,15 +52,17 @@ class Sampler:
         decode: Callable[[Any], Sequence[Any]],
         guidance: float,
         report: Callable[[int, int], None] = lambda done, total: None,
+        among: range | None = None,
     ) -> Predictions:
-        """One prediction for each row of `store`, in its order."""
+        """One prediction for each row of `store`, or for those `among` them, in its order."""
         import torch
 
         from crossflow.problem import Source
 
         values, names, nfe = list[Any](), store.ids, 0
-        for start in range(0, len(store), self.batch):
-            rows = range(start, min(start + self.batch, len(store)))
+        among = range(len(store)) if among is None else among
+        for start in range(0, len(among), self.batch):
+            rows = among[start : start + self.batch]
             source = store.pairs(list(rows)).source.to(self.device)
             mirrored = Source(source.values.flip(-1), source.mask) if self.flip else source
             draws, decoded, calls = self.draws([names[row] for row in rows]), list[Any](), 0
@@ -73,7 +75,7 @@ class Sampler:
             pairs = zip(*decoded, strict=True)
             values += [(a + b) / 2 for a, b in pairs] if self.flip else decoded[0]
             nfe = max(nfe, calls)
-            report(rows.stop, len(store))
+            report(len(values), len(among))
         return Predictions(values, nfe)
 
     def draws(self, names: Sequence[str]) -> ItemDraws:

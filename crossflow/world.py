@@ -1,0 +1,159 @@
+"""The processes that train an arm together, as torchrun starts them; without it there is one.
+
+Each takes its rows of the global batch; the first decides, and it alone writes. Weights are whole
+in every process (DDP) or in shards (FSDP2); a checkpoint always holds them whole.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from crossflow.errors import InputError
+
+PARALLEL = ("ddp", "fsdp")
+# The first process may score for hours while the others wait; torchrun ends all when one fails.
+PATIENCE = timedelta(days=7)
+
+Value = TypeVar("Value")
+
+
+def join(device: torch.device) -> None:
+    """Makes torchrun's processes one group, once, until they end; without torchrun nothing."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        return
+    gpu = device.type == "cuda"
+    if gpu:
+        torch.cuda.set_device(device)
+    # What is decided travels by gloo from memory, never through a GPU's queue.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=PATIENCE)
+    atexit.register(dist.destroy_process_group)
+
+
+def size() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's number; the first is 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def share(count: int) -> range:
+    """This process's part of so many things in a row, as equal as can be."""
+    return range(rank() * count // size(), (rank() + 1) * count // size())
+
+
+def from_first(value: Value) -> Value:
+    """The first process's value, in all of them."""
+    values = [value]
+    if size() > 1:
+        dist.broadcast_object_list(values, device=torch.device("cpu"))
+    return values[0]
+
+
+def decided(number: float) -> float:
+    """The same of a number, at the cost of a tenth: for what is asked at every step."""
+    if size() == 1:
+        return number
+    numbers = torch.tensor([number], dtype=torch.float64)
+    dist.broadcast(numbers, 0)
+    return numbers.item()
+
+
+def gathered(value: Value) -> list[Value]:
+    """Every process's value, in order, in the first process; elsewhere nothing."""
+    if size() == 1:
+        return [value]
+    values: list[Any] | None = [None] * size() if rank() == 0 else None
+    dist.gather_object(value, values)
+    return values or []
+
+
+def mean(values: Tensor) -> Tensor:
+    """Over processes; `values` itself in one."""
+    if size() > 1:
+        values = values.clone()
+        dist.all_reduce(values)
+        values /= size()
+    return values
+
+
+def mean_terms(total: Tensor, terms: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """A loss and its parts, each the mean over processes."""
+    if size() == 1:
+        return total, terms
+    means = mean(torch.stack([total, *terms.values()]))
+    return means[0], dict(zip(terms, means[1:], strict=True))
+
+
+class _AllRows(torch.autograd.Function):
+    """Rows of all processes in their order. The gradient of a row is the sum of what all make of
+    it, each of which takes a share: DDP and FSDP average over processes."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        gradient = gradients[0].contiguous().clone()
+        dist.all_reduce(gradient)
+        return gradient.chunk(size())[rank()]
+
+
+def all_rows(rows: Tensor) -> Tensor:
+    """The global batch of what each process has its own rows of; gradients come back to them."""
+    return rows if size() == 1 else _AllRows.apply(rows)
+
+
+def spread(arm: Any, how: str, device: torch.device) -> nn.Module:
+    """What is called in place of an arm, so that every process has the mean gradient.
+
+    fsdp: weights, gradients and moments are kept in shards; blocks are gathered one by one.
+    """
+    if size() == 1:
+        return arm
+    if how == "fsdp":
+        mesh = init_device_mesh(device.type, (size(),))
+        for part in (*arm.net.blocks, arm):
+            fully_shard(part, mesh=mesh)
+        return arm
+    return DistributedDataParallel(arm, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's part of a tensor in shards; another tensor as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor in shards, in every process; another tensor as it is."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(tensor: Tensor, other: Tensor) -> Tensor:
+    """A whole tensor, cut as `other` is."""
+    if not isinstance(other, DTensor) or tensor.shape != other.shape:
+        return tensor
+    return distribute_tensor(tensor, other.device_mesh, other.placements, src_data_rank=None)
+
+
+def divided(batch: int) -> range:
+    """This process's rows of a batch. InputError where they cannot be equally many."""
+    if batch % size():
+        raise InputError(f"training.batch={batch}: not a multiple of the {size()} processes")
+    return share(batch)
