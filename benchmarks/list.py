@@ -32,7 +32,7 @@ def listing() -> str:
         "methods": dict(_methods()),
         "models": registry.models(),
         "metrics": {name: registry.summary(path) for name, path in registry.metrics().items()},
-        "experiments": registry.experiments(),
+        "experiments": registry.presets("experiment"),
     }.items():
         wide = max(map(len, entries))
         lines = [f"  {name:<{wide}}  {summary}".rstrip() for name, summary in entries.items()]

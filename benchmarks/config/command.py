@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -45,6 +46,7 @@ PATHS = (
     *(f"weights.{item.name}" for item in fields(schema.WeightsConfig)),
 )
 FLAG = re.compile(r"-m|--multirun|--resolve|--(cfg|config-dir)(=.*)?")
+PRESETS = ("experiment", "launcher")  # folders of them
 # Keys that hydra's grammar reads: the parts of an arm's name, then its option.
 ARM_KEY = re.compile(r"arm(\.([A-Za-z_][\w-]*|0|[1-9]\d*))+\.[A-Za-z_]\w*", re.ASCII)
 # A mistake is found before the first step, a failure happens later.
@@ -77,10 +79,7 @@ def run(
         complain(command, error)
         statuses = [MISTAKE]
     except KeyboardInterrupt as stopped:
-        number = signals.number_of(stopped)
-        name = signal.Signals(number).name
-        complain(command, f"interrupted by {name}; the same command continues")
-        return 128 + number
+        return 128 + _interrupted(command, stopped)
     end(statuses)
     if set(statuses) == {MISTAKE}:  # no job began: nothing is left behind
         work = Path(given.get("work", Config.work))
@@ -107,10 +106,10 @@ def _launch(job: Callable[[Config], int], prepared: list[str], command: str) -> 
             words = " ".join(word for word in settings.overrides.task if word[-5:] != "=null")
             print(f"{command}: job {settings.job.num}: {words}", file=sys.stderr)
         sys.argv = typed  # what the user typed is what a record should tell
-        status = _run_job(job, node, command)
-        statuses.append(status)
-        if status and os.getpid() != parent:  # a cluster job: our list lives in another process
-            raise RuntimeError(f"a job elsewhere ended with status {status}")
+        if os.getpid() == parent:
+            statuses.append(_run_job(job, node, command))
+        elif status := _run_elsewhere(job, node, command):
+            raise SystemExit(status)  # which Slurm shows; the launcher misses a result
 
     sys.argv = ["benchmarks", *prepared]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, do not print
@@ -118,14 +117,38 @@ def _launch(job: Callable[[Config], int], prepared: list[str], command: str) -> 
         application()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise InputError(_explained(error)) from error
-    except RuntimeError as error:
-        complain(command, error)
+    except RuntimeError as error:  # a launcher's: a job, of which it tells all that it wrote
+        complain(command, str(error).partition("\nError stream")[0])
         statuses.append(FAILURE)
     except OSError as error:  # jobs catch their own: this is hydra making its folders
         raise InputError(f"work: cannot write {error.filename} ({error.strerror})") from error
     finally:
         sys.argv = typed
     return statuses
+
+
+def _run_elsewhere(job: Callable[[Config], int], node: DictConfig, command: str) -> int:
+    """A cluster job and its status; several tasks of it are the processes of one training. A signal
+    ends it in order; then whoever launched it hears it, who may ask for another turn."""
+    submitit = sys.modules.get("submitit")
+    if submitit and submitit.JobEnvironment().num_tasks > 1:
+        devices = submitit.helpers.TorchDistributedEnvironment()
+        devices.export(set_cuda_visible_devices=False, overwrite=True)
+    try:
+        with signals.heard():
+            return _run_job(job, node, command)
+    except KeyboardInterrupt as stopped:
+        number = _interrupted(command, stopped)
+        signal.raise_signal(number)
+        return 128 + number
+
+
+def _interrupted(command: str, stopped: KeyboardInterrupt) -> int:
+    """Says so; the number of the signal."""
+    number = signals.number_of(stopped)
+    name = signal.Signals(number).name
+    complain(command, f"interrupted by {name}; the same command continues")
+    return number
 
 
 def _run_job(job: Callable[[Config], int], node: DictConfig, command: str) -> int:
@@ -189,6 +212,8 @@ def prepare(arguments: list[str], command: str = "run") -> tuple[list[str], dict
     for field in (name for name in given if name != "out" and not reads(use, name)):
         others = " and ".join(f"benchmarks.{other}" for other in UNREAD if reads(other, field))
         raise InputError(f"{field}: `{use}` does not use it; leave it out, it is for {others}")
+    if "launcher" in given and find_spec("submitit") is None:
+        raise InputError('launcher: submitit is missing: pip install "crossflow-bench[cluster]"')
     limits = [name for name, *_ in leaves() if name.startswith("budget.")]
     if given.keys() & limits:
         overrides += [f"{limit}=null" for limit in limits if limit not in given]
@@ -214,8 +239,8 @@ def _split(argument: str) -> tuple[str, str, str]:
         prefix = "++"
     elif key.partition(".")[0] == "arm":
         raise InputError(f"{key}: write arm.NAME.OPTION=VALUE, NAME beginning with a letter")
-    elif key in (*known, "experiment"):
-        prefix = "+" if key == "experiment" else ""
+    elif key in (*known, *PRESETS):
+        prefix = "+" if key in PRESETS else ""
     elif not key.startswith(("hydra.", "hydra/")):
         raise InputError(f"unknown field {key!r}. {closest(key, known)}--help lists all fields")
     return prefix, key, value
@@ -235,7 +260,7 @@ def _explained(error: Exception) -> str:
         field, why = error.override.partition("=")[0], "cannot be read: values with special"
         return f"{error.override}: {why} characters are quoted, '{field}=\"VALUE\"'"
     group, _, name = (getattr(error, "missing_cfg_file", None) or "").partition("/")
-    known = {"task": [*registry.tasks()], "experiment": [*registry.experiments()]}
+    known = {"task": [*registry.tasks()]} | {kind: [*registry.presets(kind)] for kind in PRESETS}
     if group in known:
         return f"unknown {group} {name!r}. {right_names(name, known[group])}"
     message = f"{error}\n{error.__cause__ or ''}".strip()
@@ -268,7 +293,8 @@ A budget has one limit, flops={schema.DEFAULT_FLOPS:g} by default; one typed rep
 
 {_row("Tasks:", ", ".join(registry.tasks()), 13)}
 {_row("Methods:", ", ".join(registry.methods()), 13)}
-{_row("Experiments:", ", ".join(registry.experiments()), 13)}
+{_row("Experiments:", ", ".join(registry.presets("experiment")), 13)}
+{_row("Launchers:", "slurm; +launcher=slurm -m submits jobs as an array (docs/cluster.md)", 13)}
 
 -m, --multirun runs every combination of comma-separated values; --cfg job shows the
 configuration and stops; --config-dir DIR adds a folder of presets of your own.

@@ -45,13 +45,13 @@ def models() -> dict[str, str]:
     return {size: "{} layers, width {}, {} heads".format(*numbers) for size, *numbers in sizes}
 
 
-def experiments() -> dict[str, str]:
-    """Shipped presets by name, each with the first sentence of its comment."""
-    presets = {}
-    for path in sorted(Path(__file__).parent.glob("experiment/*.yaml")):
+def presets(kind: str) -> dict[str, str]:
+    """Shipped presets of a kind (experiment, launcher), each with its comment's first sentence."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob(f"{kind}/*.yaml")):
         comments = re.findall(r"^# (?!@package)(.*)", path.read_text("utf-8"), re.M)
-        presets[path.stem] = re.split(r"(?<=\.)\s", " ".join(comments))[0]
-    return presets
+        found[path.stem] = re.split(r"(?<=\.)\s", " ".join(comments))[0]
+    return found
 
 
 def summary(path: Path) -> str:

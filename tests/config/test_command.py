@@ -60,6 +60,7 @@ def test_the_default_job(call):
         ("arm.crossflow.kl_weigth=1", "arm.crossflow.kl_weigth: unknown. Did you mean kl_weight?"),
         ("name=", "name is empty"),
         ("+experiment=tabletop_quik", "unknown experiment 'tabletop_quik'. Did you mean tabletop_"),
+        ("+launcher=slurm", 'pip install "crossflow-bench[cluster]"'),
         ("out=/proc/x", "out=/proc/x: cannot write there"),
         ("out=/proc/version/x", "out=/proc/version/x: cannot write there (Not a directory)"),
         ("work=/proc/version/x", "work: cannot write /proc/version/x"),
