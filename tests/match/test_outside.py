@@ -178,8 +178,10 @@ def test_a_missing_picture_leaves_no_folder(issue):
     assert not list(Path().glob(".*partial"))
 
 
-def test_one_process_exports(issue, monkeypatch):
+def test_one_process_exports_and_scores(issue, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     status, _, trouble = issue("prepare", "task=depth_tabletop", "export=given")
     assert (status, "export=given: one process writes it" in trouble[-1]) == (2, True), trouble
+    status, _, trouble = issue("evaluate", "task=depth_tabletop", "predictions=mine")
+    assert (status, "predictions=mine: one process" in trouble[-1]) == (2, True), trouble
