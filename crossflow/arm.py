@@ -151,12 +151,14 @@ def build_arm(
     batch: int = 64,
     options: Mapping[str, Any] = MappingProxyType({}),
     name: str | None = None,
+    device: str = "cpu",
 ) -> Arm:
     """The arm of a method file on a problem, matched to the reference.
 
     model: name of the backbone's size. seed: of the initial weights. batch: training rows, for the
     FLOPs of a training step. options: of the method and of every arm; what a method sets for itself
-    stands unless they say otherwise. name: of the arm; None: the method's.
+    stands unless they say otherwise. name: of the arm; None: the method's. device: where its
+    weights are made; "meta": nowhere, for what it would cost.
 
     Raises InputError for unknown names, options that this arm would ignore, a method that does not
     apply, and a batch that cannot hold the problem's null rows.
@@ -172,7 +174,7 @@ def build_arm(
     named, own = SIZES[model], {o: v for o, v in resolved.items() if o not in COMMON}
     make, reference = partial(_modules, module, problem, named, own), _reference(problem, named)
     matched = named if module is crossflow else _matched_size(make, named, reference)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(seed)
         method, net = make(matched)
     for option, value in options.items():

@@ -13,6 +13,9 @@ from crossflow.problem import Map, Mask, Read, Row, Tokens
 
 Queries = Float[Tensor, "b heads n e"]
 Keys = Float[Tensor, "b heads m e"]
+# Devices and types of attention that is written out: there the fused kernel's backward pass takes
+# nine times.
+WRITTEN_OUT = (("cpu", torch.bfloat16),)
 
 
 def patchify(x: Map, patch: int) -> Tokens:
@@ -66,8 +69,7 @@ class Attention(nn.Module):
 
 def attend(q: Queries, k: Keys, v: Keys, keep: Bool[Tensor, "b 1 1 m"] | None) -> Queries:
     """Scaled dot-product attention over the keys that are kept."""
-    # Written out on a CPU in bfloat16: there the fused kernel's backward pass takes nine times.
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+    if (q.device.type, q.dtype) not in WRITTEN_OUT:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=keep)
     similarity = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if keep is not None:

@@ -35,22 +35,25 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **{name: (f"one of {', '.join(known)}", known.__contains__) for name, known in CHOICES.items()},
     **dict.fromkeys(_COUNTS.split(), ("at least 1", lambda number: number >= 1)),
     **dict.fromkeys(("sampling.guidance", "task.border"), _AMOUNT),
+    "utilisation": ("above 0, at most 1", lambda share: 0 < share <= 1),
     # Every generator takes these, shifted streams included.
     "seed": (f"from 0 to {2**31 - 1}", lambda seed: 0 <= seed < 2**31),
 }
 
 # Fields of TaskConfig that all tasks read; of the others, and of weights, a task names its own.
 COMMON = ("name", "limit", "split", "size", "train_limit", "validation_limit")
-# Where results lie, what they ran on, who looks on: the same run elsewhere is the same run.
-PLACES = ("out", "work", "device", "parallel", "resume", "tracker")
+# Where results lie, what they ran on, who looks on; what plans assume: the same run elsewhere is
+# the same run.
+PLACES = ("out", "work", "device", "parallel", "resume", "tracker", "calibrate", "utilisation")
 
 _ARMS = "methods arm method_file model budget training sampling seed track quick tracker check "
-_ARMS += "parallel"
+_ARMS += "parallel calibrate utilisation"
 _TRAINING_DATA = "task.train_root task.train_limit task.validation_limit"
 # Fields and sections that a command does not read. Typed, they are refused: their user would
 # believe that they had worked. A preset's own are let be: it is written for `run`.
 UNREAD = {
-    "run": "predictions name export",
+    "run": "predictions name export calibrate utilisation",
+    "plan": "predictions name export",
     "prepare": f"{_ARMS} out resume predictions name",
     "prepare export=DIR": f"{_ARMS} {_TRAINING_DATA} out resume predictions name",
     "evaluate": f"{_ARMS} {_TRAINING_DATA} export",
@@ -122,7 +125,7 @@ class Config:
     quick: bool = False  # tables then say "quick: not for comparison"
     out: str = "results/local"  # folder of records and predictions
     work: str = "runs"  # folder of encoded data, checkpoints and logs
-    device: str = "auto"  # auto, cpu, cuda or cuda:N
+    device: str = "auto"  # auto, cpu, cuda or cuda:N; plan: also one of its table, as H100
     parallel: str = "ddp"  # under torchrun; fsdp keeps weights and optimizer in shards
     resume: bool = True  # false trains and scores anew, under a run_id that ends in -2
     tracker: str = "none"  # where stats, configuration and scores are shown besides
@@ -130,6 +133,8 @@ class Config:
     name: str | None = None  # what the predictions are called in tables; else as their folder
     download: bool = False  # true lets a hub's name stand for a path of weights
     check: bool = False  # exit status 1 where a score misses its reference
+    calibrate: bool = False  # measures this machine and the arms' steps, for this and later plans
+    utilisation: float | None = None  # share of the matrix rate; null: as calibrated, else 0.4
     export: str | None = None  # folder for the scored split's sources and truth
 
 

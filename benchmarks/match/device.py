@@ -7,12 +7,14 @@ import sys
 
 import torch
 
-# Dense peak FLOP/s by name of the device and precision, from NVIDIA's data sheets (SXM parts,
-# without sparsity). fp32 is the figure of the vector units: TF32 is off unless asked for.
+# By name of the device: dense peak FLOP/s by precision, bytes/s and bytes of its memory, from
+# NVIDIA's data sheets (SXM parts, without sparsity; RTX 4090: the Ada white paper, products summed
+# in fp32). fp32 is the figure of the vector units: TF32 is off unless asked for.
 PEAKS = {
-    "H100": {"bf16": 989.4e12, "fp32": 66.9e12},
-    "H200": {"bf16": 989.4e12, "fp32": 66.9e12},
-    "A100": {"bf16": 311.9e12, "fp32": 19.5e12},
+    "H100": {"bf16": 989.4e12, "fp32": 66.9e12, "bandwidth": 3.35e12, "memory": 80e9},
+    "H200": {"bf16": 989.4e12, "fp32": 66.9e12, "bandwidth": 4.8e12, "memory": 141e9},
+    "A100": {"bf16": 311.9e12, "fp32": 19.5e12, "bandwidth": 2.039e12, "memory": 80e9},
+    "RTX 4090": {"bf16": 165.2e12, "fp32": 82.6e12, "bandwidth": 1.008e12, "memory": 24e9},
 }
 
 

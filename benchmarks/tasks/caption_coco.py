@@ -107,6 +107,10 @@ class CaptionCoco(CaptionedPhotos[PhotoCaptions]):
         items.split, items.cleaned = split.name, split.cleaned
         return items
 
+    @property
+    def stored(self) -> tuple[str, str]:  # type: ignore[override]
+        return "float16", super().stored[1]
+
     @cached_property
     def words(self) -> Vocabulary:
         return learn(text for photo in self.chosen for text in photo.trained)

@@ -92,6 +92,7 @@ class CaptionTabletop(TabletopTask[CaptionedPictures]):
     """See the file's docstring."""
 
     version, ranked_by, kind = 2, "scene_f1", CaptionedPictures
+    stored, captions = ("float16", "float32"), 5
 
     @cached_property
     def problem(self) -> Problem:

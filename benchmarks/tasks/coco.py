@@ -21,6 +21,7 @@ class CaptionedPhotos(PhotoTask[AnyItems]):
     """A task on photographs with captions."""
 
     layout: ClassVar[str]  # where `task.layout` is not given
+    captions = 5  # COCO's and Flickr's; crawled pairs have one
     uses: tuple[str, ...] = (*splits.USES, "weights.autoencoder")
 
     @cached_property

@@ -134,7 +134,7 @@ class RealDepth(Task[Frames]):
         """Frames of the list of "train" or "test", and the ids of those without truth."""
         raise NotImplementedError
 
-    ranked_by = "absrel"
+    ranked_by, stored = "absrel", ("float32", "uint8")
     uses: tuple[str, ...] = (
         *("task.root", "task.split_file", "task.nonfinite", "task.crop", "task.flip_test"),
     )

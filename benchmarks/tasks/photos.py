@@ -33,6 +33,11 @@ class PhotoTask(Task[AnyItems]):
         """Of a picture in the space of the flow."""
         return MapShape(self.space.channels, self.space.side, self.space.side)
 
+    @property
+    def stored(self) -> tuple[str, str]:  # type: ignore[override]
+        kind = "uint8" if self.space.codec is None else "float16"
+        return kind, kind
+
     @cached_property
     def frozen(self) -> dict[str, Any]:
         return self.space.frozen

@@ -142,7 +142,12 @@ class TextToImageCoco(CaptionedPhotos[TrainedPhotos]):
 
     @cached_property
     def tokens(self) -> CaptionTokens:
-        return caption_tokens(self.config, self.device, self.chosen)
+        own_words = self.config.weights.text_encoder is None
+        return caption_tokens(self.config, self.device, self.chosen if own_words else [])
+
+    @property
+    def stored(self) -> tuple[str, str]:  # type: ignore[override]
+        return super().stored[0], "int16" if self.tokens.shape.width is None else "float16"
 
     @cached_property
     def problem(self) -> Problem:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from benchmarks.metrics.score import Scored
 from benchmarks.records.samples import Cell
 from benchmarks.tasks.task import Items, Prepared, Task
 from crossflow.errors import InputError
+from crossflow.problem import Problem
 
 DEFAULTS = {"split": "test"}
 RESULTS_FILE = "results.jsonl"
@@ -72,6 +74,10 @@ class TextToImageGeneval(Task[Verdicts]):
                 f"task.split_file is not set: give GenEval's list of prompts, {metric.PUBLISHED}"
             )
         return Verdicts(metric.read_prompts(Path(task.split_file)))
+
+    @cached_property
+    def problem(self) -> Problem:
+        return self.prepare().problem
 
     def prepare(self) -> Prepared:
         raise InputError(

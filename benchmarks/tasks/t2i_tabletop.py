@@ -89,6 +89,7 @@ class TextToImageTabletop(PictureTask[CaptionedScenes]):
     """See the file's docstring."""
 
     version, ranked_by, kind = 1, "scene_score", CaptionedScenes
+    stored, captions = ("float32", "int16"), CAPTIONS
 
     @cached_property
     def problem(self) -> Problem:

@@ -205,6 +205,11 @@ class Task(Generic[AnyItems]):
         """Shapes of source and target, and how the source is encoded."""
         raise NotImplementedError
 
+    # For plans, which see no data: dtypes of target and source in a store, and how many captions a
+    # training row has, in tokens of the source or else in targets.
+    stored: tuple[str, str] = ("float32", "float32")
+    captions = 1
+
     @cached_property
     def frozen(self) -> dict[str, Any]:
         """Codecs shared by all arms and charged to none, with digest and cost."""

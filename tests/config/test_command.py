@@ -224,15 +224,16 @@ def test_a_field_that_would_be_ignored_is_refused(call, command, typed, field):
     assert call("+experiment=tabletop_quick", "out=y", command="prepare").status == 0
 
 
-@pytest.mark.parametrize("command", ["run", "prepare", "evaluate"])
+@pytest.mark.parametrize("command", ["run", "plan", "prepare", "evaluate"])
 def test_help_lists_the_fields_that_a_command_reads(call, command):
     shown = call("seed=1", "--help", command=command)
     assert shown.status == 0
     for part in ("task.root=null ", "folder of the data", "depth_nyu", "tabletop_quick", "Exit"):
         assert part in shown.stdout
     for part in ("budget.flops=null ", "training.lr=0.001 ", "(one of euler,", "arm.NAME.OPTION="):
-        assert (part in shown.stdout) == (command == "run")
+        assert (part in shown.stdout) == (command in ("run", "plan"))
     assert ("predictions=null" in shown.stdout) == (command == "evaluate")
+    assert ("calibrate=false" in shown.stdout) == (command == "plan")
     assert ("export=null" in shown.stdout) == (command == "prepare")
 
 

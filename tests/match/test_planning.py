@@ -1,0 +1,181 @@
+"""Plans: they agree with runs, and say what they do not know."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks import plan
+from benchmarks.match import calibration
+from benchmarks.match.device import PEAKS
+from benchmarks.match.planning import step_memory
+from crossflow import crossflow
+from crossflow.arm import build_arm
+from crossflow.problem import MapShape, Problem
+from tests.match.tiny import TINY, by_method, call, places
+
+T2I = ["task=t2i_tabletop", *TINY[1:], "sampling.guidance=2"]
+PEAK = """
+import sys, tempfile, re
+from pathlib import Path
+from benchmarks.config import registry
+from benchmarks.config.schema import Config, TaskConfig, check
+from benchmarks.match.calibration import _random_store
+from benchmarks.match.planning import plans
+from crossflow.arm import build_arm
+from crossflow.budget import Budget, Training
+from crossflow.train import Trainer
+
+def held(what):
+    return int(re.search(rf"{what}:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+
+task, precision = sys.argv[1:]
+size = registry.task_defaults(registry.tasks()[task])
+settings = {"methods": "crossflow", "device": "H100", "training": Training(precision=precision)}
+config = Config(task=TaskConfig(name=task, **size), **settings)
+check(config)
+problem, module = registry.task_of(config)(config).problem, registry.method_of(config, "crossflow")
+folder = Path(tempfile.mkdtemp())
+def train(batch):
+    arm = build_arm(module, problem, "T", batch=batch)
+    store = _random_store(arm, batch, folder / f"store{batch}")
+    training = Training(batch=batch, precision=precision)
+    trainer = Trainer(arm, store, Budget(steps=6), training, folder / f"run{batch}")
+    trainer.run()
+train(8)  # libraries are loaded
+before = held("VmRSS")
+train(64)
+rise = held("VmHWM") - before
+config.device = "cpu"
+print(rise, plans(config)[0][0]["peak"])
+"""
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """planned(*fields) -> rows of plan.csv by arm."""
+
+    def made(*fields):
+        assert plan.main([*fields, *places(tmp_path)]) == 0
+        return pd.read_csv(tmp_path / "out" / "plan.csv").set_index("arm").to_dict("index")
+
+    return made
+
+
+@pytest.mark.parametrize("fields", [TINY, T2I], ids=["depth", "t2i"])
+def test_a_plan_says_what_the_record_will_say(planned, tmp_path, fields):
+    arms = planned(*fields)
+    assert call(*places(tmp_path), base=fields) == 0
+    for name, row in arms.items():
+        record = by_method(tmp_path / "out")[name]
+        model, budget = record.model, record.budget
+        assert row["params"] == model.params
+        assert row["params"] - row["params_without_encoder"] == model.params_encoder
+        assert (row["steps"], row["nfe"]) == (budget.steps, model.nfe)
+        assert row["train_flops"] == pytest.approx(budget.train_flops, rel=1e-9)
+        assert row["flops_an_item_sampled"] == model.sample_flops
+        folder = tmp_path / "work" / row["task"] / record.run_id
+        files = folder / "checkpoints/last.safetensors", folder / "weights.safetensors"
+        assert row["checkpoint"] == pytest.approx(sum(f.stat().st_size for f in files), rel=0.05)
+    arrays = [
+        p for p in (tmp_path / "work/stores").glob("*/*.npy") if p.stem[:2] in ("so", "ta", "ma")
+    ]
+    headers = 128 * len(arrays)
+    assert row["store"] == sum(path.stat().st_size for path in arrays) - headers
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("task", ["depth_tabletop", "t2i_tabletop"])
+def test_peak_memory_is_within_15_percent(task, precision):
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, task, precision],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    real, told = map(int, done.stdout.split())
+    assert told == pytest.approx(real, rel=0.15)
+
+
+def test_hours_by_a_published_rate(planned):
+    fields = "device=H100", "utilisation=0.5", "training.precision=bf16"
+    row = planned(*TINY, *fields)["crossflow"]
+    products = 8 * row["train_flops_a_sample"] / (0.5 * PEAKS["H100"]["bf16"])
+    passes = 11 * row["weights"] / PEAKS["H100"]["bandwidth"]
+    assert row["step_seconds"] == pytest.approx(products + passes)
+    assert row["device_hours"] == pytest.approx(row["steps"] * row["step_seconds"] / 3600)
+    seconds = planned(*TINY[:-1], *fields, "budget.device_seconds=60")["crossflow"]
+    assert seconds["device_hours"] == pytest.approx(60 / 3600, rel=1e-3)
+
+
+def test_a_measured_machine_is_remembered_and_another_is_not_taken_for_it(
+    planned, tmp_path, monkeypatch, capsys
+):
+    for name, small in {"SECONDS": 0.05, "SIDE": 64, "LENGTH": 2**16}.items():
+        monkeypatch.setattr(calibration, name, small)
+    fields = *TINY, "methods=regression"
+    assert pd.isna(planned(*fields)["regression"]["device_hours"])
+    assert "calibrate=true measures it" in capsys.readouterr().out
+    first = planned(*fields, "calibrate=true")["regression"]
+    assert first["rate"].startswith("steps measured")
+    assert (
+        planned(*fields, "budget.samples=8")["regression"]["step_seconds"] == first["step_seconds"]
+    )
+    assert "40% of measured" in planned(*fields, "training.batch=16")["regression"]["rate"]
+    assert "20% of measured" in planned(*fields, "utilisation=0.2")["regression"]["rate"]
+    path = tmp_path / "work" / "machine.json"
+    there = json.loads(path.read_text())
+    path.write_text(json.dumps(there | {"about": there["about"] | {"threads": 99}}))
+    assert pd.isna(planned(*fields)["regression"]["device_hours"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (["device=V100"], "device=V100: use auto, cpu, cuda or cuda:N, H100"),
+        (["device=H100", "calibrate=true"], "device=H100: only this machine is measured"),
+        (["utilisation=1.5"], "utilisation=1.5: must be above 0"),
+        (["task=t2i_coco"], "task.root is not set"),
+        (["task=t2i_geneval"], "nothing to train on"),
+        (["task=t2i_tabletop", "methods=regression"], "none of them applies"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, capsys, fields, message):
+    assert plan.main([*fields, *places(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_known_is_said(planned, capsys):
+    row = planned("task=depth_nyu", "sampling.solver=dopri5", "device=RTX 4090")["crossflow"]
+    text = capsys.readouterr().out
+    assert pd.isna(row["nfe"]) and "dopri5 chooses its steps" in text
+    assert pd.isna(row["store"]) and "give task.root, or task.train_limit" in text
+    limits = [f"task.{name}=10" for name in ("train_limit", "validation_limit", "limit")]
+    assert planned("task=depth_nyu", *limits)["crossflow"]["store"] == 30 * 96 * 128 * (4 + 3)
+    planned("task=depth_nyu", "device=RTX 4090", "model=XL")
+    assert re.search(r"more than the 24 GB of RTX 4090", capsys.readouterr().out)
+
+
+def test_a_method_of_ones_own_that_needs_real_numbers(planned):
+    own = Path(__file__).parents[1] / "examples" / "ot_flow_matching.py"
+    arms = planned(*TINY, "methods=flow_matching", f"method_file={own}")
+    ours, theirs = arms["ot_flow_matching"], arms["flow_matching"]
+    assert ours["peak"] == pytest.approx(theirs["peak"], rel=0.05)
+
+
+def test_a_gpu_keeps_no_written_out_attention():
+    shape = MapShape(4, 32, 32)
+    problem = Problem(shape, shape, 2, "identity", None, null_rate=0.0)
+    arm = build_arm(crossflow, problem, "T", device="meta")
+    gpu = step_memory(arm, 64, "bf16", cpu=False)[0]
+    cpu = step_memory(build_arm(crossflow, problem, "T", device="meta"), 64, "bf16")[0]
+    # Of 8 layers and 4 heads: the weights of 256 x 256 pairs in bf16, for a sum a row in fp32.
+    assert cpu - gpu == 64 * 8 * 4 * 256 * (256 * 2 - 4)
