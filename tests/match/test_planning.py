@@ -19,6 +19,7 @@ from crossflow.problem import MapShape, Problem
 from tests.match.tiny import TINY, by_method, call, places
 
 T2I = ["task=t2i_tabletop", *TINY[1:], "sampling.guidance=2"]
+NYU = ["task=depth_nyu", "methods=crossflow"]
 PEAK = """
 import sys, tempfile, re
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_peak_memory_is_within_15_percent(task, precision):
 
 
 def test_hours_by_a_published_rate(planned):
-    fields = "device=H100", "utilisation=0.5", "training.precision=bf16"
+    fields = "methods=crossflow", "device=H100", "utilisation=0.5", "training.precision=bf16"
     row = planned(*TINY, *fields)["crossflow"]
     products = 8 * row["train_flops_a_sample"] / (0.5 * PEAKS["H100"]["bf16"])
     passes = 11 * row["weights"] / PEAKS["H100"]["bandwidth"]
@@ -154,13 +155,13 @@ def test_a_mistake_is_one_line(tmp_path, capsys, fields, message):
 
 
 def test_what_is_not_known_is_said(planned, capsys):
-    row = planned("task=depth_nyu", "sampling.solver=dopri5", "device=RTX 4090")["crossflow"]
+    row = planned(*NYU, "sampling.solver=dopri5", "device=RTX 4090")["crossflow"]
     text = capsys.readouterr().out
     assert pd.isna(row["nfe"]) and "dopri5 chooses its steps" in text
     assert pd.isna(row["store"]) and "give task.root, or task.train_limit" in text
     limits = [f"task.{name}=10" for name in ("train_limit", "validation_limit", "limit")]
-    assert planned("task=depth_nyu", *limits)["crossflow"]["store"] == 30 * 96 * 128 * (4 + 3)
-    planned("task=depth_nyu", "device=RTX 4090", "model=XL")
+    assert planned(*NYU, *limits)["crossflow"]["store"] == 30 * 96 * 128 * (4 + 3)
+    planned(*NYU, "device=RTX 4090", "model=XL")
     assert re.search(r"more than the 24 GB of RTX 4090", capsys.readouterr().out)
 
 
