@@ -59,19 +59,23 @@ class Clock:
         return survived
 
     @contextmanager
-    def __call__(self, ledger: str) -> Iterator[None]:
-        """Charges the time inside to `ledger`, also when the body raises."""
-        self._settle()
+    def __call__(self, ledger: str, wait: bool = True) -> Iterator[None]:
+        """Charges the time inside to `ledger`, also when the body raises.
+
+        wait: for the kernels in flight, at both ends; without, who waits next must do so on the
+        same ledger."""
+        self._settle(wait)
         self._open.append(ledger)
         try:
             yield
         finally:
-            self._settle()
+            self._settle(wait)
             self._open.pop()
 
-    def _settle(self) -> None:
+    def _settle(self, wait: bool) -> None:
         """Charges the time since the last settling to the innermost open ledger."""
-        self._synchronize()
+        if wait:
+            self._synchronize()
         now = self._now()
         if self._open:
             self._seconds[self._open[-1]] += now - self._since

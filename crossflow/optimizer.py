@@ -81,3 +81,24 @@ class PowerEMA(Generic[Module]):
         torch._foreach_lerp_(self._average, self._source, 1.0 - self.beta(before, after))
         for average, source in self._buffers:
             average.copy_(source)
+
+
+class Finite:
+    """The first step whose numbers are not finite, noted on their device: nothing waits for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._step = torch.full((), -1, device=device)
+        self._numbers: dict[str, Tensor] = {}
+
+    def note(self, step: int, loss: Tensor, numbers: dict[str, Tensor]) -> None:
+        """numbers: parts of the loss, and last the gradient's norm; one check is of both: a finite
+        loss may have a gradient that is not."""
+        self._numbers = numbers
+        broken = ~torch.isfinite(loss + list(numbers.values())[-1])
+        self._step = torch.where(broken & (self._step < 0), step, self._step)
+
+    def broken(self) -> str:
+        """The first such step, with the numbers of the newest; empty where all were finite."""
+        if (step := int(self._step)) < 0:
+            return ""
+        return f"{step} ({ {name: float(value) for name, value in self._numbers.items()} })"

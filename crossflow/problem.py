@@ -98,7 +98,9 @@ class Source:
         return len(self.values)
 
     def to(self, device: str | torch.device) -> Source:
-        return Source(self.values.to(device), None if self.mask is None else self.mask.to(device))
+        return Source(
+            moved(self.values, device), None if self.mask is None else moved(self.mask, device)
+        )
 
 
 @dataclass
@@ -111,4 +113,11 @@ class Pair:
     groups: Int[Tensor, " b"]
 
     def to(self, device: str | torch.device) -> Pair:
-        return Pair(self.source.to(device), self.target.to(device), self.groups)
+        return Pair(self.source.to(device), moved(self.target, device), self.groups)
+
+
+def moved(values: Tensor, device: str | torch.device) -> Tensor:
+    """On the device. To a GPU by way of pinned memory: else the host would wait for the copy."""
+    if values.device.type == "cpu" and torch.device(device).type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from crossflow import checkpoint, world
@@ -27,7 +27,7 @@ from crossflow.draws import StepDraws
 from crossflow.errors import ArmError, InputError, differences, guard
 from crossflow.files import sync
 from crossflow.method import Loss
-from crossflow.optimizer import PowerEMA, adamw, rate_factor
+from crossflow.optimizer import Finite, PowerEMA, adamw, rate_factor
 from crossflow.order import Chain, Order
 from crossflow.problem import Pair
 from crossflow.store import Store
@@ -88,12 +88,13 @@ class Trainer:
         self.optimizer = self._optimizer(self.arm)
         self.spent, self.chain, self.throughput = Spent(), Chain(), Throughput()
         self.last: dict[str, Any] = {}  # numbers of the last logged step
+        self._finite = Finite(self.device)
         self.failure: Exception | None = None  # why training stopped
         self._ids, self._saved = store.ids, 0.0
         if training.compile:
             self.arm.net.compile()
 
-    def _optimizer(self, module: torch.nn.Module) -> torch.optim.AdamW:
+    def _optimizer(self, module: nn.Module) -> torch.optim.AdamW:
         decay = self.arm.options.get("weight_decay", self.training.weight_decay)
         return adamw(module, self.lr, (self.training.beta1, self.training.beta2), decay)
 
@@ -108,23 +109,25 @@ class Trainer:
         return self.budget.progress(self.spent) >= 1
 
     def step(self) -> None:
-        """One training step. Raises TrainingError when loss or gradient is not finite."""
+        """One training step. TrainingError: numbers are not finite; on a GPU with the next log."""
         step = self.spent.steps
-        with self.clock("train"), repeatable(self.seed, step, self.device):
+        wait = self.budget.kind == "device_seconds"  # else a GPU's host may run ahead, till it logs
+        with self.clock("train", wait), repeatable(self.seed, step, self.device):
             before, settings = self.budget.progress(self.spent), self.training
             rows, captions = self.order.step(step)
             rate = self.lr * rate_factor(self.fraction, settings.warmup, settings.cooldown)
-            pair = self._pair(step)
-            loss, norm = self._update(self._called, self.optimizer, pair, step, rate)
+            loss, norm = self._update(self._called, self.optimizer, self._pair(step), step, rate)
             self.chain.update([self._ids[row] for row in rows], captions.tolist())
             self.spent.steps += 1
             self.spent.samples += len(rows)
             self.spent.flops += len(rows) * self.arm.cost.flops_train
             self._spend_time()
             self.ema.update(before, self.budget.progress(self.spent))
+            if logged := self.spent.steps % self.log_every == 0 or self.done:
+                self._check()
         self._spend_time()
         self.throughput.update(self.spent.samples, self.spent.device_seconds)
-        if self.spent.steps % self.log_every == 0 or self.done:
+        if logged:
             self._log(loss, norm, rate)
 
     def _pair(self, step: int) -> Pair:
@@ -140,13 +143,8 @@ class Trainer:
         self.spent.device_seconds = seconds * world.size()
 
     def _update(
-        self,
-        arm: torch.nn.Module,
-        optimizer: torch.optim.AdamW,
-        pair: Pair,
-        step: int,
-        rate: float,
-    ) -> tuple[Loss, float]:
+        self, arm: nn.Module, optimizer: torch.optim.AdamW, pair: Pair, step: int, rate: float
+    ) -> tuple[Loss, Tensor]:
         """Loss, gradient and optimizer step; gives the loss and the gradient's norm."""
         draws = StepDraws(self.seed, step, self._rows, self.training.batch)
         enabled = self.training.precision == "bf16"
@@ -157,12 +155,10 @@ class Trainer:
         parameters = list(arm.parameters())
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
         loss = Loss(*world.mean_terms(loss.total.detach(), loss.terms))
-        # One check of both: a finite loss may have a gradient that is not.
-        total_norm = float(world.whole(norm))
-        if not math.isfinite(float(loss.total) + total_norm):
-            numbers = {k: float(v) for k, v in (loss.terms | {"gradient norm": total_norm}).items()}
-            what = f"loss or gradient is not finite at step {step}"
-            raise TrainingError(f"{self.name}: {what} ({numbers})")
+        total_norm = world.whole(norm)
+        self._finite.note(step, loss.total, loss.terms | {"gradient norm": total_norm})
+        if self.device.type == "cpu":
+            self._check()  # costs nothing there
         if self.training.clip is not None:
             clip_grads_with_norm_(parameters, self.training.clip, norm)
         for group in optimizer.param_groups:
@@ -170,7 +166,12 @@ class Trainer:
         optimizer.step()
         return loss, total_norm
 
-    def _log(self, loss: Loss, norm: float, rate: float) -> None:
+    def _check(self) -> None:
+        """Waits for the device. TrainingError: names the first step that was not finite."""
+        if broken := self._finite.broken():
+            raise TrainingError(f"{self.name}: loss or gradient is not finite at step {broken}")
+
+    def _log(self, loss: Loss, norm: Tensor, rate: float) -> None:
         """Adds a line to stats.jsonl, of this step's batch."""
         samples = self.spent.samples - self.last.get("samples", 0)
         seconds = self.spent.device_seconds - self.last.get("device_seconds", 0.0)
@@ -180,7 +181,7 @@ class Trainer:
             "loss": float(loss.total),  # of this arm's own target: no arms are compared
             "terms": {name: float(value) for name, value in loss.terms.items()},  # unweighted
             "lr": rate,
-            "grad_norm": norm,  # before clipping
+            "grad_norm": float(norm),  # before clipping
             "samples_per_second": samples / seconds if seconds > 0 else None,  # since the last line
         }
         if self.first:
@@ -216,6 +217,8 @@ class Trainer:
     def save(self) -> None:
         """Writes the checkpoint, on its own ledger; of shards the whole, so that any number of
         processes can go on from it."""
+        with self.clock("train"):  # what a GPU has in flight
+            self._check()
         with self.clock("checkpoint"):
             sync(self.journal)  # before the checkpoint, which these lines must not miss
             moments = self.optimizer.state_dict()["state"]

@@ -118,7 +118,11 @@ def test_misfits_are_refused() -> None:
         DiT(problem(), TINY, "cross")
 
 
-def test_written_out_attention_agrees_with_the_fused_kernel() -> None:
+@pytest.mark.parametrize("cached", [1, 2**21])  # one row a part, all rows in one
+def test_written_out_attention_agrees_with_the_fused_kernel(
+    monkeypatch: pytest.MonkeyPatch, cached: int
+) -> None:
+    monkeypatch.setattr("crossflow.layers.CACHED", cached)
     generator = torch.Generator().manual_seed(0)
     q, k, v = torch.randn(3, 2, 4, 6, 8, generator=generator)
     keep = torch.rand(2, 1, 1, 6, generator=generator) > 0.3

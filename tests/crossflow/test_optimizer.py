@@ -1,10 +1,12 @@
 """Rates follow the budget, matrices decay, the average follows the share of training."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from crossflow.optimizer import PowerEMA, adamw, gamma_from_width, rate_factor
+from crossflow.optimizer import Finite, PowerEMA, adamw, gamma_from_width, rate_factor
 
 
 def test_parts_are_fractions_of_the_budget():
@@ -80,3 +82,12 @@ def test_the_first_step_copies_buffers_too_and_gradients_are_off():
     assert torch.equal(ema.module.weight, module.weight)
     assert torch.equal(ema.module.running_mean, module.running_mean)
     assert not any(p.requires_grad for p in ema.module.parameters())
+
+
+def test_the_first_step_that_is_not_finite_is_kept_until_it_is_asked_for():
+    finite, one, bad = Finite(torch.device("cpu")), torch.tensor(1.0), torch.tensor(math.nan)
+    finite.note(0, one, {"flow": one, "gradient norm": one})
+    assert finite.broken() == ""
+    finite.note(1, one, {"flow": one, "gradient norm": bad})
+    finite.note(2, bad, {"flow": bad, "gradient norm": one})
+    assert finite.broken() == "1 ({'flow': nan, 'gradient norm': 1.0})"

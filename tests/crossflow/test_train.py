@@ -185,6 +185,17 @@ def test_a_failed_arm_leaves_the_others_go_on_and_its_run_starts_again(toy, tmp_
     assert (again.spent.steps, again.clock.seconds("lost")) == (0, 0)
 
 
+@pytest.mark.parametrize("then", ["step", "save", "finish"])
+def test_what_a_gpu_noted_stops_the_next_log_and_every_file(toy, tmp_path, then):
+    """On a CPU each step is checked at once; here step 3 was noted only, as on a GPU."""
+    trainer, bad = toy.make_trainer(tmp_path), torch.tensor(math.nan)
+    trainer._finite.note(3, bad, {"gradient norm": bad})
+    with pytest.raises(TrainingError, match=r"crossflow: .* not finite at step 3 \("):
+        getattr(trainer, then)()
+    assert list((tmp_path / "crossflow").rglob("*.safetensors")) == []
+    assert trainer.journal.read_bytes() == b""
+
+
 def test_a_full_disk_keeps_the_checkpoint(toy, tmp_path, monkeypatch):
     """Only numbers that are not finite start a run anew; what failed otherwise goes on."""
     trainer = toy.make_trainer(tmp_path, budget=Budget(steps=6), checkpoint_seconds=0.001)
