@@ -22,6 +22,9 @@ from crossflow.problem import Map, Moments, Pair, Problem, Row, Source
 from crossflow.solver import Grid, Sampled, solve
 
 Network = Callable[..., Tensor]
+# Rows up to which both branches of guidance are one batch: 1.3 times as fast for one row of model T
+# on a CPU, as fast at 8, and slower at 64, where the doubled batch leaves the cache.
+TOGETHER = 8
 
 
 @dataclass
@@ -90,18 +93,28 @@ class Method(nn.Module):
         Both branches see the same xt and count as evaluations; w = 1 costs one. InputError where w
         is another and no null branch was trained (`ends.null` is None).
         """
-        nulls = [ends.null]
-        if guidance != 1:
-            if ends.null is None:
-                raise InputError(f"guidance={guidance}: needs a null branch (null_rate above 0)")
-            nulls.append(torch.ones_like(ends.null))
+        if guidance == 1:
+            own = ends.cond, ends.null, ends.cond_mask
+            return solve(lambda x, t: net(x, t, *own).float(), ends.x0, grid)
+        if ends.null is None:
+            raise InputError(f"guidance={guidance}: needs a null branch (null_rate above 0)")
+        copies = 2 if len(ends.x0) <= TOGETHER else 1
+
+        def repeated(rows: Tensor | None) -> Tensor | None:
+            return None if rows is None else torch.cat([rows] * copies)
+
+        cond, mask = repeated(ends.cond), repeated(ends.cond_mask)
+        both = torch.cat([ends.null, torch.ones_like(ends.null)])
+        nulls = both.split(copies * len(ends.x0))
 
         def velocity(x: Map, t: Row) -> Map:
-            parts = [net(x, t, ends.cond, null, ends.cond_mask).float() for null in nulls]
-            return parts[0] if guidance == 1 else guidance * parts[0] + (1 - guidance) * parts[1]
+            x, t = torch.cat([x] * copies), torch.cat([t] * copies)
+            parts = torch.cat([net(x, t, cond, null, mask).float() for null in nulls])
+            kept, dropped = parts.chunk(2)
+            return guidance * kept + (1 - guidance) * dropped
 
         sampled = solve(velocity, ends.x0, grid)
-        return Sampled(sampled.x, sampled.nfe * len(nulls))
+        return Sampled(sampled.x, sampled.nfe * 2)
 
 
 @dataclass

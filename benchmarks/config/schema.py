@@ -22,6 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "track": ("defaults",),
     "tracker": ("none", "tensorboard", "wandb"),
     "parallel": ("ddp", "fsdp"),
+    "sampling.precision": ("fp32", "bf16"),
     "sampling.solver": ("euler", "heun", "midpoint", "dopri5"),
     "task.nonfinite": ("refuse", "bts"),
     "task.crop": ("none", "eigen", "garg", "kb_garg", "kb_eigen"),
@@ -102,6 +103,7 @@ class SamplingConfig:
     solver: str = "heun"  # of the flow's differential equation
     guidance: float | None = None  # weight; null: the best of a grid on the validation items
     batch: int = 64  # items sampled at once
+    precision: str = "fp32"  # of the network's matrix products: fp32 or bf16
     curve: list[int] = field(default_factory=list)  # steps, [1,2,4], scored besides on validation
 
 

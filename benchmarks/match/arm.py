@@ -63,7 +63,8 @@ def _sampler(match: Match, steps: int | None = None) -> Sampler:
 
     config, sampling = match.config, match.config.sampling
     grid = Grid(steps or sampling.steps, sampling.solver)
-    return Sampler(grid, sampling.batch, config.seed, match.device, flip=config.task.flip_test)
+    how = {"flip": config.task.flip_test, "precision": sampling.precision}
+    return Sampler(grid, sampling.batch, config.seed, match.device, **how)
 
 
 def _guidance(match: Match, arm: Arm) -> tuple[float, list[Trial]]:

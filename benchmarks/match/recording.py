@@ -175,6 +175,8 @@ def fair_fields(match: Match) -> Fields:
             "solver": sampling.solver,
             "guidance": "best of a grid on validation" if guidance is None else guidance,
             "quick": config.quick,
+            # Younger than the first records, which were sampled in fp32 whatever trained them.
+            **({} if sampling.precision == "fp32" else {"sampling_precision": sampling.precision}),
         },
         **(machine(match.device) if config.budget.kind == "device_seconds" else {}),
     )

@@ -44,6 +44,7 @@ class Sampler:
     # The flip test of AdaBins and ZoeDepth: the mean of the prediction and the mirrored prediction
     # for the mirrored source, each limited to its range by `decode`, with equal draws.
     flip: bool = False
+    precision: str = "fp32"  # of the network's matrix products; encoder and solver stay in fp32
 
     def predict(
         self,
@@ -86,9 +87,13 @@ class Sampler:
 
     def follow(self, arm: Arm, store: Store, ends: Ends, guidance: float) -> tuple[Tensor, int]:
         """Where the flow from any ends leads, in the store's units, and the network calls."""
+        import torch
+
         from crossflow.store import unstandardise
 
-        sampled = arm.method.sample(arm.net, ends, self.grid, guidance)
+        half, kind = self.precision == "bf16", torch.device(self.device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=half):
+            sampled = arm.method.sample(arm.net, ends, self.grid, guidance)
         return unstandardise(sampled.x, store.statistics["target"]), sampled.nfe
 
 

@@ -170,6 +170,8 @@ def recorded_config(config: Config) -> dict[str, Any]:
     for name in ("arm", "task_file"):  # younger than the first records, which lack them
         if not fields[name]:
             del fields[name]
+    if config.sampling.precision == "fp32":  # as young
+        del fields["sampling"]["precision"]
     for name in ("task_file", "method_file"):
         if (path := getattr(config, name)) is not None:
             fields[f"{name}_sha256"] = sha256(Path(path))

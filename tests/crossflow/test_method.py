@@ -3,9 +3,13 @@
 import pytest
 import torch
 
+from baselines import flow_matching
+from crossflow import crossflow
+from crossflow.arm import build_arm, example_pair
+from crossflow.draws import ItemDraws
 from crossflow.errors import InputError
-from crossflow.method import Ends, Method
-from crossflow.problem import MapShape, Problem
+from crossflow.method import TOGETHER, Ends, Method
+from crossflow.problem import MapShape, Problem, Source, TokenShape
 from crossflow.solver import STAGES, Grid
 
 SHAPE = MapShape(1, 2, 2)
@@ -13,9 +17,9 @@ PROBLEM = Problem(SHAPE, SHAPE, 1, "identity", None)
 
 
 class Branches(torch.nn.Module):
-    """Velocity 3 with the source, 1 without; counts its calls."""
+    """Velocity 3 with the source, 1 without; counts the rows it sees."""
 
-    calls = 0
+    rows = 0
 
     def forward(
         self,
@@ -25,7 +29,7 @@ class Branches(torch.nn.Module):
         null: torch.Tensor | None,
         cond_mask: None,
     ) -> torch.Tensor:
-        self.calls += 1
+        self.rows += len(x)
         dropped = torch.zeros(len(x)) if null is None else null.float()
         return (3 - 2 * dropped)[:, None, None, None].expand_as(x)
 
@@ -40,12 +44,33 @@ def test_velocity_and_that_every_call_counts(weight: float, velocity: float, gri
     net = Branches()
     sampled = Method(PROBLEM).sample(net, ends(), grid, weight)
     torch.testing.assert_close(sampled.x, torch.full((2, 1, 2, 2), velocity))
-    assert sampled.nfe == net.calls
+    assert sampled.nfe * 2 == net.rows
     if grid.solver != "dopri5":
-        assert net.calls == grid.steps * STAGES[grid.solver] * (1 if weight == 1 else 2)
+        assert sampled.nfe == grid.steps * STAGES[grid.solver] * (1 if weight == 1 else 2)
 
 
 def test_without_a_null_branch_only_weight_one() -> None:
     with pytest.raises(InputError, match="null_rate"):
         Method(PROBLEM).sample(Branches(), ends(null=False), Grid(2), 2.0)
     assert Method(PROBLEM).sample(Branches(), ends(null=False), Grid(2), 1.0).nfe == 4
+
+
+@pytest.mark.parametrize("module", [crossflow, flow_matching], ids=["no cond", "tokens and mask"])
+def test_both_branches_in_one_batch_are_the_two_passes(module: object) -> None:
+    """Few rows are sampled in one batch, more of them branch after branch."""
+    problem = Problem(TokenShape(5, vocabulary=9), MapShape(2, 4, 4), 1, "variational", None, 0.25)
+    arm = build_arm(module, problem, "T").eval()
+    torch.manual_seed(0)
+    for parameter in arm.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)  # a new network's velocity is zero
+    whole = example_pair(problem, TOGETHER + 1, "cpu").source
+    mask = torch.arange(5) < torch.arange(1, TOGETHER + 2)[:, None]
+    sampled = []
+    for rows in (TOGETHER + 1, 3):
+        source = Source(whole.values[:rows], mask[:rows])
+        with torch.no_grad():
+            ends = arm.method.sample_ends(source, ItemDraws(0, range(rows)))
+        sampled.append(arm.method.sample(arm.net, ends, Grid(2), 3.0))
+    assert sampled[0].nfe == sampled[1].nfe == 8
+    difference = (sampled[0].x[:3] - sampled[1].x).norm() / sampled[1].x.norm()
+    assert difference < 1e-5

@@ -1,13 +1,18 @@
 """What records say of x0: statistics of sources whose answers are known."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from baselines import flow_matching, regression
-from benchmarks.match.recording import source_statistics
+from benchmarks.config.schema import Config, SamplingConfig, TaskConfig
+from benchmarks.match.recording import fair_fields, source_statistics
+from benchmarks.records.keys import differing
+from benchmarks.records.record import recorded_config
 from crossflow import crossflow
+from crossflow.budget import Budget, Training
 from crossflow.network import Size
 from crossflow.problem import MapShape, Pair, Problem, Source
 
@@ -57,3 +62,20 @@ def test_noise_the_source_itself_and_none():
     assert (nothing.sigma_mean, nothing.mu_std, nothing.kl_per_dimension) == (0, 0, None)
     assert nothing.transport == pytest.approx(rows.target.square().mean().item(), rel=1e-5)
     assert source_statistics(regression.method(PLAIN, SIZE), Rows(PLAIN, 1)) is None
+
+
+def test_sampling_in_bf16_is_another_race_and_another_run():
+    """Records made before were sampled in fp32 whatever trained them: theirs are without a word."""
+
+    def fields(precision):
+        training, sampling = Training(precision="bf16"), SamplingConfig(precision=precision)
+        parts = {"budget": Budget(steps=1), "training": training, "sampling": sampling}
+        config = Config(TaskConfig(name="depth_tabletop"), **parts)
+        problem, train = SimpleNamespace(null_rate=0.1), SimpleNamespace(digest="")
+        ready = SimpleNamespace(frozen={}, problem=problem, train=train)
+        match = SimpleNamespace(config=config, prepared=ready, score={}, device="cpu")
+        return fair_fields(match), recorded_config(config)
+
+    (old, plain), (new, named) = fields("fp32"), fields("bf16")
+    assert differing(old, new) == ["rules.sampling_precision: absent / bf16"]
+    assert differing(plain, named) == ["sampling.precision: absent / bf16"]

@@ -72,20 +72,22 @@ class LeftSide:
     """Predicts the source, and one more in the first column: no mirrored prediction is the same."""
 
     def __init__(self):
-        self.noise = []
+        self.noise, self.half = [], []
 
     def sample_ends(self, source, draws):
+        self.half.append(torch.is_autocast_enabled("cpu"))
         self.noise.append(draws.normal("x0", (1,)))
         return source.values
 
     def sample(self, net, ends, grid, guidance):
+        self.half.append(torch.is_autocast_enabled("cpu"))
         return SimpleNamespace(x=ends + torch.tensor([1.0, 0, 0]), nfe=5)
 
 
-def predict(flip, batch=2):
+def predict(flip, batch=2, precision="fp32"):
     method = LeftSide()
     arm = SimpleNamespace(method=method, net=None)
-    sampler = Sampler(grid=None, batch=batch, seed=0, device="cpu", flip=flip)
+    sampler = Sampler(grid=None, batch=batch, seed=0, device="cpu", flip=flip, precision=precision)
     return sampler.predict(arm, Rows(), lambda x: list(x.numpy()), 1.0), method
 
 
@@ -102,3 +104,8 @@ def test_the_mean_of_two_and_the_calls_of_both():
 def test_the_batch_size_changes_nothing():
     one, three = (np.stack(predict(True, batch)[0].values) for batch in (1, 3))
     assert np.array_equal(one, three)
+
+
+def test_bf16_is_of_the_network_not_of_the_encoder():
+    assert predict(False, 3)[1].half == [False, False]
+    assert predict(False, 3, "bf16")[1].half == [False, True]
