@@ -22,9 +22,9 @@ from crossflow.problem import Map, Moments, Pair, Problem, Row, Source
 from crossflow.solver import Grid, Sampled, solve
 
 Network = Callable[..., Tensor]
-# Rows up to which both branches of guidance are one batch: 1.3 times as fast for one row of model T
-# on a CPU, as fast at 8, and slower at 64, where the doubled batch leaves the cache.
-TOGETHER = 8
+# Rows up to which both branches of guidance are one batch. Model T on one thread, over two passes:
+# 1.15 times as fast at 1 row, 1.06 at 4, 0.9 at 8 and at 64. Not measured on a GPU.
+TOGETHER = 4
 
 
 @dataclass
