@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -63,8 +63,8 @@ def _sampler(match: Match, steps: int | None = None) -> Sampler:
 
     config, sampling = match.config, match.config.sampling
     grid = Grid(steps or sampling.steps, sampling.solver)
-    how = {"flip": config.task.flip_test, "precision": sampling.precision}
-    return Sampler(grid, sampling.batch, config.seed, match.device, **how)
+    plain = Sampler(grid, sampling.batch, config.seed, match.device)
+    return replace(plain, flip=config.task.flip_test, precision=sampling.precision)
 
 
 def _guidance(match: Match, arm: Arm) -> tuple[float, list[Trial]]:

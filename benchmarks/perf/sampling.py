@@ -56,7 +56,7 @@ def main() -> None:
     with torch.no_grad():
         pair = example_pair(problem, given.rows, given.device)
         ends = arm.method.sample_ends(pair.source, ItemDraws(0, range(given.rows)))
-    turns = {"two passes": partial(two_pass, arm, ends, given.steps)}
+    turns: dict[str, Any] = {"two passes": partial(two_pass, arm, ends, given.steps)}
     statistics = {"target": {"mean": [0.0] * CHANNELS, "std": [1.0] * CHANNELS}}
     store: Any = SimpleNamespace(statistics=statistics)
     for precision in ("fp32", "bf16"):
