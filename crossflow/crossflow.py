@@ -10,12 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crossflow import world
 from crossflow.draws import Draws, StepDraws
 from crossflow.encoder import Encoder, MapTransformer, encoder_size
 from crossflow.method import Ends, Method
 from crossflow.network import Size
-from crossflow.nulls import choose_nulls
+from crossflow.nulls import choose_nulls, whole_batch
 from crossflow.problem import MapShape, Moments, Pair, Problem, Source
 
 NAME = "crossflow"
@@ -74,8 +73,8 @@ class CrossFlow(Method):
         if logvar is not None:
             charges["kl"] = kl_per_dimension(mean, logvar)
         if self.problem.charge == "contrastive":
-            both = z0, self.tower(pair.target), pair.groups
-            charges["contrastive"] = self.contrastive(*map(world.all_rows, both))
+            rows = z0, self.tower(pair.target), pair.groups
+            charges["contrastive"] = self.contrastive(*(whole_batch(x, draws) for x in rows))
         elif self.problem.charge == "reconstruction":
             decoded = self.decoder(z0).float()
             charges["reconstruction"] = F.mse_loss(decoded, pair.source.values)

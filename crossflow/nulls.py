@@ -34,7 +34,7 @@ class Nulls:
 
     def retarget(self, x1: Float[Tensor, "b ..."], draws: StepDraws) -> Float[Tensor, "b ..."]:
         """x1 with the targets of null rows exchanged; `x1` itself is left as it is."""
-        return _whole_batch(x1, draws)[self.targets.to(x1.device)]
+        return whole_batch(x1, draws)[self.targets.to(x1.device)]
 
 
 def choose_nulls(groups: Int[Tensor, " b"], draws: StepDraws, rate: float) -> Nulls | None:
@@ -45,7 +45,7 @@ def choose_nulls(groups: Int[Tensor, " b"], draws: StepDraws, rate: float) -> Nu
     """
     if rate == 0:
         return None
-    images = _whole_batch(groups, draws).tolist()
+    images = whole_batch(groups, draws).tolist()
     count = max(2, round(rate * draws.total))
     rows: list[int] = []
     taken: Counter[int] = Counter()
@@ -66,6 +66,6 @@ def choose_nulls(groups: Int[Tensor, " b"], draws: StepDraws, rate: float) -> Nu
     return Nulls(draws.mine(targets != torch.arange(draws.total)), draws.mine(targets))
 
 
-def _whole_batch(x: Tensor, draws: StepDraws) -> Tensor:
-    """Rows of all processes, in global order."""
+def whole_batch(x: Tensor, draws: StepDraws) -> Tensor:
+    """Rows of all processes, in global order; `x` itself where it has them all."""
     return x if len(draws.rows) == draws.total else world.all_rows(x)

@@ -72,6 +72,14 @@ def decided(number: float) -> float:
     return numbers.item()
 
 
+def largest(number: int) -> int:
+    """Over processes, at the cost of `decided`."""
+    numbers = torch.tensor([number])
+    if size() > 1:
+        dist.all_reduce(numbers, dist.ReduceOp.MAX)
+    return int(numbers)
+
+
 def gathered(value: Value) -> list[Value]:
     """Every process's value, in order, in the first process; elsewhere nothing."""
     if size() == 1:
@@ -118,6 +126,16 @@ class _AllRows(torch.autograd.Function):
 def all_rows(rows: Tensor) -> Tensor:
     """The global batch of what each process has its own rows of; gradients come back to them."""
     return rows if size() == 1 else _AllRows.apply(rows)
+
+
+def differing(module: nn.Module) -> list[str]:
+    """Names of the buffers that are not the same in all processes."""
+    names = list[str]()
+    for name, buffer in module.named_buffers() if size() > 1 else ():
+        first = buffer.detach().clone()
+        dist.broadcast(first, 0)
+        names += [] if torch.equal(first, buffer) else [name]
+    return sorted({name for each in from_first(gathered(names)) for name in each})
 
 
 def spread(arm: Any, how: str, device: torch.device) -> nn.Module:

@@ -5,12 +5,15 @@ Preparing, training, sampling and decoding are shared. The first alone scores, w
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from benchmarks.config import registry
 from benchmarks.match.sampling import Predictions
 from crossflow import world
+from crossflow.errors import InputError, guard
 
 if TYPE_CHECKING:
     from benchmarks.match.job import Match
@@ -21,6 +24,27 @@ if TYPE_CHECKING:
 def tell(*word: object) -> None:
     """What the others do next, and with what; nothing: their work is done."""
     world.from_first(word)
+
+
+def alike(match: Match, build: Callable[[Match], dict[str, Arm]]) -> dict[str, Arm]:
+    """The arms, where every process builds the same; else RuntimeError: they would wait for each
+    other. A user's mistake, which all make alike, ends the job in all."""
+    arms: dict[str, Arm] = {}
+    mistake: InputError | None = None
+    try:
+        arms = build(match)
+    except InputError as error:
+        mistake = error
+    reasons = str(mistake or {name: str(error) for name, error in match.failures.items()})
+    built = world.from_first(world.gathered((sorted(arms), mistake is None, reasons)))
+    if any(each[:2] != built[0][:2] for each in built):
+        why = "; ".join(f"process {number}: {each[2]}" for number, each in enumerate(built))
+        raise RuntimeError(f"not every process can build the same arms: {why}")
+    if mistake is not None:
+        if world.rank():
+            tell()  # hears the first's last word, which raises this too
+        raise mistake
+    return arms
 
 
 def predict(
@@ -49,8 +73,12 @@ def part(
     store, here = getattr(match.prepared, split), replace(sampler, device=match.device)
     mine: Predictions | Exception
     try:
-        rows = world.share(len(store))
-        mine = here.predict(arm, store, match.prepared.decode, guidance, report, rows)
+        rows, file = (
+            world.share(len(store)),
+            inspect.getfile(registry.method_of(match.config, arm.name)),
+        )
+        with guard(arm.name, file):  # here: what travels to the first loses its lines
+            mine = here.predict(arm, store, match.prepared.decode, guidance, report, rows)
     except Exception as error:  # raised in the first: the others would wait for this part
         mine = error
     parts = world.gathered(mine)

@@ -45,6 +45,7 @@ def run_match(config: Config, done: list[records.Record]) -> int:
     import torch
 
     world.join(torch.device(resolve(config.device)))
+    world.divided(config.training.batch)  # here all fail alike, and a sweep goes on
     match = Match(config)
     if world.rank():
         return _follow(match)
@@ -64,7 +65,7 @@ def _follow(match: Match) -> int:
         what, *given = word
         if what == "build":
             (match.rows,) = given
-            arms = _build(match)
+            arms = crew.alike(match, _build)
         elif what == "train":
             trainers = _train(match, arms)
         elif what == "save":
@@ -88,7 +89,7 @@ def _lead(match: Match, done: list[records.Record]) -> int:
             (match.shared / "lock").unlink(missing_ok=True)  # of a process killed at its end
         else:
             crew.tell("build", match.rows)
-            arms = _build(match)
+            arms = crew.alike(match, _build)
             for name, reason in match.absent.items():
                 print(f"{config.task.name}: no arm {name}: {reason}", file=sys.stderr)
             job.refuse_sampling_without_effect(match)
@@ -201,7 +202,7 @@ def _score_bounds(match: Match) -> None:
 def _train(match: Match, arms: Mapping[str, Arm]) -> dict[str, Trainer]:
     """Trains to the end of the budgets on the same rows, and says how far it is. Ctrl-C and
     other signals write checkpoints when the step is done, then end the program."""
-    from crossflow.train import Trainer, train_match
+    from crossflow.train import Trainer, TrainingError, train_match
 
     config, by_name = match.config, dict[str, Trainer]()
     same = match.prepared.train, config.budget, config.training
@@ -223,13 +224,17 @@ def _train(match: Match, arms: Mapping[str, Arm]) -> dict[str, Trainer]:
             if rate := last.get("samples_per_second"):
                 note += f", loss {last['loss']:.3f}, {rate:.0f} samples/s"
             match.tell(trainer.name, "training", trainer.fraction, 1, note)
-            if number := int(world.decided(received[0] if received else 0)):
-                received.append(number)  # where only the first process has heard it
+            if number := world.largest(received[0] if received else 0):
+                received.append(number)  # where another process has heard it
                 for begun in (t for t in trainers if t.spent.steps and t.failure is None):
                     begun.save()
                 signals.stop(received[0])
 
         train_match(trainers, report)
+        for trainer in (t for t in trainers if t.failure is None):
+            if unlike := world.differing(trainer.arm):
+                why = "differ between processes, each of which saw its own rows alone"
+                trainer.abandon(TrainingError(f"{trainer.name}: buffers {', '.join(unlike)} {why}"))
     match.failures |= {t.name: t.failure for t in trainers if t.failure is not None}
     return by_name
 

@@ -206,3 +206,11 @@ def test_a_true_mistake_of_a_method_is_raised() -> None:
 
     with pytest.raises(ValueError, match=r"Wrong\.train_ends gave no x1"):
         build_arm(file(Wrong), PROBLEMS["caption"], "toy")
+
+
+def test_what_an_arm_costs_does_not_depend_on_the_processes_that_train_it(monkeypatch):
+    source, target = TokenShape(4, vocabulary=9), MapShape(4, 4, 4)
+    problem = Problem(source, target, 1, "variational", "contrastive")
+    alone = build_arm(crossflow, problem, "T", batch=64, device="meta").cost
+    monkeypatch.setattr("crossflow.world.size", lambda: 2)  # a gather would have no group
+    assert build_arm(crossflow, problem, "T", batch=64, device="meta").cost == alone
