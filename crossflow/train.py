@@ -215,10 +215,10 @@ class Trainer:
         }
 
     def save(self) -> None:
-        """Writes the checkpoint, on its own ledger; of shards the whole, so that any number of
-        processes can go on from it."""
+        """Writes the checkpoint, on its own ledger, whole: any number of processes continues it."""
         with self.clock("train"):  # what a GPU has in flight
             self._check()
+        self._spend_time()
         with self.clock("checkpoint"):
             sync(self.journal)  # before the checkpoint, which these lines must not miss
             moments = self.optimizer.state_dict()["state"]
