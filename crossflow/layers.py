@@ -14,11 +14,7 @@ from crossflow.problem import Map, Mask, Read, Row, Tokens
 
 Queries = Float[Tensor, "b heads n e"]
 Keys = Float[Tensor, "b heads m e"]
-# Devices and types of attention that is written out: there the fused kernel's backward pass takes
-# six times. By parts of the batch that stay in a core's cache: at 256 tokens half the time alone,
-# some 4 % of a training step of model T.
-WRITTEN_OUT = (("cpu", torch.bfloat16),)
-CACHED = 2**21  # similarities of one part
+CACHED = 2**21  # similarities of one part of attention that is written out
 
 
 def patchify(x: Map, patch: int) -> Tokens:
@@ -71,8 +67,13 @@ class Attention(nn.Module):
 
 
 def attend(q: Queries, k: Keys, v: Keys, keep: Bool[Tensor, "b 1 1 m"] | None) -> Queries:
-    """Scaled dot-product attention over the keys that are kept."""
-    if (q.device.type, q.dtype) not in WRITTEN_OUT:
+    """Scaled dot-product attention over the keys that are kept.
+
+    In bfloat16 on a CPU it is written out: the fused kernel's backward pass takes six times there.
+    By parts of the batch that stay in a core's cache: at 256 tokens half the time alone, some 4 %
+    of a training step of model T.
+    """
+    if (q.device.type, q.dtype) != ("cpu", torch.bfloat16):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=keep)
     rows = max(1, CACHED // (q.shape[1] * q.shape[2] * k.shape[2]))
     if rows < len(q):

@@ -116,11 +116,14 @@ class CaptionTokens(NamedTuple):
 
 def caption_tokens(config: Config, device: str, train: Sequence[Photo]) -> CaptionTokens:
     """Features of `weights.text_encoder`, else word ids of the training captions."""
-    from crossflow.problem import TokenShape
-
     if config.weights.text_encoder is not None:
         return load_text_encoder(config.weights.text_encoder, device, config.download)
-    words = learn(text for photo in train for text in photo.trained)
+    return word_tokens(learn(text for photo in train for text in photo.trained))
+
+
+def word_tokens(words: Vocabulary) -> CaptionTokens:
+    """Word ids of a vocabulary."""
+    from crossflow.problem import TokenShape
 
     def encode(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         ids = words.encode(texts)

@@ -282,6 +282,9 @@ def help_text(command: str, document: str) -> str:
             default = json.dumps(getattr(section(), item.name)).strip('"')
             head = "arm.NAME.OPTION=VALUE" if name == "arm" else f"{name}={default}"
             rows.append(_row(f"  {head}", text + allowed, 34))
+    launchers = "slurm; +launcher=slurm -m submits jobs as an array (docs/cluster.md)"
+    if not reads(command, "launcher"):
+        launchers = "none here"
     return f"""python -m benchmarks.{command} [FIELD=VALUE ...] [+experiment=PRESET] [-m]
 
 {document.strip()}
@@ -294,7 +297,7 @@ A budget has one limit, flops={schema.DEFAULT_FLOPS:g} by default; one typed rep
 {_row("Tasks:", ", ".join(registry.tasks()), 13)}
 {_row("Methods:", ", ".join(registry.methods()), 13)}
 {_row("Experiments:", ", ".join(registry.presets("experiment")), 13)}
-{_row("Launchers:", "slurm; +launcher=slurm -m submits jobs as an array (docs/cluster.md)", 13)}
+{_row("Launchers:", launchers, 13)}
 
 -m, --multirun runs every combination of comma-separated values; --cfg job shows the
 configuration and stops; --config-dir DIR adds a folder of presets of your own.

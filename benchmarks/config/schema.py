@@ -54,7 +54,7 @@ _TRAINING_DATA = "task.train_root task.train_limit task.validation_limit"
 # believe that they had worked. A preset's own are let be: it is written for `run`.
 UNREAD = {
     "run": "predictions name export calibrate utilisation",
-    "plan": "predictions name export",
+    "plan": "predictions name export launcher",
     "prepare": f"{_ARMS} out resume predictions name",
     "prepare export=DIR": f"{_ARMS} {_TRAINING_DATA} out resume predictions name",
     "evaluate": f"{_ARMS} {_TRAINING_DATA} export",

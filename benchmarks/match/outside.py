@@ -40,7 +40,7 @@ def evaluate(config: Config) -> int:
     for anything wrong with them; then nothing is written."""
     if config.predictions is None:
         raise InputError("predictions: name the folder of predictions, predictions=DIR")
-    _alone(f"predictions={config.predictions}")
+    alone(f"predictions={config.predictions}")
     name = config.name or Path(config.predictions).resolve().name
     registry.check_name("name", name)
     if name in registry.methods():
@@ -86,7 +86,8 @@ def _record(match: Match, name: str, values: Any, scored: Scored) -> records.Rec
     return recording.make(score, scored, {"predictions": digest}, here, config=plain, **named)
 
 
-def _alone(field: str) -> None:
+def alone(field: str) -> None:
+    """InputError under torchrun."""
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise InputError(f"{field}: one process writes it, not torchrun's many")
 
@@ -94,7 +95,7 @@ def _alone(field: str) -> None:
 def export(config: Config, report: Report) -> Path:
     """Writes the folder `config.export`, whole or not at all; returns it. InputError where there is
     something of that name, or the data are wrong."""
-    _alone(f"export={config.export}")
+    alone(f"export={config.export}")
     folder = Path(str(config.export))
     if folder.name in ("", "..") or os.path.lexists(folder):
         raise InputError(f"export={folder}: is there already; name a new folder")

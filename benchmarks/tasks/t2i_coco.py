@@ -21,7 +21,13 @@ import numpy as np
 import torch
 
 from benchmarks.codecs.image import checked_size
-from benchmarks.codecs.text import CaptionTokens, caption_tokens
+from benchmarks.codecs.text import (
+    LARGEST,
+    CaptionTokens,
+    Vocabulary,
+    caption_tokens,
+    word_tokens,
+)
 from benchmarks.data.captions import CROPPED, Photo, Pictures, Split, files_digest
 from benchmarks.data.splits import digest, digest_all
 from benchmarks.metrics import clip, distribution, geneval
@@ -144,6 +150,12 @@ class TextToImageCoco(CaptionedPhotos[TrainedPhotos]):
     def tokens(self) -> CaptionTokens:
         own_words = self.config.weights.text_encoder is None
         return caption_tokens(self.config, self.device, self.chosen if own_words else [])
+
+    def assume(self) -> list[str]:
+        if self.config.task.root is not None or self.config.weights.text_encoder is not None:
+            return []
+        self.tokens = word_tokens(Vocabulary([""] * LARGEST))
+        return [f"the vocabulary has {LARGEST:,} words, the most it may have"]
 
     @property
     def stored(self) -> tuple[str, str]:  # type: ignore[override]

@@ -210,6 +210,10 @@ class Task(Generic[AnyItems]):
     stored: tuple[str, str] = ("float32", "float32")
     captions = 1
 
+    def assume(self) -> list[str]:
+        """For plans without data: takes what they would decide at its largest, and says what."""
+        return []
+
     @cached_property
     def frozen(self) -> dict[str, Any]:
         """Codecs shared by all arms and charged to none, with digest and cost."""
