@@ -6,7 +6,7 @@ reference's; where both cannot hold, the FLOPs.
 
 FLOPs are counted by torch.utils.flop_counter: a multiply-add is 2; matrix products, convolutions
 and attention (in full, whatever its mask) count, element-wise work does not; a recomputed
-activation counts again.
+activation counts again, but not what `training.recompute` repeats.
 """
 
 from __future__ import annotations

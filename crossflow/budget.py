@@ -64,6 +64,7 @@ class Training:
     clip: float | None = None  # largest norm of the gradient; none: as in the official code
     precision: str = "fp32"  # of matrix products: fp32 or bf16
     compile: bool = False  # torch.compile
+    recompute: bool = False  # blocks once more in the backward pass: less memory, not charged
     checkpoint_seconds: float = 60.0  # seconds of the arm between checkpoints
 
     def __post_init__(self) -> None:

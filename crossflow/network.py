@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from crossflow.layers import MLP, Attention, initialise, patchify, position_table, unpatchify, waves
 from crossflow.problem import Map, Mask, Problem, Read, Row, Tokens
@@ -85,6 +86,7 @@ class DiT(nn.Module):
     """
 
     positions: Float[Tensor, "n d"]
+    recompute = False  # only a block's input waits for the backward pass, which repeats the block
 
     def __init__(
         self, problem: Problem, size: Size, condition: str = "none", cond_width: int = 0
@@ -141,7 +143,11 @@ class DiT(nn.Module):
             tokens = torch.cat([indicator[:, None].to(tokens.dtype), tokens], dim=1)
         time = F.silu(self.time(waves(t * TIME_SCALE, TIME_WAVES)))
         for block in self.blocks:
-            tokens = block(tokens, time, cond, cond_mask)
+            given = tokens, time, cond, cond_mask
+            if self.recompute and torch.is_grad_enabled():  # a block draws no random numbers
+                tokens = checkpoint(block, *given, use_reentrant=False, preserve_rng_state=False)
+            else:
+                tokens = block(*given)
         tokens = tokens[:, -self.positions.shape[0] :]
         shift, scale = self.modulation(time).chunk(2, dim=1)
         out = self.velocity(modulate(self.norm(tokens), shift, scale))

@@ -20,6 +20,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from crossflow import checkpoint, world
 from crossflow.arm import Arm
+from crossflow.batches import Batches
 from crossflow.budget import Budget, Spent, Training
 from crossflow.checkpoint import repeatable
 from crossflow.clock import WINDOW_SECONDS, Clock, Throughput
@@ -33,6 +34,7 @@ from crossflow.problem import Pair
 from crossflow.store import Store
 
 Progress = Callable[["Trainer"], object]
+NO_BITS = ("checkpoint_seconds", "recompute")  # settings that change none of a step
 
 
 class TrainingError(ArmError):
@@ -66,6 +68,7 @@ class Trainer:
             # Deterministic cuBLAS needs a fixed workspace; read when its first handle is made.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.arm, self.store = arm.to(self.device), store
+        self.arm.net.recompute = training.recompute
         self.budget, self.training = budget, training
         self.name, self.seed, self.folder, self.log_every = arm.name, seed, Path(folder), log_every
         self.first, self._rows = world.rank() == 0, world.divided(training.batch)
@@ -76,6 +79,7 @@ class Trainer:
         wait = partial(torch.cuda.synchronize, self.device) if gpu else lambda: None
         self.clock = Clock(self.folder / "clock.json" if self.first else None, wait)
         self.order = Order(seed, len(store), training.batch, store.captions)
+        self._batches = Batches(store, self.order, self._rows, next(arm.parameters()).device)
         average = copy.deepcopy(self.arm).eval().requires_grad_(False)
         self.sharded = parallel == "fsdp" and world.size() > 1
         # Whole in every process, and in memory for a while only, once training is finished.
@@ -116,7 +120,8 @@ class Trainer:
             before, settings = self.budget.progress(self.spent), self.training
             rows, captions = self.order.step(step)
             rate = self.lr * rate_factor(self.fraction, settings.warmup, settings.cooldown)
-            loss, norm = self._update(self._called, self.optimizer, self._pair(step), step, rate)
+            with self._batches.reading(step) as pair:
+                loss, norm = self._update(self._called, self.optimizer, pair, step, rate)
             self.chain.update([self._ids[row] for row in rows], captions.tolist())
             self.spent.steps += 1
             self.spent.samples += len(rows)
@@ -129,12 +134,6 @@ class Trainer:
         self.throughput.update(self.spent.samples, self.spent.device_seconds)
         if logged:
             self._log(loss, norm, rate)
-
-    def _pair(self, step: int) -> Pair:
-        """This process's part of a batch."""
-        rows, captions = self.order.step(step)
-        mine = slice(self._rows.start, self._rows.stop)
-        return self.store.pairs(rows[mine], captions[mine])
 
     def _spend_time(self) -> None:
         seconds = self.clock.seconds("train")
@@ -149,7 +148,7 @@ class Trainer:
         draws = StepDraws(self.seed, step, self._rows, self.training.batch)
         enabled = self.training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
-            loss: Loss = arm(pair.to(self.device), draws)
+            loss: Loss = arm(pair, draws)
         optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         parameters = list(arm.parameters())
@@ -191,10 +190,10 @@ class Trainer:
     def warm_up(self) -> None:
         """Runs a step on a copy (compilation, caches, clocks of a GPU): leaves no trace here."""
         with self.clock("warmup"), repeatable(self.seed, 0, self.device):
-            pair = self._pair(0)
+            pair = self._batches.read(0)
             if self.sharded:  # no copy can be made: all but the optimizer's step
                 draws = StepDraws(self.seed, 0, self._rows, self.training.batch)
-                self._called(pair.to(self.device), draws).total.backward()
+                self._called(pair, draws).total.backward()
                 self.optimizer.zero_grad(set_to_none=True)
                 return
             arm = copy.deepcopy(self.arm)
@@ -205,7 +204,7 @@ class Trainer:
     def _identity(self) -> dict[str, Any]:
         """All that the bits of the next step depend on, beside what the checkpoint holds."""
         return {
-            **{k: v for k, v in asdict(self.training).items() if k != "checkpoint_seconds"},
+            **{k: v for k, v in asdict(self.training).items() if k not in NO_BITS},
             **{f"option {name}": value for name, value in self.arm.options.items()},
             **{f"backbone {name}": value for name, value in asdict(self.arm.size).items()},
             **{f"problem {name}": value for name, value in asdict(self.arm.method.problem).items()},
@@ -281,6 +280,7 @@ class Trainer:
 
     def finish(self) -> None:
         """Last checkpoint, and the averaged weights, as `average` and as weights.safetensors."""
+        self._batches.drop()
         self.save()
         with self.clock("checkpoint"):
             about = {"method": self.name, "steps": self.spent.steps, "weights": "average"}

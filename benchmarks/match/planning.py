@@ -81,6 +81,7 @@ def plans(config: Config) -> tuple[list[Plan], list[str]]:
             built = build_arm(module, problem, config.model, **named, device="meta")
         except Exception:  # of a method that cannot run there (scipy); a true mistake raises again
             built = build_arm(module, problem, config.model, **named)
+        built.net.recompute = config.training.recompute
         if config.calibrate:
             machine.measure(build_arm(module, problem, config.model, **named), config)
         planned.append(_plan(config, task, built, machine))

@@ -4,7 +4,8 @@ python -m benchmarks.perf.training_step --tokens 256 --precision bf16 --against 
 
 The bare loop is forward, backward and optimizer on one batch that lies ready. With `--against` the
 same arm is also built from another checkout of this repository, in a process that waits between its
-turns. Every ratio is the median over rounds, in which the machine's matrix rate is measured too.
+turns. With `--compile` the same trainer also runs without, and the compiler's seconds are told.
+Every ratio is the median over rounds, in which the machine's matrix rate is measured too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -88,17 +90,17 @@ def timed(work: Callable[[], object], count: int, device: str) -> float:
     return time.perf_counter() - start
 
 
-def build(given: argparse.Namespace, folder: Path) -> tuple[Any, Turn, Turn]:
-    """The arm, and a turn of the trainer's loop and of the bare one."""
+def build(given: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, Turn]]:
+    """The trainer, and turns of its loop, of the bare one and of one that is not compiled."""
     of, side = names(), math.isqrt(given.tokens)
     target = of.MapShape(CHANNELS, side, side)
     source = of.TokenShape(WORDS, vocabulary=VOCABULARY)
     problem = of.Problem(source, target, 1, "variational", "contrastive", 0.1)
 
-    def trainer(name: str) -> Any:
+    def trainer(name: str, compiled: bool = given.compile) -> Any:
         arm = of.build_arm(of.method, problem, given.model, batch=given.batch)
         settings = of.Training(
-            batch=given.batch, precision=given.precision, compile=given.compile, warmup=0.0
+            batch=given.batch, precision=given.precision, compile=compiled, warmup=0.0
         )
         rows, budget = Rows(of, problem), of.Budget(steps=1e9)
         return of.Trainer(arm, rows, budget, settings, folder / name, device=given.device)
@@ -115,17 +117,18 @@ def build(given: argparse.Namespace, folder: Path) -> tuple[Any, Turn, Turn]:
         loss.total.backward()
         bare.optimizer.step()
 
-    return (
-        ours.arm,
-        lambda count: timed(ours.step, count, given.device),
-        lambda count: timed(step, count, given.device),
-    )
+    loops = {"ours": ours.step, "bare": step}
+    if given.compile:
+        ours.warm_up()
+        loops["eager"] = trainer("eager", False).step
+    turns = {name: partial(timed, loop, device=given.device) for name, loop in loops.items()}
+    return ours, turns
 
 
 def answer(given: argparse.Namespace) -> None:
     """The other checkout's side: a line in is a number of steps, a line out their seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        _, turn, _ = build(given, Path(folder))
+        turn = build(given, Path(folder))[1]["ours"]
         for line in sys.stdin:
             print(turn(int(line)), flush=True)
 
@@ -173,12 +176,11 @@ def measure(given: argparse.Namespace) -> None:
     square = torch.randn(MATRIX, MATRIX, dtype=dtype, device=given.device)
     product: Turn = lambda count: timed(lambda: square @ square, count, given.device)  # noqa: E731
     with tempfile.TemporaryDirectory() as folder:
-        arm, ours, bare = build(given, Path(folder))
-        turns = {"ours": ours, "bare": bare, "product": product}
+        trainer, turns = build(given, Path(folder))
+        turns["product"] = product
         if given.against:
             process, turns["against"] = ask(given.against)
-        for turn in turns.values():
-            turn(2)  # warm
+        first = {name: turn(1) for name, turn in turns.items()}  # warm
         rounds = []
         for index in range(given.rounds):
             order = list(turns) if index % 2 else list(turns)[::-1]
@@ -186,13 +188,17 @@ def measure(given: argparse.Namespace) -> None:
         if given.against:
             process.communicate()
     rate = given.batch / median(seconds["ours"] for seconds in rounds)
-    share = arm.cost.flops_train * rate
+    share = trainer.arm.cost.flops_train * rate
     peak = 2 * MATRIX**3 / median(seconds["product"] for seconds in rounds)
     threads = torch.get_num_threads()
     print(f"model {given.model}, {given.tokens} tokens, batch {given.batch}, {given.precision},")
     print(f"{given.device}, {threads} threads{', compiled' * given.compile}")
     print(f"images/s {rate:.1f}, {share / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s: {share / peak:.1%}")
     print(f"loop over bare: {median(s['ours'] / s['bare'] for s in rounds):.3f}")
+    if given.compile:
+        warmup, ratio = trainer.clock.seconds("warmup"), (s["ours"] / s["eager"] for s in rounds)
+        print(f"compiled over eager: {median(ratio):.3f}, after {warmup:.1f} s of warm-up")
+        print(f"first step of the run: {first['ours']:.1f} s")
     if given.against:
         print(f"images/s over the other's: {median(s['against'] / s['ours'] for s in rounds):.2f}")
 

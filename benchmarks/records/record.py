@@ -172,6 +172,8 @@ def recorded_config(config: Config) -> dict[str, Any]:
             del fields[name]
     if config.sampling.precision == "fp32":  # as young
         del fields["sampling"]["precision"]
+    if not config.training.recompute:
+        del fields["training"]["recompute"]
     for name in ("task_file", "method_file"):
         if (path := getattr(config, name)) is not None:
             fields[f"{name}_sha256"] = sha256(Path(path))

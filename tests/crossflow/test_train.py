@@ -103,9 +103,9 @@ def test_arms_see_the_same_ids_in_the_same_order(toy, tmp_path):
 
         trainer.store.pairs = spy
     train_match(trainers)
-    # The warm-up reads the first step once more, on the copy.
+    # The warm-up reads the first step once more, on the copy; the last step reads one ahead.
     assert seen["crossflow"] == seen["flow_matching"] == seen["regression"]
-    assert len(seen["crossflow"]) == 11
+    assert len(seen["crossflow"]) == 12
     assert len({trainer.chain.value for trainer in trainers}) == 1
 
 
@@ -136,11 +136,11 @@ def test_seconds_interleave_the_arms_forwards_and_backwards(toy, tmp_path, monke
     for trainer in trainers:
         monkeypatch.setattr(trainer.clock, "_now", lambda: hands[0])
 
-        def slow(rows, captions, pairs=trainer.store.pairs):
+        def slow(*given, update=trainer._update):
             hands[0] += 1  # every step takes a second of the train ledger
-            return pairs(rows, captions)
+            return update(*given)
 
-        monkeypatch.setattr(trainer.store, "pairs", slow)
+        monkeypatch.setattr(trainer, "_update", slow)
     turns = []
     monkeypatch.setattr("crossflow.train.WINDOW_SECONDS", 3)
     train_match(trainers, lambda t: turns.append(t.name[0]))
@@ -222,6 +222,7 @@ def test_a_full_disk_keeps_the_checkpoint(toy, tmp_path, monkeypatch):
 def test_finish_exports_the_averaged_weights(toy, tmp_path):
     trainer = toy.make_trainer(tmp_path, budget=Budget(steps=3))
     train_match([trainer])
+    assert trainer._batches._ahead == {}
     arm = copy.deepcopy(toy.build("crossflow", 8))
     arm.load_state_dict(load_file(tmp_path / "crossflow" / "weights.safetensors"))
     assert same(weights(arm), weights(trainer.ema.module))
@@ -251,6 +252,31 @@ def test_bf16_trains_and_keeps_fp32_weights(toy, tmp_path):
     assert all(p.dtype == torch.float32 for p in trainer.arm.parameters())
     assert trainer.last["loss"] != plain.last["loss"]
     assert trainer.last["loss"] == pytest.approx(plain.last["loss"], rel=0.05)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_recomputing_blocks_changes_no_bit_and_costs_a_forward_pass(
+    toy, tmp_path, method, precision
+):
+    """Their forward pass runs twice, and only in training."""
+    trainers, calls = [], []
+    for recompute in (False, True):
+        folder, settings = tmp_path / str(recompute), {"precision": precision, "warmup": 0.0}
+        trainer = toy.make_trainer(folder, method, recompute=recompute, **settings)
+        trainer.arm.net.blocks[0].mlp.register_forward_hook(lambda *_: calls.append(1))
+        trainer.step()
+        trainer.step()
+        calls.append(-2 * (1 + recompute))
+        trainers.append(trainer)
+    kept, again = trainers
+    assert sum(calls) == 0
+    for name in ("loss", "terms", "grad_norm", "flops"):
+        assert kept.last[name] == again.last[name]
+    gradients = ([p.grad for p in trainer.arm.parameters()] for trainer in trainers)
+    for one, other in zip(*gradients, strict=True):
+        assert one is other or torch.equal(one, other)
+    assert same(weights(kept.arm), weights(again.arm))
 
 
 def test_a_budget_is_checked_before_anything_is_written_and_arms_must_agree(toy, tmp_path):

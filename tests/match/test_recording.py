@@ -64,11 +64,12 @@ def test_noise_the_source_itself_and_none():
     assert source_statistics(regression.method(PLAIN, SIZE), Rows(PLAIN, 1)) is None
 
 
-def test_sampling_in_bf16_is_another_race_and_another_run():
-    """Records made before were sampled in fp32 whatever trained them: theirs are without a word."""
+def test_a_younger_setting_is_another_race_and_another_run_where_it_is_on():
+    """Records made before have no word of sampling in bf16 and recomputing: neither was there."""
 
-    def fields(precision):
-        training, sampling = Training(precision="bf16"), SamplingConfig(precision=precision)
+    def fields(precision, recompute):
+        training = Training(precision="bf16", recompute=recompute)
+        sampling = SamplingConfig(precision=precision)
         parts = {"budget": Budget(steps=1), "training": training, "sampling": sampling}
         config = Config(TaskConfig(name="depth_tabletop"), **parts)
         problem, train = SimpleNamespace(null_rate=0.1), SimpleNamespace(digest="")
@@ -76,6 +77,8 @@ def test_sampling_in_bf16_is_another_race_and_another_run():
         match = SimpleNamespace(config=config, prepared=ready, score={}, device="cpu")
         return fair_fields(match), recorded_config(config)
 
-    (old, plain), (new, named) = fields("fp32"), fields("bf16")
-    assert differing(old, new) == ["rules.sampling_precision: absent / bf16"]
-    assert differing(plain, named) == ["sampling.precision: absent / bf16"]
+    (old, plain), (new, named) = fields("fp32", False), fields("bf16", True)
+    younger = ["rules.sampling_precision: absent / bf16", "rules.training.recompute: absent / True"]
+    assert differing(old, new) == younger
+    younger = ["sampling.precision: absent / bf16", "training.recompute: absent / True"]
+    assert differing(plain, named) == younger
