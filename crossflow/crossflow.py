@@ -14,7 +14,7 @@ from crossflow.draws import Draws, StepDraws
 from crossflow.encoder import Encoder, MapTransformer, encoder_size
 from crossflow.method import Ends, Method
 from crossflow.network import Size
-from crossflow.nulls import choose_nulls, whole_batch
+from crossflow.nulls import choose_nulls
 from crossflow.problem import MapShape, Moments, Pair, Problem, Source
 
 NAME = "crossflow"
@@ -74,7 +74,7 @@ class CrossFlow(Method):
             charges["kl"] = kl_per_dimension(mean, logvar)
         if self.problem.charge == "contrastive":
             rows = z0, self.tower(pair.target), pair.groups
-            charges["contrastive"] = self.contrastive(*(whole_batch(x, draws) for x in rows))
+            charges["contrastive"] = self.contrastive(*(draws.whole_batch(x) for x in rows))
         elif self.problem.charge == "reconstruction":
             decoded = self.decoder(z0).float()
             charges["reconstruction"] = F.mse_loss(decoded, pair.source.values)

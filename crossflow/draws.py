@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from crossflow import world
+
 
 def _generator(*key: object) -> torch.Generator:
     digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
@@ -35,6 +37,10 @@ class StepDraws:
     def mine(self, whole: Tensor) -> Tensor:
         """Of what is there for the global batch, the rows that are taken here."""
         return whole[self.rows.start : self.rows.stop]
+
+    def whole_batch(self, x: Tensor) -> Tensor:
+        """Rows of all processes, in global order; `x` itself where it has them all."""
+        return x if len(self.rows) == self.total else world.all_rows(x)
 
     def permutation(self, name: str) -> Int[Tensor, " total"]:
         """A random order of all rows of the global batch (not of the local ones)."""

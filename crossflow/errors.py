@@ -43,6 +43,10 @@ class ArmError(RuntimeError):
     """An arm cannot go on, the others can; the message names the arm and the reason."""
 
 
+class AloneError(RuntimeError):
+    """A process cannot go on and others can, which would wait for it: all must end."""
+
+
 @contextmanager
 def guard(arm: str, file: str | None = None) -> Iterator[None]:
     """What goes wrong in a method's own code becomes an ArmError; the user's mistakes pass.
@@ -51,7 +55,7 @@ def guard(arm: str, file: str | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except (InputError, ArmError):
+    except (InputError, ArmError, AloneError):
         raise
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)

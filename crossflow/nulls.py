@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
-from crossflow import world
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError
 
@@ -34,7 +32,7 @@ class Nulls:
 
     def retarget(self, x1: Float[Tensor, "b ..."], draws: StepDraws) -> Float[Tensor, "b ..."]:
         """x1 with the targets of null rows exchanged; `x1` itself is left as it is."""
-        return whole_batch(x1, draws)[self.targets.to(x1.device)]
+        return draws.whole_batch(x1)[self.targets.to(x1.device)]
 
 
 def choose_nulls(groups: Int[Tensor, " b"], draws: StepDraws, rate: float) -> Nulls | None:
@@ -45,7 +43,7 @@ def choose_nulls(groups: Int[Tensor, " b"], draws: StepDraws, rate: float) -> Nu
     """
     if rate == 0:
         return None
-    images = whole_batch(groups, draws).tolist()
+    images = draws.whole_batch(groups).tolist()
     count = max(2, round(rate * draws.total))
     rows: list[int] = []
     taken: Counter[int] = Counter()
@@ -64,8 +62,3 @@ def choose_nulls(groups: Int[Tensor, " b"], draws: StepDraws, rate: float) -> Nu
     targets = torch.arange(draws.total)
     targets[rows] = torch.tensor(rows[shift:] + rows[:shift])
     return Nulls(draws.mine(targets != torch.arange(draws.total)), draws.mine(targets))
-
-
-def whole_batch(x: Tensor, draws: StepDraws) -> Tensor:
-    """Rows of all processes, in global order; `x` itself where it has them all."""
-    return x if len(draws.rows) == draws.total else world.all_rows(x)

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from operator import attrgetter
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from crossflow import checkpoint, world
+from crossflow import checkpoint, parts, world
 from crossflow.arm import Arm
 from crossflow.batches import Batches
 from crossflow.budget import Budget, Spent, Training
@@ -188,18 +188,23 @@ class Trainer:
                 file.write(json.dumps(self.last, allow_nan=False) + "\n")
 
     def warm_up(self) -> None:
-        """Runs a step on a copy (compilation, caches, clocks of a GPU): leaves no trace here."""
+        """Runs a step on a copy (compilation, caches, clocks of a GPU): leaves no trace here.
+        ArmError: several processes would train another arm than one does."""
         with self.clock("warmup"), repeatable(self.seed, 0, self.device):
+            where = self.store, self.order, self.device
+            parts.require_same_loss(self.average, self.arm, *where)
             pair = self._batches.read(0)
             if self.sharded:  # no copy can be made: all but the optimizer's step
                 draws = StepDraws(self.seed, 0, self._rows, self.training.batch)
                 self._called(pair, draws).total.backward()
+                parts.require_gradients(self.name, self.arm)
                 self.optimizer.zero_grad(set_to_none=True)
                 return
             arm = copy.deepcopy(self.arm)
             if self.training.compile:
                 arm.net.compile()
             self._update(arm, self._optimizer(arm), pair, 0, self.lr)
+            parts.require_gradients(self.name, arm)
 
     def _identity(self) -> dict[str, Any]:
         """All that the bits of the next step depend on, beside what the checkpoint holds."""
@@ -223,7 +228,7 @@ class Trainer:
             moments = self.optimizer.state_dict()["state"]
             groups = {"arm": self.arm.state_dict(), "ema": self.ema.module.state_dict()}
             groups |= {f"optimizer/{index}": values for index, values in moments.items()}
-            groups = {group: _whole(values) for group, values in groups.items()}
+            groups = {group: world.whole_state(values) for group, values in groups.items()}
             state = {
                 "identity": self._identity(),
                 "spent": asdict(self.spent),
@@ -248,11 +253,12 @@ class Trainer:
                     hint = "Use the old values, resume=false, or another folder"
                     raise InputError(f"cannot resume from {self._checkpoint}: {differ}. {hint}")
                 for name, module in (("arm", self.arm), ("ema", self.ema.module)):
-                    module.load_state_dict(_cut(tensors.pop(name), module.state_dict()))
-                parts = [part for group in self.optimizer.param_groups for part in group["params"]]
+                    whole = world.state_like(tensors.pop(name), module.state_dict())
+                    module.load_state_dict(whole)
+                shards = [part for group in self.optimizer.param_groups for part in group["params"]]
                 moments = {
-                    (index := int(name.split("/")[1])): _cut(
-                        values, dict.fromkeys(values, parts[index])
+                    (index := int(name.split("/")[1])): world.state_like(
+                        values, dict.fromkeys(values, shards[index])
                     )
                     for name, values in tensors.items()
                 }
@@ -284,7 +290,7 @@ class Trainer:
         self.save()
         with self.clock("checkpoint"):
             about = {"method": self.name, "steps": self.spent.steps, "weights": "average"}
-            weights = _whole(self.ema.module.state_dict())
+            weights = world.whole_state(self.ema.module.state_dict())
             if self.sharded:
                 self.average.load_state_dict(weights)
                 self.average.to(self.device)
@@ -299,14 +305,6 @@ class Trainer:
             (self.folder / "clock.json").unlink(missing_ok=True)
 
 
-def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: world.whole(tensor) for name, tensor in state.items()}
-
-
-def _cut(state: Mapping[str, Tensor], shards: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: world.like(tensor, shards[name]) for name, tensor in state.items()}
-
-
 def train_match(trainers: Sequence[Trainer], progress: Progress = lambda _: None) -> None:
     """Trains every arm to the end of its budget, going on from checkpoints.
 
@@ -319,32 +317,34 @@ def train_match(trainers: Sequence[Trainer], progress: Progress = lambda _: None
         for what in ("budget", "training", "seed", "device", "store.digest"):
             if attrgetter(what)(trainer) != attrgetter(what)(trainers[0]):
                 raise ValueError(f"{what} of {trainer.name} is not that of {trainers[0].name}")
-        trainer.resume()
+        with world.alike(trainer.device, trainer.name, "resume"):
+            trainer.resume()
     timed = bool(trainers) and trainers[0].budget.kind == "device_seconds"
     if timed:
-        trainers[0].store.check()  # now: the arm that reads a block first would pay for it
+        with world.alike(trainers[0].device, "store"):
+            trainers[0].store.check()  # now: the arm that reads a block first would pay for it
     seconds = WINDOW_SECONDS if timed else math.inf
     racing = [trainer for trainer in trainers if not trainer.done]
     for trainer in racing:
-        _attempt(trainer, trainer.warm_up)
+        _attempt(trainer, "warm_up")
     while racing := [t for t in racing if not t.done and t.failure is None]:
         for trainer in racing:
-            _attempt(trainer, partial(trainer.run, seconds, progress))
+            _attempt(trainer, "run", seconds, progress)
         racing.reverse()
     for trainer in trainers:
-        _attempt(trainer, trainer.finish)
+        _attempt(trainer, "finish")
 
 
-def _attempt(trainer: Trainer, work: Callable[[], None]) -> None:
-    """Runs `work` unless the arm has failed; keeps the reason if it fails now."""
+def _attempt(trainer: Trainer, work: str, *given: Any) -> None:
+    """Calls a method unless the arm has failed; if it fails now, and so everywhere, keeps why."""
     if trainer.failure is None:
         module = sys.modules[type(trainer.arm.method).__module__]
         try:
-            with guard(trainer.name, getattr(module, "__file__", None)):  # none in a notebook
-                work()
+            place = trainer.device, trainer.name, work
+            file = getattr(module, "__file__", None)  # none in a notebook
+            with world.alike(*place), guard(trainer.name, file):
+                getattr(trainer, work)(*given)
         except TrainingError as error:  # would be so again; after others the same command goes on
             trainer.abandon(error)
         except (ArmError, InputError) as error:
-            if world.size() > 1:  # the others may not have failed, and would wait for this one
-                raise RuntimeError(f"{error} (in process {world.rank()})") from error
             trainer.failure = error

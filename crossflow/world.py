@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -19,17 +22,20 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from crossflow.errors import InputError
+from crossflow.errors import AloneError, InputError
 
 PARALLEL = ("ddp", "fsdp")
 # The first process may score for hours while the others wait; torchrun ends all when one fails.
 PATIENCE = timedelta(days=7)
+GRACE = timedelta(seconds=30)  # between failures of the same kind in several processes
+_failures: dist.ProcessGroup | None = None  # where processes that fail meet
 
 Value = TypeVar("Value")
 
 
 def join(device: torch.device) -> None:
     """Makes torchrun's processes one group, once, until they end; without torchrun nothing."""
+    global _failures
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         return
     gpu = device.type == "cuda"
@@ -37,6 +43,7 @@ def join(device: torch.device) -> None:
         torch.cuda.set_device(device)
     # What is decided travels by gloo from memory, never through a GPU's queue.
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=PATIENCE)
+    _failures = dist.new_group(backend="gloo", timeout=GRACE)
     atexit.register(dist.destroy_process_group)
 
 
@@ -87,6 +94,29 @@ def gathered(value: Value) -> list[Value]:
     values: list[Any] | None = [None] * size() if rank() == 0 else None
     dist.gather_object(value, values)
     return values or []
+
+
+@contextmanager
+def alike(device: torch.device, *place: object) -> Iterator[None]:
+    """What fails inside has failed in all processes, at the same place and after as many exchanges;
+    else AloneError, in those that failed."""
+    try:
+        yield
+    except Exception as error:
+        if size() == 1:
+            raise
+        places: list[Any] = [None] * size()
+        backends = (dist.group.WORLD._get_backend(torch.device(k)) for k in {"cpu", device.type})
+        exchanges = [backend._get_sequence_number_for_group() for backend in backends]
+        try:
+            dist.monitored_barrier(_failures, GRACE)
+            dist.all_gather_object(places, (place, exchanges), _failures)
+            together = all(other == places[0] for other in places)
+        except RuntimeError:  # the others do not come
+            together = False
+        if not together:
+            raise AloneError(f"{error} (in process {rank()} of {size()} alone)") from error
+        raise
 
 
 def mean(values: Tensor) -> Tensor:
@@ -150,7 +180,9 @@ def spread(arm: Any, how: str, device: torch.device) -> nn.Module:
         for part in (*arm.net.blocks, arm):
             fully_shard(part, mesh=mesh)
         return arm
-    return DistributedDataParallel(arm, broadcast_buffers=False, gradient_as_bucket_view=True)
+    with warnings.catch_warnings():  # of broadcast_buffers, for which torch has no other word yet
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(arm, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -163,11 +195,21 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def whole_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same of all tensors of a module or an optimizer."""
+    return {name: whole(tensor) for name, tensor in state.items()}
+
+
 def like(tensor: Tensor, other: Tensor) -> Tensor:
     """A whole tensor, cut as `other` is."""
     if not isinstance(other, DTensor) or tensor.shape != other.shape:
         return tensor
     return distribute_tensor(tensor, other.device_mesh, other.placements, src_data_rank=None)
+
+
+def state_like(state: Mapping[str, Tensor], shards: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same of all tensors, by their names."""
+    return {name: like(tensor, shards[name]) for name, tensor in state.items()}
 
 
 def divided(batch: int) -> range:

@@ -173,6 +173,8 @@ def _run_job(job: Callable[[Config], int], node: DictConfig, command: str) -> in
         log = Path(HydraConfig.get().runtime.output_dir, "failure.log")
         log.write_text(traceback.format_exc(), encoding="utf-8")
         complain(command, f"{type(error).__name__}: {error} (traceback: {log})")
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise SystemExit(FAILURE) from error  # the others would wait: torchrun ends them
         return FAILURE
 
 

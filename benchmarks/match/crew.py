@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from benchmarks.config import registry
 from benchmarks.match.sampling import Predictions
@@ -20,30 +20,38 @@ if TYPE_CHECKING:
     from benchmarks.match.sampling import Sampler
     from crossflow.arm import Arm
 
+Value = TypeVar("Value")
+
 
 def tell(*word: object) -> None:
     """What the others do next, and with what; nothing: their work is done."""
     world.from_first(word)
 
 
-def alike(match: Match, build: Callable[[Match], dict[str, Arm]]) -> dict[str, Arm]:
-    """The arms, where every process builds the same; else RuntimeError: they would wait for each
-    other. A user's mistake, which all make alike, ends the job in all."""
-    arms: dict[str, Arm] = {}
+def agreed(work: Callable[[], Value]) -> Value:
+    """What `work` gives, which waits for no other process. A user's mistake in one is one in all:
+    whoever raises InputError alone would leave the others waiting."""
     mistake: InputError | None = None
     try:
-        arms = build(match)
+        value = work()
     except InputError as error:
         mistake = error
-    reasons = str(mistake or {name: str(error) for name, error in match.failures.items()})
-    built = world.from_first(world.gathered((sorted(arms), mistake is None, reasons)))
+    mistakes = world.from_first(world.gathered(str(mistake or "")))
+    for number, text in enumerate(mistakes):
+        if text:
+            raise mistake or InputError(f"{text} (in process {number} of {len(mistakes)})")
+    return value
+
+
+def alike(match: Match, build: Callable[[Match], dict[str, Arm]]) -> dict[str, Arm]:
+    """The arms, where every process builds the same; else RuntimeError: they would wait for each
+    other."""
+    arms = agreed(lambda: build(match))
+    reasons = str({name: str(error) for name, error in match.failures.items()})
+    built = world.from_first(world.gathered((match.name, sorted(arms), reasons)))
     if any(each[:2] != built[0][:2] for each in built):
         why = "; ".join(f"process {number}: {each[2]}" for number, each in enumerate(built))
         raise RuntimeError(f"not every process can build the same arms: {why}")
-    if mistake is not None:
-        if world.rank():
-            tell()  # hears the first's last word, which raises this too
-        raise mistake
     return arms
 
 
@@ -70,13 +78,11 @@ def part(
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Predictions]:
     """Predicts this process's items; gives every process's part in the first, elsewhere nothing."""
-    store, here = getattr(match.prepared, split), replace(sampler, device=match.device)
     mine: Predictions | Exception
     try:
-        rows, file = (
-            world.share(len(store)),
-            inspect.getfile(registry.method_of(match.config, arm.name)),
-        )
+        store, here = getattr(match.prepared, split), replace(sampler, device=match.device)
+        rows = world.share(len(store))
+        file = inspect.getfile(registry.method_of(match.config, arm.name))
         with guard(arm.name, file):  # here: what travels to the first loses its lines
             mine = here.predict(arm, store, match.prepared.decode, guidance, report, rows)
     except Exception as error:  # raised in the first: the others would wait for this part

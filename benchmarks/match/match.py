@@ -46,13 +46,11 @@ def run_match(config: Config, done: list[records.Record]) -> int:
 
     world.join(torch.device(resolve(config.device)))
     world.divided(config.training.batch)  # here all fail alike, and a sweep goes on
-    match = Match(config)
-    if world.rank():
-        return _follow(match)
+    match = crew.agreed(lambda: Match(config))
     try:
-        return _lead(match, done)
+        return _follow(match) if world.rank() else _lead(match, done)
     except InputError:
-        crew.tell()
+        crew.tell()  # the others wait for a word, or raise this too: each says it, or hears it
         raise
 
 
@@ -202,19 +200,26 @@ def _score_bounds(match: Match) -> None:
 def _train(match: Match, arms: Mapping[str, Arm]) -> dict[str, Trainer]:
     """Trains to the end of the budgets on the same rows, and says how far it is. Ctrl-C and
     other signals write checkpoints when the step is done, then end the program."""
+    import torch
+
     from crossflow.train import Trainer, TrainingError, train_match
 
     config, by_name = match.config, dict[str, Trainer]()
     same = match.prepared.train, config.budget, config.training
     where = config.seed, match.device
     for name, built in arms.items():
-        with _code_of(match, name):
+        with _code_of(match, name), world.alike(torch.device(match.device), name, "Trainer"):
             folder, parallel = match.folder(name), config.parallel
             by_name[name] = Trainer(built, *same, folder, *where, parallel=parallel)
     trainers, budget, about = [*by_name.values()], config.budget, records.recorded_config(config)
-    for trainer in trainers:
-        names = {"match": match.name, "run_id": match.ids[trainer.name], "method": trainer.name}
-        match.tracker.open(trainer.name, trainer.folder, about | names)
+
+    def open_trackers() -> None:
+        for trainer in trainers:
+            names = {"match": match.name, "run_id": match.ids[trainer.name]}
+            own = {**about, **names, "method": trainer.name}
+            match.tracker.open(trainer.name, trainer.folder, own)
+
+    crew.agreed(open_trackers)
     with _signals_that_wait() as received:
 
         def report(trainer: Trainer) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from safetensors.torch import load, save
+from scipy.optimize import linear_sum_assignment
 
 from baselines import flow_matching, regression
 from crossflow import crossflow
@@ -195,6 +196,15 @@ def test_a_method_that_cannot_run_on_the_meta_device_is_counted_on_real_rows() -
     same = build_arm(flow_matching, PROBLEMS["caption"], "toy", batch=64)
     assert (arm.size, arm.cost) == (same.size, same.cost)
     assert (arm.params_ratio, arm.flops_ratio) == (same.params_ratio, same.flops_ratio)
+
+
+def test_transport_of_the_example_is_the_cheapest() -> None:
+    pair, draws = example_pair(PROBLEMS["pixels"], 8, "cpu"), StepDraws(0, 0, range(8), 8)
+    method = ot_flow_matching.method(PROBLEMS["pixels"], SIZES["toy"])
+    ends, drawn = method.train_ends(pair, draws), draws.normal("source", LATENT.sizes)
+    cost = torch.cdist(drawn.flatten(1), ends.x1.flatten(1))
+    least = cost[linear_sum_assignment(cost)].sum()
+    assert (ends.x0 - ends.x1).flatten(1).norm(dim=1).sum() == pytest.approx(least)
 
 
 def test_a_true_mistake_of_a_method_is_raised() -> None:

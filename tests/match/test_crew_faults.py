@@ -1,50 +1,104 @@
 """What fails in one of two processes ends or fails the match: nobody waits, no number is wrong."""
 
+import json
 import os
 import subprocess
-import sys
 
 import pytest
 
+from benchmarks.records.record import read_all
+from tests.match.test_crew import TWO
+
 METHOD = """
 import os
+from dataclasses import dataclass
+
 import torch
-from baselines import flow_matching
+from torch import nn
+
 from baselines.flow_matching import FlowMatching, applies
+from crossflow import checkpoint
+from crossflow.errors import InputError
 
-NAME = "{name}"
+NAME = "faulty"
+RANK = os.environ["RANK"]
 
-class Own(FlowMatching):
-    def __init__(self, problem, size):
+@dataclass
+class Options:
+    fault: str = "none"
+
+class method(FlowMatching):
+    def __init__(self, problem, size, fault):
         super().__init__(problem, size)
-        if "{name}" == "half" and os.environ["RANK"] == "1":
+        self.fault = fault
+        if fault == "half" and RANK == "1":
             raise OSError("no such file here")
-        self.register_buffer("mean", torch.zeros(1))
+        if fault == "mistaken" and RANK == "1":
+            raise InputError("no such file here")
+        if fault == "buffered":
+            self.register_buffer("mean", torch.zeros(1))
+        if fault == "spared":
+            self.spare = nn.Linear(3, 3)
 
     def train_ends(self, pair, draws):
-        if not pair.target.is_meta:
+        ends = super().train_ends(pair, draws)
+        if self.fault == "buffered" and not pair.target.is_meta:
             self.mean.copy_(pair.target.mean())
-        return super().train_ends(pair, draws)
-
-method = Own
+        if self.fault == "local":
+            ends.x0 = ends.x0 - ends.x0.mean(0)
+        if draws.step == 1 and (self.fault == "raising" or self.fault == "alone" and RANK == "0"):
+            raise ValueError("it broke")
+        return ends
 """
 
 
+def run(folder, faults, *given):
+    """A match of an arm with each of the faults, then of flow_matching without any."""
+    (folder / "faulty.py").write_text(METHOD)
+    words = f"""-m benchmarks.run task=depth_tabletop
+        task.limit=8 task.train_limit=16 task.validation_limit=8 training.batch=8 budget.steps=2
+        sampling.steps=1 quick=true methods={"+".join(faults)}+flow_matching out={folder}/out
+        work={folder}/work method_file={folder}/faulty.py"""
+    arms = [f"arm.{name}.{word}" for name in faults for word in ("method=faulty", f"fault={name}")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [*TWO, *words.split(), *arms, *given]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
 @pytest.mark.parametrize(
-    ("name", "line"),
+    ("fault", "line"),
     [
         ("half", "process 0: {}; process 1: {'half': 'half: OSError: no such file here"),
-        ("buffered", "buffered failed: buffered: buffers method.mean differ between processes"),
+        ("mistaken", "run: error: no such file here (in process 1 of 2)"),
+        ("alone", "AloneError: alone: ValueError: it broke"),
     ],
 )
-def test_a_method_that_differs_between_processes(tmp_path, name, line):
-    (tmp_path / f"{name}.py").write_text(METHOD.format(name=name))
-    words = f"""-m torch.distributed.run --nproc-per-node 2 -m benchmarks.run task=depth_tabletop
-        task.limit=8 task.train_limit=16 task.validation_limit=8 training.batch=8 budget.steps=2
-        sampling.steps=1 quick=true methods=flow_matching+{name} method_file={tmp_path}/{name}.py
-        out={tmp_path}/out work={tmp_path}/work"""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *words.split()]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+def test_what_fails_in_one_process_ends_all(tmp_path, fault, line):
+    done = run(tmp_path, [fault])
     assert done.returncode == 1
     assert line in done.stderr
+    assert not list(tmp_path.glob(f"out/records/*/*-{fault}-*.json"))
+
+
+OTHERS = "floor", "oracle", "flow_matching"
+FAULTS = {
+    "buffered": "buffers method.mean differ between processes",
+    "local": "the loss depends on which rows share a process",
+    "spared": "no gradient reaches method.spare.weight, method.spare.bias: with",
+    "raising": "ValueError: it broke",
+}
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_what_fails_in_all_costs_that_arm_alone(tmp_path, parallel):
+    done = run(tmp_path, FAULTS, f"parallel={parallel}")
+    assert done.returncode == 1
+    for name, line in FAULTS.items():
+        assert f"{name} failed: {name}: {line}" in done.stderr
+    assert "terminate" not in done.stderr
+    assert "FutureWarning" not in done.stderr
+    records = {record.method: record.status for record in read_all(tmp_path / "out")}
+    assert records == dict.fromkeys(FAULTS, "failed") | dict.fromkeys(OTHERS, "completed")
+    (path,) = tmp_path.glob("work/*/*-flow_matching-s0-*/stats.jsonl")
+    last = json.loads(path.read_text().splitlines()[-1])
+    assert last["loss"] == pytest.approx(2.05140638, rel=1e-5)  # as in one process
