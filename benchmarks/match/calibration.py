@@ -69,12 +69,13 @@ class Machine:
             return None, "not measured"
         rate, share = self.rates[config.training.precision], config.utilisation
         known = self.rates.get("steps", {}).get(_key(arm, config))
-        flops, words = config.training.batch * arm.cost.flops_train, f"{rate / 1e12:.4g} TFLOP/s"
+        flops, words = config.training.batch * arm.cost.flops_train, f"of {rate / 1e9:,.1f} GFLOP/s"
         if share is None and known:
-            return known, f"step measured: {flops / known / rate:.0%} of {words}"
-        share = share or UTILISATION
-        passes = PASSES * 4 * arm.cost.params_trained / self.rates["bandwidth"]
-        return flops / (share * rate) + passes, f"{share:.0%} of {words}"
+            return known, f"measured: {flops / known / rate:.0%} {words}"
+        flops *= 4 / 3 if config.training.recompute else 1  # the forward pass is done twice
+        share, passes = share or UTILISATION, PASSES * 4 * arm.cost.params_trained
+        seconds = flops / (share * rate) + passes / self.rates["bandwidth"]
+        return seconds, f"{share:.0%} {words}"
 
 
 def _key(arm: Arm, config: Config) -> str:

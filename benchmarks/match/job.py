@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.config.schema import Config
     from benchmarks.metrics.score import Scored
     from benchmarks.tasks.task import Prepared, Task
+    from crossflow.problem import Problem
 
 Rows = dict[str, records.Record]  # by the arm's name, or floor and oracle
 
@@ -104,14 +105,21 @@ def unused(config: Config, ids: Mapping[str, str]) -> dict[str, str]:
     return new
 
 
+def refuse_guidance_without_effect(config: Config, problem: Problem) -> None:
+    """InputError for a weight where arms have no null branch."""
+    given = config.sampling.guidance
+    # The quick preset gives one weight for all its tasks; it is not for comparison.
+    if given is not None and problem.null_rate == 0 and not config.quick:
+        why = f"{config.task.name} trains no null rows to guide by; leave it out"
+        raise InputError(f"sampling.guidance={given:g}: {why}")
+
+
 def refuse_sampling_without_effect(match: Match) -> None:
     """Guidance of arms that have no null branch, and a tuning whose score cannot be computed."""
     config, items = match.config, len(match.prepared.validation_truth.ids)
-    given, guided = config.sampling.guidance, match.prepared.problem.null_rate > 0
-    # The quick preset gives one weight for all its tasks; it is not for comparison.
-    if given is not None and not guided and not config.quick:
-        why = f"{config.task.name} trains no null rows to guide by; leave it out"
-        raise InputError(f"sampling.guidance={given:g}: {why}")
+    problem, given = match.prepared.problem, config.sampling.guidance
+    refuse_guidance_without_effect(config, problem)
+    guided = problem.null_rate > 0
     if (guided and given is None) or config.sampling.curve:
         primary, reason = match.task.primary(items), match.task.unavailable()
         if primary.startswith("kid") and items < 100:

@@ -22,6 +22,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from benchmarks.config import registry
 from benchmarks.match.calibration import Machine
 from benchmarks.match.device import PEAKS
+from benchmarks.match.job import refuse_guidance_without_effect
 from benchmarks.match.outside import alone
 from benchmarks.records.record import write_items
 from crossflow.arm import Arm, build_arm, example_pair
@@ -71,6 +72,7 @@ def plans(config: Config) -> tuple[list[Plan], list[str]]:
     task = registry.task_of(config)(replace(config, device="cpu"))
     notes, planned = task.assume(), list[Plan]()
     problem, machine = task.problem, Machine(config.device, Path(config.work))
+    refuse_guidance_without_effect(config, problem)
     for arm in config.methods:
         module, options = registry.method_of(config, arm), registry.arm_options(config, arm)
         if (reason := module.applies(problem)) is not None:

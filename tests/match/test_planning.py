@@ -115,6 +115,10 @@ def test_hours_by_a_published_rate(planned):
     passes = 11 * row["weights"] / PEAKS["H100"]["bandwidth"]
     assert row["step_seconds"] == pytest.approx(products + passes)
     assert row["device_hours"] == pytest.approx(row["steps"] * row["step_seconds"] / 3600)
+    again = planned(*TINY, *fields, "training.recompute=true")["crossflow"]
+    assert again["step_seconds"] == pytest.approx(products * 4 / 3 + passes)
+    assert again["train_flops"] == row["train_flops"]
+    assert again["activations"] < 0.5 * row["activations"] and again["peak"] < row["peak"]
     seconds = planned(*TINY[:-1], *fields, "budget.device_seconds=60")["crossflow"]
     assert seconds["device_hours"] == pytest.approx(60 / 3600, rel=1e-3)
 
@@ -128,7 +132,7 @@ def test_a_measured_machine_is_remembered_and_another_is_not_taken_for_it(
     assert pd.isna(planned(*fields)["regression"]["device_hours"])
     assert "calibrate=true measures" in capsys.readouterr().out
     first = planned(*fields, "calibrate=true")["regression"]
-    assert first["rate"].startswith("step measured")
+    assert first["rate"].startswith("measured: ")
     assert (
         planned(*fields, "budget.samples=8")["regression"]["step_seconds"] == first["step_seconds"]
     )
@@ -145,6 +149,7 @@ def test_a_measured_machine_is_remembered_and_another_is_not_taken_for_it(
     [
         (["device=V100"], "device=V100: use auto, cpu, cuda or cuda:N, H100"),
         (["device=H100", "calibrate=true"], "device=H100: only this machine is measured"),
+        (["sampling.guidance=2"], "depth_tabletop trains no null rows"),
         (["utilisation=1.5"], "utilisation=1.5: must be above 0"),
         (["+launcher=slurm"], "launcher: `plan` does not use it"),
         (["task=t2i_geneval"], "nothing to train on"),
