@@ -22,7 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "track": ("defaults",),
     "tracker": ("none", "tensorboard", "wandb"),
     "parallel": ("ddp", "fsdp"),
-    "sampling.precision": ("fp32", "bf16"),
+    "sampling.precision": ("training", "fp32", "bf16"),
     "sampling.solver": ("euler", "heun", "midpoint", "dopri5"),
     "task.nonfinite": ("refuse", "bts"),
     "task.crop": ("none", "eigen", "garg", "kb_garg", "kb_eigen"),
@@ -103,7 +103,7 @@ class SamplingConfig:
     solver: str = "heun"  # of the flow's differential equation
     guidance: float | None = None  # weight; null: the best of a grid on the validation items
     batch: int = 64  # items sampled at once
-    precision: str = "fp32"  # of the network's matrix products: fp32 or bf16
+    precision: str = "training"  # of the network's products: that of training, fp32 or bf16
     curve: list[int] = field(default_factory=list)  # steps, [1,2,4], scored besides on validation
 
 
@@ -156,7 +156,8 @@ def reads(command: str, name: str) -> bool:
 
 
 def check(config: Config) -> None:
-    """Refuses what types cannot; makes `methods` a list, `arm` flat and whole limits integers."""
+    """Refuses what types cannot; makes `methods` a list, `arm` flat, whole limits integers and
+    sampling's precision a number format."""
     given = config.methods if isinstance(config.methods, list) else str(config.methods).split("+")
     config.methods = [str(name).strip() for name in given]
     if not given or len(set(config.methods)) < len(given):
@@ -167,6 +168,8 @@ def check(config: Config) -> None:
         for part in value if isinstance(value, list) else [value]:
             if part is not None and not holds(part):
                 raise InputError(f"{name}={value}: must be {words}")
+    if config.sampling.precision == "training":
+        config.sampling.precision = config.training.precision
     budget = config.budget
     if all(limit is None for limit in asdict(budget).values()):
         budget.flops = DEFAULT_FLOPS

@@ -100,6 +100,15 @@ def test_the_configuration_is_shown(call):
     assert "name: depth_nyu" in done.stdout
 
 
+@pytest.mark.parametrize("given", [(), ("sampling.precision=training",)])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_sampling_is_in_the_precision_of_training(call, precision, given):
+    (config,) = call(f"training.precision={precision}", *given).configs
+    assert config.sampling.precision == precision
+    (config,) = call(f"training.precision={precision}", "sampling.precision=fp32").configs
+    assert config.sampling.precision == "fp32"
+
+
 def test_a_sweep_runs_every_job_and_returns_the_worst_status(call):
     def job(config):
         if config.seed == 1:
@@ -120,6 +129,8 @@ def test_a_preset_runs_the_four_embedded_tasks(call, preset):
     names = [config.task.name for config in done.configs]
     assert sorted(names) == ["caption_tabletop", "depth_tabletop", "sr_tabletop", "t2i_tabletop"]
     assert all(config.quick == (preset == "tabletop_quick") for config in done.configs)
+    sampled = {config.sampling.precision for config in done.configs}
+    assert sampled == {"fp32"}, "as their published records were, which bf16 trained"
 
 
 def test_a_preset_of_ones_own_may_limit_anything(call):
