@@ -31,7 +31,7 @@ def evaluate(match: Match, trainer: Trainer) -> Result:
     with trainer.clock("tuning"):
         guidance, trials = _guidance(match, arm)
     with trainer.clock("eval"):
-        curve = _curve(match, arm, guidance)
+        curve = _curve(match, arm, guidance, trials)
         predicted = crew.predict(match, arm, "test", sampler, guidance, progress)
         scored = match.scored(name, predicted.values)
     _write_curves(match, name, trials, curve)
@@ -77,11 +77,12 @@ def _guidance(match: Match, arm: Arm) -> tuple[float, list[Trial]]:
     return choose_guidance(lambda w: _try_out(match, arm, f"guidance, {w:g}", w))
 
 
-def _curve(match: Match, arm: Arm, guidance: float) -> list[Trial]:
+def _curve(match: Match, arm: Arm, guidance: float, tried: list[Trial]) -> list[Trial]:
     """Quality against network evaluations; one point for a method that takes one pass."""
-    trials: list[Trial] = []
+    known, trials = {(trial.guidance, trial.steps): trial for trial in tried}, list[Trial]()
     for steps in match.config.sampling.curve:
-        trials.append(_try_out(match, arm, f"curve, {steps} steps", guidance, steps))
+        trial = known.get((guidance, steps))
+        trials.append(trial or _try_out(match, arm, f"curve, {steps} steps", guidance, steps))
         if len(trials) > 1 and trials[-1].nfe == trials[-2].nfe:
             return trials[:1]
     return trials

@@ -110,24 +110,25 @@ class Evaluator(nn.Module):
 
     def detect(self, images: UInt8[Tensor, "n 3 s s"]) -> list[list[Detection]]:
         """The solids seen in each picture, most confident first."""
-        return [
-            [sighting.best for sighting in seen if sighting.best.confidence >= THRESHOLD]
-            for seen in self.sightings(images)
-        ]
+        return [_certain(seen) for seen in self.sightings(images)]
 
-    def score(self, images: UInt8[Tensor, "n 3 s s"], captions: Sequence[Caption]) -> list[bool]:
-        """The scene score's verdicts: does picture i show all that caption i states?"""
-        pairs = zip(captions, self.detect(images), strict=True)
-        return [facts.holds(caption.statement, seen) for caption, seen in pairs]
+    def verdicts(
+        self, images: UInt8[Tensor, "n 3 s s"], captions: Sequence[Caption]
+    ) -> tuple[list[float], list[float]]:
+        """Of picture i and caption i: the scene score's verdict (1 where it shows all that is
+        stated, else 0), and the image-text score, mean probability of the stated facts.
 
-    def match(self, images: UInt8[Tensor, "n 3 s s"], captions: Sequence[Caption]) -> list[float]:
-        """The image-text score: mean probability of the stated facts, 0..1.
-
-        Two of three facts shown score near 2/3 where the verdict is False: made for comparing
+        Two of three facts shown score near 2/3 where the verdict is 0: made for comparing
         pictures that all fail.
         """
-        pairs = zip(captions, self.sightings(images), strict=True)
-        return [statement_probability(caption.statement, seen) for caption, seen in pairs]
+        stated = [caption.statement for caption in captions]
+        looks = list(zip(stated, self.sightings(images), strict=True))
+        right = [float(facts.holds(statement, _certain(seen))) for statement, seen in looks]
+        return right, [statement_probability(*look) for look in looks]
+
+
+def _certain(seen: Sequence[Sighting]) -> list[Detection]:
+    return [sighting.best for sighting in seen if sighting.best.confidence >= THRESHOLD]
 
 
 class Residual(nn.Module):

@@ -67,10 +67,8 @@ class CaptionedScenes(PictureScenes):
         return self.evaluated_key({"scene_score": words.PROTOCOL}, texts)
 
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
-        judge = evaluator.load(self.task.device)
         pictures = torch.from_numpy(np.stack(predictions).transpose(0, 3, 1, 2))
-        right = [float(verdict) for verdict in judge.score(pictures, self.stated)]
-        match = judge.match(pictures, self.stated)
+        right, match = evaluator.load(self.task.device).verdicts(pictures, self.stated)
         levels = [caption.level for caption in self.stated]
         facts = Scored({"scene_score": mean_score(right, "higher")})
         facts.scores["scene_match"] = mean_score(match, "higher")

@@ -125,14 +125,18 @@ class PictureScenes(Scenes, PictureItems):
 
     def distances(self, predictions: Sequence[UInt8[np.ndarray, "s s 3"]]) -> Scored:
         """`fid_tabletop@n` and `kid_tabletop@n` of predicted against true pictures."""
+        generated = self._features(predictions)
+        return distribution.distribution_scores(generated, self._real, EXTRACTOR)
+
+    @cached_property
+    def _real(self) -> dict[str, Tensor]:
+        """Features of the true pictures, the same for every arm and trial."""
+        return self._features([self.picture(row) for row in range(self.count)])
+
+    def _features(self, pictures: Sequence[UInt8[np.ndarray, "s s 3"]]) -> dict[str, Tensor]:
         evaluator.register()
-        truths = [self.picture(row) for row in range(self.count)]
         options: Any = {"metrics": ("fid", "kid"), "device": self.task.device}
-        generated, real = (
-            distribution.extract_features(images, EXTRACTOR, **options)
-            for images in (predictions, truths)
-        )
-        return distribution.distribution_scores(generated, real, EXTRACTOR)
+        return distribution.extract_features(pictures, EXTRACTOR, **options)
 
 
 AnyScenes = TypeVar("AnyScenes", bound=Scenes)

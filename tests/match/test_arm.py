@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import run
+from benchmarks.match import crew
 from crossflow.train import Trainer
 from tests.match.tiny import TINY, by_method, call, places
 
@@ -168,8 +169,11 @@ def test_a_signal_writes_a_checkpoint_and_ends(tmp_path, number):
     assert "Traceback" not in (tmp_path / "stderr").read_text()
 
 
-def test_guidance_and_curve_are_measured_on_validation(tmp_path):
-    """Without a weight the same grid is tried for the arm; every trial stands in the curves."""
+def test_guidance_and_curve_are_measured_on_validation(tmp_path, monkeypatch):
+    """Without a weight the same grid is tried for the arm; every trial stands in the curves. What
+    both of them ask for is sampled once."""
+    sampled, predict = [], crew.predict
+    monkeypatch.setattr(crew, "predict", lambda *a: sampled.append(a[2]) or predict(*a))
     arguments = ["task=t2i_tabletop", "methods=crossflow", "task.train_limit=16", "task.limit=4"]
     arguments += ["task.validation_limit=4", "sampling.steps=1", "sampling.curve=[1,2]"]
     assert call(*places(tmp_path), *arguments, base=TINY[4:]) == 0
@@ -184,6 +188,7 @@ def test_guidance_and_curve_are_measured_on_validation(tmp_path):
         rows = list(csv.DictReader(file))
     assert [float(r["guidance"]) for r in rows if r["sweep"] == "guidance"] == tried
     assert [int(r["steps"]) for r in rows if r["sweep"] == "steps"] == [1, 2]
+    assert sampled == ["validation"] * (len(tried) + 1) + ["test"]
     assert {r["metric"] for r in rows} == {"scene_score"}
     assert {int(r["n"]) for r in rows} == {4}
 

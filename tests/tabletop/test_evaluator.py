@@ -67,14 +67,15 @@ def test_other_scenes_do_not_and_a_score_is_the_verdict(judge, scenes, pictures)
     others = judge.detect(pictures[64].roll(1, 0))
     assert measure.level_scores(scenes, others)["scene_score_all"] < 0.15
     single = [captions(drawn)[0] for drawn in scenes]
-    assert np.mean(judge.score(pictures[64], single)) > 0.9
-    assert np.mean(judge.score(pictures[64], single[::-1])) < 0.4
+    assert np.mean(judge.verdicts(pictures[64], single)[0]) > 0.9
+    assert np.mean(judge.verdicts(pictures[64], single[::-1])[0]) < 0.4
 
 
 def test_soft_score_prefers_the_true_caption(judge, scenes, pictures):
     pairs = [minimal_pairs(drawn) for drawn in scenes]
     kept = pictures[64][torch.tensor(list(map(bool, pairs)))]
-    true, false = (judge.match(kept, [some[0][k] for some in pairs if some]) for k in (0, 1))
+    both = [[some[0][k] for some in pairs if some] for k in (0, 1)]
+    true, false = (judge.verdicts(kept, stated)[1] for stated in both)
     assert all(0 <= value <= 1 for value in true + false)
     assert np.mean(np.greater(true, false)) > 0.9
 
