@@ -2,117 +2,86 @@
 
 python -m benchmarks.perf.training_step --tokens 256 --precision bf16 --against CHECKOUT
 
-The bare loop is forward, backward and optimizer on one batch that lies ready. With `--against` the
-same arm is also built from another checkout of this repository, in a process that waits between its
-turns. With `--compile` the same trainer also runs without, and the compiler's seconds are told.
-Every ratio is the median over rounds, in which the machine's matrix rate is measured too.
+The bare loop is forward, backward and optimizer on one batch that lies ready. With --against the
+same arm is also built from another checkout of this repository, from 1fa912c on, in a process that
+waits between its turns; with --processes N also in N that share the batch (CPU, gloo, DDP), beside
+N that each do a product of their own: the machine's limit. With --compile the same trainer also
+runs without, and the compiler's seconds are printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import math
 import os
-import subprocess
-import sys
+import socket
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
-from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 
-ROWS, WORDS, VOCABULARY, CHANNELS = 512, 20, 39, 16  # as in t2i_tabletop
-MATRIX = 2048  # side of the product that measures the machine's rate
-# Where each name stands, here and in checkouts from 1fa912c on.
-PLACES = {
-    "Trainer": ("trainer", "train"),
-    "Training": ("training", "budget"),
-    "Budget": ("budget",),
-    "build_arm": ("matching", "arm"),
-    "method": ("coupling", "crossflow"),
-    "training_loss": ("methods", "method"),
-    **dict.fromkeys(("Problem", "TokenShape", "MapShape", "Pair", "Source"), ("problem",)),
-    "StepDraws": ("draws",),
-}
-Turn = Callable[[int], float]  # does so many steps, gives their seconds
+from benchmarks.perf import turns
+from crossflow.budget import Budget
+from crossflow.draws import StepDraws
+from crossflow.problem import MapShape, Problem, TokenShape
+from crossflow.store_writer import write_store
+
+ROWS, CAPTIONS, WORDS, VOCABULARY, CHANNELS = 512, 5, 20, 39, 16  # as in t2i_tabletop
 
 
-def names() -> SimpleNamespace:
-    """What is timed, from whichever checkout this process imports."""
-    found: dict[str, Any] = {}
-    for name, places in PLACES.items():
-        for place in places:
-            try:
-                module = importlib.import_module(f"crossflow.{place}")
-            except ModuleNotFoundError:
-                continue
-            if hasattr(module, name):
-                found[name] = module if name == "method" else getattr(module, name)
-                break
-        else:
-            raise SystemExit(f"this checkout has no {name} in {places}")
-    return SimpleNamespace(**found)
+def tabletop(height: int, width: int) -> Problem:
+    """Text to image of the embedded world."""
+    source, target = TokenShape(WORDS, vocabulary=VOCABULARY), MapShape(CHANNELS, height, width)
+    return Problem(source, target, 1, "variational", "contrastive", 0.1)
 
 
-class Rows:
-    """Random pairs of text and map in memory, as a trainer sees a store."""
-
-    captions, digest, ids = 1, "random", [str(row) for row in range(ROWS)]
-
-    def __init__(self, of: SimpleNamespace, problem: Any) -> None:
-        draw = torch.Generator().manual_seed(0)
-        self.of = of
-        self.target = torch.randn(ROWS, *problem.target.sizes, generator=draw)
-        self.words = torch.randint(VOCABULARY, (ROWS, WORDS), generator=draw)
-        self.mask = torch.arange(WORDS) < torch.randint(8, WORDS, (ROWS, 1), generator=draw)
-
-    def __len__(self) -> int:
-        return ROWS
-
-    def pairs(self, rows: Any, captions: Any = None) -> Any:
-        source = self.of.Source(self.words[rows], self.mask[rows])
-        return self.of.Pair(source, self.target[rows], torch.as_tensor(rows))
+def module(*names: str) -> Any:
+    """The library's, by the first of its names, here and before, that this process can import."""
+    return import_module(next(name for name in names if find_spec(name)))
 
 
-def timed(work: Callable[[], object], count: int, device: str) -> float:
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    wait()
-    start = time.perf_counter()
-    for _ in range(count):
-        work()
-    wait()
-    return time.perf_counter() - start
+def random_rows(target: MapShape, start: int, stop: int) -> Iterator[dict[str, Any]]:
+    """Pairs of words and map, for a store."""
+    draw = np.random.default_rng(start)
+    rows = {"ids": [str(row) for row in range(start, stop)], "groups": np.arange(start, stop)}
+    rows["target"] = draw.standard_normal((stop - start, *target.sizes), dtype=np.float32)
+    rows["source"] = draw.integers(VOCABULARY, size=(stop - start, CAPTIONS, WORDS))
+    rows["mask"] = np.arange(WORDS) < draw.integers(8, WORDS, size=(stop - start, CAPTIONS, 1))
+    yield rows
 
 
-def build(given: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, Turn]]:
+def build(given: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, turns.Turn]]:
     """The trainer, and turns of its loop, of the bare one and of one that is not compiled."""
-    of, side = names(), math.isqrt(given.tokens)
-    target = of.MapShape(CHANNELS, side, side)
-    source = of.TokenShape(WORDS, vocabulary=VOCABULARY)
-    problem = of.Problem(source, target, 1, "variational", "contrastive", 0.1)
+    problem = tabletop(*[math.isqrt(given.tokens)] * 2)
+    method = module("crossflow.coupling", "crossflow.crossflow")
+    build_arm = module("crossflow.matching", "crossflow.arm").build_arm
+    training = module("crossflow.training", "crossflow.budget").Training
+    settings = {"precision": given.precision, "warmup": 0.0}
+    shapes = problem.source, problem.target
+    store = write_store(folder / "store", *shapes, {}, ROWS, partial(random_rows, problem.target))
 
     def trainer(name: str, compiled: bool = given.compile) -> Any:
-        arm = of.build_arm(of.method, problem, given.model, batch=given.batch)
-        settings = of.Training(
-            batch=given.batch, precision=given.precision, compile=compiled, warmup=0.0
-        )
-        rows, budget = Rows(of, problem), of.Budget(steps=1e9)
-        return of.Trainer(arm, rows, budget, settings, folder / name, device=given.device)
+        arm = build_arm(method, problem, given.model, batch=given.batch)
+        setting = training(given.batch, compile=compiled, **settings)
+        of = arm, store, Budget(steps=1e9), setting, folder / name
+        return module("crossflow.trainer", "crossflow.train").Trainer(*of, device=given.device)
 
     ours, bare = trainer("ours"), trainer("bare")
-    pair = bare.store.pairs(bare.order.step(0)[0]).to(given.device)
-    draws = of.StepDraws(0, 0, range(given.batch), given.batch)
-    net, method, half = bare.arm.net, bare.arm.method, given.precision == "bf16"
+    pair = store.pairs(*bare.order.step(0)).to(given.device)
+    draws = StepDraws(0, 0, range(given.batch), given.batch)
+    half = torch.autocast(given.device, torch.bfloat16, enabled=given.precision == "bf16")
+    training_loss = module("crossflow.methods", "crossflow.method").training_loss
 
     def step() -> None:
-        with torch.autocast(given.device, torch.bfloat16, enabled=half):
-            loss = of.training_loss(net, method, pair, draws)
+        with half:
+            loss = training_loss(bare.arm.net, bare.arm.method, pair, draws)
         bare.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         bare.optimizer.step()
@@ -121,87 +90,66 @@ def build(given: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, Turn]
     if given.compile:
         ours.warm_up()
         loops["eager"] = trainer("eager", False).step
-    turns = {name: partial(timed, loop, device=given.device) for name, loop in loops.items()}
-    return ours, turns
+    return ours, {name: turns.of(loop, given.device) for name, loop in loops.items()}
 
 
-def answer(given: argparse.Namespace) -> None:
-    """The other checkout's side: a line in is a number of steps, a line out their seconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        turn = build(given, Path(folder))[1]["ours"]
-        for line in sys.stdin:
-            print(turn(int(line)), flush=True)
+def group(size: int) -> list[dict[str, str]]:
+    """What torchrun would tell each of so many processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size)}
+    return [shared | {"RANK": str(rank)} for rank in range(size)]
 
 
-def ask(checkout: str) -> tuple[subprocess.Popen[str], Turn]:
-    """A process that trains from another checkout."""
-    if not (Path(checkout) / "crossflow").is_dir():
-        raise SystemExit(f"--against {checkout}: no checkout of this repository")
-    command = [sys.executable, __file__, *sys.argv[1:], "--answer"]
-    environment = os.environ | {"PYTHONPATH": checkout}
-    process = subprocess.Popen(
-        command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-
-    def turn(count: int) -> float:
-        assert process.stdin and process.stdout
-        print(count, file=process.stdin, flush=True)
-        return float(process.stdout.readline())
-
-    return process, turn
+def compare(given: argparse.Namespace, folder: Path) -> None:
+    works, count = {"product": turns.product(given)}, given.processes
+    if count > 1:
+        torch.set_num_threads(1)
+    if given.answer == "product":
+        return turns.answer(works["product"])
+    if "RANK" in os.environ:
+        module("crossflow.world").join(torch.device("cpu"))
+    ours, loops = build(given, folder)
+    works |= loops
+    if given.answer:
+        return turns.answer(works["ours"])
+    with ExitStack() as stack:
+        others = partial(turns.answering, "benchmarks.perf.training_step")
+        if given.against:  # its library; all else from here
+            (folder / "crossflow").symlink_to(Path(given.against, "crossflow").resolve())
+            place = {"PYTHONPATH": str(Path(__file__).parents[2])}
+            works["against"] = stack.enter_context(others(place, folder=str(folder)))
+        if count > 1:
+            works["many"] = stack.enter_context(others(*group(count)))
+            works["products"] = stack.enter_context(others(*[{}] * count, work="product"))
+        rounds = turns.Rounds(works, given)
+    reached = rounds.reached(ours.arm.cost.flops_train * given.batch, "ours")
+    print(f"images/s {given.batch / rounds.seconds('ours'):.1f}, {reached}")
+    print(f"loop over bare: {rounds.ratio('ours', 'bare'):.3f}")
+    if given.compile:
+        ratio, seconds = rounds.ratio("ours", "eager"), ours.clock.seconds("warmup")
+        print(
+            f"seconds of a step, compiled over eager: {ratio:.3f}, after {seconds:.1f} s of warm-up"
+        )
+        print(f"first step of the run: {rounds.first['ours']:.1f} s")
+    if given.against:
+        print(f"images/s over the other's: {rounds.ratio('against', 'ours'):.2f}")
+    if count > 1:
+        limit = count * rounds.ratio("product", "products")
+        print(f"{count} processes over one: {rounds.ratio('ours', 'many'):.2f} of {limit:.2f}")
+    return None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="T")
-    parser.add_argument("--tokens", type=int, default=64, help="a square")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--steps", type=int, default=5, help="of a turn")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--against", help="another checkout")
-    parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
+    settings = {"model": "T", "tokens": 64, "batch": 64, "precision": "bf16", "compile": False}
+    parser = turns.options(__doc__, steps=5, processes=1, against="", answer="", **settings)
     given = parser.parse_args()
-    if given.answer:
-        answer(given)
-    else:
-        measure(given)
-
-
-def measure(given: argparse.Namespace) -> None:
-    """All turns of all rounds, and what they say."""
-    dtype = torch.bfloat16 if given.precision == "bf16" else torch.float32
-    square = torch.randn(MATRIX, MATRIX, dtype=dtype, device=given.device)
-    product: Turn = lambda count: timed(lambda: square @ square, count, given.device)  # noqa: E731
-    with tempfile.TemporaryDirectory() as folder:
-        trainer, turns = build(given, Path(folder))
-        turns["product"] = product
-        if given.against:
-            process, turns["against"] = ask(given.against)
-        first = {name: turn(1) for name, turn in turns.items()}  # warm
-        rounds = []
-        for index in range(given.rounds):
-            order = list(turns) if index % 2 else list(turns)[::-1]
-            rounds.append({name: turns[name](given.steps) / given.steps for name in order})
-        if given.against:
-            process.communicate()
-    rate = given.batch / median(seconds["ours"] for seconds in rounds)
-    share = trainer.arm.cost.flops_train * rate
-    peak = 2 * MATRIX**3 / median(seconds["product"] for seconds in rounds)
-    threads = torch.get_num_threads()
-    print(f"model {given.model}, {given.tokens} tokens, batch {given.batch}, {given.precision},")
-    print(f"{given.device}, {threads} threads{', compiled' * given.compile}")
-    print(f"images/s {rate:.1f}, {share / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s: {share / peak:.1%}")
-    print(f"loop over bare: {median(s['ours'] / s['bare'] for s in rounds):.3f}")
-    if given.compile:
-        warmup, ratio = trainer.clock.seconds("warmup"), (s["ours"] / s["eager"] for s in rounds)
-        print(f"compiled over eager: {median(ratio):.3f}, after {warmup:.1f} s of warm-up")
-        print(f"first step of the run: {first['ours']:.1f} s")
     if given.against:
-        print(f"images/s over the other's: {median(s['against'] / s['ours'] for s in rounds):.2f}")
+        turns.checkout(parser, "against", given.against, "crossflow")
+    with tempfile.TemporaryDirectory() as folder:
+        compare(given, Path(folder))
 
 
 if __name__ == "__main__":
-    main()
+    turns.command(main)
