@@ -149,9 +149,9 @@ def fair_fields(match: Match) -> Fields:
     from crossflow.solver import STAGES
 
     config, sampling, guidance = match.config, match.config.sampling, match.config.sampling.guidance
-    free = ("batch", "precision", "checkpoint_seconds")  # fields of their own, or without effect
-    # Younger than the first records, which are without it: where it is on, it is another race.
-    free += () if config.training.recompute else ("recompute",)
+    free = ["batch", "precision", "checkpoint_seconds"]  # fields of their own, or without effect
+    if not config.training.recompute:  # younger than the first records, which lack it
+        free.append("recompute")
     training = {k: v for k, v in asdict(config.training).items() if k not in free}
     return keys.fair_fields(
         match.score,

@@ -157,3 +157,34 @@ def test_sigkill_at_a_random_moment(toy, tmp_path, method):
     assert _stats(tmp_path / "killed" / method) == _stats(tmp_path / "unbroken" / method)
     exported = [tmp_path / n / method / "weights.safetensors" for n in ("killed", "unbroken")]
     assert exported[0].read_bytes() == exported[1].read_bytes()
+
+
+COMPILED = """
+import sys
+from toy_run import Budget, Path, make_trainer
+
+trainer = make_trainer(Path(sys.argv[1]), "flow_matching", Budget(steps=4), compile=True)
+trainer.resume()
+while trainer.spent.steps < int(sys.argv[2]):
+    trainer.step()
+trainer.save()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_compiled_run_goes_on_bit_for_bit(tmp_path):
+    """In processes without the checker of shapes, which cannot be compiled."""
+    places = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    for name, steps in (("unbroken", 4), ("killed", 2), ("killed", 4)):
+        command = [sys.executable, "-c", COMPILED, str(tmp_path / name), str(steps)]
+        subprocess.run(command, env={**os.environ, "PYTHONPATH": places}, check=True)
+    paths = (
+        tmp_path / name / "flow_matching/checkpoints/last.safetensors"
+        for name in ("unbroken", "killed")
+    )
+    (one, first), (other, second) = (checkpoint.read(path, torch.device("cpu")) for path in paths)
+    assert first["chain"] == second["chain"]
+    assert first["spent"]["steps"] == 4
+    for group, tensors in one.items():
+        assert all(torch.equal(tensor, other[group][name]) for name, tensor in tensors.items())
