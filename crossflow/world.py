@@ -7,6 +7,7 @@ in every process (DDP) or in shards (FSDP2); a checkpoint always holds them whol
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -28,14 +29,13 @@ PARALLEL = ("ddp", "fsdp")
 # The first process may score for hours while the others wait; torchrun ends all when one fails.
 PATIENCE = timedelta(days=7)
 GRACE = timedelta(seconds=30)  # between failures of the same kind in several processes
-_failures: dist.ProcessGroup | None = None  # where processes that fail meet
+_groups: dict[str, dist.ProcessGroup] = {}  # beside the one of all that is decided
 
 Value = TypeVar("Value")
 
 
 def join(device: torch.device) -> None:
     """Makes torchrun's processes one group, once, until they end; without torchrun nothing."""
-    global _failures
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         return
     gpu = device.type == "cuda"
@@ -43,8 +43,17 @@ def join(device: torch.device) -> None:
         torch.cuda.set_device(device)
     # What is decided travels by gloo from memory, never through a GPU's queue.
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=PATIENCE)
-    _failures = dist.new_group(backend="gloo", timeout=GRACE)
-    atexit.register(dist.destroy_process_group)
+    _groups["failures"] = dist.new_group(backend="gloo", timeout=GRACE)  # where they meet
+    _groups["shards"] = dist.new_group(timeout=PATIENCE)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Ends the threads of the groups, of which one still at work while Python ends would abort it.
+    FSDP keeps its group for good: it has one of its own, at rest since the last checkpoint."""
+    _groups.clear()
+    gc.collect()
+    dist.destroy_process_group()
 
 
 def size() -> int:
@@ -106,11 +115,12 @@ def alike(device: torch.device, *place: object) -> Iterator[None]:
         if size() == 1:
             raise
         places: list[Any] = [None] * size()
-        backends = (dist.group.WORLD._get_backend(torch.device(k)) for k in {"cpu", device.type})
+        groups, kinds = (dist.group.WORLD, _groups["shards"]), ("cpu", device.type)
+        backends = (group._get_backend(torch.device(kind)) for group in groups for kind in kinds)
         exchanges = [backend._get_sequence_number_for_group() for backend in backends]
         try:
-            dist.monitored_barrier(_failures, GRACE)
-            dist.all_gather_object(places, (place, exchanges), _failures)
+            dist.monitored_barrier(_groups["failures"], GRACE)
+            dist.all_gather_object(places, (place, exchanges), _groups["failures"])
             together = all(other == places[0] for other in places)
         except RuntimeError:  # the others do not come
             together = False
@@ -176,7 +186,7 @@ def spread(arm: Any, how: str, device: torch.device) -> nn.Module:
     if size() == 1:
         return arm
     if how == "fsdp":
-        mesh = init_device_mesh(device.type, (size(),))
+        mesh = DeviceMesh.from_group(_groups["shards"], device.type)
         for part in (*arm.net.blocks, arm):
             fully_shard(part, mesh=mesh)
         return arm
