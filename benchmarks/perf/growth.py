@@ -26,8 +26,8 @@ def main() -> None:
     works, flops, size = {}, {}, SIZES[given.model]
     with tempfile.TemporaryDirectory() as folder:
         for case in ("batch 1", *(f"{name} {factor}" for name in NAMES for factor in FACTORS[1:])):
-            name, factor = case.split()
-            grown = dict.fromkeys(NAMES, 1) | {name: int(factor)}
+            name, times = case.split()
+            grown = dict.fromkeys(NAMES, 1) | {name: int(times)}
             width, hidden = size.width * grown["width"], size.hidden * grown["width"]
             rows = {"batch": given.batch * grown["batch"], "rows": given.rows * grown["data"]}
             with patch.dict(SIZES, {given.model: replace(size, width=width, hidden=hidden)}):

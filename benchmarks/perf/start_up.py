@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -44,7 +45,7 @@ def main() -> None:
         shutil.copytree(public, copy)
         words = [f"task={given.task}", f"task.train_limit={given.rows}", f"work={work}"]
         process("-m", "benchmarks.prepare", *words)
-        starts = {
+        starts: dict[str, Callable[[], object]] = {
             "import torch": partial(process, "-c", "import torch"),
             "list": partial(process, "-m", "benchmarks.list"),
             "report": partial(process, "-m", "benchmarks.report", "leaderboard", f"--out={copy}"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # not for an old checkout
 
 Turn = Callable[[int], float]  # does so many steps, gives their seconds
 SIDE = 2048  # of the matrix product that measures the machine's rate
-HELP = {"tokens": "a square", "steps": "of a turn", "device": "cpu, cuda or cuda:N"}
+HELP = {"tokens": "a square", "steps": "of a turn", "device": "cpu or cuda"}
 
 
 def options(text: str | None, **defaults: Any) -> argparse.ArgumentParser:
@@ -56,7 +56,7 @@ def checkout(parser: argparse.ArgumentParser, option: str, folder: str, holds: s
 
 def of(work: Callable[[], object], device: str = "cpu") -> Turn:
     """So many calls of a work, what a GPU has in flight included."""
-    wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
 
     def turn(count: int) -> float:
         wait()
@@ -136,7 +136,7 @@ def answering(
     def turn(count: int) -> float:
         for process in processes:
             print(count, file=process.stdin, flush=True)
-        lines = [process.stdout.readline() for process in processes]
+        lines = [process.stdout.readline() for process in processes if process.stdout]
         if not all(lines):
             raise SystemExit(f"{module} --answer ended: see above")
         return max(map(float, lines))

@@ -77,6 +77,7 @@ def test_a_command_of_several_processes_prints_its_figure(name, words, figure, m
     assert re.search(figure, call(monkeypatch, capsys, name, *words))
 
 
+@pytest.mark.filterwarnings("ignore")  # theirs
 def test_the_official_step_is_timed(monkeypatch, capsys):
     if not (checkout := os.environ.get("CROSSFLOW_OFFICIAL")):
         pytest.skip("CROSSFLOW_OFFICIAL names no checkout of the official code")
