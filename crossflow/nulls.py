@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError

@@ -31,7 +31,7 @@ def require_same_loss(
     for module, other in zip(arm.modules(), trained.modules(), strict=True):
         module.train(other.training)
     for parameter in arm.parameters():
-        parameter += NOISE * torch.randn_like(parameter)
+        parameter.add_(torch.randn_like(parameter), alpha=NOISE)
     each = min(order.batch // world.size(), max(2, ROWS // world.size()))
     total, losses = each * world.size(), list[float]()
     for part in (range(total), world.share(total)):

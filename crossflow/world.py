@@ -29,7 +29,7 @@ PARALLEL = ("ddp", "fsdp")
 # The first process may score for hours while the others wait; torchrun ends all when one fails.
 PATIENCE = timedelta(days=7)
 GRACE = timedelta(seconds=30)  # between failures of the same kind in several processes
-_groups: dict[str, dist.ProcessGroup] = {}  # beside the one of all that is decided
+_groups: dict[str, Any] = {}  # of processes, by what travels in it
 
 Value = TypeVar("Value")
 
@@ -43,6 +43,7 @@ def join(device: torch.device) -> None:
         torch.cuda.set_device(device)
     # What is decided travels by gloo from memory, never through a GPU's queue.
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=PATIENCE)
+    _groups["all"] = dist.group.WORLD
     _groups["failures"] = dist.new_group(backend="gloo", timeout=GRACE)  # where they meet
     _groups["shards"] = dist.new_group(timeout=PATIENCE)
     atexit.register(_leave)
@@ -115,7 +116,7 @@ def alike(device: torch.device, *place: object) -> Iterator[None]:
         if size() == 1:
             raise
         places: list[Any] = [None] * size()
-        groups, kinds = (dist.group.WORLD, _groups["shards"]), ("cpu", device.type)
+        groups, kinds = (_groups["all"], _groups["shards"]), ("cpu", device.type)
         backends = (group._get_backend(torch.device(kind)) for group in groups for kind in kinds)
         exchanges = [backend._get_sequence_number_for_group() for backend in backends]
         try:
