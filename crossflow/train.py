@@ -113,10 +113,10 @@ class Trainer:
         return self.budget.progress(self.spent) >= 1
 
     def step(self) -> None:
-        """One training step. TrainingError: numbers are not finite; on a GPU with the next log."""
-        step = self.spent.steps
-        wait = self.budget.kind == "device_seconds"  # else a GPU's host may run ahead, till it logs
-        with self.clock("train", wait), repeatable(self.seed, step, self.device):
+        """One training step. TrainingError: numbers are not finite; on a GPU with the next log, up
+        to which its host may run ahead, but under a budget in seconds."""
+        step, timed = self.spent.steps, self.budget.kind == "device_seconds"
+        with self.clock("train", wait=timed), repeatable(self.seed, step, self.device):
             before, settings = self.budget.progress(self.spent), self.training
             rows, captions = self.order.step(step)
             rate = self.lr * rate_factor(self.fraction, settings.warmup, settings.cooldown)
@@ -126,14 +126,21 @@ class Trainer:
             self.spent.steps += 1
             self.spent.samples += len(rows)
             self.spent.flops += len(rows) * self.arm.cost.flops_train
+            if timed:
+                self._check()  # the average goes by the time of the whole step
             self._spend_time()
             self.ema.update(before, self.budget.progress(self.spent))
-            if logged := self.spent.steps % self.log_every == 0 or self.done:
+            if self._logs:
                 self._check()
         self._spend_time()
         self.throughput.update(self.spent.samples, self.spent.device_seconds)
-        if logged:
+        if self._logs:
             self._log(loss, norm, rate)
+
+    @property
+    def _logs(self) -> bool:
+        """Whether the step that is done has a line: one of so many, and the last."""
+        return self.spent.steps % self.log_every == 0 or self.done
 
     def _spend_time(self) -> None:
         seconds = self.clock.seconds("train")
@@ -220,7 +227,7 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the checkpoint, on its own ledger, whole: any number of processes continues it."""
-        with self.clock("train"):  # what a GPU has in flight
+        with self.clock("train", wait=False):  # for what a GPU has in flight: that is its ledger
             self._check()
         self._spend_time()
         with self.clock("checkpoint"):
@@ -255,13 +262,7 @@ class Trainer:
                 for name, module in (("arm", self.arm), ("ema", self.ema.module)):
                     whole = world.state_like(tensors.pop(name), module.state_dict())
                     module.load_state_dict(whole)
-                shards = [part for group in self.optimizer.param_groups for part in group["params"]]
-                moments = {
-                    (index := int(name.split("/")[1])): world.state_like(
-                        values, dict.fromkeys(values, shards[index])
-                    )
-                    for name, values in tensors.items()
-                }
+                moments = world.moments_like(tensors, self.optimizer)
                 self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
                 self.spent = Spent(**state["spent"])
                 self.chain = Chain(**state["chain"])

@@ -223,6 +223,15 @@ def state_like(state: Mapping[str, Tensor], shards: Mapping[str, Tensor]) -> dic
     return {name: like(tensor, shards[name]) for name, tensor in state.items()}
 
 
+def moments_like(
+    groups: Mapping[str, Mapping[str, Tensor]], optimizer: torch.optim.Optimizer
+) -> dict[int, dict[str, Tensor]]:
+    """The same of a checkpoint's groups `optimizer/N`, by N, a parameter's number."""
+    shards = [shard for group in optimizer.param_groups for shard in group["params"]]
+    numbered = {int(name.split("/")[1]): values for name, values in groups.items()}
+    return {n: {k: like(v, shards[n]) for k, v in part.items()} for n, part in numbered.items()}
+
+
 def divided(batch: int) -> range:
     """This process's rows of a batch. InputError where they cannot be equally many."""
     if batch % size():

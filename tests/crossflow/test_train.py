@@ -196,6 +196,49 @@ def test_what_a_gpu_noted_stops_the_next_log_and_every_file(toy, tmp_path, then)
     assert trainer.journal.read_bytes() == b""
 
 
+@pytest.fixture
+def on_a_gpu(toy, tmp_path, monkeypatch):
+    """A trainer whose every step takes a second on a device that its host does not wait for."""
+
+    def make(budget):
+        trainer, now, ahead = toy.make_trainer(tmp_path, budget=budget, log_every=100), [0.0], [0.0]
+
+        def wait():
+            now[0], ahead[0] = now[0] + ahead[0], 0.0
+
+        def update(*given, update=trainer._update):
+            done = update(*given)
+            ahead[0] += 1
+            return done
+
+        broken = trainer._finite.broken
+        monkeypatch.setattr(trainer._finite, "broken", lambda: wait() or broken())
+        monkeypatch.setattr(trainer.clock, "_synchronize", wait)
+        monkeypatch.setattr(trainer.clock, "_now", lambda: now[0])
+        monkeypatch.setattr(trainer, "_update", update)
+        return trainer
+
+    return make
+
+
+def test_under_seconds_average_and_last_line_go_by_the_time_of_whole_steps(on_a_gpu, monkeypatch):
+    trainer, progress = on_a_gpu(Budget(device_seconds=4)), []
+    monkeypatch.setattr(trainer.ema, "update", lambda *both: progress.append(both))
+    trainer.run()
+    assert progress == [(0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1)]
+    assert trainer.last["steps"] == trainer.spent.steps == 4
+
+
+def test_a_checkpoint_waits_for_steps_in_flight_on_their_ledger(on_a_gpu):
+    trainer = on_a_gpu(Budget(steps=100))
+    with trainer.clock("other"):
+        for _ in range(3):
+            trainer.step()
+        trainer.save()
+    assert trainer.clock.state() == dict.fromkeys(trainer.clock.state(), 0) | {"train": 3}
+    assert trainer.spent.device_seconds == 3
+
+
 def test_a_full_disk_keeps_the_checkpoint(toy, tmp_path, monkeypatch):
     """Only numbers that are not finite start a run anew; what failed otherwise goes on."""
     trainer = toy.make_trainer(tmp_path, budget=Budget(steps=6), checkpoint_seconds=0.001)
