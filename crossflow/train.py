@@ -95,6 +95,7 @@ class Trainer:
         self._finite = Finite(self.device)
         self.failure: Exception | None = None  # why training stopped
         self._ids, self._saved = store.ids, 0.0
+        self._earlier = 0.0  # device seconds beyond its ledger: of more processes, or fewer
         if training.compile:
             self.arm.net.compile()
 
@@ -113,8 +114,7 @@ class Trainer:
         return self.budget.progress(self.spent) >= 1
 
     def step(self) -> None:
-        """One training step. TrainingError: numbers are not finite; on a GPU with the next log, up
-        to which its host may run ahead, but under a budget in seconds."""
+        """One training step. TrainingError: numbers are not finite; a GPU is asked at each log."""
         step, timed = self.spent.steps, self.budget.kind == "device_seconds"
         with self.clock("train", wait=timed), repeatable(self.seed, step, self.device):
             before, settings = self.budget.progress(self.spent), self.training
@@ -146,16 +146,13 @@ class Trainer:
         seconds = self.clock.seconds("train")
         if self.budget.kind == "device_seconds":  # one clock: all end at the same step
             seconds = world.decided(seconds)
-        self.spent.device_seconds = seconds * world.size()
+        self.spent.device_seconds = self._earlier + seconds * world.size()
 
     def _update(
         self, arm: nn.Module, optimizer: torch.optim.AdamW, pair: Pair, step: int, rate: float
     ) -> tuple[Loss, Tensor]:
         """Loss, gradient and optimizer step; gives the loss and the gradient's norm."""
-        draws = StepDraws(self.seed, step, self._rows, self.training.batch)
-        enabled = self.training.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
-            loss: Loss = arm(pair, draws)
+        loss = self._loss(arm, pair, step)
         optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         parameters = list(arm.parameters())
@@ -171,6 +168,13 @@ class Trainer:
             group["lr"] = rate
         optimizer.step()
         return loss, total_norm
+
+    def _loss(self, arm: nn.Module, pair: Pair, step: int) -> Loss:
+        """Of a step's batch, in the precision of training."""
+        draws = StepDraws(self.seed, step, self._rows, self.training.batch)
+        enabled = self.training.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
+            return arm(pair, draws)  # type: ignore[no-any-return]
 
     def _check(self) -> None:
         """Waits for the device. TrainingError: names the first step that was not finite."""
@@ -198,12 +202,10 @@ class Trainer:
         """Runs a step on a copy (compilation, caches, clocks of a GPU): leaves no trace here.
         ArmError: several processes would train another arm than one does."""
         with self.clock("warmup"), repeatable(self.seed, 0, self.device):
-            where = self.store, self.order, self.device
-            parts.require_same_loss(self.average, self.arm, *where)
+            parts.require_same_loss(self.average, self.arm, self.store, self.order, self.device)
             pair = self._batches.read(0)
             if self.sharded:  # no copy can be made: all but the optimizer's step
-                draws = StepDraws(self.seed, 0, self._rows, self.training.batch)
-                self._called(pair, draws).total.backward()
+                self._loss(self._called, pair, 0).total.backward()
                 parts.require_gradients(self.name, self.arm)
                 self.optimizer.zero_grad(set_to_none=True)
                 return
@@ -215,14 +217,16 @@ class Trainer:
 
     def _identity(self) -> dict[str, Any]:
         """All that the bits of the next step depend on, beside what the checkpoint holds."""
+        several = self.budget.kind == "device_seconds" and world.size() > 1  # another race
+        limit = self._limit + f" of {world.size()} processes" * several
         return {
             **{k: v for k, v in asdict(self.training).items() if k not in NO_BITS},
             **{f"option {name}": value for name, value in self.arm.options.items()},
             **{f"backbone {name}": value for name, value in asdict(self.arm.size).items()},
             **{f"problem {name}": value for name, value in asdict(self.arm.method.problem).items()},
             **{"arm": self.name, "method": type(self.arm.method).__name__},
-            **{"seed": self.seed, "budget": self._limit},
-            **{"data": self.store.digest, **checkpoint.machine(self.device)},
+            **{"seed": self.seed, "budget": limit, "data": self.store.digest},
+            **checkpoint.machine(self.device),
         }
 
     def save(self) -> None:
@@ -232,15 +236,13 @@ class Trainer:
         self._spend_time()
         with self.clock("checkpoint"):
             sync(self.journal)  # before the checkpoint, which these lines must not miss
-            moments = self.optimizer.state_dict()["state"]
             groups = {"arm": self.arm.state_dict(), "ema": self.ema.module.state_dict()}
-            groups |= {f"optimizer/{index}": values for index, values in moments.items()}
+            moments = self.optimizer.state_dict()["state"].items()
+            groups |= {f"optimizer/{index}": values for index, values in moments}
             groups = {group: world.whole_state(values) for group, values in groups.items()}
             state = {
                 "identity": self._identity(),
-                "spent": asdict(self.spent),
-                "chain": asdict(self.chain),
-                "throughput": asdict(self.throughput),
+                **{name: asdict(getattr(self, name)) for name in ("spent", "chain", "throughput")},
                 "last": self.last,
                 "ledgers": self.clock.state(),
             }
@@ -260,14 +262,13 @@ class Trainer:
                     hint = "Use the old values, resume=false, or another folder"
                     raise InputError(f"cannot resume from {self._checkpoint}: {differ}. {hint}")
                 for name, module in (("arm", self.arm), ("ema", self.ema.module)):
-                    whole = world.state_like(tensors.pop(name), module.state_dict())
-                    module.load_state_dict(whole)
+                    module.load_state_dict(world.state_like(tensors.pop(name), module.state_dict()))
                 moments = world.moments_like(tensors, self.optimizer)
                 self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
-                self.spent = Spent(**state["spent"])
-                self.chain = Chain(**state["chain"])
+                self.spent, self.chain = Spent(**state["spent"]), Chain(**state["chain"])
                 self.throughput = Throughput(**state["throughput"])
                 self.last, ledgers = state["last"], state["ledgers"]
+                self._earlier = self.spent.device_seconds - ledgers["train"] * world.size()
             self.clock.restore(ledgers)
             if self.first:
                 checkpoint.trim(self.journal, self.last.get("steps", 0))
@@ -281,8 +282,7 @@ class Trainer:
             while not self.done and self.spent.device_seconds < end:
                 self.step()
                 progress(self)
-                waited = self.clock.wall - self._saved
-                if world.decided(waited >= self.training.checkpoint_seconds):
+                if world.decided(self.clock.wall - self._saved >= self.training.checkpoint_seconds):
                     self.save()
 
     def finish(self) -> None:
@@ -341,9 +341,8 @@ def _attempt(trainer: Trainer, work: str, *given: Any) -> None:
     if trainer.failure is None:
         module = sys.modules[type(trainer.arm.method).__module__]
         try:
-            place = trainer.device, trainer.name, work
             file = getattr(module, "__file__", None)  # none in a notebook
-            with world.alike(*place), guard(trainer.name, file):
+            with world.alike(trainer.device, trainer.name, work), guard(trainer.name, file):
                 getattr(trainer, work)(*given)
         except TrainingError as error:  # would be so again; after others the same command goes on
             trainer.abandon(error)

@@ -165,6 +165,16 @@ def test_warm_up_leaves_no_trace(toy, tmp_path):
     assert warm.chain == cold.chain
 
 
+def test_an_arm_in_shards_warms_up_in_the_precision_of_training(toy, tmp_path):
+    """Compiled for another, the first step would compile again, on the clock."""
+    trainer, half = toy.make_trainer(tmp_path, precision="bf16"), []
+    trainer.sharded = True
+    trainer.arm.register_forward_pre_hook(lambda *_: half.append(torch.is_autocast_enabled("cpu")))
+    trainer.warm_up()
+    assert half == [True]
+    assert all(parameter.grad is None for parameter in trainer.arm.parameters())
+
+
 def test_a_failed_arm_leaves_the_others_go_on_and_its_run_starts_again(toy, tmp_path):
     trainers = [toy.make_trainer(tmp_path, m, Budget(steps=4)) for m in METHODS[:2]]
 

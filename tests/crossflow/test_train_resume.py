@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from crossflow import checkpoint
+from crossflow import checkpoint, world
 from crossflow.budget import Budget
 from crossflow.errors import InputError
 from crossflow.train import train_match
@@ -157,6 +157,26 @@ def test_sigkill_at_a_random_moment(toy, tmp_path, method):
     assert _stats(tmp_path / "killed" / method) == _stats(tmp_path / "unbroken" / method)
     exported = [tmp_path / n / method / "weights.safetensors" for n in ("killed", "unbroken")]
     assert exported[0].read_bytes() == exported[1].read_bytes()
+
+
+def test_another_number_of_processes_pays_for_its_own_seconds_alone(toy, tmp_path, monkeypatch):
+    """Where seconds are the budget it would be another race: its record names one number."""
+    trainer, timed = (
+        toy.make_trainer(tmp_path / str(budget), budget=budget)
+        for budget in (Budget(steps=9), Budget(device_seconds=99))
+    )
+    for each in (trainer, timed):
+        each.step()
+        each.save()
+    monkeypatch.setattr(world, "size", lambda: 2)
+    monkeypatch.setattr(world, "from_first", lambda value: value)
+    trainer.resume()
+    alone = trainer.spent.device_seconds
+    assert trainer.clock.seconds("train") == 2 * alone  # one by one process, then one by two
+    trainer._spend_time()
+    assert trainer.spent.device_seconds == pytest.approx(3 * alone)
+    with pytest.raises(InputError, match=r"budget was .* is .*of 2 processes"):
+        timed.resume()
 
 
 COMPILED = """
