@@ -1,7 +1,8 @@
 """The processes that train an arm together, as torchrun starts them; without it there is one.
 
 Each takes its rows of the global batch; the first decides, and it alone writes. Weights are whole
-in every process (DDP) or in shards (FSDP2); a checkpoint always holds them whole.
+in every process (DDP) or in shards (FSDP2); a checkpoint always holds them whole. What loads only
+where it is used takes half a second, and some builds of torch lack it.
 """
 
 from __future__ import annotations
@@ -13,30 +14,30 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from crossflow.errors import AloneError, InputError
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 PARALLEL = ("ddp", "fsdp")
 # The first process may score for hours while the others wait; torchrun ends all when one fails.
 PATIENCE = timedelta(days=7)
 GRACE = timedelta(seconds=30)  # between failures of the same kind in several processes
-_groups: dict[str, Any] = {}  # of processes, by what travels in it
+_groups: dict[str, Any] = {}  # of processes, by what travels in it; none before `join`
 
 Value = TypeVar("Value")
 
 
 def join(device: torch.device) -> None:
     """Makes torchrun's processes one group, once, until they end; without torchrun nothing."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _groups:
         return
     gpu = device.type == "cuda"
     if gpu:
@@ -59,12 +60,12 @@ def _leave() -> None:
 
 def size() -> int:
     """How many processes there are."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if _groups else 1
 
 
 def rank() -> int:
     """This process's number; the first is 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if _groups else 0
 
 
 def share(count: int) -> range:
@@ -187,6 +188,9 @@ def spread(arm: Any, how: str, device: torch.device) -> nn.Module:
     if size() == 1:
         return arm
     if how == "fsdp":
+        from torch.distributed.device_mesh import DeviceMesh
+        from torch.distributed.fsdp import fully_shard
+
         mesh = DeviceMesh.from_group(_groups["shards"], device.type)
         for part in (*arm.net.blocks, arm):
             fully_shard(part, mesh=mesh)
@@ -196,14 +200,22 @@ def spread(arm: Any, how: str, device: torch.device) -> nn.Module:
         return DistributedDataParallel(arm, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
+def _in_shards(tensor: Tensor) -> TypeGuard[DTensor]:
+    if size() == 1:
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(tensor, DTensor)
+
+
 def local(tensor: Tensor) -> Tensor:
     """This process's part of a tensor in shards; another tensor as it is."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if _in_shards(tensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
     """All of a tensor in shards, in every process; another tensor as it is."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _in_shards(tensor) else tensor
 
 
 def whole_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -213,8 +225,10 @@ def whole_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def like(tensor: Tensor, other: Tensor) -> Tensor:
     """A whole tensor, cut as `other` is."""
-    if not isinstance(other, DTensor) or tensor.shape != other.shape:
+    if not _in_shards(other) or tensor.shape != other.shape:
         return tensor
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(tensor, other.device_mesh, other.placements, src_data_rank=None)
 
 

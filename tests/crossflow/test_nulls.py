@@ -55,8 +55,7 @@ def test_two_processes_choose_and_exchange_like_one(monkeypatch: pytest.MonkeyPa
         for part, rows in zip(parts, source.chunk(2), strict=True):
             part.copy_(rows)
 
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr("crossflow.world.size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_gather", gather)
     for rows in (range(8), range(8, 16)):
         local = draws(2, 16, rows)
