@@ -174,7 +174,7 @@ class Trainer:
         draws = StepDraws(self.seed, step, self._rows, self.training.batch)
         enabled = self.training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
-            return arm(pair, draws)  # type: ignore[no-any-return]
+            return arm(pair, draws)
 
     def _check(self) -> None:
         """Waits for the device. TrainingError: names the first step that was not finite."""

@@ -14,6 +14,7 @@ from benchmarks.config import registry
 from benchmarks.match.sampling import Predictions
 from crossflow import world
 from crossflow.errors import InputError, guard
+from crossflow.solver import STAGES
 
 if TYPE_CHECKING:
     from benchmarks.match.job import Match
@@ -69,6 +70,14 @@ def predict(
     return Predictions([one for each in parts for one in each.values], max(p.nfe for p in parts))
 
 
+def share(items: int, sampler: Sampler) -> range:
+    """This process's items. An adaptive solver's steps depend on who shares a batch: whole batches
+    of those that one process would make."""
+    each = 1 if sampler.grid.solver in STAGES else sampler.batch
+    units = world.share(-(-items // each))
+    return range(units.start * each, min(units.stop * each, items))
+
+
 def part(
     match: Match,
     arm: Arm,
@@ -81,7 +90,7 @@ def part(
     mine: Predictions | Exception
     try:
         store, here = getattr(match.prepared, split), replace(sampler, device=match.device)
-        rows = world.share(len(store))
+        rows = share(len(store), sampler)
         file = inspect.getfile(registry.method_of(match.config, arm.name))
         with guard(arm.name, file):  # here: what travels to the first loses its lines
             mine = here.predict(arm, store, match.prepared.decode, guidance, report, rows)

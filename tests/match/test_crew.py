@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.match import crew
+from benchmarks.match.sampling import Sampler
 from benchmarks.records import record as records
+from crossflow import world
+from crossflow.errors import InputError
+from crossflow.solver import Grid
 
 METHODS = ("crossflow", "flow_matching")
 SMALL = "task.limit=100 task.train_limit=64 task.validation_limit=100 training.batch=16"
@@ -95,9 +100,19 @@ def test_a_run_goes_from_one_process_to_two_and_back(tmp_path):
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch):
-    from crossflow import world
-    from crossflow.errors import InputError
-
     monkeypatch.setattr(world, "size", lambda: 3)
     with pytest.raises(InputError, match="batch=64: not a multiple of the 3 processes"):
         world.divided(64)
+
+
+def test_an_adaptive_solver_sees_the_batches_of_one_process(monkeypatch):
+    """All rows of a batch take the steps of its hardest: other batches, other samples and nfe."""
+    shares = {}
+    monkeypatch.setattr(world, "size", lambda: 2)
+    for solver in ("heun", "dopri5"):
+        sampler = Sampler(Grid(1, solver), batch=4, seed=0, device="cpu")
+        for rank in (0, 1):
+            monkeypatch.setattr(world, "rank", lambda rank=rank: rank)
+            shares[solver, rank] = crew.share(14, sampler)
+    assert (shares["heun", 0], shares["heun", 1]) == (range(7), range(7, 14))
+    assert (shares["dopri5", 0], shares["dopri5", 1]) == (range(8), range(8, 14))
