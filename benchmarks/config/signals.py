@@ -7,6 +7,7 @@ submitit's is SIGUSR2). Whoever ignores one is let be, as `nohup` does; Windows 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -25,8 +26,10 @@ def number_of(stopped: KeyboardInterrupt) -> int:
 
 @contextmanager
 def heard(note: Callable[[int, object], None] = stop) -> Iterator[None]:
-    """Calls `note` with each signal; after the block whoever heard them before does again."""
-    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    """Calls `note` with each signal; after the block whoever heard them before does again. Threads
+    but the main one hear none."""
+    main = threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, name) for name in NAMES if main and hasattr(signal, name)]
     listening = [n for n in numbers if signal.getsignal(n) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, note) for number in listening}
     try:

@@ -213,5 +213,5 @@ def _text(value: Any, unit: str | None) -> str:
     if unit is None:
         return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
     power = math.floor(math.log10(value) / 3)
-    prefix = ("", "k", "M", "G", "T", "P", "E", "Z", "n", "µ", "m")[power]
+    prefix = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "n", "µ", "m")[power]
     return f"{value / 1000**power:.4g} {prefix}{unit}"

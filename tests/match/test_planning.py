@@ -11,7 +11,7 @@ import pytest
 from benchmarks import plan
 from benchmarks.match import calibration
 from benchmarks.match.device import PEAKS
-from benchmarks.match.planning import step_memory
+from benchmarks.match.planning import _text, step_memory
 from crossflow import crossflow
 from crossflow.arm import build_arm
 from crossflow.problem import MapShape, Problem
@@ -196,3 +196,9 @@ def test_no_one_of_many_processes_writes_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert plan.main([*TINY, *places(tmp_path)]) == 2
     assert "one process writes it" in capsys.readouterr().err
+
+
+def test_numbers_are_short():
+    assert [
+        _text(n, "B") for n in (0.02, 1, 5e3, 9e23, 1e24)
+    ] == "20 mB|1 B|5 kB|900 ZB|1 YB".split("|")
