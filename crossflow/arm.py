@@ -25,10 +25,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from crossflow import crossflow
+from crossflow.dimr import backbone
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError, right_names
 from crossflow.method import Loss, Method, training_loss
-from crossflow.network import SIZES, DiT, Size, parameters_of
+from crossflow.network import SIZES, Backbone, Size, parameters_of
 from crossflow.nulls import LEAST_BATCH
 from crossflow.path import PATHS, TIMES
 from crossflow.problem import Pair, Problem, Source, TokenShape
@@ -38,7 +39,7 @@ HIDDEN_STEP = 8  # the MLP's width stays a multiple of this
 LAWS: dict[str, tuple[str, Mapping[str, Any]]]
 LAWS = {"path": ("interpolant", PATHS), "times": ("time_law", TIMES)}
 MethodFile = Any  # a module that defines NAME, applies, method and, where it has some, Options
-Make = Callable[[Size], tuple[Method, DiT]]
+Make = Callable[[Size], tuple[Method, Backbone]]
 Counted = TypeVar("Counted")
 
 
@@ -75,7 +76,7 @@ class Arm(nn.Module):
     params_ratio: float  # of parameters at inference, to those of the reference arm
     flops_ratio: float  # of FLOPs of a network evaluation
 
-    def __init__(self, name: str, method: Method, net: DiT, size: Size, batch: int) -> None:
+    def __init__(self, name: str, method: Method, net: Backbone, size: Size, batch: int) -> None:
         super().__init__()
         self.name, self.method, self.net, self.size = name, method, net, size
         flops_source, flops_eval = count_sampling(net, method)
@@ -191,11 +192,11 @@ def build_arm(
 
 
 def _modules(
-    module: MethodFile, problem: Problem, named: Size, options: dict[str, Any], backbone: Size
-) -> tuple[Method, DiT]:
+    module: MethodFile, problem: Problem, named: Size, options: dict[str, Any], matched: Size
+) -> tuple[Method, Backbone]:
     # The encoder's width follows the named size, the backbone is the matched one.
     method = module.method(problem, named, **options)
-    return method, DiT(problem, backbone, method.condition, method.cond_width)
+    return method, backbone(problem, matched, method.condition, method.cond_width)
 
 
 @lru_cache
@@ -203,12 +204,12 @@ def _reference(problem: Problem, named: Size) -> tuple[float, float]:
     return _probe(partial(_modules, crossflow, problem, named, {}), named)
 
 
-def _probe(make: Make, backbone: Size) -> tuple[float, float]:
+def _probe(make: Make, size: Size) -> tuple[float, float]:
     """What arms are matched on: parameters at inference, FLOPs of a network evaluation."""
 
     def count(device: str) -> tuple[float, float]:
         with torch.device(device):
-            method, net = make(backbone)
+            method, net = make(size)
         params = parameters_of(net) + method.parameters_at_inference()
         return params, count_sampling(net, method)[1]
 
@@ -221,21 +222,22 @@ def _matched_size(make: Make, named: Size, reference: tuple[float, float]) -> Si
     Of the depths whose best error is within 5 %, the one that distorts the MLP ratio least, else
     the size nearest in FLOPs. Costs are affine in depth and in depth x width: three probes do.
     """
+    step = 2 if named.conv_depth else 1  # the depth of a DiMR's stage is odd
     base, deep, wide = (
         _probe(make, replace(named, depth=depth, hidden=hidden))
-        for depth, hidden in ((1, 1), (2, 1), (1, 2))
+        for depth, hidden in ((1, 1), (1 + step, 1), (1, 2))
     )
 
     def errors(depth: int, hidden: int) -> tuple[float, float]:
         """Relative deviation: the larger of both, and that of FLOPs alone."""
         params, work = (
-            (b + (depth - 1) * (d - b) + depth * (hidden - 1) * (w - b)) / r
+            (b + (depth - 1) / step * (d - b) + depth * (hidden - 1) * (w - b)) / r
             for b, d, w, r in zip(base, deep, wide, reference, strict=True)
         )
         return max(abs(params - 1), abs(work - 1)), abs(work - 1)
 
     widths = range(HIDDEN_STEP, 2 * named.hidden + 1, HIDDEN_STEP)
-    depths = range(1, 2 * named.depth + 1)
+    depths = range(1, 2 * named.depth + 1, step)
     fits = [min(((d, h) for h in widths), key=lambda fit: errors(*fit)[0]) for d in depths]
     within = [fit for fit in fits if errors(*fit)[0] <= TOLERANCE]
     if within:

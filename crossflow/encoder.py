@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crossflow.dimr import backbone
 from crossflow.errors import InputError
 from crossflow.layers import TransformerLayer, initialise, patchify, position_table, unpatchify
-from crossflow.network import DiT, Size, parameters_of
+from crossflow.network import Size, parameters_of
 from crossflow.problem import Map, MapShape, Mask, Moments, Problem, Source, Tokens, TokenShape
 
 LARGEST_SHARE = 0.15  # of the parameters used at inference, backbone included
@@ -141,10 +142,10 @@ def encoder_size(problem: Problem, size: Size) -> EncoderSize:
     """
     layers = max(2, size.depth // 6)
     with torch.device("meta"):
-        backbone = parameters_of(DiT(problem, size))
+        network = parameters_of(backbone(problem, size))
         for heads in range(size.heads, 0, -1):
             candidate = EncoderSize(layers, heads * (size.width // size.heads), heads)
             encoder = parameters_of(Encoder(problem, candidate))
-            if encoder <= LARGEST_SHARE * (backbone + encoder):
+            if encoder <= LARGEST_SHARE * (network + encoder):
                 return candidate
     raise InputError(f"model: no encoder of {problem.source} fits in 15 %, choose a larger one")

@@ -50,11 +50,13 @@ def waves(value: Row, width: int) -> Float[Tensor, "b d"]:
 class Attention(nn.Module):
     """Multi-head attention of queries x over tokens, of `cond_width` where that is not theirs."""
 
-    def __init__(self, width: int, heads: int, cond_width: int | None = None) -> None:
+    def __init__(
+        self, width: int, heads: int, cond_width: int | None = None, *, bias: bool = True
+    ) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width if cond_width is None else cond_width, 2 * width)
+        self.query = nn.Linear(width, width, bias)
+        self.key_value = nn.Linear(width if cond_width is None else cond_width, 2 * width, bias)
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tokens, tokens: Read, mask: Mask | None = None) -> Tokens:
@@ -89,12 +91,13 @@ def attend(q: Queries, k: Keys, v: Keys, keep: Bool[Tensor, "b 1 1 m"] | None) -
 class MLP(nn.Module):
     """Two linear layers with a GELU (the exact form: DiT's tanh form takes twice as long)."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, form: str = "none") -> None:
         super().__init__()
+        self.form = form
         self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward(self, x: Tokens) -> Tokens:
-        return self.down(F.gelu(self.up(x)))
+        return self.down(F.gelu(self.up(x), approximate=self.form))
 
 
 class TransformerLayer(nn.Module):

@@ -7,7 +7,7 @@ it is charged. A method file defines `NAME`, `applies(problem)` (None, or the re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from crossflow.dimr import DiMR
 from crossflow.draws import Draws, StepDraws
 from crossflow.errors import InputError
 from crossflow.path import PATHS, TIMES
@@ -125,6 +126,20 @@ class Loss:
     terms: dict[str, Float[Tensor, ""]]  # its unweighted parts, detached
 
 
+def flow_loss(velocities: Sequence[Tensor], ut: Map) -> Float[Tensor, ""]:
+    """Mean square error of the last velocity, and of coarser ones with the official weights.
+
+    Their targets are sums over r x r squares of ut, over r: of a variance that is that of ut where
+    its pixels are independent. Weights: 1/4 for the coarsest, 1/2 for those between, 1.
+    """
+    loss = F.mse_loss(velocities[-1].float(), ut)
+    for i, velocity in enumerate(velocities[:-1]):
+        ratio = ut.shape[-1] // velocity.shape[-1]
+        error = F.mse_loss(velocity.float(), ratio * F.avg_pool2d(ut, ratio))
+        loss = loss + (0.5 if i else 0.25) * error
+    return loss
+
+
 def training_loss(net: Network, method: Method, pair: Pair, draws: StepDraws) -> Loss:
     """The seam itself: one batch through any method, all on one device.
 
@@ -135,7 +150,8 @@ def training_loss(net: Network, method: Method, pair: Pair, draws: StepDraws) ->
         raise ValueError(f"{type(method).__name__}.train_ends gave no x1")
     t = method.times(len(ends.x1), draws).to(ends.x1.device)
     xt, ut = method.path(ends.x0, ends.x1, t)
-    flow = F.mse_loss(net(xt, t, ends.cond, ends.null, ends.cond_mask).float(), ut)
+    given = xt, t, ends.cond, ends.null, ends.cond_mask
+    flow = flow_loss(net.velocities(*given) if isinstance(net, DiMR) else [net(*given)], ut)
     total = flow + sum(method.weights[name] * charge for name, charge in ends.charges.items())
     terms = {"flow": flow.detach()} | {k: v.detach() for k, v in ends.charges.items()}
     return Loss(total, terms)

@@ -18,6 +18,7 @@ from crossflow.layers import MLP, Attention, initialise, patchify, position_tabl
 from crossflow.problem import Map, Mask, Problem, Read, Row, Tokens
 
 Vector = Float[Tensor, "b d"]
+Nulls = Bool[Tensor, " b"]  # True at null rows
 CONDITIONS = ("none", "cross", "channels")
 # Times in [0, 1] are stretched so that the sine-cosine embedding resolves them: the fastest wave
 # turns once in 0.006. DiT's own steps run to 1000; the official CrossFlow feeds raw t.
@@ -27,12 +28,18 @@ TIME_WAVES = 256
 
 @dataclass(frozen=True)
 class Size:
-    """Depth, width and heads of a backbone; `hidden` is the MLP's inner width."""
+    """Depth, width and heads of a backbone; `hidden` is the MLP's inner width.
+
+    With `conv_depth` it is a DiMR (crossflow.dimr), whose transformer stage has the other numbers.
+    """
 
     depth: int
     width: int
     heads: int
     hidden: int
+    conv_depth: int = 0  # blocks of each ConvNeXt stage; 0: a DiT
+    official: bool = False  # a DiT as CrossFlow's authors run it: raw times, GELU in its tanh form
+    indicator: str = "token"  # a DiT's null indicator enters as a token, or (adaln) with the time
 
 
 SIZES = {
@@ -42,12 +49,61 @@ SIZES = {
     "L": Size(24, 1024, 16, 4096),
     "XL": Size(28, 1152, 16, 4608),
     "H": Size(36, 1280, 20, 5120),  # CrossFlow's 512 pixel DiT
+    # The same with the official code's details.
+    "dit_s": Size(12, 384, 6, 1536, official=True, indicator="adaln"),
+    "dit_b": Size(12, 768, 12, 3072, official=True, indicator="adaln"),
+    "dit_l": Size(24, 1024, 16, 4096, official=True, indicator="adaln"),
+    "dit_xl": Size(28, 1152, 16, 4608, official=True, indicator="adaln"),
+    "dit_h": Size(36, 1280, 20, 5120, official=True, indicator="adaln"),
+    # Of the paper's scaling study. Only those of 500M and 1B are known, from configurations.
+    "dimr_70m": Size(25, 448, 7, 896, conv_depth=13),
+    "dimr_150m": Size(27, 640, 10, 1280, conv_depth=13),
+    "dimr_300m": Size(37, 768, 12, 1536, conv_depth=19),
+    "dimr_500m": Size(39, 960, 16, 1920, conv_depth=21),
+    "dimr_1b": Size(65, 1024, 16, 2048, conv_depth=33),
 }
 
 
 def modulate(x: Tokens, shift: Vector, scale: Vector) -> Tokens:
     """Shift and scale of a normalised row, one of each for all its tokens."""
     return torch.addcmul(shift[:, None], x, 1 + scale[:, None])
+
+
+class Backbone(nn.Module):
+    """What DiT and DiMR share: what the network may see of the source.
+
+    condition "none": nothing but x0 is seen. "cross": `cond` are tokens of `cond_width` numbers, a
+    learned null token at null rows. "channels": a map of `cond_width` channels, zero at null rows.
+    """
+
+    null_vectors: nn.Parameter
+
+    def __init__(self, problem: Problem, condition: str, cond_width: int) -> None:
+        super().__init__()
+        if condition not in CONDITIONS or (condition != "none") != (cond_width > 0):
+            raise ValueError(f"condition {condition!r} of width {cond_width} makes no network")
+        self.condition, self.nullable = condition, problem.null_rate > 0
+        self.cross_width = cond_width if condition == "cross" else None
+        self.channels_in = problem.target.channels + (cond_width if condition == "channels" else 0)
+
+    def seen(
+        self, x: Map, cond: Tensor | None, null: Nulls | None, cond_mask: Mask | None
+    ) -> tuple[Float[Tensor, "b channels h w"], Tensor | None, Mask | None]:
+        """Map and tokens, with their mask, that the blocks take.
+
+        ValueError where cond, or null for the null rate, do not fit.
+        """
+        # Not ignored: an ignored source looks like a bad method.
+        if (cond is None) != (self.condition == "none") or (null is None) == self.nullable:
+            raise ValueError(f"cond or null does not fit condition {self.condition!r}")
+        if cond is not None and self.condition == "cross":
+            if null is not None:  # at null rows every token is the null token, none is masked
+                cond = torch.where(null[:, None, None], self.null_vectors.to(cond.dtype), cond)
+                cond_mask = None if cond_mask is None else cond_mask | null[:, None]
+        elif cond is not None:
+            kept = cond if null is None else cond.masked_fill(null[:, None, None, None], 0)
+            x, cond = torch.cat([x, kept], dim=1), None  # blocks take tokens only
+        return x, cond, cond_mask
 
 
 class Block(nn.Module):
@@ -59,7 +115,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.attention = Attention(width, size.heads)
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-        self.mlp = MLP(width, size.hidden)
+        self.mlp = MLP(width, size.hidden, "tanh" if size.official else "none")
         self.modulation = nn.Linear(width, 6 * width)
         self.cross = None
         if cond_width is not None:
@@ -76,13 +132,12 @@ class Block(nn.Module):
         return torch.addcmul(x, gate2[:, None], y)
 
 
-class DiT(nn.Module):
+class DiT(Backbone):
     """Velocity network on maps of the problem's target shape.
 
-    condition "none": nothing but x0 is seen. "cross": `cond` are tokens of `cond_width` numbers, a
-    learned null token at null rows. "channels": a map of `cond_width` channels, zero at null rows.
     Without "cross", where there are null rows, the indicator (learned vectors g_c, g_uc; CrossFlow
-    section 4.3) is one extra token without a position, dropped before the output.
+    section 4.3) is one extra token without a position, dropped before the output, or is added to
+    the embedding of the time, as in the official code.
     """
 
     positions: Float[Tensor, "n d"]
@@ -91,19 +146,15 @@ class DiT(nn.Module):
     def __init__(
         self, problem: Problem, size: Size, condition: str = "none", cond_width: int = 0
     ) -> None:
-        super().__init__()
-        if condition not in CONDITIONS or (condition != "none") != (cond_width > 0):
-            raise ValueError(f"condition {condition!r} of width {cond_width} makes no network")
+        super().__init__(problem, condition, cond_width)
         channels, width = problem.target.channels, size.width
         area = problem.patch**2
-        self.condition, self.nullable = condition, problem.null_rate > 0
+        self.time_scale, self.indicator = 1.0 if size.official else TIME_SCALE, size.indicator
         self.patch, self.grid = problem.patch, problem.grid
-        extra = cond_width if condition == "channels" else 0
-        self.patches = nn.Linear((channels + extra) * area, width)
+        self.patches = nn.Linear(self.channels_in * area, width)
         self.register_buffer("positions", position_table(self.grid, width), persistent=False)
         self.time = nn.Sequential(nn.Linear(TIME_WAVES, width), nn.SiLU(), nn.Linear(width, width))
-        cross_width = cond_width if condition == "cross" else None
-        blocks = [Block(size, cross_width) for _ in range(size.depth)]
+        blocks = [Block(size, self.cross_width) for _ in range(size.depth)]
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.modulation = nn.Linear(width, 2 * width)
@@ -123,25 +174,20 @@ class DiT(nn.Module):
         x: Map,
         t: Row,
         cond: Tensor | None = None,
-        null: Bool[Tensor, " b"] | None = None,
+        null: Nulls | None = None,
         cond_mask: Mask | None = None,
     ) -> Map:
         """Velocity at xt and t. ValueError where cond, or null for the null rate, do not fit."""
-        # Not ignored: an ignored source looks like a bad method.
-        if (cond is None) != (self.condition == "none") or (null is None) == self.nullable:
-            raise ValueError(f"cond or null does not fit condition {self.condition!r}")
-        if cond is not None and self.condition == "cross":
-            if null is not None:  # at null rows every token is the null token, none is masked
-                cond = torch.where(null[:, None, None], self.null_vectors.to(cond.dtype), cond)
-                cond_mask = None if cond_mask is None else cond_mask | null[:, None]
-        elif cond is not None:
-            kept = cond if null is None else cond.masked_fill(null[:, None, None, None], 0)
-            x, cond = torch.cat([x, kept], dim=1), None  # blocks take tokens only
+        x, cond, cond_mask = self.seen(x, cond, null, cond_mask)
         tokens = self.patches(patchify(x, self.patch)) + self.positions
+        time = self.time(waves(t * self.time_scale, TIME_WAVES))
         if null is not None and self.condition != "cross":
             indicator = torch.where(null[:, None], self.null_vectors[1], self.null_vectors[0])
-            tokens = torch.cat([indicator[:, None].to(tokens.dtype), tokens], dim=1)
-        time = F.silu(self.time(waves(t * TIME_SCALE, TIME_WAVES)))
+            if self.indicator == "adaln":
+                time = time + indicator
+            else:
+                tokens = torch.cat([indicator[:, None].to(tokens.dtype), tokens], dim=1)
+        time = F.silu(time)
         for block in self.blocks:
             given = tokens, time, cond, cond_mask
             if self.recompute and torch.is_grad_enabled():  # a block draws no random numbers

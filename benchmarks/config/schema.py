@@ -18,12 +18,15 @@ DEFAULT_FLOPS = 2e13  # the budget where nobody gives a limit
 
 # The values a field of words takes. Some live in crossflow, behind torch; a test compares.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "model": ("T", "S", "B", "L", "XL", "H"),
+    "model": (
+        *("T", "S", "B", "L", "XL", "H", "dit_s", "dit_b", "dit_l", "dit_xl", "dit_h"),
+        *("dimr_70m", "dimr_150m", "dimr_300m", "dimr_500m", "dimr_1b"),
+    ),
     "track": ("defaults",),
     "tracker": ("none", "tensorboard", "wandb"),
     "parallel": ("ddp", "fsdp"),
     "sampling.precision": ("training", "fp32", "bf16"),
-    "sampling.solver": ("euler", "heun", "midpoint", "dopri5"),
+    "sampling.solver": ("euler", "heun", "midpoint", "euler_official", "dopri5"),
     "task.nonfinite": ("refuse", "bts"),
     "task.crop": ("none", "eigen", "garg", "kb_garg", "kb_eigen"),
 }

@@ -1,7 +1,10 @@
 """The backbone: shapes, conditions, positions, indicator, and that no input is ignored."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from crossflow.layers import attend, patchify, position_table, unpatchify
 from crossflow.network import SIZES, DiT, Size, parameters_of
@@ -131,6 +134,33 @@ def test_written_out_attention_agrees_with_the_fused_kernel(
     rounded = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), keep)
     assert rounded.dtype == torch.bfloat16
     torch.testing.assert_close(rounded.float(), exact, atol=0.03, rtol=0.03)
+
+
+def test_the_official_variant_has_its_parameters_and_flops() -> None:
+    latent = MapShape(4, 32, 32)
+    given = Problem(latent, latent, 2, "identity", None)
+    with torch.device("meta"):
+        huge, net = DiT(given, SIZES["dit_h"]), DiT(given, SIZES["dit_xl"])
+        with FlopCounterMode(display=False) as counter:
+            net(torch.zeros(1, *latent.sizes), torch.zeros(1), None, torch.zeros(1).bool())
+    assert parameters_of(huge) == pytest.approx(1067.7e6, rel=0.005)
+    assert counter.get_total_flops() == pytest.approx(237.24e9, rel=0.005)
+
+
+def test_indicator_through_adaln_and_times_as_they_are() -> None:
+    x, t = batch()
+    null = torch.tensor([False, True, False])
+    net = awake(DiT(problem(), replace(TINY, official=True, indicator="adaln")))
+    assert (net(x, t, None, null) != net(x, t, None, ~null)).flatten(1).any(1).all()
+    # Without the indicator's vectors the state says nothing.
+    torch.nn.init.zeros_(net.null_vectors)
+    assert torch.equal(net(x, t, None, null), net(x, t, None, ~null))
+    stretched = awake(DiT(problem(), replace(TINY, indicator="adaln")))
+    torch.nn.init.zeros_(stretched.null_vectors)
+    zero = torch.zeros(3)  # there only the GELU differs
+    near = net(x, zero, None, null) - stretched(x, zero, None, null)
+    far = net(x, t, None, null) - stretched(x, t, None, null)
+    assert 0 < near.abs().max() < 0.1 * far.abs().max()
 
 
 def test_parameters_of_dit_b_2() -> None:
