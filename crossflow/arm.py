@@ -29,7 +29,7 @@ from crossflow.dimr import backbone
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError, right_names
 from crossflow.method import Loss, Method, training_loss
-from crossflow.network import SIZES, Backbone, Size, parameters_of
+from crossflow.network import SIZES, Backbone, DiMRSize, Size, parameters_of
 from crossflow.nulls import LEAST_BATCH
 from crossflow.path import PATHS, TIMES
 from crossflow.problem import Pair, Problem, Source, TokenShape
@@ -222,7 +222,7 @@ def _matched_size(make: Make, named: Size, reference: tuple[float, float]) -> Si
     Of the depths whose best error is within 5 %, the one that distorts the MLP ratio least, else
     the size nearest in FLOPs. Costs are affine in depth and in depth x width: three probes do.
     """
-    step = 2 if named.conv_depth else 1  # the depth of a DiMR's stage is odd
+    step = 2 if isinstance(named, DiMRSize) else 1  # the depth of a DiMR's stage is odd
     base, deep, wide = (
         _probe(make, replace(named, depth=depth, hidden=hidden))
         for depth, hidden in ((1, 1), (1 + step, 1), (1, 2))

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from crossflow.errors import InputError
 from crossflow.layers import Attention
-from crossflow.network import Backbone, DiT, Nulls, Size
+from crossflow.network import Backbone, DiMRSize, DiT, Nulls, Size
 from crossflow.problem import Map, Mask, Problem, Read, Row, Tokens
 
 
@@ -35,7 +35,7 @@ class StageSize:
     kernel: int = 7  # of a ConvNeXt stage
 
 
-def stages_of(size: Size, patch: int) -> list[StageSize]:
+def stages_of(size: DiMRSize, patch: int) -> list[StageSize]:
     """A transformer on patches of at least 2, then ConvNeXt on half of them, down to pixels.
 
     The official configurations are of this form: 256 pixels at patch 2, 512 pixels at patch 4.
@@ -295,6 +295,6 @@ def to_tokens(x: Map) -> Tokens:
 
 def backbone(problem: Problem, size: Size, *cond: Any) -> Backbone:
     """The network of a size, DiMR or DiT; `cond`: its condition and the condition's width."""
-    if size.conv_depth:
+    if isinstance(size, DiMRSize):
         return DiMR(problem, stages_of(size, problem.patch), *cond)
     return DiT(problem, size, *cond)

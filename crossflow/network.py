@@ -28,18 +28,23 @@ TIME_WAVES = 256
 
 @dataclass(frozen=True)
 class Size:
-    """Depth, width and heads of a backbone; `hidden` is the MLP's inner width.
-
-    With `conv_depth` it is a DiMR (crossflow.dimr), whose transformer stage has the other numbers.
-    """
+    """Depth, width and heads of a backbone; `hidden` is the MLP's inner width."""
 
     depth: int
     width: int
     heads: int
     hidden: int
-    conv_depth: int = 0  # blocks of each ConvNeXt stage; 0: a DiT
-    official: bool = False  # a DiT as CrossFlow's authors run it: raw times, GELU in its tanh form
-    indicator: str = "token"  # a DiT's null indicator enters as a token, or (adaln) with the time
+
+
+class OfficialSize(Size):
+    """Of a DiT as CrossFlow's authors run it: raw times, GELU in its tanh form, adaLN indicator."""
+
+
+@dataclass(frozen=True)
+class DiMRSize(Size):
+    """Of a DiMR (crossflow.dimr); the other numbers are those of its transformer stage."""
+
+    conv_depth: int  # blocks of each ConvNeXt stage
 
 
 SIZES = {
@@ -50,17 +55,17 @@ SIZES = {
     "XL": Size(28, 1152, 16, 4608),
     "H": Size(36, 1280, 20, 5120),  # CrossFlow's 512 pixel DiT
     # The same with the official code's details.
-    "dit_s": Size(12, 384, 6, 1536, official=True, indicator="adaln"),
-    "dit_b": Size(12, 768, 12, 3072, official=True, indicator="adaln"),
-    "dit_l": Size(24, 1024, 16, 4096, official=True, indicator="adaln"),
-    "dit_xl": Size(28, 1152, 16, 4608, official=True, indicator="adaln"),
-    "dit_h": Size(36, 1280, 20, 5120, official=True, indicator="adaln"),
+    "dit_s": OfficialSize(12, 384, 6, 1536),
+    "dit_b": OfficialSize(12, 768, 12, 3072),
+    "dit_l": OfficialSize(24, 1024, 16, 4096),
+    "dit_xl": OfficialSize(28, 1152, 16, 4608),
+    "dit_h": OfficialSize(36, 1280, 20, 5120),
     # Of the paper's scaling study. Only those of 500M and 1B are known, from configurations.
-    "dimr_70m": Size(25, 448, 7, 896, conv_depth=13),
-    "dimr_150m": Size(27, 640, 10, 1280, conv_depth=13),
-    "dimr_300m": Size(37, 768, 12, 1536, conv_depth=19),
-    "dimr_500m": Size(39, 960, 16, 1920, conv_depth=21),
-    "dimr_1b": Size(65, 1024, 16, 2048, conv_depth=33),
+    "dimr_70m": DiMRSize(25, 448, 7, 896, 13),
+    "dimr_150m": DiMRSize(27, 640, 10, 1280, 13),
+    "dimr_300m": DiMRSize(37, 768, 12, 1536, 19),
+    "dimr_500m": DiMRSize(39, 960, 16, 1920, 21),
+    "dimr_1b": DiMRSize(65, 1024, 16, 2048, 33),
 }
 
 
@@ -115,7 +120,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.attention = Attention(width, size.heads)
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-        self.mlp = MLP(width, size.hidden, "tanh" if size.official else "none")
+        self.mlp = MLP(width, size.hidden, "tanh" if isinstance(size, OfficialSize) else "none")
         self.modulation = nn.Linear(width, 6 * width)
         self.cross = None
         if cond_width is not None:
@@ -136,20 +141,27 @@ class DiT(Backbone):
     """Velocity network on maps of the problem's target shape.
 
     Without "cross", where there are null rows, the indicator (learned vectors g_c, g_uc; CrossFlow
-    section 4.3) is one extra token without a position, dropped before the output, or is added to
-    the embedding of the time, as in the official code.
+    section 4.3) is one extra token without a position, dropped before the output ("token"), or is
+    added to the embedding of the time, as in the official code ("adaln").
     """
 
     positions: Float[Tensor, "n d"]
     recompute = False  # only a block's input waits for the backward pass, which repeats the block
 
     def __init__(
-        self, problem: Problem, size: Size, condition: str = "none", cond_width: int = 0
+        self,
+        problem: Problem,
+        size: Size,
+        condition: str = "none",
+        cond_width: int = 0,
+        indicator: str | None = None,
     ) -> None:
         super().__init__(problem, condition, cond_width)
+        official = isinstance(size, OfficialSize)
+        self.indicator = indicator or ("adaln" if official else "token")
         channels, width = problem.target.channels, size.width
         area = problem.patch**2
-        self.time_scale, self.indicator = 1.0 if size.official else TIME_SCALE, size.indicator
+        self.time_scale = 1.0 if official else TIME_SCALE
         self.patch, self.grid = problem.patch, problem.grid
         self.patches = nn.Linear(self.channels_in * area, width)
         self.register_buffer("positions", position_table(self.grid, width), persistent=False)

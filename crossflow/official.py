@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from crossflow.dimr import DiMR, StageSize
 from crossflow.errors import InputError, right_names
-from crossflow.network import Backbone, DiT, Nulls, Size
+from crossflow.network import Backbone, DiT, Nulls, OfficialSize, Size
 from crossflow.problem import Map, MapShape, Moments, Problem, Row, Tokens, TokenShape
 from crossflow.text_encoder import TextEncoder, TextSize
 
@@ -189,7 +189,7 @@ class _Checkpoint:
         side = self.side(self.shape("pos_embed", 3)[1], patch)
         hidden = self.shape("blocks.0.mlp.fc1.weight", 2)[0]
         heads, depth = self.check_heads(width, self.heads), self.count("blocks.")
-        size = Size(depth, width, heads, hidden, official=True, indicator="adaln")
+        size = OfficialSize(depth, width, heads, hidden)
         return MapShape(channels, side, side), patch, size
 
     def dimr(self) -> tuple[MapShape, int, list[StageSize]]:

@@ -41,7 +41,7 @@ metrics = partial(_listing, "PROTOCOL", "benchmarks/metrics")  # families of the
 def models() -> dict[str, str]:
     """Backbone sizes of crossflow/network.py: name -> layers, width, heads."""
     source = (PACKAGES / "crossflow/network.py").read_text("utf-8")
-    sizes = re.findall(r'"(\w+)": Size\((\d+), (\d+), (\d+),', source)
+    sizes = re.findall(r'"(\w+)": \w*Size\((\d+), (\d+), (\d+),', source)
     return {size: "{} layers, width {}, {} heads".format(*numbers) for size, *numbers in sizes}
 
 

@@ -9,10 +9,10 @@ from crossflow.arm import build_arm
 from crossflow.dimr import DiMR, StageSize, backbone, stages_of
 from crossflow.errors import InputError
 from crossflow.method import flow_loss
-from crossflow.network import SIZES, Size, parameters_of
+from crossflow.network import SIZES, DiMRSize, parameters_of
 from crossflow.problem import MapShape, Problem, TokenShape
 
-TINY = Size(3, 32, 4, 64, conv_depth=3)
+TINY = DiMRSize(3, 32, 4, 64, conv_depth=3)
 WIDE = MapShape(2, 8, 16)  # not square: rows and columns must not be mixed up
 
 
@@ -107,7 +107,7 @@ def test_coarse_targets_are_sums_over_squares() -> None:
 def test_arms_of_one_size_cost_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     import baselines.flow_matching
 
-    monkeypatch.setitem(SIZES, "tiny_dimr", Size(9, 64, 4, 128, conv_depth=3))
+    monkeypatch.setitem(SIZES, "tiny_dimr", DiMRSize(9, 64, 4, 128, conv_depth=3))
     words = TokenShape(6, vocabulary=11)
     given = Problem(words, MapShape(4, 8, 8), 2, "variational", "contrastive")
     reference = build_arm(crossflow, given, "tiny_dimr", batch=8)

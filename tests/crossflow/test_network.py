@@ -1,13 +1,13 @@
 """The backbone: shapes, conditions, positions, indicator, and that no input is ignored."""
 
-from dataclasses import replace
+from dataclasses import astuple
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from crossflow.layers import attend, patchify, position_table, unpatchify
-from crossflow.network import SIZES, DiT, Size, parameters_of
+from crossflow.network import SIZES, DiT, OfficialSize, Size, parameters_of
 from crossflow.problem import MapShape, Problem
 
 TINY = Size(depth=2, width=32, heads=2, hidden=64)
@@ -150,12 +150,12 @@ def test_the_official_variant_has_its_parameters_and_flops() -> None:
 def test_indicator_through_adaln_and_times_as_they_are() -> None:
     x, t = batch()
     null = torch.tensor([False, True, False])
-    net = awake(DiT(problem(), replace(TINY, official=True, indicator="adaln")))
+    net = awake(DiT(problem(), OfficialSize(*astuple(TINY))))
     assert (net(x, t, None, null) != net(x, t, None, ~null)).flatten(1).any(1).all()
     # Without the indicator's vectors the state says nothing.
     torch.nn.init.zeros_(net.null_vectors)
     assert torch.equal(net(x, t, None, null), net(x, t, None, ~null))
-    stretched = awake(DiT(problem(), replace(TINY, indicator="adaln")))
+    stretched = awake(DiT(problem(), TINY, indicator="adaln"))
     torch.nn.init.zeros_(stretched.null_vectors)
     zero = torch.zeros(3)  # there only the GELU differs
     near = net(x, zero, None, null) - stretched(x, zero, None, null)
