@@ -7,7 +7,7 @@ the norms. Between and inside stages maps are rows of tokens, n = rows * columns
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -33,6 +33,7 @@ class StageSize:
     patch: int
     heads: int | None = None  # of attention; None: a ConvNeXt stage
     kernel: int = 7  # of a ConvNeXt stage
+    last_kernel: int = 3  # of the convolution that gives the velocity
 
 
 def stages_of(size: DiMRSize, patch: int) -> list[StageSize]:
@@ -178,7 +179,7 @@ class Stage(nn.Module):
         )
         self.skips = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(half))
         self.norm = LayerNorm(width)
-        self.velocity = nn.Conv2d(width, channels, 3, padding=1)
+        self.velocity = nn.Conv2d(width, channels, size.last_kernel, padding="same")
         self.indicator: nn.Parameter | None = None
         if size.heads is not None and net.nullable and net.condition != "cross":
             # With and without source: one number in all channels of a token of its own.
@@ -198,8 +199,12 @@ class Stage(nn.Module):
         null: Nulls | None,
         cond: Read | None,
         mask: Mask | None,
+        through: Callable[..., Tokens],
     ) -> tuple[Float[Tensor, "b out rows columns"], Tokens]:
-        """Velocity on the stage's grid, and all outputs of its blocks, one beside the other."""
+        """Velocity on the stage's grid, and all outputs of its blocks, one beside the other.
+
+        through: calls a block.
+        """
         tokens = to_tokens(self.patches(x)) + self.positions
         if self.upsample is not None:
             tokens = tokens + self.upsample(before, tau)
@@ -213,7 +218,7 @@ class Stage(nn.Module):
             if i > half:  # its mirror image is block 2 * half - i, whose output follows the input
                 pair = torch.cat([tokens, outputs[2 * half - i + 1]], dim=-1)
                 tokens = self.skips[i - half - 1](pair)
-            tokens = block(tokens, tau, cond, mask)
+            tokens = through(block, tokens, tau, cond, mask)
             outputs.append(tokens)
         velocity = self.velocity(to_map(self.norm(tokens[:, -own:], tau), self.grid))
         return velocity, torch.cat([output[:, -own:] for output in outputs], dim=-1)
@@ -265,7 +270,8 @@ class DiMR(Backbone):
         x, cond, cond_mask = self.seen(x, cond, null, cond_mask)
         outputs, velocities = None, []
         for stage in self.stages:
-            velocity, outputs = stage(x, 1 - 2 * t, outputs, null, cond, cond_mask)
+            given = x, 1 - 2 * t, outputs, null, cond, cond_mask
+            velocity, outputs = stage(*given, self.through)
             velocities.append(velocity)
         return velocities
 

@@ -7,6 +7,7 @@ channels, so that arms differ in nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -82,6 +83,7 @@ class Backbone(nn.Module):
     """
 
     null_vectors: nn.Parameter
+    recompute = False  # only a block's input waits for the backward pass, which repeats the block
 
     def __init__(self, problem: Problem, condition: str, cond_width: int) -> None:
         super().__init__()
@@ -109,6 +111,12 @@ class Backbone(nn.Module):
             kept = cond if null is None else cond.masked_fill(null[:, None, None, None], 0)
             x, cond = torch.cat([x, kept], dim=1), None  # blocks take tokens only
         return x, cond, cond_mask
+
+    def through(self, block: nn.Module, *given: Any) -> Tokens:
+        """What a block makes of its inputs."""
+        if self.recompute and torch.is_grad_enabled():  # a block draws no random numbers
+            return checkpoint(block, *given, use_reentrant=False, preserve_rng_state=False)
+        return block(*given)
 
 
 class Block(nn.Module):
@@ -146,7 +154,6 @@ class DiT(Backbone):
     """
 
     positions: Float[Tensor, "n d"]
-    recompute = False  # only a block's input waits for the backward pass, which repeats the block
 
     def __init__(
         self,
@@ -201,11 +208,7 @@ class DiT(Backbone):
                 tokens = torch.cat([indicator[:, None].to(tokens.dtype), tokens], dim=1)
         time = F.silu(time)
         for block in self.blocks:
-            given = tokens, time, cond, cond_mask
-            if self.recompute and torch.is_grad_enabled():  # a block draws no random numbers
-                tokens = checkpoint(block, *given, use_reentrant=False, preserve_rng_state=False)
-            else:
-                tokens = block(*given)
+            tokens = self.through(block, tokens, time, cond, cond_mask)
         tokens = tokens[:, -self.positions.shape[0] :]
         shift, scale = self.modulation(time).chunk(2, dim=1)
         out = self.velocity(modulate(self.norm(tokens), shift, scale))

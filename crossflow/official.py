@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from crossflow.dimr import DiMR, StageSize
 from crossflow.errors import InputError, right_names
-from crossflow.network import Backbone, DiT, Nulls, OfficialSize, Size
+from crossflow.network import Backbone, DiT, OfficialSize, Size
 from crossflow.problem import Map, MapShape, Moments, Problem, Row, Tokens, TokenShape
 from crossflow.text_encoder import TextEncoder, TextSize
 
@@ -55,9 +55,9 @@ class OfficialModel(nn.Module):
             raise InputError("a text has no token: its mask is all zero")
         return self.text(tokens, keep)
 
-    def velocity(self, x: Map, t: Row, null: Nulls) -> Map:
-        """At time t from 0 (source) to 1 (image) and xt; null: rows without their source."""
-        return self.net(x, t, None, null)
+    def velocity(self, x: Map, t: Row, null: Shaped[Tensor, " b"]) -> Map:
+        """At time t from 0 (source) to 1 (image) and xt; null: 1 or True at rows without source."""
+        return self.net(x, t, None, null.bool())
 
 
 def load_official(
@@ -207,7 +207,8 @@ class _Checkpoint:
             else:
                 heads = self.check_heads(width, self.heads)
             depth = self.count(f"{stage}blocks.") // 2 * 2 + 1  # odd
-            stages.append(StageSize(depth, width, hidden, patch, heads, kernel))
+            last = self.shape(f"{stage}output_layer.2.weight", 4)[2]
+            stages.append(StageSize(depth, width, hidden, patch, heads, kernel, last))
         if len(set(shapes)) > 1:
             raise InputError(f"{self.where}: its stages see maps of different sizes, {shapes}")
         return shapes[0], stages[0].patch, stages

@@ -1,8 +1,11 @@
 """DiMR: sizes, inputs, conditions and the loss over its scales. Its numbers: test_official.py."""
 
+from unittest import mock
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from crossflow import crossflow
 from crossflow.arm import build_arm
@@ -78,6 +81,9 @@ def test_every_input_matters_and_rows_do_not_mix() -> None:
     assert (net(moved, t, None, null)[..., -1, -1] != base[..., -1, -1]).all()
     alone = net(x[1:2], t[1:2], None, null[1:2])
     torch.testing.assert_close(base[1:2], alone, atol=1e-4, rtol=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = net(x, t, None, null)
+    assert ((rounded - base).abs().mean() / base.abs().mean()).item() < 0.05
 
 
 def test_conditions_are_seen_except_at_null_rows() -> None:
@@ -93,6 +99,18 @@ def test_conditions_are_seen_except_at_null_rows() -> None:
     net, cond = awake("channels", 3), torch.randn(3, 3, 8, 16, generator=generator)
     changed = net(x, t, cond, null) != net(x, t, cond + 1, null)
     assert changed.flatten(1).any(1).tolist() == [True, True, False]
+
+
+def test_recomputed_blocks_have_the_same_gradients() -> None:
+    (x, t), null, net = batch(), torch.tensor([False, True, False]), awake()
+    gradients = []
+    for net.recompute in (False, True):
+        net.zero_grad()
+        with mock.patch("crossflow.network.checkpoint", side_effect=checkpoint) as repeated:
+            flow_loss(net.velocities(x, t, None, null, None), x).backward()
+        assert repeated.call_count == (9 if net.recompute else 0)
+        gradients.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 def test_coarse_targets_are_sums_over_squares() -> None:
