@@ -228,7 +228,7 @@ class DiMR(Backbone):
     """Velocity network on maps of the problem's target shape.
 
     Without "cross", where there are null rows, the indicator is a token of the transformer stages.
-    With it, their blocks have the cross-attention.
+    With it, their blocks have the cross-attention. InputError for "joint".
     """
 
     def __init__(
@@ -239,6 +239,10 @@ class DiMR(Backbone):
         cond_width: int = 0,
     ) -> None:
         super().__init__(problem, condition, cond_width)
+        if condition == "joint":
+            raise InputError(
+                "model: a DiMR takes no tokens beside its own; choose one without dimr_"
+            )
         pairs = pairwise([None, *stages])
         self.stages = nn.ModuleList(
             Stage(self, problem, size, before) for before, size in pairs if size is not None

@@ -1,7 +1,7 @@
 """The backbone: a diffusion transformer (DiT, Peebles and Xie 2023) with self-attention only.
 
-The same class serves the baseline, with cross-attention to source tokens or with extra input
-channels, so that arms differ in nothing else.
+The same class serves baselines, with cross-attention to source tokens, with these among its own, or
+with extra input channels, so that arms differ in nothing else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from crossflow.problem import Map, Mask, Problem, Read, Row, Tokens
 
 Vector = Float[Tensor, "b d"]
 Nulls = Bool[Tensor, " b"]  # True at null rows
-CONDITIONS = ("none", "cross", "channels")
+CONDITIONS = ("none", "cross", "joint", "channels")
 # Times in [0, 1] are stretched so that the sine-cosine embedding resolves them: the fastest wave
 # turns once in 0.006. DiT's own steps run to 1000; the official CrossFlow feeds raw t.
 TIME_SCALE = 1000.0
@@ -79,7 +79,8 @@ class Backbone(nn.Module):
     """What DiT and DiMR share: what the network may see of the source.
 
     condition "none": nothing but x0 is seen. "cross": `cond` are tokens of `cond_width` numbers, a
-    learned null token at null rows. "channels": a map of `cond_width` channels, zero at null rows.
+    learned null token at null rows. "joint": these are tokens of the network itself, dropped before
+    the output. "channels": a map of `cond_width` channels, zero at null rows.
     """
 
     null_vectors: nn.Parameter
@@ -103,7 +104,7 @@ class Backbone(nn.Module):
         # Not ignored: an ignored source looks like a bad method.
         if (cond is None) != (self.condition == "none") or (null is None) == self.nullable:
             raise ValueError(f"cond or null does not fit condition {self.condition!r}")
-        if cond is not None and self.condition == "cross":
+        if cond is not None and self.condition != "channels":
             if null is not None:  # at null rows every token is the null token, none is masked
                 cond = torch.where(null[:, None, None], self.null_vectors.to(cond.dtype), cond)
                 cond_mask = None if cond_mask is None else cond_mask | null[:, None]
@@ -138,7 +139,8 @@ class Block(nn.Module):
     def forward(self, x: Tokens, time: Vector, cond: Read | None, mask: Mask | None) -> Tokens:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time).chunk(6, dim=1)
         y = modulate(self.norm1(x), shift1, scale1)
-        x = torch.addcmul(x, gate1[:, None], self.attention(y, y))
+        own = mask if self.cross is None else None  # of x's own tokens, or of those it reads
+        x = torch.addcmul(x, gate1[:, None], self.attention(y, y, own))
         if self.cross is not None:
             x = x + self.cross(self.norm_cross(x), cond, mask)
         y = self.mlp(modulate(self.norm2(x), shift2, scale2))
@@ -148,9 +150,9 @@ class Block(nn.Module):
 class DiT(Backbone):
     """Velocity network on maps of the problem's target shape.
 
-    Without "cross", where there are null rows, the indicator (learned vectors g_c, g_uc; CrossFlow
-    section 4.3) is one extra token without a position, dropped before the output ("token"), or is
-    added to the embedding of the time, as in the official code ("adaln").
+    Without tokens to drop, where there are null rows, the indicator (learned vectors g_c, g_uc;
+    CrossFlow section 4.3) is one extra token without a position, dropped before the output
+    ("token"), or is added to the embedding of the time, as in the official code ("adaln").
     """
 
     positions: Float[Tensor, "n d"]
@@ -173,6 +175,8 @@ class DiT(Backbone):
         self.patches = nn.Linear(self.channels_in * area, width)
         self.register_buffer("positions", position_table(self.grid, width), persistent=False)
         self.time = nn.Sequential(nn.Linear(TIME_WAVES, width), nn.SiLU(), nn.Linear(width, width))
+        if condition == "joint":
+            self.read = nn.Linear(cond_width, width)
         blocks = [Block(size, self.cross_width) for _ in range(size.depth)]
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
@@ -185,7 +189,7 @@ class DiT(Backbone):
             nn.init.zeros_(layer.weight)
         if self.nullable:
             # One null token, or the indicator's g_c and g_uc.
-            shape = (cond_width,) if condition == "cross" else (2, width)
+            shape = (cond_width,) if condition in ("cross", "joint") else (2, width)
             self.null_vectors = nn.Parameter(0.02 * torch.randn(shape))
 
     def forward(
@@ -200,7 +204,11 @@ class DiT(Backbone):
         x, cond, cond_mask = self.seen(x, cond, null, cond_mask)
         tokens = self.patches(patchify(x, self.patch)) + self.positions
         time = self.time(waves(t * self.time_scale, TIME_WAVES))
-        if null is not None and self.condition != "cross":
+        if self.condition == "joint" and cond is not None:
+            tokens, cond = torch.cat([self.read(cond), tokens], dim=1), None
+            if cond_mask is not None:
+                cond_mask = F.pad(cond_mask, (0, len(self.positions)), value=True)
+        elif null is not None and self.condition != "cross":
             indicator = torch.where(null[:, None], self.null_vectors[1], self.null_vectors[0])
             if self.indicator == "adaln":
                 time = time + indicator

@@ -18,7 +18,7 @@ from benchmarks.tasks import paired_folder
 
 REPOSITORY = Path(__file__).parents[1]
 EXAMPLES = REPOSITORY / "tests" / "examples"
-METHODS = {"ot_flow_matching": 35, "offset_noise": 15}  # lines at most
+METHODS = {"minibatch_ot": 35, "offset_noise": 15}  # lines at most
 TINY = ("task.train_limit=24", "task.validation_limit=4", "task.limit=4", "training.batch=8")
 TINY += ("sampling.steps=2", "sampling.solver=euler", "budget.samples=16", "device=cpu")
 

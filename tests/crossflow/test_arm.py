@@ -18,7 +18,7 @@ from crossflow.errors import InputError
 from crossflow.method import Ends, training_loss
 from crossflow.network import SIZES, Size, parameters_of
 from crossflow.problem import MapShape, Pair, Problem, TokenShape
-from tests.examples import ot_flow_matching
+from tests.examples import minibatch_ot
 
 LATENT = MapShape(16, 8, 8)
 PROBLEMS = {
@@ -192,7 +192,7 @@ def test_options_without_effect_are_refused(module: Any, problem: str, option: A
 
 
 def test_a_method_that_cannot_run_on_the_meta_device_is_counted_on_real_rows() -> None:
-    arm = build_arm(ot_flow_matching, PROBLEMS["caption"], "toy", batch=64)
+    arm = build_arm(minibatch_ot, PROBLEMS["caption"], "toy", batch=64)
     same = build_arm(flow_matching, PROBLEMS["caption"], "toy", batch=64)
     assert (arm.size, arm.cost) == (same.size, same.cost)
     assert (arm.params_ratio, arm.flops_ratio) == (same.params_ratio, same.flops_ratio)
@@ -200,7 +200,7 @@ def test_a_method_that_cannot_run_on_the_meta_device_is_counted_on_real_rows() -
 
 def test_transport_of_the_example_is_the_cheapest() -> None:
     pair, draws = example_pair(PROBLEMS["pixels"], 8, "cpu"), StepDraws(0, 0, range(8), 8)
-    method = ot_flow_matching.method(PROBLEMS["pixels"], SIZES["toy"])
+    method = minibatch_ot.method(PROBLEMS["pixels"], SIZES["toy"])
     ends, drawn = method.train_ends(pair, draws), draws.normal("source", LATENT.sizes)
     cost = torch.cdist(drawn.flatten(1), ends.x1.flatten(1))
     least = cost[linear_sum_assignment(cost)].sum()

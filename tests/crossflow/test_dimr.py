@@ -134,3 +134,8 @@ def test_arms_of_one_size_cost_the_same(monkeypatch: pytest.MonkeyPatch) -> None
     assert arm.size.depth < reference.size.depth or arm.size.hidden < reference.size.hidden
     assert arm.flops_ratio == pytest.approx(1, abs=0.05)
     assert arm.params_ratio == pytest.approx(1, abs=0.05)
+
+
+def test_a_condition_of_joint_tokens_is_refused():
+    with pytest.raises(InputError, match="takes no tokens beside its own"):
+        backbone(problem(), TINY, "joint", 8)

@@ -13,16 +13,13 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
-from baselines import flow_matching, regression
+from baselines import flow_matching, ot_flow_matching, regression
 from crossflow import crossflow, flow
 from crossflow.arm import SIZES, Arm, build_arm
 from crossflow.budget import Budget, Training
 from crossflow.problem import MapShape, Problem
 from crossflow.store import Store
 from crossflow.train import Trainer, train_match
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from examples import ot_flow_matching
 
 METHODS = {m.NAME: m for m in (crossflow, flow_matching, regression, ot_flow_matching)}
 PROBLEM = Problem(MapShape(3, 8, 8), MapShape(2, 8, 8), 4, "variational", "reconstruction", 0.1)

@@ -176,9 +176,9 @@ def test_what_is_not_known_is_said(planned, capsys):
 
 
 def test_a_method_of_ones_own_that_needs_real_numbers(planned):
-    own = Path(__file__).parents[1] / "examples" / "ot_flow_matching.py"
+    own = Path(__file__).parents[1] / "examples" / "minibatch_ot.py"
     arms = planned(*TINY, "methods=flow_matching", f"method_file={own}")
-    ours, theirs = arms["ot_flow_matching"], arms["flow_matching"]
+    ours, theirs = arms["minibatch_ot"], arms["flow_matching"]
     assert ours["peak"] == pytest.approx(theirs["peak"], rel=0.05)
 
 
