@@ -72,11 +72,16 @@ class Bridge(StartsAtSource):
         ends = super().sample_ends(source, draws)
         return BridgeEnds(ends.x0, None, ends.cond, ends.cond_mask, ends.null, draws=draws)
 
+    def solver_name(self, grid: Grid) -> str:
+        """Its own steps, whatever the solver. InputError for dopri5, whose number is not known."""
+        if grid.solver not in STAGES:
+            raise InputError(f"sampling.solver={grid.solver}: a bridge needs fixed steps")
+        return NAME
+
     @torch.no_grad()
     def sample(self, net: nn.Module, ends: Ends, grid: Grid, guidance: float = 1.0) -> Sampled:
         """Follows the bridge. InputError: dopri5, guidance without a null branch."""
-        if grid.solver not in STAGES:
-            raise InputError(f"sampling.solver={grid.solver}: a bridge needs fixed steps")
+        self.solver_name(grid)
         branches = [(guidance, ends.null)]
         if guidance != 1:
             if ends.null is None:

@@ -44,7 +44,7 @@ class Ends:
 class Method(nn.Module):
     """Base of all methods. Sub-modules (encoder, towers) train together with the backbone."""
 
-    condition: str = "none"  # what the backbone takes: none, cross (tokens) or channels (a map)
+    condition: str = "none"  # one of `crossflow.network.CONDITIONS`
     cond_width: int = 0  # width of those tokens, or channels of that map
     guided: bool = True  # whether there is a null branch; where not, guidance must be 1
     training_only: tuple[str, ...] = ()  # names of modules and parameters sampling does not use
@@ -86,6 +86,10 @@ class Method(nn.Module):
     def path(self, x0: Map, x1: Map, t: Row) -> tuple[Map, Map]:
         """The network's input xt and what it must give there, ut = d(xt)/dt."""
         return PATHS[self.interpolant](x0, x1, t)
+
+    def solver_name(self, grid: Grid) -> str:
+        """What `sample` solves by, as records name it. InputError where it cannot take the grid."""
+        return grid.solver
 
     @torch.no_grad()
     def sample(self, net: nn.Module, ends: Ends, grid: Grid, guidance: float = 1.0) -> Sampled:

@@ -141,6 +141,7 @@ def _build(match: Match) -> dict[str, Arm]:
     """The arms that are to be trained, of equal size; notes those that do not apply. InputError
     where none does, or where a user asked for what cannot be."""
     from crossflow.arm import build_arm
+    from crossflow.solver import Grid
 
     config, problem = match.config, match.prepared.problem
     arms: dict[str, Arm] = {}
@@ -153,6 +154,7 @@ def _build(match: Match) -> dict[str, Arm]:
                 match.absent[name] = reason
             elif name not in match.rows:
                 arms[name] = build(module, problem, options=options, name=name)
+                arms[name].method.solver_name(Grid(config.sampling.steps, config.sampling.solver))
     if not match.arms:
         raise InputError(f"methods: none of them applies to {config.task.name}: {match.absent}")
     return arms

@@ -99,6 +99,7 @@ def plans(config: Config) -> tuple[list[Plan], list[str]]:
 
 def _plan(config: Config, task: Task[Any], arm: Arm, machine: Machine) -> Plan:
     training, cost, budget, sampling = config.training, arm.cost, config.budget, config.sampling
+    solver = arm.method.solver_name(Grid(sampling.steps, sampling.solver))
     batch, weights = training.batch, 4 * cost.params_trained
     seconds, rate = machine.step_seconds(arm, config)
     price = {"steps": 1, "samples": batch, "flops": batch * cost.flops_train}
@@ -108,7 +109,7 @@ def _plan(config: Config, task: Task[Any], arm: Arm, machine: Machine) -> Plan:
     nfe, passes, store = evaluations(config, arm), 1 + config.task.flip_test, store_bytes(task)
     limits = "give task.root, or task.train_limit, .validation_limit and .limit"
     guided = "both branches" if sampling.guidance is None else f"guidance {sampling.guidance:g}"
-    by = f"by {sampling.solver}, {f'{sampling.steps} steps, {guided}' if nfe else 'which decides'}"
+    by = f"by {solver}, {f'steps={sampling.steps}, {guided}' if nfe else 'which decides'}"
     return {
         "task": (config.task.name, None, f"batch {batch}, {training.precision}"),
         "arm": (arm.name, None, ""),

@@ -128,7 +128,10 @@ def make(
 
 
 def _model(match: Match, result: Result) -> records.Model:
+    from crossflow.solver import Grid
+
     arm, nfe, passes = result.arm, result.nfe, 1 + match.config.task.flip_test
+    grid = Grid(match.config.sampling.steps, match.config.sampling.solver)
     size = {"mlp_hidden" if name == "hidden" else name: n for name, n in asdict(arm.size).items()}
     return records.Model(
         size=match.config.model,
@@ -137,7 +140,7 @@ def _model(match: Match, result: Result) -> records.Model:
         evaluation_flops=float(arm.cost.flops_eval),
         sample_flops=float(passes * arm.flops_sample(nfe // passes)),
         # With one step or a one-pass method the solver's name would claim what did not happen.
-        solver=match.config.sampling.solver if nfe > passes else None,
+        solver=arm.method.solver_name(grid) if nfe > passes else None,
         nfe=nfe,
         guidance=float(result.guidance) if arm.method.guided else None,
         network=size | {"params_trained": arm.cost.params_trained} | arm.laws,

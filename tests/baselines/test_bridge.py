@@ -1,5 +1,7 @@
 """A Brownian bridge: the law of its path, in training and in sampling, and its steps."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from crossflow.errors import InputError
 from crossflow.network import Size
 from crossflow.problem import MapShape, Pair, Problem, Source
 from crossflow.solver import Grid
+from tests.match.tiny import by_method, call, places
 
 MAP = MapShape(4, 32, 32)
 PROBLEM = Problem(MAP, MAP, 4, "identity", None, 0.25)
@@ -83,7 +86,13 @@ def test_guidance_mixes_what_both_branches_expect() -> None:
     torch.testing.assert_close(sampled.x, 1.5 * TARGET + 0.5 * TARGET)
 
 
-def test_adaptive_steps_are_refused() -> None:
-    ends = METHOD.sample_ends(Source(SOURCE), draws(ROWS))
-    with pytest.raises(InputError, match=r"sampling\.solver=dopri5: a bridge needs fixed steps"):
-        METHOD.sample(Told(), ends, Grid(4, "dopri5"))
+def test_records_name_its_own_steps_and_adaptive_ones_are_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["task=sr_tabletop", "methods=bridge", "quick=true", *places(tmp_path)]
+    assert call(*given, "sampling.solver=dopri5") == 2, "1 where an arm was trained"
+    assert "sampling.solver=dopri5: a bridge needs fixed steps" in capsys.readouterr().err
+    assert call(*given) == 0
+    model = by_method(tmp_path / "out")["bridge"].model
+    assert model is not None
+    assert model.solver == "bridge"

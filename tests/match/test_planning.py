@@ -154,6 +154,7 @@ def test_a_measured_machine_is_remembered_and_another_is_not_taken_for_it(
         (["+launcher=slurm"], "launcher: `plan` does not use it"),
         (["task=t2i_geneval"], "nothing to train on"),
         (["task=t2i_tabletop", "methods=regression"], "none of them applies"),
+        (["task=sr_tabletop", "methods=bridge", "sampling.solver=dopri5"], "needs fixed steps"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path, capsys, fields, message):
