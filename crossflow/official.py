@@ -138,14 +138,17 @@ class _Checkpoint:
 
     def __init__(self, where: str, given: Mapping[str, Any], heads: int, text_heads: int) -> None:
         self.where, self.heads, self.text_heads = where, heads, text_heads
+        self.tensors: dict[str, Tensor] = {}
         for key, value in given.items():
             if not isinstance(key, str) or not isinstance(value, Tensor):
                 raise InputError(f"{where}: {key!r} is no tensor; a plain state dict is needed")
-        self.tensors: dict[str, Tensor] = {
-            key: value.detach().to(torch.float32, copy=True)
-            for key, value in given.items()
-            if not key.startswith(TOWER)
-        }
+            if key.startswith(TOWER):
+                continue
+            dense = value.layout == torch.strided and not value.is_meta
+            if not (dense and value.is_floating_point() and value.dim() and value.numel()):
+                shape = tuple(value.shape)
+                raise InputError(f"{where}: {key}, {value.dtype} of {shape}, has no weights")
+            self.tensors[key] = value.detach().to(torch.float32, copy=True)
 
     def shape(self, name: str, axes: int) -> torch.Size:
         """Of a tensor that every checkpoint of the design has."""
@@ -164,7 +167,7 @@ class _Checkpoint:
         return side * patch
 
     def check_heads(self, width: int, heads: int) -> int:
-        if width % heads:
+        if not 0 < heads <= width or width % heads:
             raise InputError(f"{self.where}: {heads} heads do not divide the width {width}")
         return heads
 
@@ -181,7 +184,7 @@ class _Checkpoint:
         out, numbers = self.shape(head, 2)
         layers, adaptor = self.count(f"{encoder}layers."), out if convolved else None
         size = TextSize(width, layers, reductions, self.text_heads, hidden, compressed, adaptor)
-        return TokenShape(numbers // (width >> reductions), width=features), size
+        return TokenShape(numbers // max(width >> reductions, 1), width=features), size
 
     def dit(self) -> tuple[MapShape, int, Size]:
         """Latent, patch and size of a DiT."""
@@ -226,7 +229,10 @@ class _Checkpoint:
                 parts[f"{fused[1]}.key_value.{fused[2]}"] = tensor[width:]
             elif ".W_K." in key or key.endswith(".tensor_false"):
                 second = key.replace(".W_K.", ".W_V.").replace("_false", "_true")
-                parts[key] = torch.cat([tensor, parts.pop(second, tensor[:0])])
+                other = parts.pop(second, tensor[:0])
+                if other.shape[1:] != tensor.shape[1:]:
+                    raise InputError(f"{self.where}: {second} does not fit {key}")
+                parts[key] = torch.cat([tensor, other])
             elif key == "x_embedder.proj.weight":
                 parts[key] = tensor.flatten(1)
             elif key == "pos_embed":

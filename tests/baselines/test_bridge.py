@@ -86,6 +86,12 @@ def test_guidance_mixes_what_both_branches_expect() -> None:
     torch.testing.assert_close(sampled.x, 1.5 * TARGET + 0.5 * TARGET)
 
 
+def test_adaptive_steps_are_refused() -> None:
+    ends = METHOD.sample_ends(Source(SOURCE), draws(ROWS))
+    with pytest.raises(InputError, match=r"sampling\.solver=dopri5: a bridge needs fixed steps"):
+        METHOD.sample(Told(), ends, Grid(4, "dopri5"))
+
+
 def test_records_name_its_own_steps_and_adaptive_ones_are_refused_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,8 @@ from crossflow.official import OfficialModel, load_official
 from crossflow.solver import Grid
 from tests.fixtures import official as fixture
 
+TEXT = "context_encoder."
+
 
 def loaded(name: str) -> OfficialModel:
     given = fixture.small(name)
@@ -102,6 +104,12 @@ def test_files_and_the_image_tower(tmp_path: Path) -> None:
         ({"pos_embed": torch.ones(1, 63, 48)}, "63 patches make no square"),
         ({"pos_embed": None}, "no checkpoint of CrossFlow, it has no 4-d stages.0"),
         ({"step": 3}, "'step' is no tensor"),
+        ({"blocks.0.attn.qkv.weight": torch.ones(())}, r"qkv.weight, .* of \(\), has no weights"),
+        ({"x_embedder.proj.weight": torch.ones(48, 8, 0, 0)}, r"of \(48, 8, 0, 0\), has no"),
+        ({"pos_embed": torch.ones(1, 64, 48).int()}, r"torch.int32 of \(1, 64, 48\), has no weig"),
+        ({"pos_embed": torch.ones(1, 64, 48, device="meta")}, "pos_embed, .* has no weights"),
+        ({f"{TEXT}layers.0.attn.W_V.weight": torch.ones(3)}, "W_V.weight does not fit .*W_K"),
+        ({f"{TEXT}reduction_layers.{i}.x": torch.ones(1) for i in range(9)}, "the width 0"),
     ],
 )
 def test_state_dicts_that_do_not_fit(change: dict[str, Any], message: str) -> None:
@@ -119,6 +127,8 @@ def test_wrong_names_and_files(tmp_path: Path) -> None:
         load_official(given, "t2i_512px_t5_dit", num_heads=4, text_heads=2)
     with pytest.raises(InputError, match="give num_heads and text_heads"):
         load_official(given, text_heads=2)
+    with pytest.raises(InputError, match="-4 heads do not divide the width 32"):
+        load_official(given, num_heads=-4, text_heads=2)
     with pytest.raises(InputError, match="no such file"):
         load_official(tmp_path / "none.pth", "t2i_512px_t5_dit")
     wrong = tmp_path / "wrong.pth"
