@@ -2,10 +2,11 @@
 
 CSFM (Kim et al. 2026, arXiv:2602.05951): x0 ~ N(mu(c), sigma(c)^2) is trained through the flow
 loss, with a charge on the variance alone, which leaves mu free, and an alignment of mu's direction
-with that of x1. Weights are those of the authors' configuration; sigma is 1 there, learned here.
+with that of x1: the mean square difference once each row of pixels has length 1. Both charges and
+their weights are those of the authors' code and configuration.
 
-What differs: the condition trunk reads the source for both uses (theirs: a Perceiver on frozen CLIP
-features). The alignment is 1 - cosine of whole maps (theirs: squared difference of unit vectors).
+What differs: sigma is learned (their configuration holds it at 1, where its charge says nothing).
+The condition trunk reads the source for both uses (theirs: a Perceiver on frozen CLIP features).
 Null rows keep their x0 and lose the condition alone: guidance weighs that.
 """
 
@@ -32,7 +33,7 @@ __all__ = ["NAME", "Options", "applies", "method"]
 
 @dataclass
 class Options:
-    """Weights of charges, which are means per dimension or row."""
+    """Weights of charges, which are means per dimension."""
 
     variance_weight: float = 5.0  # of the KL of sigma
     alignment_weight: float = 1.0  # of mu with x1
@@ -75,9 +76,9 @@ class ConditionalSource(FlowMatching):
         ends.x1 = pair.target
         if nulls := choose_nulls(pair.groups, draws, self.problem.null_rate):
             ends.null = nulls.mask.to(ends.x0.device)
-        direction = F.cosine_similarity(mean.flatten(1), pair.target.flatten(1))
+        directions = [F.normalize(each, dim=-1) for each in (mean, pair.target)]
         ends.charges["variance"] = 0.5 * (logvar.exp() - 1 - logvar).mean()
-        ends.charges["alignment"] = 1 - direction.mean()
+        ends.charges["alignment"] = F.mse_loss(*directions)
         return ends
 
     def from_noise(self, source: Source, draws: Draws) -> Ends:

@@ -41,10 +41,18 @@ def test_x0_is_a_draw_from_what_is_read_and_null_rows_keep_it(problem: Problem) 
 
 @pytest.mark.parametrize(
     ("scale", "sigma", "variance", "alignment"),
-    [(3.0, 1.0, 0.0, 0.0), (-0.5, 2.0, 0.5 * (4 - 1 - math.log(4)), 2.0)],
+    [
+        (3.0, 1.0, 0.0, 0.0),
+        (torch.arange(1.0, 9.0)[:, None], 1.0, 0.0, 0.0),  # each row of pixels has a direction
+        (-0.5, 2.0, 0.5 * (4 - 1 - math.log(4)), 4 / 8),
+    ],
 )
 def test_charges_leave_the_size_of_the_mean_free(
-    monkeypatch: pytest.MonkeyPatch, scale: float, sigma: float, variance: float, alignment: float
+    monkeypatch: pytest.MonkeyPatch,
+    scale: float | torch.Tensor,
+    sigma: float,
+    variance: float,
+    alignment: float,
 ) -> None:
     method, pair = conditional_source.method(DEPTH, SMALL), example_pair(DEPTH, 8, "cpu")
     cond, logvar = torch.zeros(8, 5, 8, 8), torch.full((8, *MAP.sizes), 2 * math.log(sigma))
