@@ -8,6 +8,7 @@ arXiv:2302.05872) need xt alone: so does the null branch here.
 What differs: the network gives x1, so that the loss stays finite up to time 1; drift matching would
 weigh it by 1 / (1 - t)^2. Sampling draws every step from the bridge towards that x1: exact for any
 step where it is right. A step is one evaluation; there are as many as the solver would take.
+sigma's default is ours.
 """
 
 from __future__ import annotations
