@@ -76,9 +76,9 @@ class ConditionalSource(FlowMatching):
         ends.x1 = pair.target
         if nulls := choose_nulls(pair.groups, draws, self.problem.null_rate):
             ends.null = nulls.mask.to(ends.x0.device)
-        directions = [F.normalize(each, dim=-1) for each in (mean, pair.target)]
+        guess, truth = F.normalize(mean, dim=-1), F.normalize(pair.target, dim=-1)
         ends.charges["variance"] = 0.5 * (logvar.exp() - 1 - logvar).mean()
-        ends.charges["alignment"] = F.mse_loss(*directions)
+        ends.charges["alignment"] = F.mse_loss(guess, truth)
         return ends
 
     def from_noise(self, source: Source, draws: Draws) -> Ends:
