@@ -250,6 +250,8 @@ class _Checkpoint:
             )
             for official, own in zip(_NAMES[::2], _NAMES[1::2], strict=True):
                 name = name.replace(official, own)
+            if name in renamed:
+                raise InputError(f"{self.where}: it has a second {name}, its {key}")
             renamed[name] = tensor
         return renamed
 

@@ -103,6 +103,7 @@ def test_files_and_the_image_tower(tmp_path: Path) -> None:
         ({"final_layer.linear.bias": torch.ones(4)}, r"net.velocity.bias of \(4,\), not \(32,\)"),
         ({"pos_embed": torch.ones(1, 63, 48)}, "63 patches make no square"),
         ({"pos_embed": None}, "no checkpoint of CrossFlow, it has no 4-d stages.0"),
+        ({"blocks.0.mlp.up.bias": torch.ones(192)}, "a second net.blocks.0.mlp.up.bias, its block"),
         ({"step": 3}, "'step' is no tensor"),
         ({"blocks.0.attn.qkv.weight": torch.ones(())}, r"qkv.weight, .* of \(\), has no weights"),
         ({"x_embedder.proj.weight": torch.ones(48, 8, 0, 0)}, r"of \(48, 8, 0, 0\), has no"),
