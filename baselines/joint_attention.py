@@ -1,7 +1,7 @@
 """Flow matching whose text tokens join the picture's in self-attention: no cross-attention.
 
-In-context conditioning of DiT (Peebles and Xie 2023, arXiv:2212.09748), with a token a word where
-theirs has one of the class. MM-DiT (Esser et al. 2024, arXiv:2403.03206), too, attends over both at
+In-context conditioning of DiT (Peebles and Xie 2023, arXiv:2212.09748), with one token a word where
+theirs has one for the class. MM-DiT (Esser et al. 2024, arXiv:2403.03206) too attends over both at
 once, but has weights of its own for each.
 
 What differs from MM-DiT: one set of weights for both, no pooled text beside the time. From DiT:

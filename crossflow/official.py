@@ -37,7 +37,7 @@ TOWER = ("open_clip.", "open_clip_output.")  # image tower of the contrastive ch
 class OfficialModel(nn.Module):
     """A released model: `text` and `net` are modules of this library, with the authors' weights.
 
-    problem: what it solves; its source are text features as wide as the text model's.
+    problem: what it solves, from text features as wide as the text model's.
     """
 
     def __init__(self, problem: Problem, text: TextEncoder, net: Backbone) -> None:
