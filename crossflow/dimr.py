@@ -240,9 +240,7 @@ class DiMR(Backbone):
     ) -> None:
         super().__init__(problem, condition, cond_width)
         if condition == "joint":
-            raise InputError(
-                "model: a DiMR takes no tokens beside its own; choose one without dimr_"
-            )
+            raise InputError("model: a DiMR takes no joint tokens; choose one without dimr_")
         pairs = pairwise([None, *stages])
         self.stages = nn.ModuleList(
             Stage(self, problem, size, before) for before, size in pairs if size is not None

@@ -137,5 +137,5 @@ def test_arms_of_one_size_cost_the_same(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_condition_of_joint_tokens_is_refused():
-    with pytest.raises(InputError, match="takes no tokens beside its own"):
+    with pytest.raises(InputError, match="takes no joint tokens"):
         backbone(problem(), TINY, "joint", 8)
