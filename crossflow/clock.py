@@ -62,8 +62,8 @@ class Clock:
     def __call__(self, ledger: str, wait: bool = True) -> Iterator[None]:
         """Charges the time inside to `ledger`, also when the body raises.
 
-        wait: for the kernels in flight, at both ends; without, who waits next must do so on the
-        same ledger."""
+        wait: for the kernels in flight, at both ends. Without it their time is charged to the
+        ledger on which somebody waits next: it must be the same."""
         self._settle(wait)
         self._open.append(ledger)
         try:
