@@ -32,6 +32,10 @@ COLOURS = {  # fixed: a method keeps its look whichever others are in a figure
     "regression": ("#009E73", "^"),
     "noised_source": ("#CC79A7", "D"),
     "ot_flow_matching": ("#E69F00", "v"),
+    "conditional_source": ("#56B4E9", "P"),
+    "joint_attention": ("#7A4FBF", "X"),
+    "data_dependent": ("#A6761D", "*"),
+    "bridge": ("#000000", "h"),
 }
 OTHERS = [(c, m) for c in ("#56B4E9", "#000000", "#A6761D", "#7A4FBF") for m in "PXhp*<>d"]
 VARIANTS = ["--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2))]  # dashes
