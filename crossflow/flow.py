@@ -19,10 +19,11 @@ from crossflow.budget import Budget, Training
 from crossflow.draws import ItemDraws
 from crossflow.errors import InputError
 from crossflow.problem import Map, MapShape, Problem, Source, TokenShape
+from crossflow.race import train_match
 from crossflow.solver import Grid
 from crossflow.store import Store, standardise, unstandardise
 from crossflow.store_writer import write_store
-from crossflow.train import Trainer, train_match
+from crossflow.train import Trainer
 
 BATCH = 64
 HEUN = Grid(25)

@@ -1,4 +1,4 @@
-"""The training loop of every arm, which never asks for the method, and a match of several arms."""
+"""The training loop of every arm, which never asks for the method."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import copy
 import json
 import math
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from crossflow import checkpoint, parts, world
+from crossflow import checkpoint, world, world_checks
 from crossflow.arm import Arm
 from crossflow.batches import Batches
 from crossflow.budget import Budget, Spent, Training
 from crossflow.checkpoint import repeatable
-from crossflow.clock import WINDOW_SECONDS, Clock, Throughput
+from crossflow.clock import Clock, Throughput
 from crossflow.draws import StepDraws
-from crossflow.errors import ArmError, InputError, differences, guard
+from crossflow.errors import ArmError, InputError, differences
 from crossflow.files import sync
 from crossflow.method import Loss
 from crossflow.optimizer import Finite, PowerEMA, adamw, rate_factor
@@ -202,18 +200,20 @@ class Trainer:
         """Runs a step on a copy (compilation, caches, clocks of a GPU): leaves no trace here.
         ArmError: several processes would train another arm than one does."""
         with self.clock("warmup"), repeatable(self.seed, 0, self.device):
-            parts.require_same_loss(self.average, self.arm, self.store, self.order, self.device)
+            world_checks.require_same_loss(
+                self.average, self.arm, self.store, self.order, self.device
+            )
             pair = self._batches.read(0)
             if self.sharded:  # no copy can be made: all but the optimizer's step
                 self._loss(self._called, pair, 0).total.backward()
-                parts.require_gradients(self.name, self.arm)
+                world_checks.require_gradients(self.name, self.arm)
                 self.optimizer.zero_grad(set_to_none=True)
                 return
             arm = copy.deepcopy(self.arm)
             if self.training.compile:
                 arm.net.compile()
             self._update(arm, self._optimizer(arm), pair, 0, self.lr)
-            parts.require_gradients(self.name, arm)
+            world_checks.require_gradients(self.name, arm)
 
     def _identity(self) -> dict[str, Any]:
         """All that the bits of the next step depend on, beside what the checkpoint holds."""
@@ -304,47 +304,3 @@ class Trainer:
         if self.first:
             self._checkpoint.unlink(missing_ok=True)
             (self.folder / "clock.json").unlink(missing_ok=True)
-
-
-def train_match(trainers: Sequence[Trainer], progress: Progress = lambda _: None) -> None:
-    """Trains every arm to the end of its budget, going on from checkpoints.
-
-    Under device_seconds the arms take turns of WINDOW_SECONDS, forwards and backwards (A B B A),
-    so that a slow drift of the device costs every arm the same; else they run one after another.
-    An arm that fails leaves the match with the reason in `trainer.failure`; the others go on.
-    Raises ValueError when arms differ in budget or data, InputError when a checkpoint does not fit.
-    """
-    for trainer in trainers:
-        for what in ("budget", "training", "seed", "device", "store.digest"):
-            if attrgetter(what)(trainer) != attrgetter(what)(trainers[0]):
-                raise ValueError(f"{what} of {trainer.name} is not that of {trainers[0].name}")
-        with world.alike(trainer.device, trainer.name, "resume"):
-            trainer.resume()
-    timed = bool(trainers) and trainers[0].budget.kind == "device_seconds"
-    if timed:
-        with world.alike(trainers[0].device, "store"):
-            trainers[0].store.check()  # now: the arm that reads a block first would pay for it
-    seconds = WINDOW_SECONDS if timed else math.inf
-    racing = [trainer for trainer in trainers if not trainer.done]
-    for trainer in racing:
-        _attempt(trainer, "warm_up")
-    while racing := [t for t in racing if not t.done and t.failure is None]:
-        for trainer in racing:
-            _attempt(trainer, "run", seconds, progress)
-        racing.reverse()
-    for trainer in trainers:
-        _attempt(trainer, "finish")
-
-
-def _attempt(trainer: Trainer, work: str, *given: Any) -> None:
-    """Calls a method unless the arm has failed; if it fails now, and so everywhere, keeps why."""
-    if trainer.failure is None:
-        module = sys.modules[type(trainer.arm.method).__module__]
-        try:
-            file = getattr(module, "__file__", None)  # none in a notebook
-            with world.alike(trainer.device, trainer.name, work), guard(trainer.name, file):
-                getattr(trainer, work)(*given)
-        except TrainingError as error:  # would be so again; after others the same command goes on
-            trainer.abandon(error)
-        except (ArmError, InputError) as error:
-            trainer.failure = error

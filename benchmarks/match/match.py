@@ -204,7 +204,8 @@ def _train(match: Match, arms: Mapping[str, Arm]) -> dict[str, Trainer]:
     other signals write checkpoints when the step is done, then end the program."""
     import torch
 
-    from crossflow.train import Trainer, TrainingError, train_match
+    from crossflow.race import train_match
+    from crossflow.train import Trainer, TrainingError
 
     config, by_name = match.config, dict[str, Trainer]()
     same = match.prepared.train, config.budget, config.training

@@ -10,8 +10,9 @@ from benchmarks.match.order_proof import is_prefix, proof_of_order
 from crossflow.budget import Budget
 from crossflow.draws import ItemDraws
 from crossflow.errors import InputError
+from crossflow.race import train_match
 from crossflow.solver import Grid
-from crossflow.train import TrainingError, train_match
+from crossflow.train import TrainingError
 
 METHODS = ("crossflow", "flow_matching", "regression")
 
@@ -55,19 +56,6 @@ def test_lr_and_decay_of_an_arm_win_over_those_of_the_match(toy, tmp_path):
     assert arm.last["lr"] == 0.01
 
 
-def test_under_seconds_the_whole_store_is_compared_before_the_clock_runs(toy, tmp_path):
-    """Else the arm that reads a block first would pay for it."""
-    trainer = toy.make_trainer(tmp_path, budget=Budget(device_seconds=0.01))
-    trainer.store.read = lambda *_: pytest.fail("no row is asked for")
-    path = tmp_path / "store/target.npy"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"damaged \(target\.npy, rows from 0 on\)"):
-        train_match([trainer])
-    assert trainer.clock.seconds("train") == 0
-
-
 def test_stats_have_every_charge_and_the_budget(toy, tmp_path):
     trainer = toy.make_trainer(tmp_path, warmup=0.2, cooldown=0.2)
     trainer.run()
@@ -91,24 +79,6 @@ def test_stats_have_every_charge_and_the_budget(toy, tmp_path):
     assert last["flops"] == trainer.spent.flops
 
 
-def test_arms_see_the_same_ids_in_the_same_order(toy, tmp_path):
-    seen = {}
-    trainers = [toy.make_trainer(tmp_path, method, Budget(samples=80)) for method in METHODS]
-    for trainer in trainers:
-        pairs, seen[trainer.name] = trainer.store.pairs, []
-
-        def spy(rows, captions, pairs=pairs, name=trainer.name):
-            seen[name].append((rows.tolist(), captions.tolist()))
-            return pairs(rows, captions)
-
-        trainer.store.pairs = spy
-    train_match(trainers)
-    # The warm-up reads the first step once more, on the copy; the last step reads one ahead.
-    assert seen["crossflow"] == seen["flow_matching"] == seen["regression"]
-    assert len(seen["crossflow"]) == 12
-    assert len({trainer.chain.value for trainer in trainers}) == 1
-
-
 def test_the_shorter_arm_is_a_prefix_of_the_longer(toy, tmp_path):
     short = toy.make_trainer(tmp_path, "crossflow", Budget(steps=7))
     long = toy.make_trainer(tmp_path, "flow_matching", Budget(steps=12))
@@ -128,26 +98,6 @@ def test_a_chain_that_the_order_does_not_give_is_found(toy, tmp_path):
     trainer.chain.update(["item1"], [0])
     with pytest.raises(ValueError, match="did not read what its order says"):
         proof_of_order([trainer])
-
-
-def test_seconds_interleave_the_arms_forwards_and_backwards(toy, tmp_path, monkeypatch):
-    trainers = [toy.make_trainer(tmp_path, m, Budget(device_seconds=9)) for m in METHODS[:2]]
-    hands = [0.0]
-    for trainer in trainers:
-        monkeypatch.setattr(trainer.clock, "_now", lambda: hands[0])
-
-        def slow(*given, update=trainer._update):
-            hands[0] += 1  # every step takes a second of the train ledger
-            return update(*given)
-
-        monkeypatch.setattr(trainer, "_update", slow)
-    turns = []
-    monkeypatch.setattr("crossflow.train.WINDOW_SECONDS", 3)
-    train_match(trainers, lambda t: turns.append(t.name[0]))
-    assert "".join(turns) == "cccffffffccccccfff"
-    for trainer in trainers:
-        assert trainer.spent.device_seconds == trainer.clock.seconds("train") == 9
-        assert trainer.throughput.verdict.startswith("not judged")
 
 
 def test_warm_up_leaves_no_trace(toy, tmp_path):
@@ -173,26 +123,6 @@ def test_an_arm_in_shards_warms_up_in_the_precision_of_training(toy, tmp_path):
     trainer.warm_up()
     assert half == [True]
     assert all(parameter.grad is None for parameter in trainer.arm.parameters())
-
-
-def test_a_failed_arm_leaves_the_others_go_on_and_its_run_starts_again(toy, tmp_path):
-    trainers = [toy.make_trainer(tmp_path, m, Budget(steps=4)) for m in METHODS[:2]]
-
-    def spoil(trainer):
-        if trainer is trainers[0]:
-            trainer.save()
-            with torch.no_grad():
-                next(trainer.arm.net.parameters()).fill_(math.nan)
-
-    train_match(trainers, spoil)
-    assert isinstance(trainers[0].failure, TrainingError)
-    assert "crossflow: loss or gradient is not finite at step 1 (" in str(trainers[0].failure)
-    assert trainers[1].failure is None
-    assert trainers[1].done
-    assert not (tmp_path / "crossflow" / "weights.safetensors").exists()
-    again = toy.make_trainer(tmp_path, budget=Budget(steps=4))
-    assert not again.resume()
-    assert (again.spent.steps, again.clock.seconds("lost")) == (0, 0)
 
 
 @pytest.mark.parametrize("then", ["step", "save", "finish"])
@@ -247,29 +177,6 @@ def test_a_checkpoint_waits_for_steps_in_flight_on_their_ledger(on_a_gpu):
         trainer.save()
     assert trainer.clock.state() == dict.fromkeys(trainer.clock.state(), 0) | {"train": 3}
     assert trainer.spent.device_seconds == 3
-
-
-def test_a_full_disk_keeps_the_checkpoint(toy, tmp_path, monkeypatch):
-    """Only numbers that are not finite start a run anew; what failed otherwise goes on."""
-    trainer = toy.make_trainer(tmp_path, budget=Budget(steps=6), checkpoint_seconds=0.001)
-
-    def full(*_):
-        if trainer.spent.steps == 4:
-            raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("crossflow.files.os.fsync", full)
-        train_match([trainer])
-    assert "crossflow: OSError: [Errno 28] No space left on device (" in str(trainer.failure)
-    assert isinstance(trainer.failure.__cause__, OSError)
-    again = toy.make_trainer(tmp_path, budget=Budget(steps=6), checkpoint_seconds=0.001)
-    steps = []
-    train_match([again], lambda trainer: steps.append(trainer.spent.steps))
-    assert steps == [4, 5, 6]
-    assert again.failure is None
-    unbroken = toy.make_trainer(tmp_path / "unbroken", budget=Budget(steps=6))
-    train_match([unbroken])
-    assert same(weights(again.arm), weights(unbroken.arm))
 
 
 def test_finish_exports_the_averaged_weights(toy, tmp_path):
@@ -332,14 +239,10 @@ def test_recomputing_blocks_changes_no_bit_and_costs_a_forward_pass(
     assert same(weights(kept.arm), weights(again.arm))
 
 
-def test_a_budget_is_checked_before_anything_is_written_and_arms_must_agree(toy, tmp_path):
+def test_a_budget_is_checked_before_anything_is_written(toy, tmp_path):
     with pytest.raises(InputError, match="exactly one limit"):
         toy.make_trainer(tmp_path, budget=Budget(steps=1, samples=1))
     assert not (tmp_path / "crossflow").exists()
-    first = toy.make_trainer(tmp_path, "crossflow", Budget(steps=3))
-    second = toy.make_trainer(tmp_path, "flow_matching", Budget(steps=4))
-    with pytest.raises(ValueError, match="budget of flow_matching is not that of crossflow"):
-        train_match([first, second])
 
 
 @pytest.mark.slow

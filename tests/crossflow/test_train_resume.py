@@ -16,7 +16,7 @@ import torch
 from crossflow import checkpoint, world
 from crossflow.budget import Budget
 from crossflow.errors import InputError
-from crossflow.train import train_match
+from crossflow.race import train_match
 
 METHODS = ("crossflow", "flow_matching")
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,8 +18,9 @@ from crossflow import crossflow, flow
 from crossflow.arm import SIZES, Arm, build_arm
 from crossflow.budget import Budget, Training
 from crossflow.problem import MapShape, Problem
+from crossflow.race import train_match
 from crossflow.store import Store
-from crossflow.train import Trainer, train_match
+from crossflow.train import Trainer
 
 METHODS = {m.NAME: m for m in (crossflow, flow_matching, regression, ot_flow_matching)}
 PROBLEM = Problem(MapShape(3, 8, 8), MapShape(2, 8, 8), 4, "variational", "reconstruction", 0.1)
