@@ -185,7 +185,7 @@ def build_arm(
             setattr(method, LAWS[option][0], value)
     arm = Arm(name, method, net, matched, batch)
     chosen = {o: law for o, law in arm.laws.items() if law not in ("linear", "logit_normal", "own")}
-    arm.model, arm.options = model, resolved | chosen
+    arm.model, arm.options = model, resolved | method.settled | chosen
     arm.params_ratio = arm.cost.params_inference / reference[0]
     arm.flops_ratio = arm.cost.flops_eval / reference[1]
     return arm
@@ -196,7 +196,9 @@ def _modules(
 ) -> tuple[Method, Backbone]:
     # The encoder's width follows the named size, the backbone is the matched one.
     method = module.method(problem, named, **options)
-    return method, backbone(problem, matched, method.condition, method.cond_width)
+    rated = replace(problem, null_rate=method.null_rate)
+    given = method.condition, method.cond_width, method.indicator
+    return method, backbone(rated, matched, *given)
 
 
 @lru_cache

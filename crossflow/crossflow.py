@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -11,23 +12,33 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crossflow.draws import Draws, StepDraws
-from crossflow.encoder import Encoder, MapTransformer, encoder_size
+from crossflow.encoder import Encoder, MapTransformer, TokenDecoder, encoder_size
+from crossflow.errors import InputError
 from crossflow.method import Ends, Method
 from crossflow.network import Size
 from crossflow.nulls import choose_nulls
-from crossflow.problem import MapShape, Moments, Pair, Problem, Source
+from crossflow.problem import Map, MapShape, Moments, Pair, Problem, Source
 
 NAME = "crossflow"
+EncodingLoss = Literal["contrastive", "source_contrastive", "reconstruction", "none"]
 
 
 @dataclass
 class Options:
-    """Weights of charges, which are means per dimension or row, and where the gradient flows."""
+    """Of the source, of its charges (means per dimension or row), of gradient and guidance."""
 
-    kl_weight: float = 0.41  # the paper's 1e-4 on a KL summed over its 4 x 32 x 32 latent
-    contrastive_weight: float = 1.0  # of image-text matching
+    source_encoder: Literal["variational", "plain"] = "variational"  # plain: x0 is no draw
+    source_noise: float = 0.0  # deviation of noise added to an x0 that is no draw
+    # Of x0 with the target, with another code of the source, or of the source decoded from x0.
+    encoding_loss: EncodingLoss | None = None  # null: the problem's
+    kl_form: Literal["official", "standard"] = "official"  # (0.3 mu)^6 in place of mu^2, or mu^2
+    kl_weight: float | None = None  # null: 0.01 of a sum, so 0.01 times the numbers of the latent
+    contrastive_weight: float = 1.0  # of either contrastive loss
+    temperature: Literal["exp", "raw"] = "exp"  # its inverse: exp(scale), or scale as released
     reconstruction_weight: float = 1.0  # of the source, decoded from x0
     stop_gradient: bool = False  # the flow loss does not reach the encoder (official code: it does)
+    null_rate: float | None = None  # null: the problem's; 0: neither null rows nor guidance
+    indicator: Literal["token", "adaln"] | None = None  # null: as the model has it
 
 
 def applies(problem: Problem) -> str | None:
@@ -36,50 +47,111 @@ def applies(problem: Problem) -> str | None:
 
 
 class CrossFlow(Method):
-    """x0 ~ q(z given source), charged with KL and the problem's charge (CrossFlow section 4)."""
+    """x0 ~ q(z given source), charged with KL and an encoding loss (CrossFlow section 4).
+
+    The loss is that of the released code, `FlowMatching`, where the paper prints another: KL with
+    (0.3 mu)^6 in the place of mu^2, 0.01 on its sum over the latent beside a mean flow loss. The
+    same charge holds for depth and captioning, of which no code is released. What differs:
+
+    - The temperature is exp(scale), at most 100, as in CLIP; temperature=raw is as released.
+    - Contrast is over the rows of all processes (theirs: of one GPU), and rows of one image are
+      masked: in small data sets they meet.
+    - null_rate is a share of every batch, two rows at least, in place of a chance of each row:
+      arms see the same null rows, and guidance is trained by every batch. Their targets go round
+      in random order among all processes.
+    - Null rows are marked by a token, as in the paper; indicator=adaln is the released DiT's way.
+    - The encoder reads tokens by one query per patch in the place of a dense layer over all, and
+      has no dropout: it must fit in 15 % of the parameters. Its log-variance is held in [-14, 6].
+    - The image tower reads the latent, with the encoder's size; theirs is a SigLIP on pixels, with
+      a third of the parameters of the flow network.
+    - Raw times and the tanh form of GELU come with the models `dit_*`, log-SNR with `dimr_*`.
+    """
 
     training_only = ("tower", "contrastive", "decoder")
+    options: type[Options] = Options
+    kl_of_sum = 0.01  # weight of the KL summed over the latent, where kl_weight is not given
 
     def __init__(self, problem: Problem, size: Size, **options: Any) -> None:
         super().__init__(problem)
-        chosen = Options(**options)
-        self.stop_gradient = chosen.stop_gradient
-        width = encoder_size(problem, size)
-        self.encoder, target = Encoder(problem, width), problem.target
-        if problem.charge == "contrastive":
-            self.tower = MapTransformer(target, target.channels, problem.patch, width)
-            self.contrastive = Contrastive()
-        elif problem.charge == "reconstruction":
-            if not isinstance(problem.source, MapShape):
-                raise ValueError("the reconstruction charge needs a source that is a map")
-            self.decoder = MapTransformer(target, problem.source.channels, problem.patch, width)
-        charges = {"kl" if problem.encoder == "variational" else None, problem.charge}
-        for name in ("kl", "contrastive", "reconstruction"):
-            if name in charges:
-                self.weights[name] = getattr(chosen, f"{name}_weight")
-            else:
-                self.ignored += (f"{name}_weight",)
+        chosen = self.chosen = self.options(**options)
+        self.drawn = (problem.encoder, chosen.source_encoder) == ("variational", "variational")
+        if chosen.source_noise < 0:
+            raise InputError(f"source_noise={chosen.source_noise}: must not be negative")
+        if chosen.null_rate is not None and problem.null_rate > 0:
+            self.null_rate = replace(problem, null_rate=chosen.null_rate).null_rate
+            self.guided = self.null_rate > 0
+        if self.null_rate > 0:
+            self.indicator = chosen.indicator
+        self.encoding_loss = chosen.encoding_loss or problem.charge
         if problem.encoder == "identity":
-            self.ignored += ("stop_gradient",)
+            self.encoding_loss = "none"
+        width = encoder_size(problem, size)
+        self.encoder, target = Encoder(problem, width, 2 if self.drawn else 1), problem.target
+        if self.encoding_loss == "contrastive":
+            self.tower: nn.Module = MapTransformer(target, target.channels, problem.patch, width)
+        elif self.encoding_loss == "source_contrastive":
+            self.tower = Encoder(problem, width, 1)
+        elif self.encoding_loss == "reconstruction" and isinstance(problem.source, MapShape):
+            shape = target, problem.source.channels, problem.patch
+            self.decoder: nn.Module = MapTransformer(*shape, width)
+        elif self.encoding_loss == "reconstruction":
+            self.decoder = TokenDecoder(problem, width)
+        if hasattr(self, "tower"):
+            self.contrastive = Contrastive(raw=chosen.temperature == "raw")
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Weights of the charges, and the options that have no effect."""
+        chosen, problem = self.chosen, self.problem
+        if self.drawn:
+            if chosen.kl_weight is None:
+                chosen.kl_weight = self.kl_of_sum * math.prod(problem.target.sizes)
+            self.weights["kl"] = chosen.kl_weight
+            self.settled = {"kl_weight": chosen.kl_weight}
+            self.ignored += ("source_noise",)
+        else:
+            self.ignored += ("kl_form", "kl_weight")
+        if hasattr(self, "tower"):
+            self.weights["contrastive"] = chosen.contrastive_weight
+        else:
+            self.ignored += ("contrastive_weight", "temperature")
+        if hasattr(self, "decoder"):
+            self.weights["reconstruction"] = chosen.reconstruction_weight
+        else:
+            self.ignored += ("reconstruction_weight",)
+        if problem.encoder == "identity":
+            self.ignored += ("source_encoder", "encoding_loss", "stop_gradient")
+        elif chosen.stop_gradient and not self.weights:
+            raise InputError("stop_gradient=True: nothing else would train the source encoder")
+        if problem.null_rate == 0:
+            self.ignored += ("null_rate",)
+        if self.null_rate == 0:
+            self.ignored += ("indicator",)
 
     def source_moments(self, source: Source) -> Moments:
-        return self.encoder(source)
+        """As learned; of an x0 that is no draw, with the noise that is added."""
+        mean, logvar = self.encoder(source)
+        if self.chosen.source_noise > 0:
+            logvar = torch.full_like(mean, 2 * math.log(self.chosen.source_noise))
+        return mean, logvar
 
     def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
         """Null rows keep their x0 and get another image's x1; charges see the original pair."""
         mean, logvar = self.source_moments(pair.source)
         z0 = self._draw(mean, logvar, draws)
         charges: dict[str, Tensor] = {}
-        if logvar is not None:
-            charges["kl"] = kl_per_dimension(mean, logvar)
-        if self.problem.charge == "contrastive":
-            rows = z0, self.tower(pair.target), pair.groups
-            charges["contrastive"] = self.contrastive(*(draws.whole_batch(x) for x in rows))
-        elif self.problem.charge == "reconstruction":
-            decoded = self.decoder(z0).float()
-            charges["reconstruction"] = F.mse_loss(decoded, pair.source.values)
-        ends = Ends(z0.detach() if self.stop_gradient else z0, pair.target, charges=charges)
-        if nulls := choose_nulls(pair.groups, draws, self.problem.null_rate):
+        if self.drawn and logvar is not None:
+            charges["kl"] = kl_per_dimension(mean, logvar, self.chosen.kl_form)
+        if "contrastive" in self.weights:
+            source = self.encoding_loss == "source_contrastive"
+            code = self.tower(pair.source)[0] if source else self.tower(pair.target)
+            rows = (draws.whole_batch(x) for x in (z0, code, pair.groups))
+            charges["contrastive"] = self.contrastive(*rows)
+        elif "reconstruction" in self.weights:
+            charges["reconstruction"] = self._reconstruction(z0, pair.source)
+        x0 = z0.detach() if self.chosen.stop_gradient else z0
+        ends = Ends(x0, pair.target, charges=charges)
+        if nulls := choose_nulls(pair.groups, draws, self.null_rate):
             ends.x1 = nulls.retarget(pair.target, draws)
             ends.null = nulls.mask.to(z0.device)
         return ends
@@ -95,29 +167,44 @@ class CrossFlow(Method):
         noise = draws.normal("source", mean.shape[1:]).to(mean.device)
         return mean + torch.exp(0.5 * logvar) * noise
 
+    def _reconstruction(self, z0: Map, source: Source) -> Float[Tensor, ""]:
+        """Square error of maps or features, cross-entropy of words: of a row its real tokens."""
+        decoded = self.decoder(z0).float()
+        if source.mask is None:
+            return F.mse_loss(decoded, source.values)
+        if source.values.is_floating_point():
+            error = (decoded - source.values).square().mean(dim=-1)
+        else:
+            words = source.values.long()
+            error = F.cross_entropy(decoded.transpose(1, 2), words, reduction="none")
+        return ((error * source.mask).sum(1) / source.mask.sum(1)).mean()
+
 
 method = CrossFlow
 
 
 def kl_per_dimension(
-    mean: Float[Tensor, "b ..."], logvar: Float[Tensor, "b ..."]
+    mean: Float[Tensor, "b ..."], logvar: Float[Tensor, "b ..."], form: str = "standard"
 ) -> Float[Tensor, ""]:
     """KL(N(mean, exp(logvar)) || N(0, 1)), nats per dimension, averaged over rows.
 
-    The paper's form; its code has (0.3 mean)**6 for mean**2, an empirical tweak (its issue 10).
+    In the official form (0.3 mean)^6 stands for mean^2, which is no KL: weaker up to a mean of 6.
     """
-    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+    size = (0.3 * mean) ** 6 if form == "official" else mean.square()
+    return 0.5 * (size + logvar.exp() - 1 - logvar).mean()
 
 
 class Contrastive(nn.Module):
     """Symmetric image-text cross-entropy over cosine similarities (CrossFlow Eq. 5 to 8).
 
     The temperature is learned from 0.07 as exp(-scale); its inverse is capped at 100 as in CLIP.
+    raw: its inverse is scale itself, as in the released code, and starts at 2.66.
     Other rows that show the same image are neither positives nor negatives: they are masked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, raw: bool = False) -> None:
         super().__init__()
+        self.raw = raw
         self.scale = nn.Parameter(torch.tensor([1 / 0.07]).log())  # FSDP shards no scalar
 
     def forward(
@@ -128,7 +215,8 @@ class Contrastive(nn.Module):
         # FLOPs are counted on the meta device, which has no autocast to switch off.
         device = "cpu" if z0.is_meta else z0.device.type
         with torch.autocast(device, enabled=False):
-            similarity = self.scale.exp().clamp(max=100) * z0 @ image.T
+            scale = self.scale if self.raw else self.scale.exp().clamp(max=100)
+            similarity = scale * z0 @ image.T
         same = groups[:, None] == groups[None, :]
         same.fill_diagonal_(False)
         similarity = similarity.masked_fill(same.to(z0.device), float("-inf"))

@@ -301,8 +301,16 @@ def to_tokens(x: Map) -> Tokens:
     return x.flatten(2).transpose(1, 2)
 
 
-def backbone(problem: Problem, size: Size, *cond: Any) -> Backbone:
-    """The network of a size, DiMR or DiT; `cond`: its condition and the condition's width."""
-    if isinstance(size, DiMRSize):
-        return DiMR(problem, stages_of(size, problem.patch), *cond)
-    return DiT(problem, size, *cond)
+def backbone(
+    problem: Problem,
+    size: Size,
+    condition: str = "none",
+    cond_width: int = 0,
+    indicator: str | None = None,
+) -> Backbone:
+    """The network of a size, DiMR or DiT. InputError for a DiMR whose indicator is no token."""
+    if not isinstance(size, DiMRSize):
+        return DiT(problem, size, condition, cond_width, indicator)
+    if indicator == "adaln":
+        raise InputError("indicator=adaln: a DiMR has no such layers, only a token")
+    return DiMR(problem, stages_of(size, problem.patch), condition, cond_width)

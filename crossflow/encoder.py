@@ -69,14 +69,14 @@ class TokenTrunk(nn.Module):
 class TokenReadout(nn.Module):
     """One learned query per patch position reads the tokens and gives that patch's numbers."""
 
-    def __init__(self, problem: Problem, size: EncoderSize) -> None:
+    def __init__(self, problem: Problem, size: EncoderSize, moments: int = 2) -> None:
         super().__init__()
         self.patch, self.grid = problem.patch, problem.grid
         table = position_table(self.grid, size.width)
         self.queries = nn.Parameter(table + 0.02 * torch.randn(table.shape))
         self.layer = TransformerLayer(size.width, size.heads, cross=True)
         self.norm = nn.LayerNorm(size.width)
-        self.head = nn.Linear(size.width, 2 * problem.target.channels * problem.patch**2)
+        self.head = nn.Linear(size.width, moments * problem.target.channels * problem.patch**2)
         initialise(self)
 
     def forward(self, tokens: Float[Tensor, "b m d"], mask: Mask | None) -> Map:
@@ -102,24 +102,50 @@ class MapTransformer(nn.Module):
         initialise(self)
 
     def forward(self, x: Map) -> Float[Tensor, "b out h w"]:
+        return unpatchify(self.head(self.read(x)), self.patch, self.grid)
+
+    def read(self, x: Map) -> Tokens:
+        """The patches, once each has seen all others."""
         y = self.patches(patchify(x, self.patch)) + self.positions
         for layer in self.layers:
             y = layer(y)
-        return unpatchify(self.head(self.norm(y)), self.patch, self.grid)
+        return self.norm(y)
+
+
+class TokenDecoder(MapTransformer):
+    """A map to logits of words, or to features: one learned query a token reads the patches."""
+
+    def __init__(self, problem: Problem, size: EncoderSize) -> None:
+        source = problem.source
+        assert isinstance(source, TokenShape)
+        super().__init__(problem.target, 1, problem.patch, size)
+        self.queries = nn.Parameter(torch.randn(source.length, size.width))
+        self.layer = TransformerLayer(size.width, size.heads, cross=True)
+        self.norm_queries = nn.LayerNorm(size.width)
+        self.head = nn.Linear(size.width, source.vocabulary or source.width or 0)
+        initialise(self)
+
+    def forward(self, x: Map) -> Float[Tensor, "b n out"]:
+        queries = self.queries.expand(len(x), -1, -1)
+        return self.head(self.norm_queries(self.layer(queries, None, self.read(x))))
 
 
 class Encoder(nn.Module):
-    """q(z given source): tokens by trunk and readout, a map by a deeper trunk or as it is."""
+    """q(z given source): tokens by trunk and readout, a map by a deeper trunk or as it is.
 
-    def __init__(self, problem: Problem, size: EncoderSize) -> None:
+    moments: 2 for mean and log-variance; 1 for a mean alone, which x0 then is.
+    """
+
+    def __init__(self, problem: Problem, size: EncoderSize, moments: int = 2) -> None:
         super().__init__()
+        self.moments = moments
         self.trunk: nn.Module | None = None
         self.readout: TokenReadout | None = None
         if isinstance(problem.source, TokenShape):
             self.trunk = TokenTrunk(problem.source, size)
-            self.readout = TokenReadout(problem, size)
+            self.readout = TokenReadout(problem, size, moments)
         elif problem.encoder == "variational":
-            out = 2 * problem.target.channels
+            out = moments * problem.target.channels
             self.trunk = MapTransformer(problem.source, out, problem.patch, size.deeper())
 
     def forward(self, source: Source) -> Moments:
@@ -130,6 +156,8 @@ class Encoder(nn.Module):
             out = self.trunk(source.values)
         else:
             out = self.readout(self.trunk(source), source.mask)
+        if self.moments == 1:
+            return out.float(), None
         mean, logvar = out.chunk(2, dim=1)
         return mean.float(), logvar.float().clamp(*LOGVAR_RANGE)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -49,13 +50,16 @@ class Method(nn.Module):
     guided: bool = True  # whether there is a null branch; where not, guidance must be 1
     training_only: tuple[str, ...] = ()  # names of modules and parameters sampling does not use
     ignored: tuple[str, ...] = ()  # names of options that have no effect on this problem
+    indicator: str | None = None  # of null rows: token or adaln; None: as the model has it
     interpolant: str = "linear"  # one of `crossflow.path.PATHS`; a method's own overrides `path`
     time_law: str = "logit_normal"  # one of TIMES; a method's own overrides `times`
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.problem = problem
+        self.null_rate = problem.null_rate  # share of training rows without their own source
         self.weights: dict[str, float] = {}  # of each charge in the loss
+        self.settled: dict[str, Any] = {}  # options not given whose values follow from the problem
 
     def parameters_at_inference(self) -> int:
         """Parameters of what samples with the network: source encoder or condition trunk."""
@@ -72,7 +76,7 @@ class Method(nn.Module):
 
     def no_nulls(self, x0: Map) -> Bool[Tensor, " b"] | None:
         """The null indicator of rows that all keep their source; None at null rate 0."""
-        rated = self.problem.null_rate > 0
+        rated = self.null_rate > 0
         return torch.zeros(len(x0), dtype=torch.bool, device=x0.device) if rated else None
 
     def source_moments(self, source: Source) -> Moments:

@@ -2,17 +2,20 @@
 
 import math
 from dataclasses import replace
+from typing import Any
+from zlib import crc32
 
 import pytest
 import torch
 
 from baselines import flow_matching
 from crossflow import crossflow
-from crossflow.arm import example_pair
+from crossflow.arm import Arm, build_arm, example_pair
 from crossflow.crossflow import Contrastive, kl_per_dimension
 from crossflow.draws import ItemDraws, StepDraws
+from crossflow.errors import InputError
 from crossflow.method import training_loss
-from crossflow.network import DiT, Size
+from crossflow.network import SIZES, DiMRSize, DiT, Size
 from crossflow.problem import MapShape, Pair, Problem, Source, TokenShape
 
 BACKBONE = Size(depth=4, width=64, heads=2, hidden=256)
@@ -20,6 +23,7 @@ MAP = MapShape(2, 8, 8)
 TEXT = Problem(TokenShape(6, vocabulary=9), MAP, 2, "variational", "contrastive", 0.25)
 DEPTH = Problem(MapShape(3, 8, 8), MAP, 2, "variational", "reconstruction", 0.25)
 PLAIN = Problem(MAP, MAP, 2, "identity", None, 0.25)
+FEATURES = replace(TEXT, source=TokenShape(6, width=5))
 
 
 def pair(problem: Problem) -> Pair:
@@ -76,7 +80,7 @@ def test_no_null_rows_at_rate_zero_and_identity_starts_from_the_source() -> None
 def test_charges_see_the_original_pair() -> None:
     batch, method = pair(TEXT), build(TEXT)
     with_nulls = method.train_ends(batch, draws()).charges
-    method.problem = replace(TEXT, null_rate=0)
+    method.null_rate = 0
     without = method.train_ends(batch, draws()).charges
     assert set(with_nulls) == {"kl", "contrastive"} == set(method.weights)
     for name, charge in with_nulls.items():
@@ -136,6 +140,8 @@ def test_kl_has_its_closed_form_whatever_the_size() -> None:
         mean, logvar = torch.full(shape, 2.0), torch.full(shape, math.log(0.25))
         expected = 0.5 * (4 + 0.25 - 1 - math.log(0.25))
         assert kl_per_dimension(mean, logvar).item() == pytest.approx(expected)
+        expected += 0.5 * (0.6**6 - 4)
+        assert kl_per_dimension(mean, logvar, "official").item() == pytest.approx(expected)
     mean, logvar = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(0))
     normal = torch.distributions.Normal
     truth = torch.distributions.kl_divergence(normal(mean, (logvar / 2).exp()), normal(0, 1)).mean()
@@ -186,3 +192,126 @@ def test_contrastive_is_exact_under_autocast() -> None:
     torch.testing.assert_close(contrastive(a, b, groups), exact)  # capped at 100, as in CLIP
     with torch.autocast("cpu", torch.bfloat16):
         assert contrastive(a, b, groups) == exact
+
+
+def arm(problem: Problem, model: str = "toy", **options: Any) -> Arm:
+    """Every number is random and follows from its name: parts that two arms share are equal."""
+    made = build_arm(crossflow, problem, model, batch=16, options=options)
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            generator = torch.Generator().manual_seed(crc32(name.encode()))
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return made
+
+
+@pytest.fixture
+def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIZES, "toy", BACKBONE)
+    monkeypatch.setitem(SIZES, "dimr", DiMRSize(5, 64, 2, 128, 1))
+
+
+@pytest.mark.usefixtures("_toy")
+@pytest.mark.parametrize(
+    ("problem", "given", "changed"),
+    [
+        (TEXT, {}, {"source_encoder": "plain"}),
+        (TEXT, {"source_encoder": "plain"}, {"source_noise": 0.3}),
+        (PLAIN, {}, {"source_noise": 0.3}),
+        (TEXT, {}, {"encoding_loss": "none"}),
+        (TEXT, {}, {"encoding_loss": "source_contrastive"}),
+        (TEXT, {}, {"encoding_loss": "reconstruction"}),
+        (FEATURES, {}, {"encoding_loss": "reconstruction"}),
+        (DEPTH, {}, {"encoding_loss": "contrastive"}),
+        (DEPTH, {}, {"encoding_loss": "source_contrastive"}),
+        (TEXT, {}, {"kl_form": "standard"}),
+        (TEXT, {}, {"kl_weight": 0.41}),
+        (TEXT, {}, {"contrastive_weight": 0.5}),
+        (TEXT, {}, {"temperature": "raw"}),
+        (TEXT, {"encoding_loss": "reconstruction"}, {"reconstruction_weight": 0.5}),
+        (TEXT, {}, {"null_rate": 0.5}),
+        (TEXT, {}, {"null_rate": 0}),
+        (TEXT, {}, {"indicator": "adaln"}),
+    ],
+)
+def test_every_option_changes_the_loss_and_leaves_nothing_idle(
+    problem: Problem, given: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    losses = []
+    for options in (given, given | changed):
+        made = arm(problem, **options)
+        total = training_loss(made.net, made.method, pair(problem), draws()).total
+        total.backward()
+        assert [n for n, p in made.named_parameters() if p.grad is None or not p.grad.any()] == []
+        losses.append(total.item())
+    assert losses[0] != losses[1]
+    assert all(map(math.isfinite, losses))
+
+
+@pytest.mark.usefixtures("_toy")
+def test_the_weight_of_the_kl_is_visible_and_grows_with_the_latent() -> None:
+    assert arm(TEXT).options["kl_weight"] == pytest.approx(0.01 * 2 * 8 * 8)
+    assert arm(PLAIN).options["kl_weight"] is None
+    larger = replace(TEXT, target=MapShape(4, 32, 32))
+    assert build(larger).weights["kl"] == pytest.approx(40.96)
+    assert build(larger, kl_weight=3.0).weights["kl"] == 3
+
+
+@pytest.mark.usefixtures("_toy")
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("toy", {"source_encoder": "plain", "source_noise": -0.1}, r"source_noise=-0\.1: must not"),
+        ("toy", {"null_rate": 1.5}, r"null_rate is 1\.5: give a share"),
+        ("dimr", {"indicator": "adaln"}, "indicator=adaln: a DiMR has no such layers"),
+        (
+            "toy",
+            {"source_encoder": "plain", "encoding_loss": "none", "stop_gradient": True},
+            "stop_gradient=True: nothing else would train",
+        ),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    model: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        arm(replace(TEXT, patch=4), model, **options)
+
+
+def test_a_plain_source_is_its_mean_and_noise_has_its_size() -> None:
+    batch, noise = pair(PLAIN), draws().normal("source", MAP.sizes)
+    noisy = build(PLAIN, source_noise=0.3)
+    expected = batch.source.values + 0.3 * noise
+    torch.testing.assert_close(noisy.train_ends(batch, draws()).x0, expected)
+    torch.testing.assert_close(noisy.sample_ends(batch.source, draws()).x0, expected)
+    plain = build(TEXT, source_encoder="plain")
+    mean, logvar = plain.source_moments(pair(TEXT).source)
+    assert logvar is None
+    assert torch.equal(plain.train_ends(pair(TEXT), draws()).x0, mean)
+
+
+@pytest.mark.usefixtures("_toy")
+def test_without_null_rows_there_is_no_guidance_and_the_problem_stays() -> None:
+    made = arm(TEXT, null_rate=0)
+    assert not made.method.guided
+    assert made.method.problem == TEXT
+    ends = made.method.sample_ends(pair(TEXT).source, ItemDraws(0, range(16)))
+    assert ends.null is None
+    assert not hasattr(made.net, "null_vectors")
+
+
+@pytest.mark.parametrize("problem", [TEXT, FEATURES])
+def test_reconstruction_is_a_mean_over_the_real_tokens_of_each_row(problem: Problem) -> None:
+    batch, method = pair(problem), build(problem, encoding_loss="reconstruction")
+    assert batch.source.mask is not None
+    x0 = torch.randn(16, *MAP.sizes)
+    batch.source.mask[:, 4:] = False
+    batch.source.mask[0, 1:] = False
+    charge = method._reconstruction(x0, batch.source)
+    batch.source.values[:, 4:] = 0
+    assert method._reconstruction(x0, batch.source) == charge
+    rows = [
+        method._reconstruction(x0[i : i + 1], Source(*(v[i : i + 1] for v in source)))
+        for source in [(batch.source.values, batch.source.mask)]
+        for i in range(16)
+    ]
+    torch.testing.assert_close(charge, torch.stack(rows).mean())

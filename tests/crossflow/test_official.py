@@ -1,17 +1,23 @@
 """Against what the official code computed: see tests/fixtures/official.py."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from crossflow import crossflow
+from crossflow.draws import StepDraws
 from crossflow.errors import InputError
-from crossflow.method import Ends, Method, flow_loss
+from crossflow.method import Ends, Method, flow_loss, training_loss
+from crossflow.network import SIZES
+from crossflow.nulls import Nulls
 from crossflow.official import OfficialModel, load_official
+from crossflow.problem import Moments, Pair, Source
 from crossflow.solver import Grid
 from tests.fixtures import official as fixture
 
@@ -150,3 +156,58 @@ def test_a_text_without_a_token_is_refused() -> None:
     model, given = loaded("dit"), fixture.small("dit")
     with pytest.raises(InputError, match="no token"):
         model.encode_text(given.tokens, given.mask * torch.tensor([[1], [0], [1]]))
+
+
+class Fixed(StepDraws):
+    """Times and noise of a fixture's step."""
+
+    def __init__(self, step: fixture.LossStep) -> None:
+        super().__init__(0, 0, range(8), 8)
+        self.step = step
+
+    def normal(self, name: str, shape: Sequence[int]) -> Tensor:
+        fixed = {"time": torch.logit(self.step.inputs["t"]), "source": self.step.noise}
+        return fixed[name].view(8, *shape)
+
+
+class Text(nn.Module):
+    """The official text encoder where the arm's own stands."""
+
+    def __init__(self, model: OfficialModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, source: Source) -> Moments:
+        assert source.mask is not None
+        return self.model.encode_text(source.values, source.mask)
+
+
+@pytest.mark.parametrize("name", ["dit", "dimr"])
+def test_the_loss_of_crossflow_is_the_official_one(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the authors' networks, draws and null rows; of the image tower its output is given."""
+    step, model = fixture.loss_step(name), loaded(name).train()
+    method = crossflow.method(model.problem, SIZES["B"], temperature="raw")
+    method.encoder, method.tower = Text(model), nn.Identity()
+    monkeypatch.setattr(method.tower, "forward", lambda x1: step.image)
+    monkeypatch.setattr(
+        "crossflow.crossflow.choose_nulls", lambda *given: Nulls(step.inputs["null"], step.order)
+    )
+    with torch.no_grad():
+        method.contrastive.scale.fill_(fixture.LOGIT_SCALE)
+    source = Source(step.inputs["tokens"], step.inputs["mask"].bool())
+    loss = training_loss(model.net, method, Pair(source, step.x1, torch.arange(8)), Fixed(step))
+    numbers = step.x1[0].numel()
+    assert method.weights == {"kl": pytest.approx(0.01 * numbers), "contrastive": 1}
+    expected = {
+        "flow": step.flow.mean(),
+        "kl": step.kl.mean() / numbers,
+        "contrastive": step.contrastive,
+    }
+    torch.testing.assert_close(loss.terms, expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(loss.total, step.total, rtol=1e-5, atol=0)
+    loss.total.backward()
+    for part, norm in zip((model.net, model.text), step.gradients, strict=True):
+        squares = [p.grad.double().square().sum() for p in part.parameters() if p.grad is not None]
+        assert sum(squares).sqrt().item() == pytest.approx(norm.item(), rel=1e-5)

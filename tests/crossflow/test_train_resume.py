@@ -108,7 +108,7 @@ def test_a_finished_run_trains_nothing(toy, tmp_path):
     [
         ({"batch": 4}, "batch was 8, is 4"),
         ({"lr": 0.5}, r"lr was 0\.001, is 0\.5"),
-        ({"options": {"kl_weight": 1.0}}, r"option kl_weight was 0\.41, is 1\.0"),
+        ({"options": {"kl_weight": 1.0}}, r"option kl_weight was 1\.28, is 1\.0"),
         ({"budget": Budget(steps=11)}, r"budget was '10\.0 steps', is '11\.0 steps'"),
     ],
 )
