@@ -48,6 +48,7 @@ def _methods() -> Iterator[tuple[str, str]]:
         yield arm, registry.summary(path) if arm != "NAME" else "any arm; null: the method's own"
         for option, (default, text) in registry.described(path, options).items():
             value = {"None": "null", "True": "true", "False": "false"}.get(default, default)
+            value = value.strip('"')
             yield f"  arm.{arm}.{option}={value}", shorten(text, 60, placeholder=" ...")
 
 

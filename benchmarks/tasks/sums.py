@@ -74,10 +74,8 @@ def _starts(trained: Trained, source: Source, names: Sequence[str]) -> Tensor:
 def _follow(prepared: Prepared, trained: Trained, x0: Tensor) -> list[Any]:
     """Predictions for any x0 (b, c, h, w) of this arm."""
     values: list[Any] = []
-    guided = prepared.problem.null_rate > 0
     for part in x0.split(trained.sampler.batch):
-        null = torch.zeros(len(part), dtype=torch.bool, device=part.device) if guided else None
-        ends = Ends(part, None, null=null)
+        ends = Ends(part, None, null=trained.arm.method.no_nulls(part))
         target, _ = trained.sampler.follow(trained.arm, prepared.test, ends, trained.guidance)
         values += prepared.decode(target)
     return values

@@ -31,15 +31,17 @@ def prepared(task):
     return task.prepare()
 
 
-def trained(prepared, module="crossflow.crossflow", batch=3, keep=None):
-    arm = build_arm(importlib.import_module(module), prepared.problem, "T", seed=0, batch=8)
+def trained(prepared, module="crossflow.crossflow", batch=3, keep=None, **options):
+    file = importlib.import_module(module)
+    arm = build_arm(file, prepared.problem, "T", seed=0, batch=8, options=options)
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in arm.parameters():  # layers that begin at 0 would hide what they are given
             parameter.add_(0.02 * torch.randn_like(parameter))
     arm.eval()
     sampler = Sampler(Grid(2, "euler"), batch, 0, "cpu")
-    return Trained(arm, sampler, GUIDANCE, None, keep, lambda *_: None)
+    weight = GUIDANCE if arm.method.guided else 1.0
+    return Trained(arm, sampler, weight, None, keep, lambda *_: None)
 
 
 def tokens(*texts):
@@ -63,10 +65,11 @@ def test_a_strip_begins_at_the_arms_own_sample(prepared):
     assert not close(cells[7], own[1]), "and the noise of the first"
 
 
-def test_what_is_taken_away_and_added_again_changes_nothing(prepared):
+@pytest.mark.parametrize("options", [{}, {"null_rate": 0}])
+def test_what_is_taken_away_and_added_again_changes_nothing(prepared, options):
     texts = ("a red cube", "a sphere", "a sphere")
     given = [(*texts, "?")], *tokens(*texts)
-    names, (start, minus, plus, result) = sums.sums(prepared, trained(prepared), given)
+    names, (start, minus, plus, result) = sums.sums(prepared, trained(prepared, **options), given)
     assert [name.partition(":")[0] for name in names] == [f"0 {role}" for role in samples.ROLES]
     assert close(start, result) and close(minus, plus) and not close(start, minus)
 
