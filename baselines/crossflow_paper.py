@@ -24,8 +24,11 @@ class Options(Released):
     kl_weight: float | None = None  # null: 1e-4 of a sum, so 1e-4 times the numbers of the latent
 
 
-class method(CrossFlow):  # noqa: N801
+class CrossFlowPaper(CrossFlow):
     """x0 ~ q(z given source), charged as printed."""
 
     options = Options
     kl_of_sum = 1e-4
+
+
+method = CrossFlowPaper

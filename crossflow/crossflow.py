@@ -64,7 +64,7 @@ class CrossFlow(Method):
       has no dropout: it must fit in 15 % of the parameters. Its log-variance is held in [-14, 6].
     - The image tower reads the latent, with the encoder's size; theirs is a SigLIP on pixels, with
       a third of the parameters of the flow network.
-    - Raw times and the tanh form of GELU come with the models `dit_*`, log-SNR with `dimr_*`.
+    - Raw times, the tanh form of GELU and adaLN for null rows come with the models `dit_*`.
     """
 
     training_only = ("tower", "contrastive", "decoder")
