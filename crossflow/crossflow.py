@@ -28,6 +28,7 @@ class Options:
     """Of the source, of its charges (means per dimension or row), of gradient and guidance."""
 
     source_encoder: Literal["variational", "plain"] = "variational"  # plain: x0 is no draw
+    readout: Literal["queries", "dense"] = "queries"  # of tokens: a query a patch, or a dense layer
     source_noise: float = 0.0  # deviation of noise added to an x0 that is no draw
     # Of x0 with the target, with another code of the source, or of the source decoded from x0.
     encoding_loss: EncodingLoss | None = None  # null: the problem's
@@ -60,8 +61,9 @@ class CrossFlow(Method):
       arms see the same null rows, and guidance is trained by every batch. Their targets go round
       in random order among all processes.
     - Null rows are marked by a token, as in the paper; indicator=adaln is the released DiT's way.
-    - The encoder reads tokens by one query per patch in the place of a dense layer over all, and
-      has no dropout: it must fit in 15 % of the parameters. Its log-variance is held in [-14, 6].
+    - The encoder reads tokens by one query per patch: with readout=dense, the released way, small
+      models must make it narrow to hold it in 15 % of the parameters. It is pre-norm, without
+      dropout, and its log-variance is held in [-14, 6]: early steps cannot overflow.
     - The image tower reads the latent, with the encoder's size; theirs is a SigLIP on pixels, with
       a third of the parameters of the flow network.
     - Raw times, the tanh form of GELU and adaLN for null rows come with the models `dit_*`.
@@ -86,7 +88,8 @@ class CrossFlow(Method):
         if problem.encoder == "identity":
             self.encoding_loss = "none"
         width = encoder_size(problem, size)
-        self.encoder, target = Encoder(problem, width, 2 if self.drawn else 1), problem.target
+        own, target = encoder_size(problem, size, chosen.readout), problem.target
+        self.encoder = Encoder(problem, own, 2 if self.drawn else 1, chosen.readout)
         if self.encoding_loss == "contrastive":
             self.tower: nn.Module = MapTransformer(target, target.channels, problem.patch, width)
         elif self.encoding_loss == "source_contrastive":
@@ -119,6 +122,8 @@ class CrossFlow(Method):
             self.weights["reconstruction"] = chosen.reconstruction_weight
         else:
             self.ignored += ("reconstruction_weight",)
+        if isinstance(problem.source, MapShape):
+            self.ignored += ("readout",)
         if problem.encoder == "identity":
             self.ignored += ("source_encoder", "encoding_loss", "stop_gradient")
         elif chosen.stop_gradient and not self.weights:

@@ -7,6 +7,7 @@ queries nor head.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -85,6 +86,25 @@ class TokenReadout(nn.Module):
         return unpatchify(out, self.patch, self.grid)
 
 
+class DenseReadout(nn.Module):
+    """One dense layer over all tokens, narrowed to an eighth, gives the map (official code)."""
+
+    def __init__(self, problem: Problem, size: EncoderSize, moments: int = 2) -> None:
+        super().__init__()
+        assert isinstance(problem.source, TokenShape)
+        channels, *self.grid = problem.target.sizes
+        self.narrow = nn.Linear(size.width, size.width // 8)
+        numbers = problem.source.length * (size.width // 8)
+        self.head = nn.Linear(numbers, moments * channels * math.prod(self.grid))
+        initialise(self)
+
+    def forward(self, tokens: Float[Tensor, "b m d"], mask: Mask | None) -> Map:
+        return self.head(self.narrow(tokens).flatten(1)).unflatten(1, (-1, *self.grid))
+
+
+READOUTS = {"queries": TokenReadout, "dense": DenseReadout}
+
+
 class MapTransformer(nn.Module):
     """A map to a map of other channels on the same grid: patches, transformer layers, patches."""
 
@@ -136,14 +156,16 @@ class Encoder(nn.Module):
     moments: 2 for mean and log-variance; 1 for a mean alone, which x0 then is.
     """
 
-    def __init__(self, problem: Problem, size: EncoderSize, moments: int = 2) -> None:
+    def __init__(
+        self, problem: Problem, size: EncoderSize, moments: int = 2, readout: str = "queries"
+    ) -> None:
         super().__init__()
         self.moments = moments
         self.trunk: nn.Module | None = None
-        self.readout: TokenReadout | None = None
+        self.readout: nn.Module | None = None
         if isinstance(problem.source, TokenShape):
             self.trunk = TokenTrunk(problem.source, size)
-            self.readout = TokenReadout(problem, size, moments)
+            self.readout = READOUTS[readout](problem, size, moments)
         elif problem.encoder == "variational":
             out = moments * problem.target.channels
             self.trunk = MapTransformer(problem.source, out, problem.patch, size.deeper())
@@ -163,7 +185,7 @@ class Encoder(nn.Module):
 
 
 @lru_cache
-def encoder_size(problem: Problem, size: Size) -> EncoderSize:
+def encoder_size(problem: Problem, size: Size, readout: str = "queries") -> EncoderSize:
     """The widest encoder within 15 % of the inference parameters beside a backbone of `size`.
 
     Heads are as wide as the backbone's. Raises InputError where even one head is too much.
@@ -173,7 +195,7 @@ def encoder_size(problem: Problem, size: Size) -> EncoderSize:
         network = parameters_of(backbone(problem, size))
         for heads in range(size.heads, 0, -1):
             candidate = EncoderSize(layers, heads * (size.width // size.heads), heads)
-            encoder = parameters_of(Encoder(problem, candidate))
+            encoder = parameters_of(Encoder(problem, candidate, readout=readout))
             if encoder <= LARGEST_SHARE * (network + encoder):
                 return candidate
     raise InputError(f"model: no encoder of {problem.source} fits in 15 %, choose a larger one")

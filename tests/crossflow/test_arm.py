@@ -91,6 +91,13 @@ def test_cost_adds_up() -> None:
     assert math.isfinite(cost.flops_train)
 
 
+def test_a_dense_readout_fits_in_the_same_share() -> None:
+    arm = build_arm(crossflow, PROBLEMS["text"], "T", options={"readout": "dense"})
+    assert arm.cost.params_encoder <= 0.15 * arm.cost.params_inference
+    assert abs(arm.params_ratio - 1) <= TOLERANCE
+    assert arm.flops_ratio == 1
+
+
 def test_unknown_names_and_methods_that_do_not_apply() -> None:
     with pytest.raises(InputError, match="T, S, B, L, XL, H"):
         build_arm(crossflow, PROBLEMS["depth"], "M")
@@ -189,6 +196,7 @@ def test_options_that_are_taken() -> None:
         (crossflow, "pixels", {"encoding_loss": "reconstruction"}),
         (crossflow, "pixels", {"source_encoder": "plain"}),
         (crossflow, "pixels", {"null_rate": 0.2}),
+        (crossflow, "depth", {"readout": "dense"}),
         (regression, "depth", {"path": "linear"}),
         (regression, "depth", {"times": "uniform"}),
     ],

@@ -217,6 +217,8 @@ def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
         (TEXT, {}, {"source_encoder": "plain"}),
         (TEXT, {"source_encoder": "plain"}, {"source_noise": 0.3}),
         (PLAIN, {}, {"source_noise": 0.3}),
+        (TEXT, {}, {"readout": "dense"}),
+        (FEATURES, {"readout": "dense"}, {"source_encoder": "plain"}),
         (TEXT, {}, {"encoding_loss": "none"}),
         (TEXT, {}, {"encoding_loss": "source_contrastive"}),
         (TEXT, {}, {"encoding_loss": "reconstruction"}),
