@@ -17,7 +17,7 @@ from tabulate import tabulate
 
 from benchmarks.records.keys import digest, exact
 from benchmarks.records.record import Record
-from benchmarks.report.leaderboard import SEEDS_FOR_A_VERDICT, leader_rows
+from benchmarks.report.leaderboard import SEEDS_FOR_A_VERDICT, collapse_of, leader_rows
 from benchmarks.report.rows import ORDER, Board, boards
 from benchmarks.report.tables import ABSENT, ARROWS, escape
 
@@ -203,6 +203,8 @@ def _clause(standing: Standing) -> str:
         parts += [f"{arm['method']} is {_verdict(arm)}" for arm in judged]
     barred = [arm for arm in standing.arms if arm["verdict"] in ("invalid", "not_comparable")]
     parts += [f"{arm['method']} is {_word(arm)} ({arm['note']})" for arm in barred]
+    gone = [(arm.name, words) for arm in standing.board.arms if (words := collapse_of(arm))]
+    parts += [f"{name}: {words}" for name, words in gone]
     return f"at {budget_of(standing.board)} {order}: {', '.join(parts)}"
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.records.keys import canonical, differing, exact
 from benchmarks.records.record import Record
+from benchmarks.report import intervals
 from benchmarks.report.intervals import ALPHA, Paired, deviation, holm, interval, margin_of, paired
 from benchmarks.report.rows import Board, Row, boards, ranks
 
@@ -118,6 +119,7 @@ def _compared(board: Board, alone: Closed | None) -> list[Comparison]:
                 missing = [row.name for row in pair if not values[row.name]]
                 lacking = ("invalid", f"{missing[0]}: a seed has no {metric}") if missing else None
                 one.gate = lacking or bars_pair(*pair) or alone
+                one.notes += filter(None, [collapse_of(arm)])
             if board.uneven:
                 one.notes.append(f"no rank: {board.uneven}")
             of_metric.append(one)
@@ -173,6 +175,18 @@ def _cells(one: Comparison) -> dict[str, Any]:
 def _nine(value: float | None) -> float | None:
     """Nine significant digits: the last ones of a special function differ between processors."""
     return None if value is None else float(f"{value:.9g}")
+
+
+def collapse_of(arm: Row) -> str:
+    """Words for an arm whose learned source has collapsed in some runs, or none."""
+    sources = [run.source for run in arm.completed if run.source]
+    numbers = [(one.sigma_mean or 0.0, one.mu_std or 0.0) for one in sources]
+    gone = [pair for pair in numbers if intervals.has_collapsed(*pair)]
+    if not gone:
+        return ""
+    sigma, mean = map(statistics.fmean, zip(*gone, strict=True))
+    runs = f"{len(gone)} of {len(arm.completed)} runs"
+    return f"source collapsed in {runs} (sigma {sigma:.2f}, std(mu) {mean:.2f})"
 
 
 def clock_is_invalid(record: Record) -> bool:

@@ -95,7 +95,7 @@ class PhotoCaptions(CaptionItems):
 class CaptionCoco(CaptionedPhotos[PhotoCaptions]):
     """See the file's docstring."""
 
-    version, layout, ranked_by = 2, "karpathy", "cider"
+    version, layout, ranked_by = 3, "karpathy", "cider"
     uses = (*CaptionedPhotos.uses, "weights.spice")
 
     def items(self, part: str) -> PhotoCaptions:

@@ -91,7 +91,7 @@ class CaptionedPictures(Scenes, CaptionItems):
 class CaptionTabletop(TabletopTask[CaptionedPictures]):
     """See the file's docstring."""
 
-    version, ranked_by, kind = 2, "scene_f1", CaptionedPictures
+    version, ranked_by, kind = 3, "scene_f1", CaptionedPictures
     stored, captions = ("float16", "float32"), 5
 
     @cached_property

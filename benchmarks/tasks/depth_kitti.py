@@ -21,7 +21,7 @@ DEFAULTS = {"split": "test", "size": 88, "crop": "kb_garg"}
 class DepthKitti(RealDepth):
     """See the file's docstring."""
 
-    version = 1
+    version = 2
     protocol, window = staticmethod(kitti_protocol), staticmethod(depth_crops.kb)
     crops, scale = tuple(depth_crops.KITTI), KITTI.scale
     sizes, columns = {44: 4, 88: 8, 176: 8, 352: 8}, (1216, 352)

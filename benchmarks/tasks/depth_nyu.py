@@ -22,7 +22,7 @@ DEFAULTS = {"split": "test", "size": 96, "layout": "bts", "crop": "eigen"}
 class DepthNyu(RealDepth):
     """See the file's docstring."""
 
-    version, uses = 2, (*RealDepth.uses, "task.layout")
+    version, uses = 3, (*RealDepth.uses, "task.layout")
     protocol, window = staticmethod(nyu_protocol), staticmethod(depth_crops.whole)
     crops, scale = tuple(depth_crops.NYU), NYU.scale
     sizes, columns = {24: 4, 48: 4, 96: 8, 120: 8, 240: 8, 480: 8}, (4, 3)

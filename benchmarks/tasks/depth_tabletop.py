@@ -70,7 +70,7 @@ class DepthScenes(Scenes, DepthItems):
 class DepthTabletop(TabletopTask[DepthScenes]):
     """See the file's docstring."""
 
-    version, ranked_by = 1, "absrel_object"
+    version, ranked_by = 2, "absrel_object"
     uses, kind = ("task.nonfinite",), DepthScenes
 
     @cached_property

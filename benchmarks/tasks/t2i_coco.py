@@ -131,7 +131,7 @@ def choose_captions(photos: Sequence[Photo], items: int) -> tuple[list[int], lis
 class TextToImageCoco(CaptionedPhotos[TrainedPhotos]):
     """See the file's docstring."""
 
-    version, layout = 1, "coco"
+    version, layout = 2, "coco"
     uses = (
         *(*CaptionedPhotos.uses, "task.prompts", "weights.text_encoder"),
         *("weights.inception", "weights.clip"),

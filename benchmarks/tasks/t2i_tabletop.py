@@ -86,7 +86,7 @@ class CaptionedScenes(PictureScenes):
 class TextToImageTabletop(PictureTask[CaptionedScenes]):
     """See the file's docstring."""
 
-    version, ranked_by, kind = 1, "scene_score", CaptionedScenes
+    version, ranked_by, kind = 2, "scene_score", CaptionedScenes
     stored, captions = ("float32", "int16"), CAPTIONS
 
     @cached_property

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import command
+from benchmarks.records.record import Source
+from benchmarks.report import answer, command
 
 ARMS = ("crossflow", "flow_matching")
 
@@ -151,3 +152,22 @@ def test_the_same_records_in_any_order_give_the_same_bytes(record):
     for seed in range(5):
         random.Random(seed).shuffle(records)
         assert (leaderboard_csv(records), command.table_files(records, Path())) == expected
+
+
+@pytest.mark.parametrize(
+    ("sigma", "mean", "collapsed"),
+    [
+        (0.27, 0.34, True),  # shrunk to a point
+        (0.84, 0.023, True),  # as far as noise, and says nothing
+        (0.67, 0.45, False),
+        (1.0, 0.0, False),  # noise, and meant to be
+        (0.0, 0.3, False),  # the source itself, which is no draw
+    ],
+)
+def test_a_collapsed_source_is_noted(record, sigma, mean, collapsed):
+    source = Source(sigma_mean=sigma, mu_std=mean, kl_per_dimension=None, transport=None)
+    runs = [record(seed=0, source=source), record(seed=1)]
+    (row,) = leaders(runs)
+    words = f"source collapsed in 1 of 2 runs (sigma {sigma:.2f}, std(mu) {mean:.2f})"
+    assert (words in row["note"]) == collapsed
+    assert (words in answer.results_page(runs)) == collapsed

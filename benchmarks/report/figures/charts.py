@@ -28,6 +28,7 @@ WIDTH = 3.3  # inches: a column of a paper, without scaling
 DODGE = 1.09  # between the arms of one budget, on the logarithmic axis
 COLOURS = {  # fixed: a method keeps its look whichever others are in a figure
     "crossflow": ("#0072B2", "o"),
+    "crossflow_paper": ("#882255", "p"),
     "flow_matching": ("#D55E00", "s"),
     "regression": ("#009E73", "^"),
     "noised_source": ("#CC79A7", "D"),
