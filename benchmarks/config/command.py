@@ -42,7 +42,7 @@ from crossflow.errors import InputError, closest, right_names
 # Read literally, whatever characters they hold.
 PATHS = (
     *"task.root task.train_root task.split_file task.prompts task_file method_file".split(),
-    *"predictions name out work export".split(),
+    *"predictions name out work export trials".split(),
     *(f"weights.{item.name}" for item in fields(schema.WeightsConfig)),
 )
 FLAG = re.compile(r"-m|--multirun|--resolve|--(cfg|config-dir)(=.*)?")

@@ -22,7 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
         *("T", "S", "B", "L", "XL", "H", "dit_s", "dit_b", "dit_l", "dit_xl", "dit_h"),
         *("dimr_70m", "dimr_150m", "dimr_300m", "dimr_500m", "dimr_1b"),
     ),
-    "track": ("defaults",),
+    "track": ("defaults", "tuned"),
     "tracker": ("none", "tensorboard", "wandb"),
     "parallel": ("ddp", "fsdp"),
     "sampling.precision": ("training", "fp32", "bf16"),
@@ -48,9 +48,11 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 COMMON = ("name", "limit", "split", "size", "train_limit", "validation_limit")
 # Where results lie, what they ran on, who looks on; what plans assume: the same run elsewhere is
 # the same run.
-PLACES = ("out", "work", "device", "parallel", "resume", "tracker", "calibrate", "utilisation")
+PLACES = tuple("out work trials device parallel resume tracker calibrate utilisation".split())
 
-_ARMS = "methods arm method_file model budget training sampling seed track quick tracker check "
+_ARMS = (
+    "methods arm method_file model budget training sampling seed track trials quick tracker check "
+)
 _ARMS += "parallel calibrate utilisation"
 _TRAINING_DATA = "task.train_root task.train_limit task.validation_limit"
 # Fields and sections that a command does not read. Typed, they are refused: their user would
@@ -126,7 +128,8 @@ class Config:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     weights: WeightsConfig = field(default_factory=WeightsConfig)
     seed: int = 0  # of initial weights, order of data, noise
-    track: str = "defaults"  # whether arms may be tuned
+    track: str = "defaults"  # tuned: every arm has the learning rate that was best in its trials
+    trials: str | None = None  # folder of their records (track=tuned; benchmarks/match/tuning.py)
     quick: bool = False  # tables then say "quick: not for comparison"
     out: str = "results/local"  # folder of records and predictions
     work: str = "runs"  # folder of encoded data, checkpoints and logs

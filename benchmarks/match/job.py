@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.config import registry
 from benchmarks.config.device import resolve
-from benchmarks.match import recording
+from benchmarks.match import recording, tuning
 from benchmarks.match.progress import Progress, Tracker
 from benchmarks.records import keys
 from benchmarks.records import record as records
@@ -33,6 +33,7 @@ class Match:
 
     def __init__(self, config: Config) -> None:
         self.config, self.out = config, Path(config.out)
+        self.tried = tuning.tune(config)  # before the names that records go by
         first = world.rank() == 0
         self.progress, self.tracker = (
             Progress(not first),

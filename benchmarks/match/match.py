@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.config import registry, signals
 from benchmarks.config.device import resolve
 from benchmarks.config.output import say
-from benchmarks.match import arm, crew, job, order_proof, recording
+from benchmarks.match import arm, crew, job, order_proof, recording, tuning
 from benchmarks.match.job import Match, Rows
 from benchmarks.records import keys, samples
 from benchmarks.records import record as records
@@ -153,6 +153,7 @@ def _build(match: Match) -> dict[str, Arm]:
             if reason is not None:
                 match.absent[name] = reason
             elif name not in match.rows:
+                tuning.refuse_untried(match.tried, config, name)
                 arms[name] = build(module, problem, options=options, name=name)
                 arms[name].method.solver_name(Grid(config.sampling.steps, config.sampling.solver))
     if not match.arms:

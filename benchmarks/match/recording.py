@@ -71,6 +71,7 @@ def of_arm(
             "training_data": match.prepared.train.digest,
             "params_ratio_to_crossflow": arm.params_ratio,
             "evaluation_flops_ratio_to_crossflow": arm.flops_ratio,
+            **({"lr_trials": match.tried[name]} if name in match.tried else {}),
             "guidance_trials": [trial.guidance for trial in result.trials] if result else [],
             "weights": "average at the end of the budget; no checkpoint was chosen",
         }
@@ -156,6 +157,8 @@ def fair_fields(match: Match) -> Fields:
     if not config.training.recompute:  # younger than the first records, which lack it
         free.append("recompute")
     training = {k: v for k, v in asdict(config.training).items() if k not in free}
+    tried = next(iter(match.tried.values()), {"scores": {}})  # alike for all arms
+    trials = {k: v for k, v in tried.items() if k != "scores"} | {"lr": sorted(tried["scores"])}
     return keys.fair_fields(
         match.score,
         budget_kind=config.budget.kind,
@@ -165,7 +168,7 @@ def fair_fields(match: Match) -> Fields:
         precision=config.training.precision,
         track=config.track,
         codecs={name: str(facts["sha256"]) for name, facts in match.prepared.frozen.items()},
-        trials=0,
+        trials=len(tried["scores"]),
         # Both branches, twice with the flip test; 0 for the adaptive solver, which has no limit.
         largest_nfe=(1 + config.task.flip_test)
         * 2
@@ -180,6 +183,7 @@ def fair_fields(match: Match) -> Fields:
             "solver": sampling.solver,
             "guidance": "best of a grid on validation" if guidance is None else guidance,
             "quick": config.quick,
+            **({"lr_trials": trials} if match.tried else {}),
             # Younger than the first records, which were sampled in fp32 whatever trained them.
             **({} if sampling.precision == "fp32" else {"sampling_precision": sampling.precision}),
         },

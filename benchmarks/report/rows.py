@@ -69,7 +69,7 @@ class Row:
     def costs(self) -> dict[str, Any]:
         """What an arm is and cost: means over its completed runs, None where one does not say; a
         failed run spent a part of the budget. seconds: of training, times devices."""
-        cells = [shared_cells(run) | {"lr": _peak_lr(run)} for run in self.completed]
+        cells = [shared_cells(run) | {"lr": peak_lr(run)} for run in self.completed]
         costs: dict[str, Any] = {name: _mean([cell.get(name) for cell in cells]) for name in COSTS}
         costs["seconds"] = costs.pop("device_seconds")
         return costs | {"device": "; ".join(sorted({cell["device"] or "" for cell in cells}))}
@@ -223,7 +223,7 @@ def _mean(values: Sequence[Any]) -> Any:
     return values[0] if len(set(values)) == 1 else statistics.fmean(values)
 
 
-def _peak_lr(run: Record) -> Any:
+def peak_lr(run: Record) -> Any:
     """The learning rate of an arm. None for what was not trained, and for a user's method without
     options, which may have its own and does not say so."""
     options, training = shared_cells(run)["options"], run.config.get("training")

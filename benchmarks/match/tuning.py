@@ -1,0 +1,101 @@
+"""The track `tuned`: every arm has the peak learning rate that was best on validation.
+
+The trials are ordinary runs of the same task, arms, model, batch and precision, of another seed and
+any one budget: one for each `training.lr`, judged by the last point of `sampling.curve`.
+
+    python -m benchmarks.run -m seed=100 budget.flops=5e12 training.lr=3e-4,1e-3,3e-3 \\
+        sampling.curve=[8] out=trials
+    python -m benchmarks.run -m seed=0,1,2,3,4 budget.flops=2e13 track=tuned trials=trials
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.config import registry
+from benchmarks.records import record as records
+from benchmarks.report.rows import peak_lr
+from crossflow.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmarks.config.schema import Config
+    from benchmarks.records.record import Record
+
+Tried = dict[str, dict[str, Any]]  # by arm: seed, budget and metric of its trials, score by rate
+
+
+def tune(config: Config) -> Tried:
+    """Gives every arm that was tried its learning rate. Empty on another track.
+
+    InputError where arms were not all tried alike, or with the seed that they decide on.
+    """
+    if (config.track == "tuned") != (config.trials is not None):
+        raise InputError("track=tuned and trials=FOLDER, the `out` of the trials, go together")
+    if config.trials is None:
+        return {}
+    runs, tried = records.read_all(Path(config.trials)), Tried()
+    for name in config.methods:
+        if "lr" in config.arm.get(name, {}):
+            raise InputError(f"arm.{name}.lr: track=tuned takes it from the trials, leave it out")
+        for run in (run for run in runs if _is_trial(run, config, name)):
+            metric, value, sign = _validation(run, Path(config.trials))
+            budget = f"{run.budget.limit:g} {run.budget.kind}" if run.budget else ""
+            first = {"seed": run.seed, "budget": budget, "metric": metric, "scores": {}}
+            told = tried.setdefault(name, first)
+            lr = f"{peak_lr(run):g}"
+            if first | {"scores": 0} != told | {"scores": 0} or lr in told["scores"]:
+                raise InputError(
+                    f"trials={config.trials}: of {name}, several for lr {lr} or unlike"
+                )
+            told["scores"][lr] = value
+        if name in tried:
+            scores = tried[name]["scores"]
+            best = min(scores, key=lambda lr: (sign * scores[lr], float(lr)))
+            config.arm[name] = config.arm.get(name, {}) | {"lr": float(best)}
+    alike = {str(told | {"scores": sorted(told["scores"])}) for told in tried.values()}
+    if len(alike) != 1:
+        what = "; ".join(sorted(alike)) or "none of this task, model, batch and precision"
+        raise InputError(f"trials={config.trials}: every arm takes the same trials: {what}")
+    if config.seed in {told["seed"] for told in tried.values()}:
+        raise InputError(
+            f"trials={config.trials}: of seed={config.seed}, which they would decide on"
+        )
+    return tried
+
+
+def refuse_untried(tried: Tried, config: Config, name: str) -> None:
+    """InputError for an arm that trains, on the track `tuned`, without trials."""
+    if config.track == "tuned" and name not in tried:
+        why = "no trial of this arm with these options, model, batch and precision"
+        raise InputError(f"trials={config.trials}: {name}: {why}")
+
+
+def _is_trial(run: Record, config: Config, name: str) -> bool:
+    from crossflow.arm import resolve_options
+
+    fair, asked = run.fair.fair or {}, registry.arm_options(config, name)
+    here = config.model, config.training.batch, config.training.precision
+    if (run.task, run.method, run.status) != (config.task.name, name, "completed"):
+        return False
+    if tuple(fair.get(field) for field in ("model", "batch", "precision")) != here:
+        return False
+    arms = run.config.get("arm")
+    options = arms.get(name) if isinstance(arms, dict) else None
+    if not isinstance(options, dict) or not asked:  # recorded in full where one was given
+        return not options and not asked
+    resolved = resolve_options(registry.method_of(config, name), asked, name)
+    return all(options.get(o) == value for o, value in resolved.items() if value is not None)
+
+
+def _validation(run: Record, folder: Path) -> tuple[str, float, int]:
+    """(metric, value, 1 or -1 where less or more is better) of a trial on validation items."""
+    import pandas as pd
+
+    path = folder / "curves" / run.task / f"{run.run_id}.csv"
+    if not path.exists():
+        raise InputError(f"{path}: missing, trials need sampling.curve=[STEPS]")
+    table = pd.read_csv(path)
+    last = table[table["sweep"] == "steps"].iloc[-1]
+    better = run.scores[run.primary].better
+    return str(last["metric"]), float(last["value"]), -1 if better == "higher" else 1

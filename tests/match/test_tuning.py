@@ -1,0 +1,100 @@
+"""The track `tuned`: learning rates come from trials on validation, alike for all arms."""
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from benchmarks.records import keys
+from tests.match.tiny import by_method, call
+
+ARMS = "methods=flow_matching+crossflow"
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trials")
+    for lr in ("1e-3", "1e-2"):
+        places = f"out={folder / 'out'}", f"work={folder / 'work'}"
+        given = f"training.lr={lr}", "seed=100", "sampling.curve=[1]", ARMS
+        assert call(*places, *given) == 0
+    return folder / "out"
+
+
+@pytest.fixture
+def tuned(trials, tmp_path):
+    """tuned(*overrides) runs a match on a copy of the trials; `out` and `trials` are its folders."""
+
+    class Tuned:
+        folder, out = tmp_path / "trials", tmp_path / "out"
+
+        def __call__(self, *given):
+            places = f"trials={self.folder}", f"out={self.out}", f"work={tmp_path / 'work'}"
+            return call("track=tuned", *places, *given)
+
+        def curve(self, name, lr):
+            """The file of validation scores of one trial."""
+            for path in (self.folder / "records" / "depth_tabletop").glob("*.json"):
+                record = json.loads(path.read_text())
+                if record["method"] == name and record["config"]["training"]["lr"] == lr:
+                    return self.folder / "curves" / "depth_tabletop" / f"{record['run_id']}.csv"
+            raise AssertionError((name, lr))
+
+    shutil.copytree(trials, Tuned.folder)
+    return Tuned()
+
+
+def test_each_arm_has_the_rate_that_was_best_on_validation(tuned):
+    best = {"flow_matching": "0.001", "crossflow": "0.01"}
+    for name, lr in best.items():
+        for other in (0.001, 0.01):
+            path = tuned.curve(name, other)
+            with path.open() as file:
+                rows = list(csv.DictReader(file))
+            rows[-1]["value"] = "0.5" if float(lr) == other else "0.6"  # an error: less is better
+            with path.open("w") as file:
+                writer = csv.DictWriter(file, rows[0])
+                writer.writeheader()
+                writer.writerows(rows)
+    assert tuned(ARMS) == 0
+    records = by_method(tuned.out)
+    for name, lr in best.items():
+        record = records[name]
+        assert record.config["arm"][name]["lr"] == float(lr)
+        told = record.fair.proof["lr_trials"]
+        assert told["scores"] == {rate: 0.5 if rate == lr else 0.6 for rate in ("0.001", "0.01")}
+        assert (told["seed"], record.fair.fair["trials"]) == (100, 2)
+        assert record.fair.fair["rules"]["lr_trials"]["lr"] == ["0.001", "0.01"]
+        assert record.fair_key == keys.digest(record.fair.fair)
+    assert records["crossflow"].fair_key == records["flow_matching"].fair_key
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("seed=100",), "which they would decide on"),
+        (("methods=flow_matching+regression",), "regression: no trial of this arm"),
+        (("training.batch=4",), "none of this task, model, batch and precision"),
+        (("arm.crossflow.lr=1e-3",), "arm.crossflow.lr: track=tuned takes it from the trials"),
+        (("arm.crossflow.kl_weight=1.0", "methods=crossflow"), "none of this task"),
+        (("track=defaults",), "go together"),
+    ],
+)
+def test_what_the_trials_cannot_decide_is_refused(tuned, given, words, capsys):
+    assert tuned(ARMS, *given) == 2
+    assert words in capsys.readouterr().err
+    assert not tuned.out.exists()
+
+
+def test_arms_that_were_tried_unlike_are_refused(tuned, capsys):
+    lacking = tuned.curve("crossflow", 0.01).with_suffix("")
+    (tuned.folder / "records" / "depth_tabletop" / f"{lacking.name}.json").unlink()
+    assert tuned(ARMS) == 2
+    assert "every arm takes the same trials" in capsys.readouterr().err
+
+
+def test_a_trial_without_validation_score_is_refused(tuned, capsys):
+    tuned.curve("crossflow", 0.01).unlink()
+    assert tuned(ARMS) == 2
+    assert "trials need sampling.curve" in capsys.readouterr().err
