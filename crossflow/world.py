@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
 PARALLEL = ("ddp", "fsdp")
+_BY_TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # The first process may score for hours while the others wait; torchrun ends all when one fails.
 PATIENCE = timedelta(days=7)
 GRACE = timedelta(seconds=30)  # for all to arrive where one has failed
@@ -36,9 +37,15 @@ Value = TypeVar("Value")
 
 
 def join(device: torch.device) -> None:
-    """Makes torchrun's processes one group, once, until they end; without torchrun nothing."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _groups:
+    """Makes torchrun's processes one group, once, until they end; without torchrun nothing.
+
+    InputError where one of the variables that torchrun sets is there, and others are not.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1" or _groups:
         return
+    if lacking := [name for name in _BY_TORCHRUN if name not in os.environ]:
+        what = f"WORLD_SIZE={os.environ['WORLD_SIZE']} without {', '.join(lacking)}"
+        raise InputError(f"{what}: start processes by torchrun, or unset WORLD_SIZE")
     gpu = device.type == "cuda"
     if gpu:
         torch.cuda.set_device(device)

@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import pytest
+import torch
 import torch.distributed as dist
 
 from crossflow import world
+from crossflow.errors import InputError
 
 
 def test_a_process_group_of_the_users_own_is_no_crew(monkeypatch):
@@ -21,3 +24,12 @@ def test_the_library_loads_no_engine_of_several_processes():
     parts = [f"torch.distributed.{name}" for name in ("fsdp", "tensor")]
     script = f"import sys; sys.modules.update(dict.fromkeys({parts})); import crossflow.flow"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_half_of_what_torchrun_sets_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    for name in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InputError, match="WORLD_SIZE=2 without LOCAL_RANK, MASTER"):
+        world.join(torch.device("cpu"))

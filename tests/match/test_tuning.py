@@ -24,7 +24,7 @@ def trials(tmp_path_factory):
 
 @pytest.fixture
 def tuned(trials, tmp_path):
-    """tuned(*overrides) runs a match on a copy of the trials; `out` and `trials` are its folders."""
+    """tuned(*overrides) runs a match on a copy of the trials; into `out`."""
 
     class Tuned:
         folder, out = tmp_path / "trials", tmp_path / "out"
