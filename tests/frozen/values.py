@@ -87,7 +87,7 @@ def prepared(config):
 
 
 def fair_fields(config, ready, score):
-    match = SimpleNamespace(config=config, prepared=ready, score=score, device="cpu")
+    match = SimpleNamespace(config=config, prepared=ready, score=score, device="cpu", tried={})
     return recording.fair_fields(match)
 
 

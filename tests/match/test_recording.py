@@ -74,7 +74,7 @@ def test_a_younger_setting_is_another_race_and_another_run_where_it_is_on():
         config = Config(TaskConfig(name="depth_tabletop"), **parts)
         problem, train = SimpleNamespace(null_rate=0.1), SimpleNamespace(digest="")
         ready = SimpleNamespace(frozen={}, problem=problem, train=train)
-        match = SimpleNamespace(config=config, prepared=ready, score={}, device="cpu")
+        match = SimpleNamespace(config=config, prepared=ready, score={}, device="cpu", tried={})
         return fair_fields(match), recorded_config(config)
 
     (old, plain), (new, named) = fields("fp32", False), fields("bf16", True)
