@@ -262,12 +262,12 @@ def count_sampling(net: nn.Module, method: Method) -> tuple[int, int]:
     return int(once), int(_flops(evaluate, net, method) - once)
 
 
-def count_training(net: nn.Module, method: Method, batch: int) -> float:
+def count_training(net: Backbone, method: Method, batch: int) -> float:
     """FLOPs of a training step, forward and backward, with encoder and charges, a sample."""
     return _flops(lambda *step: training_loss(*step).total.backward(), net, method, batch)
 
 
-def _flops(work: Callable[..., object], net: nn.Module, method: Method, batch: int = 1) -> float:
+def _flops(work: Callable[..., object], net: Backbone, method: Method, batch: int = 1) -> float:
     """FLOPs a row of `work(net, method, pair, draws)` on copies of the modules."""
 
     def count(device: str) -> float:

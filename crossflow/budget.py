@@ -65,11 +65,12 @@ class Training:
     precision: str = "fp32"  # of matrix products: fp32 or bf16
     compile: bool = False  # torch.compile
     recompute: bool = False  # blocks once more in the backward pass: less memory, not charged
+    accumulate: int = 1  # parts of a batch that go through the network in turn: less memory
     checkpoint_seconds: float = 60.0  # seconds of the arm between checkpoints
 
     def __post_init__(self) -> None:
         for words, holds, names in (
-            ("at least 1", lambda n: n >= 1, ["batch"]),
+            ("at least 1", lambda n: n >= 1, ["batch", "accumulate"]),
             ("a positive number", lambda n: 0 < n < math.inf, ["lr", "clip", "checkpoint_seconds"]),
             ("a finite number, not negative", lambda n: 0 <= n < math.inf, ["weight_decay"]),
             ("from 0 to 1", lambda n: 0 <= n <= 1, ["warmup", "cooldown"]),
@@ -82,5 +83,8 @@ class Training:
                 value = getattr(self, name)
                 if value is not None and not holds(value):
                     raise InputError(f"training.{name}={value}: must be {words}")
+        if self.batch % self.accumulate:
+            what = f"not a multiple of training.accumulate={self.accumulate}"
+            raise InputError(f"training.batch={self.batch}: {what}")
         if self.warmup + self.cooldown > 1:
             raise InputError("training.warmup and training.cooldown exceed the whole budget")

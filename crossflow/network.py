@@ -84,6 +84,7 @@ class Backbone(nn.Module):
     """
 
     null_vectors: nn.Parameter
+    accumulate = 1  # chunks of rows in which training takes a batch through it, one after the other
     recompute = False  # only a block's input waits for the backward pass, which repeats the block
 
     def __init__(self, problem: Problem, condition: str, cond_width: int) -> None:

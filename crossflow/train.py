@@ -67,9 +67,10 @@ class Trainer:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.arm, self.store = arm.to(self.device), store
         self.arm.net.recompute = training.recompute
+        self.arm.net.accumulate = training.accumulate
         self.budget, self.training = budget, training
         self.name, self.seed, self.folder, self.log_every = arm.name, seed, Path(folder), log_every
-        self.first, self._rows = world.rank() == 0, world.divided(training.batch)
+        self.first, self._rows = world.rank() == 0, world.divided(training, parallel)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.journal = self.folder / "stats.jsonl"  # a line of JSON for each logged step
         self.journal.touch()
@@ -150,8 +151,8 @@ class Trainer:
         self, arm: nn.Module, optimizer: torch.optim.AdamW, pair: Pair, step: int, rate: float
     ) -> tuple[Loss, Tensor]:
         """Loss, gradient and optimizer step; gives the loss and the gradient's norm."""
+        optimizer.zero_grad(set_to_none=True)  # before, as gradients may take all that is left
         loss = self._loss(arm, pair, step)
-        optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         parameters = list(arm.parameters())
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])

@@ -21,6 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from crossflow.budget import Training
 from crossflow.errors import AloneError, InputError
 
 if TYPE_CHECKING:
@@ -253,8 +254,14 @@ def moments_like(
     return {n: {k: like(v, shards[n]) for k, v in part.items()} for n, part in numbered.items()}
 
 
-def divided(batch: int) -> range:
-    """This process's rows of a batch. InputError where they cannot be equally many."""
-    if batch % size():
-        raise InputError(f"training.batch={batch}: not a multiple of the {size()} processes")
+def divided(training: Training, parallel: str) -> range:
+    """This process's rows of a batch. InputError where they or their chunks cannot be equally many,
+    or where weights are whole for the forward pass of a chunk only."""
+    batch, chunks = training.batch, training.accumulate
+    if batch % (size() * chunks):
+        parts = f"{size()} processes" + f" times training.accumulate={chunks}" * (chunks > 1)
+        raise InputError(f"training.batch={batch}: not a multiple of the {parts}")
+    if chunks > 1 and size() > 1 and parallel == "fsdp":
+        hint = "use parallel=ddp, or training.recompute=true"
+        raise InputError(f"training.accumulate={chunks}: not with parallel=fsdp; {hint}")
     return share(batch)

@@ -45,7 +45,7 @@ def run_match(config: Config, done: list[records.Record]) -> int:
     import torch
 
     world.join(torch.device(resolve(config.device)))
-    world.divided(config.training.batch)  # here all fail alike, and a sweep goes on
+    world.divided(config.training, config.parallel)  # here all fail alike, and a sweep goes on
     match = crew.agreed(lambda: Match(config))
     try:
         return _follow(match) if world.rank() else _lead(match, done)

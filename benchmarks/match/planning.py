@@ -84,6 +84,7 @@ def plans(config: Config) -> tuple[list[Plan], list[str]]:
         except Exception:  # of a method that cannot run there (scipy); a true mistake raises again
             built = build_arm(module, problem, config.model, **named)
         built.net.recompute = config.training.recompute
+        built.net.accumulate = config.training.accumulate
         if config.calibrate:
             machine.measure(build_arm(module, problem, config.model, **named), config)
         planned.append(_plan(config, task, built, machine))
@@ -152,13 +153,12 @@ def step_memory(arm: Arm, batch: int, precision: str, cpu: bool) -> tuple[int, i
         with torch.autocast("cpu", half, enabled=precision == "bf16"):
             draws = StepDraws(0, 0, range(batch), batch)
             loss = training_loss(arm.net, arm.method, pair, draws)
-        waiting, forward = alive.now, alive.most
+        waiting = alive.now
         loss.total.backward()
     for parameter in arm.parameters():
         parameter.grad = None
     weights = 4 * arm.cost.params_trained
-    # The last step's gradients live until the forward pass is over.
-    peak = 4 * weights + max(weights + forward, alive.most)
+    peak = 4 * weights + alive.most
     return waiting, peak + cpu * (round(FREED[precision] * waiting) + 8 * weights)
 
 
