@@ -250,10 +250,10 @@ def _matched_size(make: Make, named: Size, reference: tuple[float, float]) -> Si
     return replace(named, depth=depth, hidden=hidden)
 
 
-def count_sampling(net: nn.Module, method: Method) -> tuple[int, int]:
+def count_sampling(net: Backbone, method: Method) -> tuple[int, int]:
     """Forward FLOPs for one sample: of what runs once, and of one network evaluation."""
 
-    def evaluate(net: nn.Module, method: Method, pair: Pair, draws: StepDraws) -> None:
+    def evaluate(net: Backbone, method: Method, pair: Pair, draws: StepDraws) -> None:
         ends = method.sample_ends(pair.source, draws)
         time = torch.zeros(len(ends.x0), device=ends.x0.device)
         net(ends.x0, time, ends.cond, ends.null, ends.cond_mask)

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 
 from crossflow.errors import InputError
 
+# Settings that only trade time for memory, with the value at which they do nothing.
+MEMORY = {"recompute": False, "accumulate": 1}
+
 
 @dataclass
 class Spent:

@@ -219,9 +219,12 @@ class Trainer:
     def _identity(self) -> dict[str, Any]:
         """All that the bits of the next step depend on, beside what the checkpoint holds."""
         several = self.budget.kind == "device_seconds" and world.size() > 1  # another race
+        training = asdict(self.training)
+        if self.training.accumulate == 1:  # younger than the first checkpoints, which lack it
+            del training["accumulate"]
         limit = self._limit + f" of {world.size()} processes" * several
         return {
-            **{k: v for k, v in asdict(self.training).items() if k not in NO_BITS},
+            **{k: v for k, v in training.items() if k not in NO_BITS},
             **{f"option {name}": value for name, value in self.arm.options.items()},
             **{f"backbone {name}": value for name, value in asdict(self.arm.size).items()},
             **{f"problem {name}": value for name, value in asdict(self.arm.method.problem).items()},

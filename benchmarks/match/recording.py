@@ -18,7 +18,7 @@ from benchmarks.metrics.score import Scored
 from benchmarks.records import keys
 from benchmarks.records import record as records
 from benchmarks.records.keys import Fields
-from crossflow.budget import Spent
+from crossflow.budget import MEMORY, Spent
 
 if TYPE_CHECKING:
     from benchmarks.match.job import Match
@@ -153,10 +153,11 @@ def fair_fields(match: Match) -> Fields:
     from crossflow.solver import STAGES
 
     config, sampling, guidance = match.config, match.config.sampling, match.config.sampling.guidance
-    free = ["batch", "precision", "checkpoint_seconds"]  # fields of their own, or without effect
-    if not config.training.recompute:  # younger than the first records, which lack it
-        free.append("recompute")
+    free = "batch", "precision", "checkpoint_seconds"  # fields of their own, or without effect
     training = {k: v for k, v in asdict(config.training).items() if k not in free}
+    for name, off in MEMORY.items():
+        if config.budget.kind != "device_seconds" or training[name] == off:  # costs time alone
+            del training[name]
     tried = next(iter(match.tried.values()), {"scores": {}})  # alike for all arms
     trials = {k: v for k, v in tried.items() if k != "scores"} | {"lr": sorted(tried["scores"])}
     return keys.fair_fields(

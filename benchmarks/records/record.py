@@ -15,6 +15,7 @@ from benchmarks.config.inputs import stamp
 from benchmarks.config.schema import PLACES, Config
 from benchmarks.metrics.score import Score
 from benchmarks.records.keys import digest
+from crossflow.budget import MEMORY
 from crossflow.errors import InputError
 from crossflow.files import sha256, write_atomic
 
@@ -172,8 +173,9 @@ def recorded_config(config: Config) -> dict[str, Any]:
             del fields[name]
     if config.sampling.precision == "fp32":  # as young
         del fields["sampling"]["precision"]
-    if not config.training.recompute:
-        del fields["training"]["recompute"]
+    for name, off in MEMORY.items():
+        if fields["training"][name] == off:
+            del fields["training"][name]
     for name in ("task_file", "method_file"):
         if (path := getattr(config, name)) is not None:
             fields[f"{name}_sha256"] = sha256(Path(path))

@@ -33,7 +33,14 @@ def test_a_limit_must_be_a_positive_finite_number(value):
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"precision": "fp8"}, {"batch": 0}, {"lr": 0}, {"lr": -1.0}, {"lr": math.nan}),
+        *(
+            {"precision": "fp8"},
+            {"batch": 0},
+            {"accumulate": 0},
+            {"lr": 0},
+            {"lr": -1.0},
+            {"lr": math.nan},
+        ),
         *({"clip": -1}, {"clip": 0}, {"checkpoint_seconds": 0}, {"weight_decay": -1}),
         *({"ema_width": 0}, {"ema_width": 0.3}, {"beta1": 1}, {"beta2": -0.1}),
         *({"warmup": -0.1}, {"cooldown": 1.1}),
@@ -43,6 +50,12 @@ def test_settings_that_would_fail_later_are_refused(wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(InputError, match=rf"training\.{name}={value}: must be "):
         Training(**wrong)
+
+
+def test_chunks_of_a_batch_are_of_one_size():
+    assert Training(batch=6, accumulate=3).accumulate == 3
+    with pytest.raises(InputError, match=r"training\.batch=6: not a multiple of .*accumulate=4"):
+        Training(batch=6, accumulate=4)
 
 
 def test_rates_rise_and_fall_within_the_budget():

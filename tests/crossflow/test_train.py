@@ -239,6 +239,18 @@ def test_recomputing_blocks_changes_no_bit_and_costs_a_forward_pass(
     assert same(weights(kept.arm), weights(again.arm))
 
 
+def test_chunks_of_a_batch_are_the_bits_of_a_run(toy, tmp_path):
+    """Sums are rounded otherwise. Checkpoints from before there were chunks are still read."""
+    seen, chunked = [], toy.make_trainer(tmp_path, accumulate=4)
+    chunked.arm.net.register_forward_pre_hook(lambda net, given: seen.append(len(given[0])))
+    chunked.step()
+    chunked.save()
+    assert seen == [2] * 4
+    with pytest.raises(InputError, match=r"accumulate was 4"):
+        toy.make_trainer(tmp_path).resume()
+    assert "accumulate" not in toy.make_trainer(tmp_path)._identity()
+
+
 def test_a_budget_is_checked_before_anything_is_written(toy, tmp_path):
     with pytest.raises(InputError, match="exactly one limit"):
         toy.make_trainer(tmp_path, budget=Budget(steps=1, samples=1))

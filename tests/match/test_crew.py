@@ -14,6 +14,7 @@ from benchmarks.match import crew
 from benchmarks.match.sampling import Sampler
 from benchmarks.records import record as records
 from crossflow import world
+from crossflow.budget import Training
 from crossflow.errors import InputError
 from crossflow.solver import Grid
 
@@ -101,8 +102,12 @@ def test_a_run_goes_from_one_process_to_two_and_back(tmp_path):
 
 def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch):
     monkeypatch.setattr(world, "size", lambda: 3)
-    with pytest.raises(InputError, match="batch=64: not a multiple of the 3 processes"):
-        world.divided(64)
+    with pytest.raises(InputError, match=r"batch=64: not a multiple of the 3 processes$"):
+        world.divided(Training(), "ddp")
+    with pytest.raises(InputError, match=r"batch=6: .* the 3 processes times .*accumulate=6"):
+        world.divided(Training(batch=6, accumulate=6), "ddp")
+    with pytest.raises(InputError, match="accumulate=2: not with parallel=fsdp; use"):
+        world.divided(Training(batch=6, accumulate=2), "fsdp")
 
 
 def test_an_adaptive_solver_sees_the_batches_of_one_process(monkeypatch):

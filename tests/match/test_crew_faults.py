@@ -89,16 +89,23 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_what_fails_in_all_costs_that_arm_alone(tmp_path, parallel):
-    done = run(tmp_path, FAULTS, f"parallel={parallel}")
+@pytest.mark.parametrize(
+    ("how", "faults"),
+    [
+        *(("parallel=ddp", [*FAULTS]), ("parallel=fsdp", [*FAULTS])),
+        ("training.accumulate=2", ["spared"]),
+    ],
+)
+def test_what_fails_in_all_costs_that_arm_alone(tmp_path, how, faults):
+    done = run(tmp_path, faults, how)
     assert done.returncode == 1
-    for name, line in FAULTS.items():
-        assert f"{name} failed: {name}: {line}" in done.stderr
+    for name in faults:
+        assert f"{name} failed: {name}: {FAULTS[name]}" in done.stderr
     assert "terminate" not in done.stderr
     assert "FutureWarning" not in done.stderr
     records = {record.method: record.status for record in read_all(tmp_path / "out")}
-    assert records == dict.fromkeys(FAULTS, "failed") | dict.fromkeys(OTHERS, "completed")
+    assert records == dict.fromkeys(faults, "failed") | dict.fromkeys(OTHERS, "completed")
     (path,) = tmp_path.glob("work/*/*-flow_matching-s0-*/stats.jsonl")
     last = json.loads(path.read_text().splitlines()[-1])
     assert last["loss"] == pytest.approx(2.05140638, rel=1e-5)  # as in one process
+    assert last["grad_norm"] == pytest.approx(1.47980344, rel=1e-5)

@@ -119,6 +119,9 @@ def test_hours_by_a_published_rate(planned):
     assert again["step_seconds"] == pytest.approx(products * 4 / 3 + passes)
     assert again["train_flops"] == row["train_flops"]
     assert again["activations"] < 0.5 * row["activations"] and again["peak"] < row["peak"]
+    parts = planned(*TINY, *fields, "training.accumulate=4")["crossflow"]
+    assert parts["step_seconds"] == row["step_seconds"]
+    assert parts["activations"] < 0.5 * row["activations"] and parts["peak"] < row["peak"]
     seconds = planned(*TINY[:-1], *fields, "budget.device_seconds=60")["crossflow"]
     assert seconds["device_hours"] == pytest.approx(60 / 3600, rel=1e-3)
 

@@ -65,20 +65,22 @@ def test_noise_the_source_itself_and_none():
 
 
 def test_a_younger_setting_is_another_race_and_another_run_where_it_is_on():
-    """Records made before have no word of sampling in bf16 and recomputing: neither was there."""
+    """Records made before have no word of sampling in bf16 and of what saves memory: neither was
+    there. What saves memory costs time: where that is no budget, the race is the same."""
 
-    def fields(precision, recompute):
-        training = Training(precision="bf16", recompute=recompute)
+    def fields(precision, recompute, kind, accumulate=1):
+        training = Training(precision="bf16", recompute=recompute, accumulate=accumulate)
         sampling = SamplingConfig(precision=precision)
-        parts = {"budget": Budget(steps=1), "training": training, "sampling": sampling}
+        parts = {"budget": Budget(**{kind: 1}), "training": training, "sampling": sampling}
         config = Config(TaskConfig(name="depth_tabletop"), **parts)
         problem, train = SimpleNamespace(null_rate=0.1), SimpleNamespace(digest="")
         ready = SimpleNamespace(frozen={}, problem=problem, train=train)
         match = SimpleNamespace(config=config, prepared=ready, score={}, device="cpu", tried={})
         return fair_fields(match), recorded_config(config)
 
-    (old, plain), (new, named) = fields("fp32", False), fields("bf16", True)
-    younger = ["rules.sampling_precision: absent / bf16", "rules.training.recompute: absent / True"]
-    assert differing(old, new) == younger
-    younger = ["sampling.precision: absent / bf16", "training.recompute: absent / True"]
-    assert differing(plain, named) == younger
+    for kind in ("device_seconds", "steps"):
+        (old, plain), (new, named) = fields("fp32", False, kind), fields("bf16", True, kind, 4)
+        saved = {"training.accumulate: absent / 4", "training.recompute: absent / True"}
+        assert {*differing(plain, named)} == {"sampling.precision: absent / bf16", *saved}
+        slower = {f"rules.{line}" for line in saved} if kind == "device_seconds" else set()
+        assert {*differing(old, new)} == {"rules.sampling_precision: absent / bf16", *slower}
