@@ -10,7 +10,7 @@ repeat each forward pass: a third of the products, in seconds that no count of F
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from jaxtyping import Float
@@ -28,15 +28,15 @@ class _Summed(torch.autograd.Function):
     def forward(
         ctx: Any, losses: Iterator[Tensor], leaves: Sequence[Tensor], *inputs: Tensor
     ) -> Tensor:
-        total, sums = leaves[0].new_zeros((), dtype=torch.float32), [None] * len(leaves)
+        values, sums = list[Tensor](), dict[int, Tensor]()
         with torch.enable_grad():
             for loss in losses:
-                total += loss.detach()
+                values.append(loss.detach())
                 for i, gradient in enumerate(torch.autograd.grad(loss, leaves, allow_unused=True)):
                     if gradient is not None:  # cloned, as it may be that of another leaf too
-                        sums[i] = gradient.clone() if sums[i] is None else sums[i].add_(gradient)
-        ctx.sums = sums
-        return total
+                        sums[i] = sums[i].add_(gradient) if i in sums else gradient.clone()
+        ctx.sums = [sums.get(i) for i in range(len(leaves))]
+        return torch.stack(values).sum()
 
     @staticmethod
     @once_differentiable
@@ -56,20 +56,21 @@ def in_chunks(
         return loss(*rows)
     leaves = [x.detach().requires_grad_() if _learns(x) else x for x in rows]
     losses = _losses(loss, leaves, chunks)
-    if not torch.is_grad_enabled():
-        return torch.stack([*losses]).sum()
     learned = [p for p in parameters if p.requires_grad]
     inputs = [*filter(_learns, rows), *learned]
+    if not (inputs and torch.is_grad_enabled()):
+        return torch.stack([*losses]).sum()
     return _Summed.apply(losses, [*filter(_learns, leaves), *learned], *inputs)
 
 
-def _learns(x: Tensor | None) -> bool:
+def _learns(x: Tensor | None) -> TypeGuard[Tensor]:
     return x is not None and x.requires_grad
 
 
 def _losses(loss: Loss, rows: Sequence[Tensor | None], chunks: int) -> Iterator[Tensor]:
     """Of each chunk, by its share of the rows."""
-    counts = [len(part) for part in torch.arange(len(rows[0])).chunk(chunks)]
+    batch = next(len(x) for x in rows if x is not None)
+    counts = [len(part) for part in torch.arange(batch).chunk(chunks)]
     splits = [[None] * len(counts) if x is None else x.split(counts) for x in rows]
     for count, *part in zip(counts, *splits, strict=True):
-        yield loss(*part) * (count / sum(counts))
+        yield loss(*part) * (count / batch)
