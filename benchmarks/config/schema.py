@@ -85,6 +85,7 @@ class TaskConfig:
     flip_test: bool = False  # depth is the mean with that of the flipped picture, flipped back
     border: int | None = None  # pixels cut from each side before PSNR and SSIM
     prompts: str | None = None  # GenEval's list of prompts, sampled beside the split
+    standard_sums: bool = False  # sums of x0 get mean 0 and deviation 1, as in the official demo
     train_root: str | None = None  # folder of WebDataset shards in place of the training split
 
 

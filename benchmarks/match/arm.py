@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.match import crew
 from benchmarks.match.sampling import Result, Sampler, Trial, choose_guidance
+from benchmarks.metrics.score import merge
 from benchmarks.records import samples
 from benchmarks.records.record import write_items
 from benchmarks.tasks.task import Trained
@@ -43,7 +44,8 @@ def evaluate(match: Match, trainer: Trainer) -> Result:
             samples.write(match.out, match.config.task.name, f"{match.ids[name]}-{kind}", *cells)
 
         place = match.folder(name), more, partial(match.tell, name)
-        match.task.draw_more(prepared, Trained(arm, sampler, guidance, *place))
+        beside = match.task.draw_more(prepared, Trained(arm, sampler, guidance, *place))
+        scored = merge([scored, beside]) if beside else scored
     crew.tell("save", name)
     trainer.save()
     return Result(arm, scored, guidance, predicted.nfe, trials)

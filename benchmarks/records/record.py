@@ -171,7 +171,9 @@ def recorded_config(config: Config) -> dict[str, Any]:
     for name in ("arm", "task_file"):  # younger than the first records, which lack them
         if not fields[name]:
             del fields[name]
-    if config.sampling.precision == "fp32":  # as young
+    if not config.task.standard_sums:  # as young
+        del fields["task"]["standard_sums"]
+    if config.sampling.precision == "fp32":
         del fields["sampling"]["precision"]
     for name, off in MEMORY.items():
         if fields["training"][name] == off:

@@ -87,7 +87,7 @@ def of_board(board: Board) -> Table:
     whole = sorted(name for name in better if "/" not in name)
     primary = [first.primary] if first.primary in better else []
     papers = paper_columns(whole, first.primary)
-    metrics = list(dict.fromkeys([*primary, *levels, *papers, *whole]))
+    metrics = list(dict.fromkeys([*primary, *levels, *papers, *whole, *sorted(better)]))
     header = ["method", *(f"{name} {ARROWS[better[name]]}" for name in metrics), *COSTS]
     title = f"{first.task} (version {first.fair.score['version']}, {first.fair.score['split']})"
     table = Table(title, _notes(board), header, board=board, metrics=metrics)

@@ -1,9 +1,11 @@
 """What lies between captions: straight lines in x0, and sums of x0 (paper section 5.1.3, figure 4).
 
-Only for text to image, and only for methods whose x0 is made from the source and whose network
-sees nothing else of it: noise holds no caption, so there is nothing to blend. The codes are blended
-as they are, as the paper says; its demo code standardises sums before it follows them. All cells of
-a strip or a sum have the draw of their first item, so that only the captions differ.
+Strips and drawn sums are only for text to image, and only for methods whose x0 is made from the
+source and whose network sees nothing else of it: noise holds no caption, so there is nothing to
+blend. Where the network reads tokens beside noise, `drawn` sums these: the same arithmetic on the
+features of the text. Codes are summed as they are, as the paper says; its demo code standardises a
+sum before it follows it, as task.standard_sums does. All cells of a strip or a sum have the draw of
+their first item, so that only the captions differ.
 """
 
 from __future__ import annotations
@@ -26,13 +28,15 @@ Cells = tuple[list[str], list[Any]]  # ids, and what was decoded
 Sums = tuple[Sequence[Sequence[str]], np.ndarray, np.ndarray]
 
 
-def draw(prepared: Prepared, trained: Trained, given: Sums | None = None) -> None:
+def draw(
+    prepared: Prepared, trained: Trained, given: Sums | None = None, standard: bool = False
+) -> None:
     """Keeps strips between the first test items, and sums, where the arm has an x0 to blend."""
     if trained.arm.method.condition == "none":
         if len(prepared.test) > 1:
             trained.keep("interpolation", *strips(prepared, trained))
         if given is not None:
-            trained.keep("arithmetic", *sums(prepared, trained, given))
+            trained.keep("arithmetic", *sums(prepared, trained, given, standard))
 
 
 def strips(prepared: Prepared, trained: Trained) -> Cells:
@@ -43,39 +47,86 @@ def strips(prepared: Prepared, trained: Trained) -> Cells:
     names = prepared.test.ids
     rows = list(range(2 * min(ITEMS // COLUMNS, len(names) // 2)))
     source = prepared.test.pairs(rows).source
-    x0 = _starts(trained, source, [names[row - row % 2] for row in rows])
+    x0 = _ends(trained, source, [names[row - row % 2] for row in rows]).x0
     weights = torch.linspace(0, 1, COLUMNS, device=x0.device)[:, None, None, None]
     lines = [(1 - weights) * x0[row] + weights * x0[row + 1] for row in rows[::2]]
     steps = [f"{weight:.3f}" for weight in weights.flatten().tolist()]
     ids = [f"{names[row]}~{names[row + 1]}@{step}" for row in rows[::2] for step in steps]
-    return ids, _follow(prepared, trained, torch.cat(lines))
+    return ids, _follow(prepared, trained, _alone(trained, torch.cat(lines)))
 
 
-def sums(prepared: Prepared, trained: Trained, given: Sums) -> Cells:
+def sums(prepared: Prepared, trained: Trained, given: Sums, standard: bool = False) -> Cells:
     """start, minus, plus and start - minus + plus. Ids are `<number> <role>: <text>`."""
     terms, texts = len(ROLES) - 1, given[0][: ITEMS // len(ROLES)]
     values, mask = (torch.from_numpy(each[: terms * len(texts)]) for each in given[1:])
-    x0 = _starts(trained, Source(values, mask), [f"sum {i // terms}" for i in range(len(values))])
+    draws = [f"sum {i // terms}" for i in range(len(values))]
+    x0 = _ends(trained, Source(values, mask), draws).x0
     start, minus, plus = (x0[place::terms] for place in range(terms))
-    cells = torch.stack([start, minus, plus, start - minus + plus], dim=1).flatten(0, 1)
+    total = start - minus + plus
+    total = standardised(total) if standard else total
+    cells = torch.stack([start, minus, plus, total], dim=1).flatten(0, 1)
     named = [zip(ROLES, four, strict=True) for four in texts]
     ids = [f"{number} {role}: {text}" for number, four in enumerate(named) for role, text in four]
-    return ids, _follow(prepared, trained, cells)
+    return ids, _follow(prepared, trained, _alone(trained, cells))
 
 
-def _starts(trained: Trained, source: Source, names: Sequence[str]) -> Tensor:
-    """x0 of sources; equal names have equal draws."""
+def drawn(
+    prepared: Prepared,
+    trained: Trained,
+    source: Source,
+    signs: Sequence[int],
+    standard: bool = False,
+) -> list[Any] | str:
+    """Predictions for sums of sources with `signs`, the terms of one after those of another; in
+    words, why this arm has none.
+
+    A sum of tokens goes position by position, padding counts as 0, and is read where a term has a
+    token; its x0 is the noise of the terms. Only sums of x0 are `standard`.
+    """
+    count = len(signs)
+    ends = _ends(trained, source, [f"sum {i // count}" for i in range(len(source))])
+
+    def total(x: Tensor) -> Tensor:
+        weights = torch.tensor(signs, dtype=x.dtype, device=x.device)
+        return torch.einsum("nt...,t->n...", x.unflatten(0, (-1, count)), weights)
+
+    if trained.arm.method.condition == "none":
+        x0 = total(ends.x0)
+        return _follow(prepared, trained, _alone(trained, standardised(x0) if standard else x0))
+    noise, cond, mask = ends.x0[::count], ends.cond, ends.cond_mask
+    same = torch.equal(ends.x0, noise.repeat_interleave(count, 0))
+    if not same or cond is None or mask is None or cond.ndim != 3:
+        return "the caption is neither in x0 alone nor in tokens beside noise"
+    begin = _alone(trained, noise)
+    begin.cond = total(cond * mask[..., None])
+    begin.cond_mask = mask.unflatten(0, (-1, count)).any(1)
+    return _follow(prepared, trained, begin)
+
+
+def standardised(x0: Tensor) -> Tensor:
+    """Rows with mean 0 and deviation 1, each over all its numbers (official demo_t2i_arith.py)."""
+    std, mean = torch.std_mean(x0, (1, 2, 3), keepdim=True)
+    return (x0 - mean) / std
+
+
+def _ends(trained: Trained, source: Source, names: Sequence[str]) -> Ends:
+    """Where sources begin; equal names have equal draws."""
     sampler = trained.sampler
     with torch.no_grad():
-        ends = trained.arm.method.sample_ends(source.to(sampler.device), sampler.draws(names))
-    return ends.x0
+        return trained.arm.method.sample_ends(source.to(sampler.device), sampler.draws(names))
 
 
-def _follow(prepared: Prepared, trained: Trained, x0: Tensor) -> list[Any]:
-    """Predictions for any x0 (b, c, h, w) of this arm."""
+def _alone(trained: Trained, x0: Tensor) -> Ends:
+    """Any x0 (b, c, h, w), of an arm that sees nothing else."""
+    return Ends(x0, None, null=trained.arm.method.no_nulls(x0))
+
+
+def _follow(prepared: Prepared, trained: Trained, ends: Ends) -> list[Any]:
+    """Predictions for any ends of this arm."""
     values: list[Any] = []
-    for part in x0.split(trained.sampler.batch):
-        ends = Ends(part, None, null=trained.arm.method.no_nulls(part))
-        target, _ = trained.sampler.follow(trained.arm, prepared.test, ends, trained.guidance)
+    for rows in torch.arange(len(ends.x0)).split(trained.sampler.batch):
+        seen = (None if x is None else x[rows] for x in (ends.cond, ends.cond_mask, ends.null))
+        part = Ends(ends.x0[rows], None, *seen)
+        target, _ = trained.sampler.follow(trained.arm, prepared.test, part, trained.guidance)
         values += prepared.decode(target)
     return values

@@ -149,7 +149,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained arm, for what a task draws beside the test split, where no score is computed."""
+    """A trained arm, for what a task draws beside the test split."""
 
     arm: Arm
     sampler: Sampler
@@ -237,8 +237,9 @@ class Task(Generic[AnyItems]):
         """Of training data that are no published split, what records should tell."""
         return {}
 
-    def draw_more(self, prepared: Prepared, trained: Trained) -> None:
-        """Samples that others judge, once an arm has been scored."""
+    def draw_more(self, prepared: Prepared, trained: Trained) -> Scored | None:
+        """Samples that others judge, once an arm has been scored; scores of what an arm alone can
+        draw, which stand beside those of the test split."""
 
     # What follows.
 
