@@ -140,6 +140,10 @@ class CrossFlow(Method):
             logvar = torch.full_like(mean, 2 * math.log(self.chosen.source_noise))
         return mean, logvar
 
+    def reader(self) -> nn.Module | None:
+        """The decoder of encoding_loss=reconstruction."""
+        return getattr(self, "decoder", None)
+
     def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
         """Null rows keep their x0 and get another image's x1; charges see the original pair."""
         mean, logvar = self.source_moments(pair.source)

@@ -85,6 +85,10 @@ class Method(nn.Module):
         """Of x0 given the source."""
         raise NotImplementedError
 
+    def reader(self) -> nn.Module | None:
+        """What gives the source, its words as logits, of an x0; None: nothing is trained to."""
+        return None
+
     def times(self, count: int, draws: StepDraws) -> Row:
         """Training times, one a row."""
         return TIMES[self.time_law](draws)
@@ -126,6 +130,17 @@ class Method(nn.Module):
 
         sampled = solve(velocity, ends.x0, grid)
         return Sampled(sampled.x, sampled.nfe * 2)
+
+    @torch.no_grad()
+    def invert(self, net: nn.Module, x1: Map, grid: Grid) -> Sampled:
+        """Follows the flow from x1 at time 1 back to x0, by the same steps and without guidance.
+
+        ValueError where the network also sees the source: then x0 alone does not hold it.
+        """
+        if self.condition != "none":
+            raise ValueError(f"a flow with a condition ({self.condition}) is not inverted")
+        null = self.no_nulls(x1)
+        return solve(lambda x, t: -net(x, 1 - t, None, null, None).float(), x1, grid)
 
 
 @dataclass

@@ -7,13 +7,16 @@ evaluator's detections (GenEval's six kinds of fact, all of a caption's facts at
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from benchmarks.data.predictions import CAPTIONS_FILE, write_captions
 from benchmarks.metrics.score import Scored, mean_score, merge
 from benchmarks.records.samples import Cell
 from benchmarks.tabletop import arithmetic, evaluator
@@ -108,7 +111,24 @@ class TextToImageTabletop(PictureTask[CaptionedScenes]):
     def draw_more(self, prepared: Prepared, trained: Trained) -> Scored:
         ids = np.array([words.encode(text) for four in SUMS for text in four[:3]])
         sums.draw(prepared, trained, (SUMS, ids, ids != 0), self.config.task.standard_sums)
+        method = trained.arm.method
+        if (reader := method.reader()) is not None and method.condition == "none":
+            texts = self.read_back(prepared, trained, reader)
+            write_captions(trained.folder, texts)
+            print(
+                f"captions of the inverted flow: {trained.folder / CAPTIONS_FILE}", file=sys.stderr
+            )
         return self.sum_scores(prepared, trained)
+
+    @torch.no_grad()
+    def read_back(self, prepared: Prepared, trained: Trained, reader: nn.Module) -> dict[int, str]:
+        """Captions of the true test pictures, by scene as in caption_tabletop: the flow is run
+        backwards and what it ends at is read (CrossFlow-T2I of Table 4)."""
+        texts, rows = list[str](), torch.arange(len(prepared.test))
+        for part in rows.split(trained.sampler.batch):
+            x0 = trained.sampler.invert(trained.arm, prepared.test.pairs(part.tolist()).target)
+            texts += map(words.decode, reader(x0).argmax(-1).cpu().numpy())
+        return dict(zip(self.test.indices.tolist(), texts, strict=True))
 
     def sum_scores(self, prepared: Prepared, trained: Trained) -> Scored:
         """`sum_score/<kind>`, the share of sums whose picture is right, and `sum_score` of all.

@@ -55,6 +55,23 @@ def test_without_a_null_branch_only_weight_one() -> None:
     assert Method(PROBLEM).sample(Branches(), ends(null=False), Grid(2), 1.0).nfe == 4
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.25])
+def test_the_inverted_flow_returns_to_its_beginning(rate: float) -> None:
+    problem = Problem(TokenShape(5, vocabulary=9), MapShape(2, 4, 4), 1, "variational", None, rate)
+    arm = build_arm(crossflow, problem, "T").eval()
+    torch.manual_seed(0)
+    for parameter in arm.net.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    begin = Ends(torch.randn(3, 2, 4, 4), None, null=torch.zeros(3).bool() if rate else None)
+    end = arm.method.sample(arm.net, begin, Grid(25))
+    back = arm.method.invert(arm.net, end.x, Grid(25))
+    assert (end.x - begin.x0).norm() > 0.2 * begin.x0.norm(), "it has gone somewhere"
+    assert (back.x - begin.x0).norm() < 1e-3 * begin.x0.norm()
+    assert back.nfe == end.nfe
+    with pytest.raises(ValueError, match="condition"):
+        build_arm(flow_matching, problem, "T").method.invert(arm.net, end.x, Grid(2))
+
+
 @pytest.mark.parametrize("module", [crossflow, flow_matching], ids=["no cond", "tokens and mask"])
 def test_both_branches_in_one_batch_are_the_two_passes(module: object) -> None:
     """Few rows are sampled in one batch, more of them branch after branch."""

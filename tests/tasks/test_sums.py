@@ -1,19 +1,24 @@
 """Strips and sums: their ends are the arm's own samples, and only codes of captions are blended."""
 
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.config import registry
 from benchmarks.match.sampling import Sampler
 from benchmarks.records import samples
+from benchmarks.records.record import recorded_config
 from benchmarks.tabletop import captions as words
+from benchmarks.tabletop.arithmetic import SIGNS
 from benchmarks.tabletop.scenes import HELD_OUT_PAIRS, indices, scene
 from benchmarks.tasks import sums
 from benchmarks.tasks.t2i_tabletop import SUMS, TASK
 from benchmarks.tasks.task import Trained
 from crossflow.arm import build_arm
+from crossflow.problem import Source
 from crossflow.solver import Grid
 from tests.fixtures.tasks import configured
 
@@ -108,3 +113,60 @@ def test_noise_holds_no_caption_to_blend(task, prepared, module):
     task.draw_more(prepared, asked)
     both = {"interpolation": 2 * 8, "arithmetic": 4 * len(SUMS)}
     assert kept == (both if module == "crossflow.crossflow" else {})
+
+
+@pytest.mark.parametrize("module", ["crossflow.crossflow", "baselines.flow_matching"])
+def test_codes_or_tokens_are_summed_with_their_signs(prepared, module):
+    asked = trained(prepared, module)
+
+    def drawn(signs, *texts, standard=False):
+        source = Source(*map(torch.from_numpy, tokens(*texts)))
+        (picture,) = sums.drawn(prepared, asked, source, signs, standard)
+        return picture
+
+    start = drawn((1,), "a red cube and a blue cone")
+    assert close(start, drawn((1, 1, -1), "a red cube and a blue cone", "a cube", "a cube"))
+    longer = drawn((-1, 1, 1), "a cube", "a red cube and a blue cone", "a cube")
+    assert close(start, longer), "tokens of any term are read"
+    assert not close(start, drawn((1, -1), "a red cube and a blue cone", "a cube"))
+    differ = not close(start, drawn((1,), "a red cube and a blue cone", standard=True))
+    assert differ == (module == "crossflow.crossflow")
+
+
+def test_a_standardised_sum_has_mean_0_and_deviation_1_over_all_its_numbers():
+    rows = sums.standardised(3 + 2 * torch.randn(2, 4, 8, 8))
+    torch.testing.assert_close(rows.mean((1, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(rows.flatten(1).std(1), torch.ones(2))
+
+
+@pytest.mark.parametrize("module", ["flow_matching", "conditional_source"])
+def test_sums_are_scored_or_the_reason_is_told(task, prepared, module):
+    scored = task.draw_more(prepared, trained(prepared, f"baselines.{module}", 32))
+    kinds = {"sum_score", *(f"sum_score/{kind}" for kind in SIGNS)}
+    if module == "conditional_source":
+        assert (scored.scores, scored.unavailable.keys()) == ({}, {"sum_score"})
+    else:
+        assert scored.scores.keys() == kinds, "one sum of each kind beside five items"
+        assert [scored.scores[name].n for name in sorted(kinds)] == [3, 1, 1, 1]
+
+
+def test_standardised_sums_stand_in_another_table(task):
+    own, other = (
+        configured("t2i_tabletop", task.config.work, limit=5, standard_sums=standard)
+        for standard in (False, True)
+    )
+    assert TASK(own).score_fields() != TASK(other).score_fields()
+    assert "standard_sums" not in recorded_config(own)["task"]
+    assert recorded_config(other)["task"]["standard_sums"]
+
+
+def test_the_inverted_flow_is_read_as_captions_of_the_scenes(task, prepared, tmp_path):
+    options = {"encoding_loss": "reconstruction"}
+    asked = replace(trained(prepared, keep=lambda *_: None, **options), folder=tmp_path)
+    task.draw_more(prepared, asked)
+    captioning = configured("caption_tabletop", task.config.work, limit=5)
+    texts = registry.task_of(captioning)(captioning).test.read(tmp_path)
+    rows = prepared.test.pairs(list(range(5))).target
+    read = asked.arm.method.decoder(asked.sampler.invert(asked.arm, rows)).argmax(-1)
+    assert texts == [words.decode(row) for row in read.tolist()]
+    assert len({*texts}) > 1
