@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,22 +87,14 @@ class Sampler:
 
     def follow(self, arm: Arm, store: Store, ends: Ends, guidance: float) -> tuple[Tensor, int]:
         """Where the flow from any ends leads, in the store's units, and the network calls."""
-        from crossflow.store import unstandardise
-
-        with self._autocast():
-            sampled = arm.method.sample(arm.net, ends, self.grid, guidance)
-        return unstandardise(sampled.x, store.statistics["target"]), sampled.nfe
-
-    def invert(self, arm: Arm, target: Tensor) -> Tensor:
-        """x0 from which the flow leads to standardised targets."""
-        with self._autocast():
-            return arm.method.invert(arm.net, target.to(self.device), self.grid).x
-
-    def _autocast(self) -> AbstractContextManager[object]:
         import torch
 
-        kind = torch.device(self.device).type
-        return torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16")
+        from crossflow.store import unstandardise
+
+        half, kind = self.precision == "bf16", torch.device(self.device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=half):
+            sampled = arm.method.sample(arm.net, ends, self.grid, guidance)
+        return unstandardise(sampled.x, store.statistics["target"]), sampled.nfe
 
 
 def item_number(name: str) -> int:

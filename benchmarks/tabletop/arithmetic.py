@@ -25,7 +25,7 @@ from torch import Tensor
 
 from benchmarks.tabletop.captions import Caption, say
 from benchmarks.tabletop.evaluator import Evaluator
-from benchmarks.tabletop.facts import Description, Group, Statement
+from benchmarks.tabletop.facts import Description, Group, Statement, holds
 from benchmarks.tabletop.scenes import COLORS, HELD_OUT_PAIRS, SHAPES
 
 PROTOCOL = 1  # raised by hand when a sum, or what of it is right, changes
@@ -71,9 +71,8 @@ def judged(
     pictures: UInt8[Tensor, "n 3 s s"], asked: Sequence[Sum], judge: Evaluator
 ) -> list[float]:
     """1 for each picture that shows what its sum should and not what was taken away, else 0."""
-    shown = judge.verdicts(pictures, [one.shown for one in asked])[0]
-    gone = judge.verdicts(pictures, [one.gone or one.shown for one in asked])[0]
-    return [
-        right * (1 - still) if one.gone else right
-        for one, right, still in zip(asked, shown, gone, strict=True)
-    ]
+    right = []
+    for one, seen in zip(asked, judge.detect(pictures), strict=True):
+        still = one.gone is not None and holds(one.gone.statement, seen)
+        right.append(float(holds(one.shown.statement, seen) and not still))
+    return right

@@ -1,11 +1,10 @@
 """What lies between captions: straight lines in x0, and sums of x0 (paper section 5.1.3, figure 4).
 
-Strips and drawn sums are only for text to image, and only for methods whose x0 is made from the
-source and whose network sees nothing else of it: noise holds no caption, so there is nothing to
-blend. Where the network reads tokens beside noise, `drawn` sums these: the same arithmetic on the
-features of the text. Codes are summed as they are, as the paper says; its demo code standardises a
-sum before it follows it, as task.standard_sums does. All cells of a strip or a sum have the draw of
-their first item, so that only the captions differ.
+Only for text to image, and only for methods whose x0 is made from the source and whose network
+sees nothing else of it: noise holds no caption, so there is nothing to blend. Where a network sees
+tokens beside noise, `drawn` does the same arithmetic on these features. Codes are blended as they
+are, as the paper says; its demo code standardises sums before it follows them, as `standard` does.
+All cells of a strip or a sum have the draw of their first item, so that only the captions differ.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def strips(prepared: Prepared, trained: Trained) -> Cells:
     lines = [(1 - weights) * x0[row] + weights * x0[row + 1] for row in rows[::2]]
     steps = [f"{weight:.3f}" for weight in weights.flatten().tolist()]
     ids = [f"{names[row]}~{names[row + 1]}@{step}" for row in rows[::2] for step in steps]
-    return ids, _follow(prepared, trained, _alone(trained, torch.cat(lines)))
+    return ids, _follow(prepared, trained, torch.cat(lines))
 
 
 def sums(prepared: Prepared, trained: Trained, given: Sums, standard: bool = False) -> Cells:
@@ -62,45 +61,38 @@ def sums(prepared: Prepared, trained: Trained, given: Sums, standard: bool = Fal
     draws = [f"sum {i // terms}" for i in range(len(values))]
     x0 = _ends(trained, Source(values, mask), draws).x0
     start, minus, plus = (x0[place::terms] for place in range(terms))
-    total = start - minus + plus
-    total = standardised(total) if standard else total
+    total = standardised(start - minus + plus) if standard else start - minus + plus
     cells = torch.stack([start, minus, plus, total], dim=1).flatten(0, 1)
     named = [zip(ROLES, four, strict=True) for four in texts]
     ids = [f"{number} {role}: {text}" for number, four in enumerate(named) for role, text in four]
-    return ids, _follow(prepared, trained, _alone(trained, cells))
+    return ids, _follow(prepared, trained, cells)
 
 
 def drawn(
-    prepared: Prepared,
-    trained: Trained,
-    source: Source,
-    signs: Sequence[int],
-    standard: bool = False,
+    prepared: Prepared, trained: Trained, source: Source, signs: Sequence[int], standard: bool
 ) -> list[Any] | str:
     """Predictions for sums of sources with `signs`, the terms of one after those of another; in
     words, why this arm has none.
 
-    A sum of tokens goes position by position, padding counts as 0, and is read where a term has a
-    token; its x0 is the noise of the terms. Only sums of x0 are `standard`.
+    Tokens are summed position by position; padding counts as 0, tokens of any term are read.
     """
-    count = len(signs)
-    ends = _ends(trained, source, [f"sum {i // count}" for i in range(len(source))])
+    terms = len(signs)
+    ends = _ends(trained, source, [f"sum {i // terms}" for i in range(len(source))])
 
     def total(x: Tensor) -> Tensor:
         weights = torch.tensor(signs, dtype=x.dtype, device=x.device)
-        return torch.einsum("nt...,t->n...", x.unflatten(0, (-1, count)), weights)
+        return torch.einsum("nt...,t->n...", x.unflatten(0, (-1, terms)), weights)
 
     if trained.arm.method.condition == "none":
         x0 = total(ends.x0)
-        return _follow(prepared, trained, _alone(trained, standardised(x0) if standard else x0))
-    noise, cond, mask = ends.x0[::count], ends.cond, ends.cond_mask
-    same = torch.equal(ends.x0, noise.repeat_interleave(count, 0))
-    if not same or cond is None or mask is None or cond.ndim != 3:
+        return _follow(prepared, trained, standardised(x0) if standard else x0)
+    noise, cond, mask = ends.x0[::terms], ends.cond, ends.cond_mask
+    same = torch.equal(ends.x0, noise.repeat_interleave(terms, 0))
+    if not same or cond is None or mask is None:
         return "the caption is neither in x0 alone nor in tokens beside noise"
-    begin = _alone(trained, noise)
-    begin.cond = total(cond * mask[..., None])
-    begin.cond_mask = mask.unflatten(0, (-1, count)).any(1)
-    return _follow(prepared, trained, begin)
+    seen = {"cond": total(cond * mask[..., None])}
+    seen["cond_mask"] = mask.unflatten(0, (-1, terms)).any(1)
+    return _follow(prepared, trained, noise, **seen)
 
 
 def standardised(x0: Tensor) -> Tensor:
@@ -116,17 +108,12 @@ def _ends(trained: Trained, source: Source, names: Sequence[str]) -> Ends:
         return trained.arm.method.sample_ends(source.to(sampler.device), sampler.draws(names))
 
 
-def _alone(trained: Trained, x0: Tensor) -> Ends:
-    """Any x0 (b, c, h, w), of an arm that sees nothing else."""
-    return Ends(x0, None, null=trained.arm.method.no_nulls(x0))
-
-
-def _follow(prepared: Prepared, trained: Trained, ends: Ends) -> list[Any]:
-    """Predictions for any ends of this arm."""
+def _follow(prepared: Prepared, trained: Trained, x0: Tensor, **tokens: Tensor) -> list[Any]:
+    """Predictions for any x0 (b, c, h, w) of this arm, and tokens where it sees some."""
     values: list[Any] = []
-    for rows in torch.arange(len(ends.x0)).split(trained.sampler.batch):
-        seen = (None if x is None else x[rows] for x in (ends.cond, ends.cond_mask, ends.null))
-        part = Ends(ends.x0[rows], None, *seen)
-        target, _ = trained.sampler.follow(trained.arm, prepared.test, part, trained.guidance)
+    for rows in torch.arange(len(x0)).split(trained.sampler.batch):
+        seen: dict[str, Any] = {name: each[rows] for name, each in tokens.items()}
+        ends = Ends(x0[rows], None, null=trained.arm.method.no_nulls(x0[rows]), **seen)
+        target, _ = trained.sampler.follow(trained.arm, prepared.test, ends, trained.guidance)
         values += prepared.decode(target)
     return values

@@ -69,9 +69,8 @@ class CaptionedScenes(PictureScenes):
     def key(self) -> dict[str, Any]:
         texts = "\n".join(caption.text for caption in self.stated)
         protocols = {"scene_score": words.PROTOCOL, "sum_score": arithmetic.PROTOCOL}
-        standard = self.task.config.task.standard_sums
-        options = {"standard_sums": True} if standard else {}
-        return self.evaluated_key(protocols, texts, **options)
+        standard = {"standard_sums": True} if self.task.config.task.standard_sums else {}
+        return self.evaluated_key(protocols, texts, **standard)
 
     def score(self, predictions: Sequence[np.ndarray]) -> Scored:
         pictures = torch.from_numpy(np.stack(predictions).transpose(0, 3, 1, 2))
@@ -113,21 +112,19 @@ class TextToImageTabletop(PictureTask[CaptionedScenes]):
         sums.draw(prepared, trained, (SUMS, ids, ids != 0), self.config.task.standard_sums)
         method = trained.arm.method
         if (reader := method.reader()) is not None and method.condition == "none":
-            texts = self.read_back(prepared, trained, reader)
-            write_captions(trained.folder, texts)
-            print(
-                f"captions of the inverted flow: {trained.folder / CAPTIONS_FILE}", file=sys.stderr
-            )
+            write_captions(trained.folder, self.read_back(prepared, trained, reader))
+            print(f"inverted flow: {trained.folder / CAPTIONS_FILE}", file=sys.stderr)
         return self.sum_scores(prepared, trained)
 
     @torch.no_grad()
     def read_back(self, prepared: Prepared, trained: Trained, reader: nn.Module) -> dict[int, str]:
         """Captions of the true test pictures, by scene as in caption_tabletop: the flow is run
-        backwards and what it ends at is read (CrossFlow-T2I of Table 4)."""
-        texts, rows = list[str](), torch.arange(len(prepared.test))
-        for part in rows.split(trained.sampler.batch):
-            x0 = trained.sampler.invert(trained.arm, prepared.test.pairs(part.tolist()).target)
-            texts += map(words.decode, reader(x0).argmax(-1).cpu().numpy())
+        backwards, in float32, and x0 is read (CrossFlow-T2I of Table 4)."""
+        arm, sampler, texts = trained.arm, trained.sampler, list[str]()
+        for part in torch.arange(len(prepared.test)).split(sampler.batch):
+            target = prepared.test.pairs(part.tolist()).target.to(sampler.device)
+            x0 = arm.method.invert(arm.net, target, sampler.grid).x
+            texts += map(words.decode, reader(x0).argmax(-1).tolist())
         return dict(zip(self.test.indices.tolist(), texts, strict=True))
 
     def sum_scores(self, prepared: Prepared, trained: Trained) -> Scored:

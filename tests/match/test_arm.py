@@ -184,6 +184,8 @@ def test_guidance_and_curve_are_measured_on_validation(tmp_path, monkeypatch):
     assert record.model.guidance in tried
     assert record.model.nfe == (1 if record.model.guidance == 1 else 2)
     assert record.volatile.ledgers["tuning"] > 0
+    assert record.scores["scene_score"].n == 4
+    assert record.scores["sum_score"].n == 3, "what the task drew besides is in the record"
     with (tmp_path / "out/curves" / "t2i_tabletop" / f"{record.run_id}.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(r["guidance"]) for r in rows if r["sweep"] == "guidance"] == tried

@@ -18,7 +18,7 @@ def test_the_primary_score_comes_first_then_its_levels(record):
     value = {"absrel": 0.2, "absrel_object": 0.1, "absrel_object/L1": 0.05, "absrel/L1": 1.0}
     (table,) = tables.build([record(value=value)])
     assert table.header[:4] == ["method", "absrel_object ↓", "absrel_object/L1 ↓", "absrel ↓"]
-    assert table.rows[0][1:4] == ["0.1", "0.05", "0.2"]
+    assert table.rows[0][1:5] == ["0.1", "0.05", "0.2", "1"], "parts of other scores are last"
 
 
 def test_budget_and_quick_stand_above(record):

@@ -167,6 +167,7 @@ def test_the_inverted_flow_is_read_as_captions_of_the_scenes(task, prepared, tmp
     captioning = configured("caption_tabletop", task.config.work, limit=5)
     texts = registry.task_of(captioning)(captioning).test.read(tmp_path)
     rows = prepared.test.pairs(list(range(5))).target
-    read = asked.arm.method.decoder(asked.sampler.invert(asked.arm, rows)).argmax(-1)
+    x0 = asked.arm.method.invert(asked.arm.net, rows, asked.sampler.grid).x
+    read = asked.arm.method.decoder(x0).argmax(-1)
     assert texts == [words.decode(row) for row in read.tolist()]
     assert len({*texts}) > 1
