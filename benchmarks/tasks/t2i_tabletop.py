@@ -27,7 +27,7 @@ from benchmarks.tasks.task import Prepared, Trained
 from crossflow.problem import MapShape, Problem, Source, TokenShape
 
 DEFAULTS = {"split": "iid", "size": 64}
-ITEMS_A_SUM, MOST_SUMS = 8, 128  # test items for which one sum of each kind is judged
+ITEMS_A_SUM, MOST_SUMS = 16, 64  # test items for which one sum of each kind is judged
 CAPTIONS = 5  # of a scene; a caption's id is 10 x scene + its number
 # start - minus + plus = expected: one colour, or one shape, for another; all seen in training.
 SUMS = (
@@ -130,8 +130,8 @@ class TextToImageTabletop(PictureTask[CaptionedScenes]):
     def sum_scores(self, prepared: Prepared, trained: Trained) -> Scored:
         """`sum_score/<kind>`, the share of sums whose picture is right, and `sum_score` of all.
 
-        Few, to be quick where tests are small: 375 in all beside 1,000 items, which themselves come
-        after 2,500 pictures or more of validation, from which the guidance is chosen.
+        Few, to be quick where tests are small: 186 in all beside 1,000 items, which themselves come
+        after a thousand pictures or more of validation, from which the guidance is chosen.
         """
         scored, every = Scored({}), list[float]()
         count = min(max(self.test.count // ITEMS_A_SUM, 1), MOST_SUMS)
