@@ -25,10 +25,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from crossflow import crossflow
-from crossflow.dimr import backbone
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError, right_names
-from crossflow.method import Loss, Method, training_loss
+from crossflow.method import Loss, Method
 from crossflow.network import SIZES, Backbone, DiMRSize, Size, parameters_of
 from crossflow.nulls import LEAST_BATCH
 from crossflow.path import PATHS, TIMES
@@ -91,7 +90,7 @@ class Arm(nn.Module):
 
     def forward(self, pair: Pair, draws: StepDraws) -> Loss:
         """The loss of a batch: what is spread over processes is called as one module."""
-        return training_loss(self.net, self.method, pair, draws)
+        return self.method.loss(self.net, pair, draws)
 
     @property
     def laws(self) -> dict[str, str]:
@@ -196,9 +195,7 @@ def _modules(
 ) -> tuple[Method, Backbone]:
     # The encoder's width follows the named size, the backbone is the matched one.
     method = module.method(problem, named, **options)
-    rated = replace(problem, null_rate=method.null_rate)
-    given = method.condition, method.cond_width, method.indicator
-    return method, backbone(rated, matched, *given)
+    return method, method.network(matched)
 
 
 @lru_cache
@@ -264,7 +261,7 @@ def count_sampling(net: Backbone, method: Method) -> tuple[int, int]:
 
 def count_training(net: Backbone, method: Method, batch: int) -> float:
     """FLOPs of a training step, forward and backward, with encoder and charges, a sample."""
-    return _flops(lambda *step: training_loss(*step).total.backward(), net, method, batch)
+    return _flops(lambda net, m, *step: m.loss(net, *step).total.backward(), net, method, batch)
 
 
 def _flops(work: Callable[..., object], net: Backbone, method: Method, batch: int = 1) -> float:
@@ -301,4 +298,7 @@ def example_pair(problem: Problem, rows: int, device: str) -> Pair:
             mask = torch.ones(rows, shape.length, dtype=torch.bool)
             if shape.vocabulary is not None:
                 source = torch.randint(shape.vocabulary, (rows, shape.length))
-    return Pair(Source(source, mask), target, torch.arange(rows, device="cpu"))
+        spoken, words = problem.words, None
+        if spoken is not None:
+            words = torch.randint(spoken.vocabulary or 1, (rows, spoken.length))
+    return Pair(Source(source, mask), target, torch.arange(rows, device="cpu"), words)

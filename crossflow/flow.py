@@ -18,7 +18,7 @@ from crossflow.arm import Arm, MethodFile, build_arm
 from crossflow.budget import Budget, Training
 from crossflow.draws import ItemDraws
 from crossflow.errors import InputError
-from crossflow.problem import Map, MapShape, Problem, Source, TokenShape
+from crossflow.problem import Map, MapShape, Problem, Source, TokenShape, Words
 from crossflow.race import train_match
 from crossflow.solver import Grid
 from crossflow.store import Store, standardise, unstandardise
@@ -35,8 +35,8 @@ def make_store(
     """The training pairs of a data set, written to `folder` unless they are there.
 
     data: map-style, such as TensorDataset(source, target). An item is (source, target), or a
-    dictionary of these and, where they matter, `mask` (True at real tokens) and `group` (number of
-    the image: rows of one image are not contrasted).
+    dictionary of these and, where they matter, `mask` (True at real tokens), `words` (ids, of a
+    problem that has them) and `group` (number of the image: rows of one image are not contrasted).
     fingerprint: what the data are; a store of others, or of other shapes, raises InputError.
     """
 
@@ -48,7 +48,7 @@ def make_store(
                 if len(items[0]) != 2:
                     raise InputError("an item is (source, target), or a dictionary of them")
                 items = [{"source": source, "target": target} for source, target in items]
-            names = [name for name in ("source", "target", "mask") if name in items[0]]
+            names = [name for name in ("source", "target", "mask", "words") if name in items[0]]
             batch = {name: np.stack([np.asarray(item[name]) for item in items]) for name in names}
             if isinstance(problem.source, TokenShape):
                 words, vocabulary = batch["source"], problem.source.vocabulary
@@ -61,8 +61,9 @@ def make_store(
     rows = len(data)  # type: ignore[arg-type]  # map-style
     facts = {"data": fingerprint, "rows": rows, "encoder": problem.encoder}
     facts |= {"source": str(problem.source), "target": str(problem.target)}
+    facts |= {"words": str(problem.words)} if problem.words else {}
     what = Path(folder), problem.source, problem.target, facts, rows, batches
-    return write_store(*what, shared_statistics=problem.encoder == "identity")
+    return write_store(*what, words=problem.words, shared_statistics=problem.encoder == "identity")
 
 
 @dataclass
@@ -102,8 +103,8 @@ class Flow:
         grid: Grid = HEUN,
         guidance: float = 1.0,
         seed: int = 0,
-    ) -> Map:
-        """Targets for sources, both as in the data set; random numbers depend on (seed, row)."""
+    ) -> Map | Words:
+        """Targets (or words) for sources as in the data set; draws depend on (seed, row)."""
         method, device = self.arm.method, next(self.arm.parameters()).device
         shape = method.problem.source
         if values.shape[1:] != shape.sizes:
@@ -137,6 +138,8 @@ class Flow:
             raise InputError(f"{path} was not written by Flow.save")
         source, target = facts["problem"].pop("source"), facts["problem"].pop("target")
         kind = MapShape if "channels" in source else TokenShape
+        if words := facts["problem"].get("words"):
+            facts["problem"]["words"] = TokenShape(**words)
         problem = Problem(kind(**source), MapShape(**target), **facts["problem"])
         names = {"options": facts["options"], "name": facts["name"]}
         arm = build_arm(method, problem, facts["model"], **names).eval()

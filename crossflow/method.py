@@ -8,7 +8,7 @@ it is charged. A method file defines `NAME`, `applies(problem)` (None, or the re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crossflow.chunks import in_chunks
-from crossflow.dimr import DiMR
+from crossflow.dimr import DiMR, backbone
 from crossflow.draws import Draws, StepDraws
 from crossflow.errors import InputError
-from crossflow.network import Backbone
+from crossflow.network import Backbone, Size
 from crossflow.path import PATHS, TIMES
-from crossflow.problem import Map, Moments, Pair, Problem, Row, Source
+from crossflow.problem import Map, Moments, Pair, Problem, Row, Source, Words
 from crossflow.solver import Grid, Sampled, solve
 
 # Rows up to which both branches of guidance are one batch. Model T on one thread, over two passes:
@@ -35,7 +35,7 @@ TOGETHER = 4
 class Ends:
     """Rows that travel together: where each path starts and ends and what the network may see."""
 
-    x0: Map
+    x0: Map | Words  # words: of a method that is no flow
     x1: Map | None
     cond: Tensor | None = None  # token features (b, length, width) or a map (b, c, h, w)
     cond_mask: Bool[Tensor, "b length"] | None = None
@@ -68,6 +68,15 @@ class Method(nn.Module):
         named = self.named_parameters()
         return sum(p.numel() for name, p in named if name.split(".")[0] not in self.training_only)
 
+    def network(self, size: Size) -> Backbone:
+        """Its network of a size, which is the reference's or matched to it."""
+        rated = replace(self.problem, null_rate=self.null_rate)
+        return backbone(rated, size, self.condition, self.cond_width, self.indicator)
+
+    def loss(self, net: Backbone, pair: Pair, draws: StepDraws) -> Loss:
+        """Of one batch; what is no flow has its own."""
+        return training_loss(net, self, pair, draws)
+
     def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
         """Both ends of the paths of one training batch."""
         raise NotImplementedError
@@ -81,9 +90,9 @@ class Method(nn.Module):
         rated = self.null_rate > 0
         return torch.zeros(len(x0), dtype=torch.bool, device=x0.device) if rated else None
 
-    def source_moments(self, source: Source) -> Moments:
-        """Of x0 given the source."""
-        raise NotImplementedError
+    def source_moments(self, source: Source) -> Moments | None:
+        """Of x0 given the source; None where nothing flows."""
+        return None
 
     def reader(self) -> nn.Module | None:
         """What gives the source, its words as logits, of an x0; None: nothing is trained to."""

@@ -16,6 +16,7 @@ from crossflow.errors import InputError
 
 Map = Float[Tensor, "b c h w"]
 Row = Float[Tensor, " b"]  # one number a row, a time say
+Words = Int[Tensor, "b length"]  # ids below a vocabulary
 Tokens = Float[Tensor, "b n d"]
 Read = Float[Tensor, "b m e"]  # tokens that others read
 Mask = Bool[Tensor, "b m"]  # True at real tokens
@@ -66,6 +67,7 @@ class Problem:
     encoder: str  # variational: q(z given source), learned; identity: the source map itself is x0
     charge: str | None  # contrastive (paper Eq. 5-8), reconstruction (of the source, section 5.3)
     null_rate: float = 0.1  # share of training rows without their own source (section 4.3)
+    words: TokenShape | None = None  # what the target is the code of, where it is one of words
 
     def __post_init__(self) -> None:
         for name, known in (("encoder", ENCODERS), ("charge", CHARGES)):
@@ -111,9 +113,11 @@ class Pair:
     target: Map
     # Number of the image each row shows. On the CPU: it decides what is exchanged or contrasted.
     groups: Int[Tensor, " b"]
+    words: Words | None = None  # that the target is the code of, where the problem says so
 
     def to(self, device: str | torch.device) -> Pair:
-        return Pair(self.source.to(device), moved(self.target, device), self.groups)
+        words = None if self.words is None else moved(self.words, device)
+        return Pair(self.source.to(device), moved(self.target, device), self.groups, words)
 
 
 def moved(values: Tensor, device: str | torch.device) -> Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from crossflow.errors import InputError
@@ -41,7 +41,7 @@ class Grid:
 class Sampled:
     """Where the paths end, and how many network evaluations each row took (both branches)."""
 
-    x: Float[Tensor, "b ..."]
+    x: Float[Tensor, "b ..."] | Int[Tensor, "b length"]  # the latter: word ids
     nfe: int
 
 

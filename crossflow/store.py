@@ -2,9 +2,9 @@
 
 A store is a folder: `<field>.npy` for each field, and `manifest.json`. Fields: `target` (n, [k,] C,
 H, W); `source`, a map like the target, word ids (n, [k,] L) or features (n, [k,] L, D); `mask`
-(n, [k,] L), True at real tokens, not of maps; `groups` and `ids` (n,). k > 1 are variants of a row,
-five captions of an image say: the order draws one.
-`store_writer` makes it.
+(n, [k,] L), True at real tokens, not of maps; `words` (n, [k,] L), ids that the target is the code
+of, if the problem has them; `groups` and `ids` (n,). k > 1 are variants of a row, five captions of
+an image say: the order draws one. `store_writer` makes it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from crossflow.errors import InputError, differences
 from crossflow.files import Damaged, json_digest
-from crossflow.problem import Map, Pair, Source
+from crossflow.problem import Map, Pair, Source, Words
 
 VERSION = 2
 MANIFEST = "manifest.json"
@@ -127,7 +127,8 @@ class Store:
             words = source.ndim == 2 and not source.is_floating_point()
             source = source.long() if words else source.float()
         target = standardise(values["target"], self.statistics["target"])
-        return Pair(Source(source, mask), target, values["groups"])
+        ids = values["words"].long() if "words" in values else None
+        return Pair(Source(source, mask), target, values["groups"], ids)
 
 
 def array_digest(values: np.ndarray) -> str:
@@ -143,8 +144,10 @@ def standardise(values: Tensor, statistics: Channels) -> Map:
     return (values.float() - mean) / std
 
 
-def unstandardise(values: Map, statistics: Channels) -> Map:
+def unstandardise(values: Map | Words, statistics: Channels) -> Map | Words:
     """Back to the units that were written: what a sampled target needs before it is decoded."""
+    if not values.is_floating_point():
+        return values  # words
     mean, std = _per_channel(statistics, values)
     return values * std + mean
 

@@ -40,6 +40,7 @@ def write_store(
     batches: Batches,
     statistics: Mapping[str, Any] | None = None,
     *,
+    words: TokenShape | None = None,
     shared_statistics: bool = False,
     report: Callable[[int, int], None] = lambda done, rows: None,
 ) -> Store:
@@ -48,6 +49,7 @@ def write_store(
 
     batches: called once a block; what it yields must depend on the range alone.
     statistics: of the training store, for validation and test; None: of what is written.
+    words: shape of the ids that targets are the codes of, where rows have them.
     shared_statistics: the target's standardise the source too, where it is itself the start of the
         flow: only then does a flow that stands still give the source back.
     report: called with (rows done by all processes, rows).
@@ -69,6 +71,8 @@ def write_store(
         shapes = {"target": target.sizes, "source": source.sizes, "groups": (), "ids": ()}
         if isinstance(source, TokenShape):
             shapes["mask"] = source.sizes[:1]
+        if words is not None:
+            shapes["words"] = words.sizes
         facts = {"fingerprint": fingerprint, "rows": rows, "shapes": shapes}
         facts |= {"statistics": statistics, "shared": shared_statistics}
         _Writer(folder, shapes, json.loads(json.dumps(facts)), batches, report).run()

@@ -146,7 +146,9 @@ class CaptionCodec(nn.Module):
 
     @torch.no_grad()
     def words(self, latent: Tensor) -> np.ndarray:
-        """Word ids (b, length): the most likely token of each position."""
+        """Word ids (b, length): the most likely token of each position; ids are what they are."""
+        if not latent.is_floating_point():
+            return latent.cpu().numpy()
         latent = latent.to(self.embed.weight.device)
         return finite("the caption codec", self.decode(latent), latent).argmax(-1).cpu().numpy()
 

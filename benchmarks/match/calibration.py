@@ -119,9 +119,11 @@ def random_store(arm: Arm, rows: int, folder: Path) -> Store:
     problem, pair = arm.method.problem, example_pair(arm.method.problem, rows, "cpu")
     part = {"target": pair.target, "source": pair.source.values, "groups": pair.groups}
     part |= {} if pair.source.mask is None else {"mask": pair.source.mask}
+    part |= {} if pair.words is None else {"words": pair.words}
 
     def batches(start: int, stop: int) -> Iterator[dict[str, Any]]:
         ids = [str(row) for row in range(start, stop)]
         yield {"ids": ids, **{name: rows[start:stop].numpy() for name, rows in part.items()}}
 
-    return write_store(folder, problem.source, problem.target, {}, rows, batches)
+    ends = problem.source, problem.target
+    return write_store(folder, *ends, {}, rows, batches, words=problem.words)

@@ -28,8 +28,8 @@ from benchmarks.records.record import write_items
 from crossflow.arm import Arm, build_arm, example_pair
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError
-from crossflow.method import Ends, training_loss
-from crossflow.problem import Pair, TokenShape
+from crossflow.method import Ends
+from crossflow.problem import TokenShape
 from crossflow.solver import STAGES, Grid
 
 if TYPE_CHECKING:
@@ -145,14 +145,15 @@ def step_memory(arm: Arm, batch: int, precision: str, cpu: bool) -> tuple[int, i
         with FakeTensorMode(allow_non_fake_inputs=True) as mode:
             arm.to_empty(device="cpu")
             source = replace(pair.source, values=mode.from_tensor(pair.source.values))
-            pair = Pair(source, mode.from_tensor(pair.target), pair.groups)
+            words = None if pair.words is None else mode.from_tensor(pair.words)
+            pair = replace(pair, source=source, target=mode.from_tensor(pair.target), words=words)
     # Both are of one size. On a CPU attention in bfloat16 is written out, on a GPU it is fused.
     half = torch.bfloat16 if cpu else torch.float16
     given = [*arm.parameters(), *arm.buffers(), pair.source.values, pair.target]
     with Alive(given) as alive, torch.random.fork_rng(devices=[]):
         with torch.autocast("cpu", half, enabled=precision == "bf16"):
             draws = StepDraws(0, 0, range(batch), batch)
-            loss = training_loss(arm.net, arm.method, pair, draws)
+            loss = arm.method.loss(arm.net, pair, draws)
         waiting = alive.now
         loss.total.backward()
     for parameter in arm.parameters():
@@ -189,7 +190,8 @@ def store_bytes(task: Task[Any]) -> int | None:
     rows, all_captions = sum(counts), sum(counts) + (task.captions - 1) * counts[0]
     if isinstance(problem.source, TokenShape):
         return rows * target + all_captions * (source + problem.source.length)  # and the mask
-    return all_captions * target + rows * source
+    words = 0 if problem.words is None else 2 * problem.words.length
+    return all_captions * (target + words) + rows * source
 
 
 def table(planned: Sequence[Plan]) -> str:

@@ -195,7 +195,7 @@ def fair_fields(match: Match) -> Fields:
 def source_statistics(
     method: Method, store: Store, seed: int = 0, device: str = "cpu"
 ) -> records.Source | None:
-    """What x0 is over the first rows of a store; None of a single row, which has no deviation.
+    """What x0 is over the first rows of a store; None of one row, and of what is no flow.
 
     Averaged over items and dimensions: sigma_mean, the standard deviation of x0 given its source
     (near 1, with a mean near 0, it is noise); mu_std, the deviation over items of the mean of x0
@@ -214,7 +214,9 @@ def source_statistics(
         for start in range(0, count, STATISTICS_BATCH):
             rows = range(start, min(start + STATISTICS_BATCH, count))
             pair = store.pairs(list(rows)).to(device)
-            mean, logvar = method.source_moments(pair.source)
+            if (moments := method.source_moments(pair.source)) is None:
+                return None
+            mean, logvar = moments
             x0 = method.sample_ends(pair.source, ItemDraws(seed, rows)).x0
             means.append(mean)
             logvars += [] if logvar is None else [logvar]

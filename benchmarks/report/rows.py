@@ -30,7 +30,7 @@ TABLE_COLUMNS = (
 ).split()
 ORDER = (  # shipped methods stand in this order, a user's after them
     "floor oracle regression flow_matching crossflow crossflow_paper ot_flow_matching "
-    "conditional_source joint_attention noised_source data_dependent bridge"
+    "conditional_source joint_attention noised_source data_dependent bridge autoregressive"
 ).split()
 TIME_AND_FLOPS = 1.5  # the factor between ratios of seconds and of FLOPs that is told
 COSTS = "nfe guidance params samples train_flops device_seconds lr".split()

@@ -23,7 +23,7 @@ from torch.nn.functional import pixel_unshuffle
 
 from benchmarks.codecs.caption import CaptionCodec, dataset_codec
 from benchmarks.codecs.image import STEP, checked_size
-from benchmarks.codecs.text import Vocabulary, learn, split_words
+from benchmarks.codecs.text import LARGEST, WORDS, Vocabulary, learn, split_words
 from benchmarks.data import captions as reader
 from benchmarks.data.images import PHOTO_MODES, read_rgb, spread
 from benchmarks.data.splits import digest
@@ -34,7 +34,7 @@ from benchmarks.tasks import bounds
 from benchmarks.tasks.coco import CaptionedPhotos
 from benchmarks.tasks.task import CaptionItems
 from crossflow.errors import InputError
-from crossflow.problem import MapShape, Problem
+from crossflow.problem import MapShape, Problem, TokenShape
 
 DEFAULTS = {"size": 256}
 CELL = STEP  # pixels a side of what one position of the flow's grid stands for
@@ -64,11 +64,12 @@ class PhotoCaptions(CaptionItems):
         """Folded pictures, and the text latents (means) of captions: all, or the first."""
         several = None if self.name == "train" else 1
         texts = [text for photo in self.photos[part] for text in photo.trained[:several]]
-        means = self.task.codec.means(self.task.words.encode(texts))
+        ids = self.task.words.encode(texts)
+        means = self.task.codec.means(ids)
         pictures = torch.from_numpy(self.task.space.batch(self.pictures[part]))
-        target = means.reshape(len(pictures), -1, *means.shape[1:])
         folded = pixel_unshuffle(pictures, self.task.cell)
-        return {"target": target, "source": folded.numpy()}
+        target, words = (a.reshape(len(pictures), -1, *a.shape[1:]) for a in (means, ids))
+        return {"target": target, "source": folded.numpy(), "words": words}
 
     def key(self) -> dict[str, Any]:
         truth, jars = digest(reader.captions_json(self.photos)), self.task.config.weights.spice
@@ -107,6 +108,12 @@ class CaptionCoco(CaptionedPhotos[PhotoCaptions]):
         items.split, items.cleaned = split.name, split.cleaned
         return items
 
+    def assume(self) -> list[str]:
+        if self.config.task.root is not None:
+            return []
+        self.words = Vocabulary([""] * LARGEST)
+        return [f"the vocabulary has {LARGEST:,} words, the most it may have"]
+
     @property
     def stored(self) -> tuple[str, str]:  # type: ignore[override]
         return "float16", super().stored[1]
@@ -132,7 +139,8 @@ class CaptionCoco(CaptionedPhotos[PhotoCaptions]):
         grid = self.space.size // CELL
         source = MapShape(self.space.channels * self.cell**2, grid, grid)
         target = MapShape(TEXT_CHANNELS, grid, grid)
-        return Problem(source, target, 1, "variational", "reconstruction", null_rate=0.0)
+        spoken = TokenShape(WORDS, vocabulary=len(self.words))
+        return Problem(source, target, 1, "variational", "reconstruction", 0.0, spoken)
 
     @cached_property
     def _codec(self) -> tuple[CaptionCodec, dict[str, Any]]:

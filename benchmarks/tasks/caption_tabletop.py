@@ -30,7 +30,7 @@ from benchmarks.tabletop import captions as words
 from benchmarks.tasks import bounds
 from benchmarks.tasks.tabletop import Scenes, TabletopTask, frozen_autoencoder
 from benchmarks.tasks.task import CaptionItems
-from crossflow.problem import MapShape, Problem
+from crossflow.problem import MapShape, Problem, TokenShape
 
 DEFAULTS = {"split": "iid", "size": 64}
 CODEC_STEPS = 600
@@ -66,7 +66,7 @@ class CaptionedPictures(Scenes, CaptionItems):
         tokens = self.tokens[part, kept]
         means = self.task.codec.means(tokens.reshape(-1, words.MAX_TOKENS))
         target = means.reshape(*tokens.shape[:2], *means.shape[1:])
-        return {"target": target, "source": self.task.encode(self.pictures[part])}
+        return {"target": target, "source": self.task.encode(self.pictures[part]), "words": tokens}
 
     def key(self) -> dict[str, Any]:
         protocols = {"captions": metric.PROTOCOL, "scene_f1": words.PROTOCOL}
@@ -98,7 +98,8 @@ class CaptionTabletop(TabletopTask[CaptionedPictures]):
     def problem(self) -> Problem:
         side = self.size // 8
         source, target = (MapShape(channels, side, side) for channels in (16, TEXT_CHANNELS))
-        return Problem(source, target, 1, "variational", "reconstruction", null_rate=0.0)
+        spoken = TokenShape(words.MAX_TOKENS, vocabulary=len(words.VOCABULARY))
+        return Problem(source, target, 1, "variational", "reconstruction", 0.0, spoken)
 
     @cached_property
     def _codec(self) -> tuple[codecs.CaptionCodec, dict[str, Any]]:

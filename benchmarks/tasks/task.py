@@ -55,7 +55,7 @@ class Items:
         raise NotImplementedError
 
     def rows(self, part: slice) -> dict[str, Any]:
-        """Rows of the store: target, source; mask for tokens."""
+        """Rows of the store: target, source; mask for tokens; words if the problem has them."""
         raise NotImplementedError
 
     def key(self) -> dict[str, Any]:
@@ -220,7 +220,7 @@ class Task(Generic[AnyItems]):
         return {}
 
     def decode(self, target: Tensor) -> Sequence[Any]:
-        """Targets (b, C, H, W) in the units of the store's rows to predictions."""
+        """Targets (b, C, H, W) in the units of the store's rows, or words (ids), to predictions."""
         raise NotImplementedError
 
     def floor(self) -> Sequence[Any]:
@@ -272,6 +272,7 @@ class Task(Generic[AnyItems]):
         name, shared = self.config.task.name, self.problem.encoder == "identity"
         facts = {"task": name, "version": self.version, **items.facts()}
         facts |= {"standardised_by": "target"} if shared else {}
+        facts |= {"words": self.problem.words.length} if self.problem.words else {}
         short = f"{name.removesuffix('_tabletop')}-{items.name}"
         folder = f"{short}-{digest(json.dumps(facts, sort_keys=True))}"
         ids, groups = items.row_ids, items.groups
@@ -289,6 +290,7 @@ class Task(Generic[AnyItems]):
             len(ids),
             batches,
             statistics,
+            words=self.problem.words,
             shared_statistics=shared,
             report=lambda done, total: self.report(f"{short}: encoding", done, total),
         )

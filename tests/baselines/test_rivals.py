@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from baselines import (
+    autoregressive,
     bridge,
     conditional_source,
     data_dependent,
@@ -208,7 +209,7 @@ def test_a_plan_needs_no_numbers(module: ModuleType) -> None:
             (ot_flow_matching, conditional_source, noised_source, data_dependent, bridge),
         ),
         ("depth_tabletop", (ot_flow_matching, conditional_source)),
-        ("caption_tabletop", (ot_flow_matching, conditional_source)),
+        ("caption_tabletop", (ot_flow_matching, conditional_source, autoregressive)),
     ],
 )
 def test_a_tiny_match(monkeypatch, tmp_path, task, rivals) -> None:  # type: ignore[no-untyped-def]

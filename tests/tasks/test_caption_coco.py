@@ -56,7 +56,8 @@ def prepared(root, work, **changed):
 
 
 def test_stores(coco_root, tmp_path):
-    ready = prepared(coco_root, tmp_path / "work")
+    task = task_of(coco_root, tmp_path / "work")
+    ready = task.prepare()
     assert ready.problem.source.sizes == (3 * 16 * 16, 2, 2)
     assert ready.problem.target.sizes == (caption_coco.TEXT_CHANNELS, 2, 2)
     assert (len(ready.train), len(ready.validation), len(ready.test)) == (28, 2, 3)
@@ -66,6 +67,9 @@ def test_stores(coco_root, tmp_path):
     pair = ready.train.pairs([0, 0], [0, 4])
     assert torch.equal(pair.source.values[0], pair.source.values[1])
     assert not torch.equal(pair.target[0], pair.target[1])
+    codes = torch.from_numpy(task.codec.means(pair.words.numpy()))
+    assert torch.equal(codes, torch.from_numpy(ready.train.read("target", [0, 0], [0, 4])))
+    assert ready.decode(pair.words) == [task.words.decode(ids) for ids in pair.words]
     assert share_no_picture(ready)
     assert rows_are_in_step(ready.truth)
     folded = ready.test.read("source", [0], [0])[0]  # of 16 x 16 pixels a cell
