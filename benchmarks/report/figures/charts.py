@@ -37,6 +37,7 @@ COLOURS = {  # fixed: a method keeps its look whichever others are in a figure
     "joint_attention": ("#7A4FBF", "X"),
     "data_dependent": ("#A6761D", "*"),
     "bridge": ("#000000", "h"),
+    "autoregressive": ("#8A8A2B", "d"),
 }
 OTHERS = [(c, m) for c in ("#56B4E9", "#000000", "#A6761D", "#7A4FBF") for m in "PXhp*<>d"]
 VARIANTS = ["--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2))]  # dashes
