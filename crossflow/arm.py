@@ -64,7 +64,7 @@ class Cost:
     params_trained: int  # also what only training uses
     flops_eval: int  # one network evaluation of one sample
     flops_source: int  # encoder or trunk, once a sample
-    flops_train: float  # one training step, a sample
+    flops_train: float  # one training step of the last stage, a sample
 
 
 class Arm(nn.Module):
@@ -87,6 +87,9 @@ class Arm(nn.Module):
             flops_source=flops_source,
             flops_train=count_training(net, method, batch),
         )
+        # Of a training step of each stage, a sample.
+        early = (count_training(net, method, batch, i) for i in range(len(method.stages) - 1))
+        self.flops_stages = (*early, self.cost.flops_train)
 
     def forward(self, pair: Pair, draws: StepDraws) -> Loss:
         """The loss of a batch: what is spread over processes is called as one module."""
@@ -259,18 +262,25 @@ def count_sampling(net: Backbone, method: Method) -> tuple[int, int]:
     return int(once), int(_flops(evaluate, net, method) - once)
 
 
-def count_training(net: Backbone, method: Method, batch: int) -> float:
+def count_training(net: Backbone, method: Method, batch: int, stage: int = -1) -> float:
     """FLOPs of a training step, forward and backward, with encoder and charges, a sample."""
-    return _flops(lambda net, m, *step: m.loss(net, *step).total.backward(), net, method, batch)
+
+    def step(net: Backbone, method: Method, pair: Pair, draws: StepDraws) -> None:
+        method.loss(net, pair, draws).total.backward()
+
+    return _flops(step, net, method, batch, stage)
 
 
-def _flops(work: Callable[..., object], net: Backbone, method: Method, batch: int = 1) -> float:
+def _flops(
+    work: Callable[..., object], net: Backbone, method: Method, batch: int = 1, stage: int = -1
+) -> float:
     """FLOPs a row of `work(net, method, pair, draws)` on copies of the modules."""
 
     def count(device: str) -> float:
         rows = batch if device == "meta" else min(batch, LEAST_BATCH)
         copies = [copy.deepcopy(module).to(device) for module in (net, method)]
-        pair, draws = example_pair(method.problem, rows, device), StepDraws(0, 0, range(rows), rows)
+        pair = example_pair(method.problem, rows, device)
+        draws = StepDraws(0, 0, range(rows), rows, stage)
         with FlopCounterMode(display=False) as counter:
             work(*copies, pair, draws)
         return counter.get_total_flops() / rows

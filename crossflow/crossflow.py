@@ -38,6 +38,10 @@ class Options:
     temperature: Literal["exp", "raw"] = "exp"  # its inverse: exp(scale), or scale as released
     reconstruction_weight: float = 1.0  # of the source, decoded from x0
     stop_gradient: bool = False  # the flow loss does not reach the encoder (official code: it does)
+    # Of source and network: together, or the source first, by its charges alone, and then the
+    # network alone (it stays as it is) or both.
+    training: Literal["joint", "separate", "two_stage"] = "joint"
+    first_stage: float = 0.25  # share of the budget that this takes; ours, the paper says none
     null_rate: float | None = None  # null: the problem's; 0: neither null rows nor guidance
     indicator: Literal["token", "adaln"] | None = None  # null: as the model has it
 
@@ -101,7 +105,23 @@ class CrossFlow(Method):
             self.decoder = TokenDecoder(problem, width)
         if hasattr(self, "tower"):
             self.contrastive = Contrastive(raw=chosen.temperature == "raw")
+        if chosen.training != "joint" and problem.encoder != "identity":
+            self._divide()
+        else:
+            self.ignored += ("first_stage",)
         self._weigh()
+
+    def _divide(self) -> None:
+        """The budget into two stages, each with warm-up and cool-down of its own."""
+        chosen = self.chosen
+        if self.encoding_loss in (None, "none"):
+            why = "without an encoding_loss the source learns nothing alone"
+            raise InputError(f"training={chosen.training}: {why}")
+        if not 0 < chosen.first_stage < 1:
+            raise InputError(f"first_stage={chosen.first_stage}: must be above 0 and below 1")
+        self.stages = (0.0, chosen.first_stage)
+        if chosen.training == "separate":
+            self.ignored += ("stop_gradient",)
 
     def _weigh(self) -> None:
         """Weights of the charges, and the options that have no effect."""
@@ -125,7 +145,7 @@ class CrossFlow(Method):
         if isinstance(problem.source, MapShape):
             self.ignored += ("readout",)
         if problem.encoder == "identity":
-            self.ignored += ("source_encoder", "encoding_loss", "stop_gradient")
+            self.ignored += ("source_encoder", "encoding_loss", "stop_gradient", "training")
         elif chosen.stop_gradient and not self.weights:
             raise InputError("stop_gradient=True: nothing else would train the source encoder")
         if problem.null_rate == 0:
@@ -148,7 +168,22 @@ class CrossFlow(Method):
         """Null rows keep their x0 and get another image's x1; charges see the original pair."""
         mean, logvar = self.source_moments(pair.source)
         z0 = self._draw(mean, logvar, draws)
-        charges: dict[str, Tensor] = {}
+        # A source that was trained alone stays as it is: without gradients nothing moves it.
+        fixed = self.chosen.training == "separate" and draws.stage != 0
+        charges = {} if fixed else self._charges(pair, z0, (mean, logvar), draws)
+        if len(self.stages) > 1 and draws.stage == 0:
+            return Ends(z0, None, charges=charges)
+        x0 = z0.detach() if fixed or self.chosen.stop_gradient else z0
+        ends = Ends(x0, pair.target, charges=charges)
+        if nulls := choose_nulls(pair.groups, draws, self.null_rate):
+            ends.x1 = nulls.retarget(pair.target, draws)
+            ends.null = nulls.mask.to(z0.device)
+        return ends
+
+    def _charges(
+        self, pair: Pair, z0: Map, moments: Moments, draws: StepDraws
+    ) -> dict[str, Tensor]:
+        (mean, logvar), charges = moments, dict[str, Tensor]()
         if self.drawn and logvar is not None:
             charges["kl"] = kl_per_dimension(mean, logvar, self.chosen.kl_form)
         if "contrastive" in self.weights:
@@ -158,12 +193,7 @@ class CrossFlow(Method):
             charges["contrastive"] = self.contrastive(*rows)
         elif "reconstruction" in self.weights:
             charges["reconstruction"] = self._reconstruction(z0, pair.source)
-        x0 = z0.detach() if self.chosen.stop_gradient else z0
-        ends = Ends(x0, pair.target, charges=charges)
-        if nulls := choose_nulls(pair.groups, draws, self.null_rate):
-            ends.x1 = nulls.retarget(pair.target, draws)
-            ends.null = nulls.mask.to(z0.device)
-        return ends
+        return charges
 
     def sample_ends(self, source: Source, draws: Draws) -> Ends:
         """A draw from the encoder, as in training: the official code starts from it too."""

@@ -21,10 +21,14 @@ def _generator(*key: object) -> torch.Generator:
 
 
 class StepDraws:
-    """Draws of one training step, of all `total` rows; `rows` are those of this process."""
+    """Draws of one training step, of all `total` rows; `rows` are those of this process.
 
-    def __init__(self, seed: int, step: int, rows: range, total: int) -> None:
+    stage: of `Method.stages`, which is all that a step knows of the budget; -1 is the last.
+    """
+
+    def __init__(self, seed: int, step: int, rows: range, total: int, stage: int = -1) -> None:
         self.seed, self.step, self.rows, self.total = seed, step, rows, total
+        self.stage = stage
 
     def normal(self, name: str, shape: Sequence[int]) -> Float[Tensor, "b ..."]:
         """Standard normal numbers, one block of `shape` a row."""

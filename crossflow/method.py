@@ -7,6 +7,7 @@ it is charged. A method file defines `NAME`, `applies(problem)` (None, or the re
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -49,6 +50,7 @@ class Method(nn.Module):
 
     condition: str = "none"  # one of `crossflow.network.CONDITIONS`
     cond_width: int = 0  # width of those tokens, or channels of that map
+    stages: tuple[float, ...] = (0.0,)  # shares of the budget at which stages of training begin
     guided: bool = True  # whether there is a null branch; where not, guidance must be 1
     training_only: tuple[str, ...] = ()  # names of modules and parameters sampling does not use
     ignored: tuple[str, ...] = ()  # names of options that have no effect on this problem
@@ -78,12 +80,19 @@ class Method(nn.Module):
         return training_loss(net, self, pair, draws)
 
     def train_ends(self, pair: Pair, draws: StepDraws) -> Ends:
-        """Both ends of the paths of one training batch."""
+        """Both ends of the paths of one training batch. A stage (`draws.stage`) may have charges
+        alone, and no x1: then the network does not run."""
         raise NotImplementedError
 
     def sample_ends(self, source: Source, draws: Draws) -> Ends:
         """Where sampling starts: ends without x1."""
         raise NotImplementedError
+
+    def stage(self, spent: float) -> tuple[int, float]:
+        """The stage at a share of the budget, and the share of that stage which is over."""
+        number = bisect(self.stages, spent) - 1
+        start, end = (*self.stages, 1.0)[number : number + 2]
+        return number, (spent - start) / (end - start)
 
     def no_nulls(self, x0: Map) -> Bool[Tensor, " b"] | None:
         """The null indicator of rows that all keep their source; None at null rate 0."""
@@ -184,12 +193,14 @@ def training_loss(net: Backbone, method: Method, pair: Pair, draws: StepDraws) -
     Gradient flows through x0 into xt and ut, as in the official code, unless the method stops it.
     """
     ends = method.train_ends(pair, draws)
-    if ends.x1 is None:
+    if ends.x1 is None and not ends.charges:
         raise ValueError(f"{type(method).__name__}.train_ends gave no x1")
+    charged: Any = sum(method.weights[name] * charge for name, charge in ends.charges.items())
+    terms = {name: charge.detach() for name, charge in ends.charges.items()}
+    if ends.x1 is None:
+        return Loss(charged, terms)
     t = method.times(len(ends.x1), draws).to(ends.x1.device)
     xt, ut = method.path(ends.x0, ends.x1, t)
     rows = ut, xt, t, ends.cond, ends.null, ends.cond_mask
     flow = in_chunks(partial(_network_loss, net), rows, net.parameters(), net.accumulate)
-    total = flow + sum(method.weights[name] * charge for name, charge in ends.charges.items())
-    terms = {"flow": flow.detach()} | {k: v.detach() for k, v in ends.charges.items()}
-    return Loss(total, terms)
+    return Loss(flow + charged, {"flow": flow.detach()} | terms)

@@ -118,13 +118,14 @@ class Trainer:
         with self.clock("train", wait=timed), repeatable(self.seed, step, self.device):
             before, settings = self.budget.progress(self.spent), self.training
             rows, captions = self.order.step(step)
-            rate = self.lr * rate_factor(self.fraction, settings.warmup, settings.cooldown)
+            stage, share = self.arm.method.stage(self.fraction)
+            rate = self.lr * rate_factor(share, settings.warmup, settings.cooldown)
             with self._batches.reading(step) as pair:
-                loss, norm = self._update(self._called, self.optimizer, pair, step, rate)
+                loss, norm = self._update(self._called, self.optimizer, pair, step, rate, stage)
             self.chain.update([self._ids[row] for row in rows], captions.tolist())
             self.spent.steps += 1
             self.spent.samples += len(rows)
-            self.spent.flops += len(rows) * self.arm.cost.flops_train
+            self.spent.flops += len(rows) * self.arm.flops_stages[stage]
             if timed:
                 self._check()  # the average goes by the time of the whole step
             self._spend_time()
@@ -148,11 +149,17 @@ class Trainer:
         self.spent.device_seconds = self._earlier + seconds * world.size()
 
     def _update(
-        self, arm: nn.Module, optimizer: torch.optim.AdamW, pair: Pair, step: int, rate: float
+        self,
+        arm: nn.Module,
+        optimizer: torch.optim.AdamW,
+        pair: Pair,
+        step: int,
+        rate: float,
+        stage: int,
     ) -> tuple[Loss, Tensor]:
         """Loss, gradient and optimizer step; gives the loss and the gradient's norm."""
         optimizer.zero_grad(set_to_none=True)  # before, as gradients may take all that is left
-        loss = self._loss(arm, pair, step)
+        loss = self._loss(arm, pair, step, stage)
         loss.total.backward()
         parameters = list(arm.parameters())
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -168,9 +175,9 @@ class Trainer:
         optimizer.step()
         return loss, total_norm
 
-    def _loss(self, arm: nn.Module, pair: Pair, step: int) -> Loss:
+    def _loss(self, arm: nn.Module, pair: Pair, step: int, stage: int) -> Loss:
         """Of a step's batch, in the precision of training."""
-        draws = StepDraws(self.seed, step, self._rows, self.training.batch)
+        draws = StepDraws(self.seed, step, self._rows, self.training.batch, stage)
         enabled = self.training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
             return arm(pair, draws)
@@ -198,23 +205,26 @@ class Trainer:
                 file.write(json.dumps(self.last, allow_nan=False) + "\n")
 
     def warm_up(self) -> None:
-        """Runs a step on a copy (compilation, caches, clocks of a GPU): leaves no trace here.
+        """Runs a step of each stage on a copy (compilation, caches, clocks): leaves no trace here.
         ArmError: several processes would train another arm than one does."""
         with self.clock("warmup"), repeatable(self.seed, 0, self.device):
             world_checks.require_same_loss(
                 self.average, self.arm, self.store, self.order, self.device
             )
-            pair = self._batches.read(0)
+            pair, stages = self._batches.read(0), range(len(self.arm.method.stages))
             if self.sharded:  # no copy can be made: all but the optimizer's step
-                self._loss(self._called, pair, 0).total.backward()
+                for stage in stages:
+                    self._loss(self._called, pair, 0, stage).total.backward()
                 world_checks.require_gradients(self.name, self.arm)
                 self.optimizer.zero_grad(set_to_none=True)
                 return
             arm = copy.deepcopy(self.arm)
             if self.training.compile:
                 arm.net.compile()
-            self._update(arm, self._optimizer(arm), pair, 0, self.lr)
-            world_checks.require_gradients(self.name, arm)
+            optimizer = self._optimizer(arm)
+            for stage in stages:
+                self._update(arm, optimizer, pair, 0, self.lr, stage)
+            world_checks.require_gradients(self.name, arm, optimizer.state)
 
     def _identity(self) -> dict[str, Any]:
         """All that the bits of the next step depend on, beside what the checkpoint holds."""

@@ -205,7 +205,12 @@ def spread(arm: Any, how: str, device: torch.device) -> nn.Module:
         return arm
     with warnings.catch_warnings():  # of broadcast_buffers, for which torch has no other word yet
         warnings.simplefilter("ignore", FutureWarning)
-        return DistributedDataParallel(arm, broadcast_buffers=False, gradient_as_bucket_view=True)
+        return DistributedDataParallel(
+            arm,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+            find_unused_parameters=len(arm.method.stages) > 1,  # some rest for a whole stage
+        )
 
 
 def _in_shards(tensor: Tensor) -> TypeGuard[DTensor]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Container
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from crossflow import world
 from crossflow.arm import Arm
@@ -36,8 +37,10 @@ def require_same_loss(
     total, losses = each * world.size(), list[float]()
     for part in (range(total), world.share(total)):
         rows, captions = (column[part.start : part.stop] for column in order.step(0))
-        draws = StepDraws(order.seed, 0, part, total)
-        loss = copy.deepcopy(arm)(store.pairs(rows, captions).to(device), draws).total
+        pair, loss = store.pairs(rows, captions).to(device), torch.zeros((), device=device)
+        for stage in range(len(arm.method.stages)):
+            draws = StepDraws(order.seed, 0, part, total, stage)
+            loss += copy.deepcopy(arm)(pair, draws).total
         losses.append(float(world.mean(loss)))
     whole, parts = losses
     if abs(parts - whole) > TOLERANCE * abs(whole):
@@ -46,10 +49,11 @@ def require_same_loss(
         raise ArmError(f"{arm.name}: {what} ({whole:.6g} of all, {parts:.6g} of parts): {hint}")
 
 
-def require_gradients(name: str, module: nn.Module) -> None:
-    """ArmError where a backward pass left a parameter without a gradient; one process may."""
+def require_gradients(name: str, module: nn.Module, moved: Container[Tensor] = ()) -> None:
+    """ArmError where backward passes left a parameter without a gradient; one process may.
+    moved: parameters that an optimizer moved, in whatever stage."""
     trained = [(path, p) for path, p in module.named_parameters() if p.requires_grad]
-    without = [path for path, parameter in trained if parameter.grad is None]
+    without = [path for path, p in trained if p.grad is None and p not in moved]
     if without and world.size() > 1:
         what = f"no gradient reaches {', '.join(without)}"
         raise ArmError(f"{name}: {what}: with several processes every parameter needs one")

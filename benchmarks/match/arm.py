@@ -113,7 +113,8 @@ def _write_losses(match: Match, trainer: Trainer) -> None:
     parts = [lines[i * len(lines) // bins : (i + 1) * len(lines) // bins] for i in range(bins)]
     columns = {name: [part[-1][name] for part in parts] for name in ("steps", "samples")}
     for name in ["loss", *sorted({name for line in lines for name in line["terms"]})]:
-        columns[name] = [fmean(line[name] for line in part) for part in parts]
+        cells = ([line[name] for line in part if name in line] for part in parts)
+        columns[name] = [fmean(cell) if cell else None for cell in cells]  # a stage may lack one
     write_items(match.beside("curves", trainer.name, "-losses.csv"), columns)
 
 

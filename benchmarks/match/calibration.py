@@ -7,6 +7,7 @@ for each arm that was tried (by `Trainer`, on random data of the problem's shape
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
@@ -101,12 +102,13 @@ def _rates(device: str) -> dict[str, float]:
 
 
 def _step_seconds(arm: Arm, config: Config, device: str) -> float:
-    """Of steps as a run does them, reading from a store included."""
+    """Of steps of the last stage as a run does them, reading from a store included."""
     from crossflow.train import Trainer
 
     with tempfile.TemporaryDirectory() as folder:
         store, place = random_store(arm, config.training.batch, Path(folder, "store")), Path(folder)
         trainer = Trainer(arm, store, Budget(steps=1e12), config.training, place, 0, device)
+        trainer.spent.steps = math.ceil(1e12 * arm.method.stages[-1])
         trainer.warm_up()
         trainer.run(SECONDS / 4)
         seconds, steps = trainer.spent.device_seconds, trainer.spent.steps

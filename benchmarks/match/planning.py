@@ -35,6 +35,7 @@ from crossflow.solver import STAGES, Grid
 if TYPE_CHECKING:
     from benchmarks.config.schema import Config
     from benchmarks.tasks.task import Task
+    from crossflow.budget import Budget
 
 # By name: a value (None: not known), its unit (None: it is printed as it is), and what it is.
 Plan = dict[str, tuple[Any, str | None, str]]
@@ -105,7 +106,9 @@ def _plan(config: Config, task: Task[Any], arm: Arm, machine: Machine) -> Plan:
     seconds, rate = machine.step_seconds(arm, config)
     price = {"steps": 1, "samples": batch, "flops": batch * cost.flops_train}
     price |= {} if seconds is None else {"device_seconds": seconds}
-    steps = math.ceil(budget.limit / price[budget.kind]) if budget.kind in price else None
+    counts = steps_of_stages(arm, budget, price[budget.kind]) if budget.kind in price else []
+    steps = sum(counts) or None
+    full = sum(n * f / cost.flops_train for n, f in zip(counts, arm.flops_stages, strict=False))
     activations, peak = step_memory(arm, batch, training.precision, machine.cpu)
     nfe, passes, store = evaluations(config, arm), 1 + config.task.flip_test, store_bytes(task)
     limits = "give task.root, or task.train_limit, .validation_limit and .limit"
@@ -122,7 +125,7 @@ def _plan(config: Config, task: Task[Any], arm: Arm, machine: Machine) -> Plan:
         "flops_an_item_sampled": (nfe and passes * arm.flops_sample(nfe), "FLOP", by),
         "nfe": (nfe and passes * nfe, None, "network evaluations of an item"),
         "steps": (steps, None, f"of training, for {budget.limit:g} {budget.kind}"),
-        "train_flops": (steps and steps * batch * cost.flops_train, "FLOP", "of these steps"),
+        "train_flops": (steps and full * batch * cost.flops_train, "FLOP", "of these steps"),
         "weights": (weights, "B", "memory"),
         "gradients": (weights, "B", "memory"),
         "optimizer": (2 * weights, "B", "memory: two moments"),
@@ -132,10 +135,19 @@ def _plan(config: Config, task: Task[Any], arm: Arm, machine: Machine) -> Plan:
         "device": (machine.name, None, "one, and one process: none of parallel, torchrun"),
         "rate": (rate, None, f"known are {', '.join(PEAKS)}; calibrate=true measures others"),
         "step_seconds": (seconds, "s", "by this rate"),
-        "device_hours": (steps and seconds and steps * seconds / 3600, None, "of training"),
+        "device_hours": (steps and seconds and full * seconds / 3600, None, "of training"),
         "store": (store, "B", "disk: encoded data, of all arms" if store else limits),
         "checkpoint": (5 * weights, "B", "disk: weights, moments, average; average exported"),
     }
+
+
+def steps_of_stages(arm: Arm, budget: Budget, price: float) -> list[int]:
+    """Training steps of each stage. price: of one of the last, in the budget's unit."""
+    ends, steps = (*arm.method.stages[1:], 1.0), list[int]()
+    for start, end, flops in zip(arm.method.stages, ends, arm.flops_stages, strict=True):
+        worth = flops / arm.cost.flops_train if budget.kind in ("flops", "device_seconds") else 1
+        steps.append(math.ceil(budget.limit * (end - start) / (price * worth)))
+    return steps
 
 
 def step_memory(arm: Arm, batch: int, precision: str, cpu: bool) -> tuple[int, int]:
