@@ -265,6 +265,8 @@ def test_the_weight_of_the_kl_is_visible_and_grows_with_the_latent() -> None:
         ("toy", {"source_encoder": "plain", "source_noise": -0.1}, r"source_noise=-0\.1: must not"),
         ("toy", {"null_rate": 1.5}, r"null_rate is 1\.5: give a share"),
         ("dimr", {"indicator": "adaln"}, "indicator=adaln: a DiMR has no such layers"),
+        ("toy", {"training": "separate", "encoding_loss": "none"}, "separate: without an encoding"),
+        ("toy", {"training": "two_stage", "first_stage": 1}, "first_stage=1: must be above 0"),
         (
             "toy",
             {"source_encoder": "plain", "encoding_loss": "none", "stop_gradient": True},

@@ -38,11 +38,16 @@ def assert_same(first, second):
             assert torch.equal(tensor, second[0][group][name]), (group, name)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_ten_steps_are_five_a_kill_and_five(toy, tmp_path, method):
-    unbroken = toy.make_trainer(tmp_path / "unbroken", method)
+STAGED = {"training": "separate", "first_stage": 0.6}  # the kill is in the first
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [*((method, {}) for method in METHODS), ("crossflow", STAGED)]
+)
+def test_ten_steps_are_five_a_kill_and_five(toy, tmp_path, method, options):
+    unbroken = toy.make_trainer(tmp_path / "unbroken", method, options=options)
     unbroken.run()
-    killed = toy.make_trainer(tmp_path / "killed", method)
+    killed = toy.make_trainer(tmp_path / "killed", method, options=options)
     for _ in range(5):
         killed.step()
     killed.save()
@@ -51,7 +56,7 @@ def test_ten_steps_are_five_a_kill_and_five(toy, tmp_path, method):
     killed.clock.beat()
     del killed
     torch.manual_seed(99)  # a new process has another generator
-    resumed = toy.make_trainer(tmp_path / "killed", method)
+    resumed = toy.make_trainer(tmp_path / "killed", method, options=options)
     assert resumed.resume()
     assert resumed.spent.steps == 5
     assert resumed.clock.seconds("lost") > 0

@@ -79,13 +79,21 @@ def stop_at(process: subprocess.Popen, folder: Path, method: str, steps: int) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("task", ["t2i_tabletop", "depth_tabletop"])
-def test_two_processes_train_and_score_as_one(tmp_path, task):
-    one = tmp_path / "one"
-    assert finish(start(ONE, one, task)) == 0
+@pytest.mark.parametrize(
+    ("task", "option"),
+    [
+        ("t2i_tabletop", "path=null"),
+        ("t2i_tabletop", "training=separate"),
+        ("depth_tabletop", "training=two_stage"),
+    ],
+)
+def test_two_processes_train_and_score_as_one(tmp_path, task, option):
+    """In stages too, where parameters have no gradient for some time."""
+    one, given = tmp_path / "one", f"arm.crossflow.{option}"
+    assert finish(start(ONE, one, task, given)) == 0
     for how in ("ddp", "fsdp"):
         other = tmp_path / how
-        assert finish(start(TWO, other, task, f"parallel={how}")) == 0
+        assert finish(start(TWO, other, task, given, f"parallel={how}")) == 0
         assert_same(one, other, 2)
 
 

@@ -70,7 +70,10 @@ def planned(tmp_path):
     return made
 
 
-@pytest.mark.parametrize("fields", [TINY, T2I], ids=["depth", "t2i"])
+STAGES = ["methods=crossflow", "arm.crossflow.training=two_stage"]
+
+
+@pytest.mark.parametrize("fields", [TINY, [*T2I, *STAGES]], ids=["depth", "t2i"])
 def test_a_plan_says_what_the_record_will_say(planned, tmp_path, fields):
     arms = planned(*fields)
     assert call(*places(tmp_path), base=fields) == 0
