@@ -42,6 +42,11 @@ class Options:
     # network alone (it stays as it is) or both.
     training: Literal["joint", "separate", "two_stage"] = "joint"
     first_stage: float = 0.25  # share of the budget that this takes; ours, the paper says none
+    # Away from null rows, or from the network's own early average, and then there are no null rows.
+    guidance: Literal["indicator", "autoguidance"] = "indicator"
+    # Of the network's training, when that is kept. Karras et al. take 1/16 of far longer runs; of
+    # short ones that is little more than the warm-up.
+    weak_share: float = 0.2
     null_rate: float | None = None  # null: the problem's; 0: neither null rows nor guidance
     indicator: Literal["token", "adaln"] | None = None  # null: as the model has it
 
@@ -83,11 +88,6 @@ class CrossFlow(Method):
         self.drawn = (problem.encoder, chosen.source_encoder) == ("variational", "variational")
         if chosen.source_noise < 0:
             raise InputError(f"source_noise={chosen.source_noise}: must not be negative")
-        if chosen.null_rate is not None and problem.null_rate > 0:
-            self.null_rate = replace(problem, null_rate=chosen.null_rate).null_rate
-            self.guided = self.null_rate > 0
-        if self.null_rate > 0:
-            self.indicator = chosen.indicator
         self.encoding_loss = chosen.encoding_loss or problem.charge
         if problem.encoder == "identity":
             self.encoding_loss = "none"
@@ -109,6 +109,7 @@ class CrossFlow(Method):
             self._divide()
         else:
             self.ignored += ("first_stage",)
+        self._guide()
         self._weigh()
 
     def _divide(self) -> None:
@@ -122,6 +123,27 @@ class CrossFlow(Method):
         self.stages = (0.0, chosen.first_stage)
         if chosen.training == "separate":
             self.ignored += ("stop_gradient",)
+
+    def _guide(self) -> None:
+        """By null rows, by an early copy of the network, or not at all."""
+        chosen, problem, start = self.chosen, self.problem, self.stages[-1]
+        if chosen.guidance == "autoguidance" and problem.null_rate > 0:
+            if not 0 < chosen.weak_share < 1:
+                raise InputError(f"weak_share={chosen.weak_share}: must be above 0 and below 1")
+            self.weak_at = start + chosen.weak_share * (1 - start)
+            self.null_rate = 0.0
+            self.ignored += ("null_rate", "indicator")
+            return
+        self.ignored += ("weak_share",)
+        if problem.null_rate == 0:
+            self.ignored += ("null_rate",)
+        elif chosen.null_rate is not None:
+            self.null_rate = replace(problem, null_rate=chosen.null_rate).null_rate
+            self.guided = self.null_rate > 0
+        if self.null_rate == 0:
+            self.ignored += ("indicator", "guidance")
+        else:
+            self.indicator = chosen.indicator
 
     def _weigh(self) -> None:
         """Weights of the charges, and the options that have no effect."""
@@ -148,10 +170,6 @@ class CrossFlow(Method):
             self.ignored += ("source_encoder", "encoding_loss", "stop_gradient", "training")
         elif chosen.stop_gradient and not self.weights:
             raise InputError("stop_gradient=True: nothing else would train the source encoder")
-        if problem.null_rate == 0:
-            self.ignored += ("null_rate",)
-        if self.null_rate == 0:
-            self.ignored += ("indicator",)
 
     def source_moments(self, source: Source) -> Moments:
         """As learned; of an x0 that is no draw, with the noise that is added."""

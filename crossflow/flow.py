@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -145,5 +146,7 @@ class Flow:
         arm = build_arm(method, problem, facts["model"], **names).eval()
         if (given := type(arm.method).__name__) != facts.get("method", given):
             raise InputError(f"{path} has the weights of {facts['method']}, not of {given}")
+        if any(name.startswith("method.weak.") for name in weights[""]):
+            arm.method.weak = copy.deepcopy(arm.net)
         arm.load_state_dict(weights[""])
         return cls(arm, facts["statistics"])

@@ -7,6 +7,7 @@ it is charged. A method file defines `NAME`, `applies(problem)` (None, or the re
 
 from __future__ import annotations
 
+import math
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -51,7 +52,8 @@ class Method(nn.Module):
     condition: str = "none"  # one of `crossflow.network.CONDITIONS`
     cond_width: int = 0  # width of those tokens, or channels of that map
     stages: tuple[float, ...] = (0.0,)  # shares of the budget at which stages of training begin
-    guided: bool = True  # whether there is a null branch; where not, guidance must be 1
+    guided: bool = True  # whether there is a branch to guide by; where not, guidance must be 1
+    weak_at: float = math.inf  # share of the budget at which the average is kept as `weak`
     training_only: tuple[str, ...] = ()  # names of modules and parameters sampling does not use
     ignored: tuple[str, ...] = ()  # names of options that have no effect on this problem
     indicator: str | None = None  # of null rows: token or adaln; None: as the model has it
@@ -63,6 +65,8 @@ class Method(nn.Module):
         self.problem = problem
         self.null_rate = problem.null_rate  # share of training rows without their own source
         self.weights: dict[str, float] = {}  # of each charge in the loss
+        # The network as it was early in training, to guide by in place of null rows: training keeps it.
+        self.weak: nn.Module | None = None
         self.settled: dict[str, Any] = {}  # options not given whose values follow from the problem
 
     def parameters_at_inference(self) -> int:
@@ -123,12 +127,21 @@ class Method(nn.Module):
     def sample(self, net: nn.Module, ends: Ends, grid: Grid, guidance: float = 1.0) -> Sampled:
         """Follows w v(null = 0) + (1 - w) v(null = 1) from `ends.x0` to time 1 (CrossFlow Eq. 3).
 
+        With a weak copy the second is its v (autoguidance: Karras et al. 2024, arXiv:2406.02507).
         Both branches see the same xt and count as evaluations; w = 1 costs one. InputError where w
         is another and no null branch was trained (`ends.null` is None).
         """
+        own, weak = (ends.cond, ends.null, ends.cond_mask), self.weak
         if guidance == 1:
-            own = ends.cond, ends.null, ends.cond_mask
             return solve(lambda x, t: net(x, t, *own).float(), ends.x0, grid)
+        if weak is not None:
+
+            def apart(x: Map, t: Row) -> Map:
+                strong, other = (each(x, t, *own).float() for each in (net, weak))
+                return guidance * strong + (1 - guidance) * other
+
+            sampled = solve(apart, ends.x0, grid)
+            return Sampled(sampled.x, sampled.nfe * 2)
         if ends.null is None:
             raise InputError(f"guidance={guidance}: needs a null branch (null_rate above 0)")
         copies = 2 if len(ends.x0) <= TOGETHER else 1

@@ -129,13 +129,22 @@ class Trainer:
             if timed:
                 self._check()  # the average goes by the time of the whole step
             self._spend_time()
-            self.ema.update(before, self.budget.progress(self.spent))
+            self.ema.update(before, progress := self.budget.progress(self.spent))
+            if self.arm.method.weak is None and progress >= self.arm.method.weak_at:
+                self._keep_weak()
             if self._logs:
                 self._check()
         self._spend_time()
         self.throughput.update(self.spent.samples, self.spent.device_seconds)
         if self._logs:
             self._log(loss, norm, rate)
+
+    def _keep_weak(self) -> None:
+        """Keeps the averaged network as it is now, one copy, whole in every process."""
+        weak = copy.deepcopy(self.average.net)
+        weak.load_state_dict(world.whole_state(self.ema.module.net.state_dict()))
+        for arm in (self.arm, self.ema.module, self.average):
+            arm.method.weak = weak
 
     @property
     def _logs(self) -> bool:
@@ -275,6 +284,8 @@ class Trainer:
                 if differ := differences(state["identity"], self._identity()):
                     hint = "Use the old values, resume=false, or another folder"
                     raise InputError(f"cannot resume from {self._checkpoint}: {differ}. {hint}")
+                if any(name.startswith("method.weak.") for name in tensors["arm"]):
+                    self._keep_weak()
                 for name, module in (("arm", self.arm), ("ema", self.ema.module)):
                     module.load_state_dict(world.state_like(tensors.pop(name), module.state_dict()))
                 moments = world.moments_like(tensors, self.optimizer)

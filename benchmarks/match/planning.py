@@ -29,6 +29,7 @@ from crossflow.arm import Arm, build_arm, example_pair
 from crossflow.draws import StepDraws
 from crossflow.errors import InputError
 from crossflow.method import Ends
+from crossflow.network import parameters_of
 from crossflow.problem import TokenShape
 from crossflow.solver import STAGES, Grid
 
@@ -91,7 +92,7 @@ def plans(config: Config) -> tuple[list[Plan], list[str]]:
         planned.append(_plan(config, task, built, machine))
     if not planned:
         raise InputError(f"methods: none of them applies to {config.task.name}")
-    kept = [5 * plan["weights"][0] for plan in planned]
+    kept = [4 * plan["weights"][0] + plan["average"][0] for plan in planned]
     together = sum(kept) + max(p["peak"][0] - own for p, own in zip(planned, kept, strict=True))
     notes.append(f"all arms stay on the device until the last is trained: {_text(together, 'B')}")
     if together > machine.rates.get("memory", math.inf):
@@ -109,6 +110,7 @@ def _plan(config: Config, task: Task[Any], arm: Arm, machine: Machine) -> Plan:
     counts = steps_of_stages(arm, budget, price[budget.kind]) if budget.kind in price else []
     steps = sum(counts) or None
     full = sum(n * f / cost.flops_train for n, f in zip(counts, arm.flops_stages, strict=False))
+    weak = 4 * parameters_of(arm.net) * (arm.method.weak_at < 1)
     activations, peak = step_memory(arm, batch, training.precision, machine.cpu)
     nfe, passes, store = evaluations(config, arm), 1 + config.task.flip_test, store_bytes(task)
     limits = "give task.root, or task.train_limit, .validation_limit and .limit"
@@ -129,15 +131,19 @@ def _plan(config: Config, task: Task[Any], arm: Arm, machine: Machine) -> Plan:
         "weights": (weights, "B", "memory"),
         "gradients": (weights, "B", "memory"),
         "optimizer": (2 * weights, "B", "memory: two moments"),
-        "average": (weights, "B", "memory: averaged weights"),
+        "average": (weights + weak, "B", "memory: averaged weights, and the weak copy if any"),
         "activations": (activations, "B", "memory: what waits for the backward pass"),
-        "peak": (peak, "B", "memory: the most at any time, not compiled"),
+        "peak": (peak + weak, "B", "memory: the most at any time, not compiled"),
         "device": (machine.name, None, "one, and one process: none of parallel, torchrun"),
         "rate": (rate, None, f"known are {', '.join(PEAKS)}; calibrate=true measures others"),
         "step_seconds": (seconds, "s", "by this rate"),
         "device_hours": (steps and seconds and full * seconds / 3600, None, "of training"),
         "store": (store, "B", "disk: encoded data, of all arms" if store else limits),
-        "checkpoint": (5 * weights, "B", "disk: weights, moments, average; average exported"),
+        "checkpoint": (
+            5 * weights + 3 * weak,
+            "B",
+            "disk: weights, moments, average; average exported",
+        ),
     }
 
 
@@ -182,9 +188,12 @@ def evaluations(config: Config, arm: Arm) -> int | None:
         return None
     x0 = torch.zeros(1, *arm.method.problem.target.sizes)
     null, weight = arm.method.no_nulls(x0), config.sampling.guidance
-    weight = 1.0 if null is None or not arm.method.guided else 2.0 if weight is None else weight
     still: Any = torch.nn.Module()
     still.forward = lambda x, *given: x
+    if arm.method.weak_at < 1:
+        arm.method.weak = still
+    unguided = not arm.method.guided or null is arm.method.weak is None
+    weight = 1.0 if unguided else 2.0 if weight is None else weight
     grid = Grid(config.sampling.steps, config.sampling.solver)
     return arm.method.sample(still, Ends(x0, None, null=null), grid, weight).nfe
 

@@ -267,6 +267,7 @@ def test_the_weight_of_the_kl_is_visible_and_grows_with_the_latent() -> None:
         ("dimr", {"indicator": "adaln"}, "indicator=adaln: a DiMR has no such layers"),
         ("toy", {"training": "separate", "encoding_loss": "none"}, "separate: without an encoding"),
         ("toy", {"training": "two_stage", "first_stage": 1}, "first_stage=1: must be above 0"),
+        ("toy", {"guidance": "autoguidance", "weak_share": 0}, "weak_share=0: must be above 0"),
         (
             "toy",
             {"source_encoder": "plain", "encoding_loss": "none", "stop_gradient": True},

@@ -27,6 +27,7 @@ from crossflow import (
     make_store,
 )
 from crossflow.network import SIZES, Size
+from crossflow.train import Trainer
 
 MAP = MapShape(2, 8, 8)
 TEXT = Problem(TokenShape(6, vocabulary=9), MAP, 4, "variational", "contrastive")
@@ -82,6 +83,35 @@ def test_a_saved_flow_gives_the_same_samples(tmp_path):
     assert first.std() > 1.5
     alone = flow.sample(words[:1], mask[:1], Grid(2), guidance=2.0, seed=4)
     torch.testing.assert_close(alone, first[:1], rtol=1e-4, atol=1e-4)
+
+
+def test_the_weak_copy_is_the_average_of_its_moment_and_is_saved_too(tmp_path):
+    store = make_store(tmp_path / "store", TEXT, captioned(), {"data": 1})
+    options = {"guidance": "autoguidance", "weak_share": 0.5}
+    arm = build_arm(crossflow, TEXT, "toy", options=options)
+    trainer = Trainer(arm, store, Budget(steps=4), Training(batch=8), tmp_path / "run")
+    trainer.step()
+    assert trainer.average.method.weak is None
+    trainer.step()
+    kept = {name: x.clone() for name, x in trainer.average.net.state_dict().items()}
+    trainer.run()
+    trainer.finish()
+    weak = trainer.average.method.weak.state_dict()
+    assert all(torch.equal(x, kept[name]) for name, x in weak.items())
+    assert not all(torch.equal(x, kept[n]) for n, x in trainer.average.net.state_dict().items())
+    flow = Flow(trainer.average, store.statistics)
+    flow.save(tmp_path / "flow")
+    words, mask = captioned().datasets["source"][:3], store.pairs(range(3)).source.mask
+    plain, guided, again = (
+        each.sample(words, mask, Grid(2), guidance)
+        for each, guidance in (
+            (flow, 1.0),
+            (flow, 2.0),
+            (Flow.load(tmp_path / "flow", crossflow), 2.0),
+        )
+    )
+    assert torch.equal(guided, again)
+    assert not torch.equal(guided, plain)
 
 
 def test_a_loaded_flow_is_not_in_training_and_not_of_another_method(tmp_path):

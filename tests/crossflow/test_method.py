@@ -49,6 +49,15 @@ def test_velocity_and_that_every_call_counts(weight: float, velocity: float, gri
         assert sampled.nfe == grid.steps * STAGES[grid.solver] * (1 if weight == 1 else 2)
 
 
+def test_a_weak_copy_is_the_other_branch() -> None:
+    method, net, weak = Method(PROBLEM), Branches(), Branches()
+    method.weak = weak
+    weak.forward = lambda x, *_: torch.ones_like(x)  # type: ignore[method-assign]
+    sampled = method.sample(net, ends(null=False), Grid(4, "heun"), 4.0)
+    torch.testing.assert_close(sampled.x, torch.full((2, 1, 2, 2), 9.0))
+    assert sampled.nfe * 2 == 2 * net.rows == 32
+
+
 def test_without_a_null_branch_only_weight_one() -> None:
     with pytest.raises(InputError, match="null_rate"):
         Method(PROBLEM).sample(Branches(), ends(null=False), Grid(2), 2.0)

@@ -39,10 +39,12 @@ def assert_same(first, second):
 
 
 STAGED = {"training": "separate", "first_stage": 0.6}  # the kill is in the first
+GUIDED = {"guidance": "autoguidance", "weak_share": 0.3}  # and after the weak copy is kept
 
 
 @pytest.mark.parametrize(
-    ("method", "options"), [*((method, {}) for method in METHODS), ("crossflow", STAGED)]
+    ("method", "options"),
+    [*((method, {}) for method in METHODS), ("crossflow", STAGED), ("crossflow", GUIDED)],
 )
 def test_ten_steps_are_five_a_kill_and_five(toy, tmp_path, method, options):
     unbroken = toy.make_trainer(tmp_path / "unbroken", method, options=options)

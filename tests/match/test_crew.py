@@ -82,7 +82,7 @@ def stop_at(process: subprocess.Popen, folder: Path, method: str, steps: int) ->
 @pytest.mark.parametrize(
     ("task", "option"),
     [
-        ("t2i_tabletop", "path=null"),
+        ("t2i_tabletop", "guidance=autoguidance"),
         ("t2i_tabletop", "training=separate"),
         ("depth_tabletop", "training=two_stage"),
     ],

@@ -70,10 +70,11 @@ def planned(tmp_path):
     return made
 
 
-STAGES = ["methods=crossflow", "arm.crossflow.training=two_stage"]
+OPTIONS = ["methods=crossflow", *("training=two_stage", "guidance=autoguidance")]
+OPTIONS[1:] = [f"arm.crossflow.{option}" for option in OPTIONS[1:]]
 
 
-@pytest.mark.parametrize("fields", [TINY, [*T2I, *STAGES]], ids=["depth", "t2i"])
+@pytest.mark.parametrize("fields", [TINY, [*T2I, *OPTIONS]], ids=["depth", "t2i"])
 def test_a_plan_says_what_the_record_will_say(planned, tmp_path, fields):
     arms = planned(*fields)
     assert call(*places(tmp_path), base=fields) == 0
