@@ -65,7 +65,7 @@ class Method(nn.Module):
         self.problem = problem
         self.null_rate = problem.null_rate  # share of training rows without their own source
         self.weights: dict[str, float] = {}  # of each charge in the loss
-        # The network as it was early in training, to guide by in place of null rows: training keeps it.
+        # The network as it was early in training, kept to guide by in place of null rows.
         self.weak: nn.Module | None = None
         self.settled: dict[str, Any] = {}  # options not given whose values follow from the problem
 

@@ -67,7 +67,7 @@ class Trainer:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.arm, self.store = arm.to(self.device), store
         self.arm.net.recompute = training.recompute
-        self.arm.net.accumulate = training.accumulate
+        self.arm.net.accumulate, self.arm.method.weak = training.accumulate, None
         self.budget, self.training = budget, training
         self.name, self.seed, self.folder, self.log_every = arm.name, seed, Path(folder), log_every
         self.first, self._rows = world.rank() == 0, world.divided(training, parallel)

@@ -111,7 +111,9 @@ def _plan(config: Config, task: Task[Any], arm: Arm, machine: Machine) -> Plan:
     steps = sum(counts) or None
     full = sum(n * f / cost.flops_train for n, f in zip(counts, arm.flops_stages, strict=False))
     weak = 4 * parameters_of(arm.net) * (arm.method.weak_at < 1)
+    disk = 5 * weights + 3 * weak
     activations, peak = step_memory(arm, batch, training.precision, machine.cpu)
+    peak += weak * (1 + 4 * machine.cpu)  # there a checkpoint has it in weights and average
     nfe, passes, store = evaluations(config, arm), 1 + config.task.flip_test, store_bytes(task)
     limits = "give task.root, or task.train_limit, .validation_limit and .limit"
     guided = "both branches" if sampling.guidance is None else f"guidance {sampling.guidance:g}"
@@ -133,17 +135,13 @@ def _plan(config: Config, task: Task[Any], arm: Arm, machine: Machine) -> Plan:
         "optimizer": (2 * weights, "B", "memory: two moments"),
         "average": (weights + weak, "B", "memory: averaged weights, and the weak copy if any"),
         "activations": (activations, "B", "memory: what waits for the backward pass"),
-        "peak": (peak + weak, "B", "memory: the most at any time, not compiled"),
+        "peak": (peak, "B", "memory: the most at any time, not compiled"),
         "device": (machine.name, None, "one, and one process: none of parallel, torchrun"),
         "rate": (rate, None, f"known are {', '.join(PEAKS)}; calibrate=true measures others"),
         "step_seconds": (seconds, "s", "by this rate"),
         "device_hours": (steps and seconds and full * seconds / 3600, None, "of training"),
         "store": (store, "B", "disk: encoded data, of all arms" if store else limits),
-        "checkpoint": (
-            5 * weights + 3 * weak,
-            "B",
-            "disk: weights, moments, average; average exported",
-        ),
+        "checkpoint": (disk, "B", "disk: weights, moments, average; average exported"),
     }
 
 
