@@ -18,11 +18,21 @@ def named(module, parts):
     return {name: x for name, x in weights(module).items() if name.startswith(parts)}
 
 
-@pytest.mark.parametrize("training", ["separate", "two_stage"])
-def test_a_stage_moves_its_own_parts_alone(toy, tmp_path, training):
+@pytest.mark.parametrize(
+    ("training", "budget"),
+    [("separate", Budget(steps=5)), ("two_stage", Budget(device_seconds=5))],
+)
+def test_a_stage_moves_its_own_parts_alone(toy, tmp_path, monkeypatch, training, budget):
     """Neither decay nor moments nor the average move what has no gradient."""
     options = {"training": training, "first_stage": 0.4, "weight_decay": 0.5}
-    trainer = toy.make_trainer(tmp_path, budget=Budget(steps=5), options=options, warmup=0.0)
+    trainer, hands = toy.make_trainer(tmp_path, "crossflow", budget, options, warmup=0.0), [0.0]
+
+    def slow(*given, update=trainer._update):
+        hands[0] += 1  # every step takes a second
+        return update(*given)
+
+    monkeypatch.setattr(trainer.clock, "_now", lambda: hands[0])
+    monkeypatch.setattr(trainer, "_update", slow)
     arm, average, costs, terms = trainer.arm, trainer.ema.module, [0.0], []
     before = weights(arm)
     for _ in range(5):
