@@ -39,7 +39,7 @@ class Options:
     reconstruction_weight: float = 1.0  # of the source, decoded from x0
     stop_gradient: bool = False  # the flow loss does not reach the encoder (official code: it does)
     # Of source and network: together, or the source first, by its charges alone, and then the
-    # network alone (it stays as it is) or both.
+    # network alone (it stays as it is) or both. Each stage warms up and cools down by itself.
     training: Literal["joint", "separate", "two_stage"] = "joint"
     first_stage: float = 0.25  # share of the budget that this takes; ours, the paper says none
     # Away from null rows, or from the network's own early average, and then there are no null rows.
