@@ -185,7 +185,7 @@ def build_arm(
             raise InputError(f"arm.{name}.{option}={value}: would be ignored here, leave it out")
         if option in LAWS and value is not None:
             setattr(method, LAWS[option][0], value)
-    arm = Arm(name, method, net, matched, batch)
+    arm = Arm(name, method, net, method.size or matched, batch)
     chosen = {o: law for o, law in arm.laws.items() if law not in ("linear", "logit_normal", "own")}
     arm.model, arm.options = model, resolved | method.settled | chosen
     arm.params_ratio = arm.cost.params_inference / reference[0]

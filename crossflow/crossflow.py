@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,9 +15,11 @@ from torch.nn import functional as F
 from crossflow.draws import Draws, StepDraws
 from crossflow.encoder import Encoder, MapTransformer, TokenDecoder, encoder_size
 from crossflow.errors import InputError
+from crossflow.files import sha256
 from crossflow.method import Ends, Method
-from crossflow.network import Size
+from crossflow.network import Backbone, Size
 from crossflow.nulls import choose_nulls
+from crossflow.official import load_official
 from crossflow.problem import Map, MapShape, Moments, Pair, Problem, Source
 
 NAME = "crossflow"
@@ -49,6 +52,7 @@ class Options:
     weak_share: float = 0.2
     null_rate: float | None = None  # null: the problem's; 0: neither null rows nor guidance
     indicator: Literal["token", "adaln"] | None = None  # null: as the model has it
+    init: str | None = None  # the authors' weights, whose text encoder and network are trained on
 
 
 def applies(problem: Problem) -> str | None:
@@ -91,9 +95,19 @@ class CrossFlow(Method):
         self.encoding_loss = chosen.encoding_loss or problem.charge
         if problem.encoder == "identity":
             self.encoding_loss = "none"
-        width = encoder_size(problem, size)
-        own, target = encoder_size(problem, size, chosen.readout), problem.target
-        self.encoder = Encoder(problem, own, 2 if self.drawn else 1, chosen.readout)
+        if chosen.training != "joint" and problem.encoder != "identity":
+            self._divide()
+        else:
+            self.ignored += ("first_stage",)
+        self._guide()
+        self._brought: list[Backbone] = []  # a network, until it is asked for
+        width, target = encoder_size(problem, size), problem.target
+        if chosen.init is None:
+            own = encoder_size(problem, size, chosen.readout)
+            moments = 2 if self.drawn else 1
+            self.encoder: nn.Module = Encoder(problem, own, moments, chosen.readout)
+        else:
+            self._start(chosen.init)
         if self.encoding_loss == "contrastive":
             self.tower: nn.Module = MapTransformer(target, target.channels, problem.patch, width)
         elif self.encoding_loss == "source_contrastive":
@@ -105,12 +119,24 @@ class CrossFlow(Method):
             self.decoder = TokenDecoder(problem, width)
         if hasattr(self, "tower"):
             self.contrastive = Contrastive(raw=chosen.temperature == "raw")
-        if chosen.training != "joint" and problem.encoder != "identity":
-            self._divide()
-        else:
-            self.ignored += ("first_stage",)
-        self._guide()
         self._weigh()
+
+    def _start(self, init: str) -> None:
+        """The authors' text encoder and network, in the places of the arm's own."""
+        path, problem = Path(init).expanduser(), self.problem
+        model = load_official(path).train().to(torch.get_default_device())
+        shapes = [f"{each.source} to {each.target}" for each in (model.problem, problem)]
+        if shapes[0] != shapes[1]:
+            raise InputError(f"init={init}: its weights are from {shapes[0]}, not {shapes[1]}")
+        if self.null_rate == 0:
+            raise InputError(f"null_rate=0: the network of init={init} marks null rows")
+        self.encoder, self.size, self._brought = model.text, model.size, [model.net]
+        self.apart = {"init_sha256": sha256(path)}
+        self.ignored += ("readout", "indicator")
+
+    def network(self, size: Size) -> Backbone:
+        """With `init` that of the weights, whatever the size."""
+        return self._brought.pop() if self._brought else super().network(size)
 
     def _divide(self) -> None:
         """The budget into two stages, each with warm-up and cool-down of its own."""
@@ -174,6 +200,7 @@ class CrossFlow(Method):
     def source_moments(self, source: Source) -> Moments:
         """As learned; of an x0 that is no draw, with the noise that is added."""
         mean, logvar = self.encoder(source)
+        logvar = logvar if self.drawn else None  # the authors' encoder gives it always
         if self.chosen.source_noise > 0:
             logvar = torch.full_like(mean, 2 * math.log(self.chosen.source_noise))
         return mean, logvar

@@ -59,6 +59,7 @@ class Method(nn.Module):
     indicator: str | None = None  # of null rows: token or adaln; None: as the model has it
     interpolant: str = "linear"  # one of `crossflow.path.PATHS`; a method's own overrides `path`
     time_law: str = "logit_normal"  # one of TIMES; a method's own overrides `times`
+    size: Size | None = None  # of a network that the method brings; None: it has the size asked for
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
@@ -68,6 +69,7 @@ class Method(nn.Module):
         # The network as it was early in training, kept to guide by in place of null rows.
         self.weak: nn.Module | None = None
         self.settled: dict[str, Any] = {}  # options not given whose values follow from the problem
+        self.apart: dict[str, Any] = {}  # help that other arms do not have: part of the fair key
 
     def parameters_at_inference(self) -> int:
         """Parameters of what samples with the network: source encoder or condition trunk."""
@@ -75,7 +77,7 @@ class Method(nn.Module):
         return sum(p.numel() for name, p in named if name.split(".")[0] not in self.training_only)
 
     def network(self, size: Size) -> Backbone:
-        """Its network of a size, which is the reference's or matched to it."""
+        """Its network of a size, which is the reference's or matched to it; asked for once."""
         rated = replace(self.problem, null_rate=self.null_rate)
         return backbone(rated, size, self.condition, self.cond_width, self.indicator)
 

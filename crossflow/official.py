@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from jaxtyping import Shaped
@@ -19,30 +21,32 @@ from torch import Tensor, nn
 
 from crossflow.dimr import DiMR, StageSize
 from crossflow.errors import InputError, right_names
-from crossflow.network import Backbone, DiT, OfficialSize, Size
-from crossflow.problem import Map, MapShape, Moments, Problem, Row, Tokens, TokenShape
+from crossflow.network import Backbone, DiMRSize, DiT, OfficialSize, Size
+from crossflow.problem import Map, MapShape, Moments, Problem, Row, Source, Tokens, TokenShape
 from crossflow.text_encoder import TextEncoder, TextSize
 
-# Heads of the flow network's attention and of the text encoder's, by released checkpoint.
+# Heads of the flow network's attention and of the text encoder's, by released checkpoint; and what
+# tells it from others: width of the text features, side of the latent.
 NAMES = {
-    "t2i_256px_clip_dimr": (16, 8),
-    "t2i_256px_t5_dimr": (16, 8),
-    "t2i_512px_clip_dimr": (16, 8),
-    "t2i_512px_t5_dimr": (16, 8),
-    "t2i_512px_t5_dit": (20, 8),
+    "t2i_256px_clip_dimr": (16, 8, 768, 32),
+    "t2i_256px_t5_dimr": (16, 8, 4096, 32),
+    "t2i_512px_clip_dimr": (16, 8, 768, 64),
+    "t2i_512px_t5_dimr": (16, 8, 4096, 64),
+    "t2i_512px_t5_dit": (20, 8, 4096, 64),
 }
+LATENT_SCALE = 0.2301  # of all released configurations: x1 is the autoencoder's mean times this
 TOWER = ("open_clip.", "open_clip_output.")  # image tower of the contrastive charge: training only
 
 
 class OfficialModel(nn.Module):
     """A released model: `text` and `net` are modules of this library, with the authors' weights.
 
-    problem: what it solves, from text features as wide as the text model's.
+    problem: what it solves, from text features as wide as the text model's. size: of the network.
     """
 
-    def __init__(self, problem: Problem, text: TextEncoder, net: Backbone) -> None:
+    def __init__(self, problem: Problem, text: TextEncoder, net: Backbone, size: Size) -> None:
         super().__init__()
-        self.problem, self.text, self.net = problem, text, net
+        self.problem, self.text, self.net, self.size = problem, text, net, size
 
     def encode_text(self, tokens: Tokens, mask: Shaped[Tensor, "b n"]) -> Moments:
         """Mean and log-variance (b, c, h, w) of z0; `mask` is 1 or True at real tokens.
@@ -53,7 +57,7 @@ class OfficialModel(nn.Module):
         keep = mask.bool()
         if not keep.any(dim=1).all():
             raise InputError("a text has no token: its mask is all zero")
-        return self.text(tokens, keep)
+        return self.text(Source(tokens, keep))
 
     def velocity(self, x: Map, t: Row, null: Shaped[Tensor, " b"]) -> Map:
         """At time t from 0 (source) to 1 (image) and xt; null: 1 or True at rows without source."""
@@ -69,24 +73,34 @@ def load_official(
 ) -> OfficialModel:
     """The model of an official checkpoint, in float32 and evaluation mode.
 
-    path_or_state_dict: a file of torch.save or safetensors, or its tensors by name. Those of the
-    contrastive image tower are left out. name: one of NAMES, which gives the heads unless the
-    arguments do. InputError, one line, for what is no such checkpoint.
+    path_or_state_dict: a file of torch.save, whose tensors stay in it until they are used, or of
+    safetensors; or its tensors by name, which are copied. Those of the contrastive image tower are
+    left out. name: one of NAMES, which gives the heads unless the arguments do; a file called so
+    needs neither. InputError, one line, for what is no such checkpoint.
     """
     given = path_or_state_dict
     where = "state dict" if isinstance(given, Mapping) else str(given)
+    if (name, num_heads, text_heads) == (None, None, None) and Path(where).stem in NAMES:
+        name = Path(where).stem
     if name is not None and name not in NAMES:
         raise InputError(f"official checkpoint {name!r}: unknown. {right_names(name, NAMES)}")
-    named = (None, None) if name is None else NAMES[name]
-    heads, text = num_heads or named[0], text_heads or named[1]
-    if heads is None or text is None:
-        raise InputError(f"{where}: give num_heads and text_heads, or a name of {', '.join(NAMES)}")
     tensors = given if isinstance(given, Mapping) else _read(Path(given))
+    named = (None, None) if name is None else NAMES[name][:2]
+    heads = named[0] if num_heads is None else num_heads
+    text = named[1] if text_heads is None else text_heads
+    if heads is None or text is None:
+        how = "give num_heads and text_heads, or a name, or call the file so"
+        raise InputError(f"{where}: {how}: {', '.join(NAMES)}")
     checkpoint = _Checkpoint(where, tensors, heads, text)
     design = "dit" if "pos_embed" in tensors else "dimr"
     if name is not None and not name.endswith(design):
         raise InputError(f"{where}: its tensors are those of a {design}, not of {name}")
-    return checkpoint.model(design)
+    model = checkpoint.model(design)
+    shapes = astuple(model.problem.source)[-1], model.problem.target.height
+    alike = [n for n, each in NAMES.items() if n.endswith(design) and each[2:] == shapes]
+    if name is not None and alike and name not in alike:
+        raise InputError(f"{where}: its sizes are those of {alike[0]}, not of {name}")
+    return model
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -95,7 +109,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        form = {"map_location": "cpu", "weights_only": True}
+        tensors = torch.load(path, **form, mmap=is_zipfile(path))  # older files are no zip
     except Exception as error:  # an unpickler fails in any way on what is no pickle
         why = str(error).strip().partition("\n")[0]
         raise InputError(f"{path}: not tensors by torch.save or safetensors ({why})") from error
@@ -139,6 +154,7 @@ class _Checkpoint:
     def __init__(self, where: str, given: Mapping[str, Any], heads: int, text_heads: int) -> None:
         self.where, self.heads, self.text_heads = where, heads, text_heads
         self.tensors: dict[str, Tensor] = {}
+        copied = where == "state dict"  # its tensors stay the caller's; a file's are nobody else's
         for key, value in given.items():
             if not isinstance(key, str) or not isinstance(value, Tensor):
                 raise InputError(f"{where}: {key!r} is no tensor; a plain state dict is needed")
@@ -148,7 +164,7 @@ class _Checkpoint:
             if not (dense and value.is_floating_point() and value.dim() and value.numel()):
                 shape = tuple(value.shape)
                 raise InputError(f"{where}: {key}, {value.dtype} of {shape}, has no weights")
-            self.tensors[key] = value.detach().to(torch.float32, copy=True)
+            self.tensors[key] = value.detach().to(torch.float32, copy=copied)
 
     def shape(self, name: str, axes: int) -> torch.Size:
         """Of a tensor that every checkpoint of the design has."""
@@ -195,8 +211,8 @@ class _Checkpoint:
         size = OfficialSize(depth, width, heads, hidden)
         return MapShape(channels, side, side), patch, size
 
-    def dimr(self) -> tuple[MapShape, int, list[StageSize]]:
-        """Latent, coarsest patch and stages of a DiMR."""
+    def dimr(self) -> tuple[MapShape, int, DiMRSize, list[StageSize]]:
+        """Latent, coarsest patch, size and stages of a DiMR."""
         stages, shapes = [], []
         for i in range(max(self.count("stages."), 1)):
             stage = f"stages.{i}."
@@ -214,7 +230,9 @@ class _Checkpoint:
             stages.append(StageSize(depth, width, hidden, patch, heads, kernel, last))
         if len(set(shapes)) > 1:
             raise InputError(f"{self.where}: its stages see maps of different sizes, {shapes}")
-        return shapes[0], stages[0].patch, stages
+        first, last = stages[0], stages[-1]
+        numbers = first.depth, first.width, first.heads or 1, first.hidden, last.depth
+        return shapes[0], first.patch, DiMRSize(*numbers), stages
 
     def translated(self, layers: int) -> dict[str, Tensor]:
         """Tensors by the names, and in the arrangement, of this library.
@@ -257,12 +275,16 @@ class _Checkpoint:
 
     def model(self, design: str) -> OfficialModel:
         """The network with the tensors in it. InputError where they do not fit each other."""
-        target, patch, size = self.dit() if design == "dit" else self.dimr()
+        size: Size
+        if design == "dit":
+            target, patch, size = self.dit()
+        else:
+            target, patch, size, stages = self.dimr()
         source, text = self.text()
         with torch.device("meta"):
             problem = Problem(source, target, patch, "variational", "contrastive")
-            net = DiT(problem, size) if isinstance(size, Size) else DiMR(problem, size)
-            model = OfficialModel(problem, TextEncoder(source, target, text), net)
+            net = DiT(problem, size) if design == "dit" else DiMR(problem, stages)
+            model = OfficialModel(problem, TextEncoder(source, target, text), net, size)
         tensors, own = self.translated(text.layers), model.state_dict()
         if isinstance(net, DiT):  # a buffer
             own["net.positions"] = net.positions

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crossflow.layers import Attention
-from crossflow.problem import MapShape, Mask, Moments, Tokens, TokenShape
+from crossflow.problem import MapShape, Mask, Moments, Source, Tokens, TokenShape
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class TextEncoder(nn.Module):
         else:
             self.head = adaptor(numbers, size.adaptor, 2 * latent)
 
-    def forward(self, tokens: Tokens, mask: Mask) -> Moments:
-        x = self.compressor(tokens)
+    def forward(self, source: Source) -> Moments:
+        x = self.compressor(source.values)
         for layer in self.layers:
-            x = layer(x, mask)
-        mean, logvar = self.head(x.flatten(1)).chunk(2, dim=1)
+            x = layer(x, source.mask)
+        mean, logvar = self.head(x.flatten(1)).float().chunk(2, dim=1)
         shape = (len(x), *self.target.sizes)
         return mean.reshape(shape), logvar.reshape(shape)
 

@@ -17,13 +17,14 @@ import sys
 import tempfile
 import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import hydra
@@ -42,7 +43,7 @@ from crossflow.errors import InputError, closest, right_names
 # Read literally, whatever characters they hold.
 PATHS = (
     *"task.root task.train_root task.split_file task.prompts task_file method_file".split(),
-    *"predictions name out work export trials".split(),
+    *"predictions name out work export trials checkpoint".split(),
     *(f"weights.{item.name}" for item in fields(schema.WeightsConfig)),
 )
 FLAG = re.compile(r"-m|--multirun|--resolve|--(cfg|config-dir)(=.*)?")
@@ -60,14 +61,17 @@ def run(
     *,
     command: str,
     end: Callable[[list[int]], None] = lambda statuses: None,
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """Runs `job`, which takes a checked configuration and returns 0 or raises InputError, once per
     configuration that `arguments` (default: sys.argv) ask for, then `end` with all statuses.
-    Returns the exit status."""
+    defaults: of fields, in place of the schema's. Returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
-        say([help_text(command, sys.modules[job.__module__].__doc__ or "")])
+        say([help_text(command, sys.modules[job.__module__].__doc__ or "", defaults)])
         return 0
+    typed = {word.partition("=")[0] for word in arguments}
+    arguments = [*(f"{k}={v}" for k, v in defaults.items() if k not in typed), *arguments]
     folder = Path("hydra", f"{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}")  # what hydra composed
     given = dict[str, str]()
     try:
@@ -273,7 +277,7 @@ def _explained(error: Exception) -> str:
     return re.sub(r"\s*\n\s*", "; ", message.partition("\n    full_key:")[0])
 
 
-def help_text(command: str, document: str) -> str:
+def help_text(command: str, document: str, defaults: Mapping[str, str]) -> str:
     """Usage, `document`, the fields that the command reads, what there is, exit statuses."""
     rows = []
     for name, section, item in leaves():
@@ -281,7 +285,7 @@ def help_text(command: str, document: str) -> str:
             path = Path(inspect.getfile(section))
             _, text = registry.described(path, section.__name__)[item.name]
             allowed = f" ({schema.RULES[name][0]})" if name in schema.RULES else ""
-            default = json.dumps(getattr(section(), item.name)).strip('"')
+            default = defaults.get(name, json.dumps(getattr(section(), item.name)).strip('"'))
             head = "arm.NAME.OPTION=VALUE" if name == "arm" else f"{name}={default}"
             rows.append(_row(f"  {head}", text + allowed, 34))
     launchers = "slurm; +launcher=slurm -m submits jobs as an array (docs/cluster.md)"

@@ -47,22 +47,23 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 # Fields of TaskConfig that all tasks read; of the others, and of weights, a task names its own.
 COMMON = ("name", "limit", "split", "size", "train_limit", "validation_limit")
 # Where results lie, what they ran on, who looks on; what plans assume: the same run elsewhere is
-# the same run.
-PLACES = tuple("out work trials device parallel resume tracker calibrate utilisation".split())
+# the same run. And what `sample` alone reads.
+PLACES = "out work trials device parallel resume tracker calibrate utilisation checkpoint".split()
 
-_ARMS = (
-    "methods arm method_file model budget training sampling seed track trials quick tracker check "
-)
-_ARMS += "parallel calibrate utilisation"
+_NO_ARM = "methods arm method_file model budget training track trials quick tracker check parallel "
+_NO_ARM += "calibrate utilisation"
+_ARMS = f"{_NO_ARM} sampling seed"
 _TRAINING_DATA = "task.train_root task.train_limit task.validation_limit"
 # Fields and sections that a command does not read. Typed, they are refused: their user would
 # believe that they had worked. A preset's own are let be: it is written for `run`.
 UNREAD = {
-    "run": "predictions name export calibrate utilisation",
-    "plan": "predictions name export launcher",
-    "prepare": f"{_ARMS} out resume predictions name",
-    "prepare export=DIR": f"{_ARMS} {_TRAINING_DATA} out resume predictions name",
-    "evaluate": f"{_ARMS} {_TRAINING_DATA} export",
+    "run": "predictions name export calibrate utilisation checkpoint",
+    "plan": "predictions name export launcher checkpoint",
+    "prepare": f"{_ARMS} out resume predictions name checkpoint",
+    "prepare export=DIR": f"{_ARMS} {_TRAINING_DATA} out resume predictions name checkpoint",
+    "evaluate": f"{_ARMS} {_TRAINING_DATA} export checkpoint",
+    "sample": f"{_NO_ARM} {_TRAINING_DATA} task_file task.prompts sampling.curve out resume name "
+    "export weights.inception weights.clip weights.lpips weights.spice",
 }
 
 
@@ -138,13 +139,14 @@ class Config:
     parallel: str = "ddp"  # under torchrun; fsdp keeps weights and optimizer in shards
     resume: bool = True  # false trains and scores anew, under a run_id that ends in -2
     tracker: str = "none"  # where stats, configuration and scores are shown besides
-    predictions: str | None = None  # folder or file of the predictions to score
+    predictions: str | None = None  # folder or file of the predictions to score, or to draw
     name: str | None = None  # what the predictions are called in tables; else as their folder
     download: bool = False  # true lets a hub's name stand for a path of weights
     check: bool = False  # exit status 1 where a score misses its reference
     calibrate: bool = False  # measures this machine and the arms' steps, for this and later plans
     utilisation: float | None = None  # share of the matrix rate; null: as calibrated, else 0.4
     export: str | None = None  # folder for the scored split's sources and truth
+    checkpoint: str | None = None  # weights of CrossFlow's authors, called as they released them
 
 
 def leaves(of: type = Config, prefix: str = "") -> Iterator[tuple[str, type, Field[Any]]]:

@@ -90,8 +90,9 @@ def of_arm(
         train_flops=float(spent.flops),
         convention=CONVENTION,
     )
-    scored = result.scored if result else Scored({})
-    return _record(match, name, scored, proof, volatile, fair=fair_fields(match), **parts)
+    scored, fair = result.scored if result else Scored({}), fair_fields(match)
+    fair["rules"] |= trainer.arm.method.apart if trainer is not None else {}
+    return _record(match, name, scored, proof, volatile, fair=fair, **parts)
 
 
 def _record(

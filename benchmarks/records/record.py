@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import from_json
 
-from benchmarks.config.inputs import stamp
+from benchmarks.config.inputs import is_file, stamp
 from benchmarks.config.schema import PLACES, Config
 from benchmarks.metrics.score import Score
 from benchmarks.records.keys import digest
@@ -165,7 +166,8 @@ class Record(Strict):
 def recorded_config(config: Config) -> dict[str, Any]:
     """The resolved configuration as a record keeps it: without its PLACES.
 
-    A user's own files count by their content, shards by their names, sizes and times.
+    A user's own files count by their content; shards, and files that options of arms name, by
+    their names, sizes and times.
     """
     fields = {name: value for name, value in asdict(config).items() if name not in PLACES}
     for name in ("arm", "task_file"):  # younger than the first records, which lack them
@@ -181,6 +183,10 @@ def recorded_config(config: Config) -> dict[str, Any]:
     for name in ("task_file", "method_file"):
         if (path := getattr(config, name)) is not None:
             fields[f"{name}_sha256"] = sha256(Path(path))
+    options = [(f"arm.{a}.{o}", str(v)) for a, of in config.arm.items() for o, v in of.items()]
+    paths = {field: Path(value).expanduser() for field, value in options}
+    named = {f: stamp(p.parent, glob.escape(p.name), f) for f, p in paths.items() if is_file(p)}
+    fields |= {"arm_files": named} if named else {}
     if config.task.train_root is not None:
         fields["train_root_files"] = stamp(Path(config.task.train_root), "*.tar", "task.train_root")
     return fields

@@ -39,7 +39,7 @@ COSTS = "nfe guidance params samples train_flops device_seconds lr".split()
 AROUND = (
     "seed methods check download name predictions export training.checkpoint_seconds weights "
     "sampling.curve method_file task_file task.root task.split_file task.prompts task.train_root "
-    "train_root_files"
+    "train_root_files arm_files"
 ).split()
 
 

@@ -124,7 +124,10 @@ def _marks(board: Board, table: Table) -> dict[tuple[int, int], int]:
 
 
 def _remarks(row: Row) -> list[str]:
-    notes, runs = [], len(row.records)
+    notes, runs, rules = [], len(row.records), (row.records[0].fair.fair or {}).get("rules")
+    if isinstance(rules, dict) and (weights := rules.get("init_sha256")):
+        what = "began with trained weights, which its budget leaves out"
+        notes.append(f"{row.name}: {what} (SHA-256 {weights})")
     failed = sum(record.status == "failed" for record in row.records)
     if failed:
         why = "; a failed seed counts as the worse of the floor and the worst completed run"

@@ -144,10 +144,12 @@ def test_a_preset_of_ones_own_may_limit_anything(call):
 @pytest.mark.parametrize("flags", [[], ["-m"]])
 def test_paths_hold_any_character(call, flags):
     elsewhere = {"out", "work", "method_file", "task_file", "predictions", "name", "export"}
+    elsewhere |= {"checkpoint"}
     fields = sorted(set(PATHS) - elsewhere)
     (config,) = call(*(f"{field}={WEIRD}" for field in fields), *flags).configs
     assert {attrgetter(field)(config) for field in fields} == {WEIRD}
-    for field, command in {"predictions": "evaluate", "export": "prepare"}.items():
+    commands = {"predictions": "evaluate", "export": "prepare", "checkpoint": "sample"}
+    for field, command in commands.items():
         (config,) = call(f"{field}={WEIRD}", command=command).configs
         assert getattr(config, field) == WEIRD
 

@@ -1,5 +1,6 @@
 """Against what the official code computed: see tests/fixtures/official.py."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from crossflow.method import Ends, Method, flow_loss, training_loss
 from crossflow.network import SIZES
 from crossflow.nulls import Nulls
 from crossflow.official import OfficialModel, load_official
-from crossflow.problem import Moments, Pair, Source
+from crossflow.problem import Pair, Source
 from crossflow.solver import Grid
 from tests.fixtures import official as fixture
 
@@ -152,6 +153,34 @@ def test_wrong_names_and_files(tmp_path: Path) -> None:
             assert "\n" not in str(error.value)
 
 
+def test_the_name_of_a_file_gives_the_heads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = fixture.small("dimr")
+    torch.save(given.state_dict, tmp_path / "a_dimr.pth")
+    with pytest.raises(
+        InputError, match=r"a_dimr\.pth: give num_heads and text_heads, or a name, or"
+    ):
+        load_official(tmp_path / "a_dimr.pth")
+    names = {"a_dimr": (4, 2, 32, 32), "b_dimr": (4, 2, 32, 64)}
+    monkeypatch.setattr("crossflow.official.NAMES", names)
+    state = load_official(tmp_path / "a_dimr.pth").state_dict()
+    assert all(torch.equal(state[name], t) for name, t in loaded("dimr").state_dict().items())
+    with pytest.raises(InputError, match="its sizes are those of a_dimr, not of b_dimr"):
+        load_official(given.state_dict, "b_dimr")
+
+
+def test_the_page_runs_on_small_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).parents[2] / "docs/official_weights.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    torch.save(fixture.small("dimr").state_dict, tmp_path / "t2i_256px_clip_dimr.pth")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert capsys.readouterr().out == "torch.Size([2, 2, 32, 32])\n"
+
+
 def test_a_text_without_a_token_is_refused() -> None:
     model, given = loaded("dit"), fixture.small("dit")
     with pytest.raises(InputError, match="no token"):
@@ -170,26 +199,18 @@ class Fixed(StepDraws):
         return fixed[name].view(8, *shape)
 
 
-class Text(nn.Module):
-    """The official text encoder where the arm's own stands."""
-
-    def __init__(self, model: OfficialModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, source: Source) -> Moments:
-        assert source.mask is not None
-        return self.model.encode_text(source.values, source.mask)
-
-
 @pytest.mark.parametrize("name", ["dit", "dimr"])
 def test_the_loss_of_crossflow_is_the_official_one(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """On the authors' networks, draws and null rows; of the image tower its output is given."""
-    step, model = fixture.loss_step(name), loaded(name).train()
-    method = crossflow.method(model.problem, SIZES["B"], temperature="raw")
-    method.encoder, method.tower = Text(model), nn.Identity()
+    step, given, path = fixture.loss_step(name), fixture.small(name), tmp_path / f"small_{name}.pth"
+    torch.save(step.state_dict, path)
+    heads = {f"small_{name}": (given.num_heads, given.text_heads, 32, given.x.shape[2])}
+    monkeypatch.setattr("crossflow.official.NAMES", heads)
+    options = {"temperature": "raw", "init": str(path)}
+    method = crossflow.method(loaded(name).problem, SIZES["B"], **options)
+    net, method.tower = method.backbone(SIZES["B"]), nn.Identity()
     monkeypatch.setattr(method.tower, "forward", lambda x1: step.image)
     monkeypatch.setattr(
         "crossflow.crossflow.choose_nulls", lambda *given: Nulls(step.inputs["null"], step.order)
@@ -197,7 +218,7 @@ def test_the_loss_of_crossflow_is_the_official_one(
     with torch.no_grad():
         method.contrastive.scale.fill_(fixture.LOGIT_SCALE)
     source = Source(step.inputs["tokens"], step.inputs["mask"].bool())
-    loss = training_loss(model.net, method, Pair(source, step.x1, torch.arange(8)), Fixed(step))
+    loss = training_loss(net, method, Pair(source, step.x1, torch.arange(8)), Fixed(step))
     numbers = step.x1[0].numel()
     assert method.weights == {"kl": pytest.approx(0.01 * numbers), "contrastive": 1}
     expected = {
@@ -208,6 +229,6 @@ def test_the_loss_of_crossflow_is_the_official_one(
     torch.testing.assert_close(loss.terms, expected, rtol=1e-5, atol=0)
     torch.testing.assert_close(loss.total, step.total, rtol=1e-5, atol=0)
     loss.total.backward()
-    for part, norm in zip((model.net, model.text), step.gradients, strict=True):
+    for part, norm in zip((net, method.encoder), step.gradients, strict=True):
         squares = [p.grad.double().square().sum() for p in part.parameters() if p.grad is not None]
         assert sum(squares).sqrt().item() == pytest.approx(norm.item(), rel=1e-5)

@@ -1,0 +1,43 @@
+"""Draws the scored captions of t2i_coco with weights of CrossFlow's authors, for `evaluate`.
+
+python -m benchmarks.sample task.root=COCO checkpoint=t2i_256px_clip_dimr.pth predictions=DIR \
+    weights.text_encoder=CLIP weights.autoencoder=VAE
+
+Defaults are those of the released configurations. Killed, the same command continues. Weights,
+what differs from the authors' code, and how pictures are scored: docs/official_weights.md.
+"""
+
+from contextlib import closing
+
+from benchmarks.config import command
+from benchmarks.config.output import say
+from benchmarks.config.schema import Config
+
+OFFICIAL = {
+    "task": "t2i_coco",
+    "sampling.steps": "50",
+    "sampling.solver": "euler_official",
+    "sampling.guidance": "7",
+}
+
+
+def job(config: Config) -> int:
+    """One folder of pictures."""
+    from benchmarks.match.drawing import draw
+    from benchmarks.match.progress import Progress
+
+    with closing(Progress()) as progress:
+        count = draw(config, progress)
+    where = f"predictions={config.predictions}"
+    following = f"python -m benchmarks.evaluate task={config.task.name} {where}"
+    say([f"{count} pictures: {config.predictions}", f"next: {following}, and the task.* of this"])
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """All jobs. Returns the exit status."""
+    return command.run(job, arguments, command="sample", defaults=OFFICIAL)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
