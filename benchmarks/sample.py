@@ -1,7 +1,7 @@
 """Draws the scored captions of t2i_coco with weights of CrossFlow's authors, for `evaluate`.
 
-python -m benchmarks.sample task.root=COCO checkpoint=t2i_256px_clip_dimr.pth predictions=DIR \
-    weights.text_encoder=CLIP weights.autoencoder=VAE
+python -m benchmarks.sample checkpoint=t2i_256px_clip_dimr.pth weights.text_encoder=CLIP
+    weights.autoencoder=VAE task.root=COCO predictions=DIR
 
 Defaults are those of the released configurations. Killed, the same command continues. Weights,
 what differs from the authors' code, and how pictures are scored: docs/official_weights.md.

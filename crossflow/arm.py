@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache, partial
+from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -121,6 +122,9 @@ def resolve_options(module: MethodFile, given: Mapping[str, Any], arm: str) -> d
             raise InputError(f"{where}={value}: must be {kind}, and finite")
         if option in LAWS and value is not None and value not in LAWS[option][1]:
             raise InputError(f"{where}={value}: unknown. {right_names(value, LAWS[option][1])}")
+        if option == "init" and own is not None and issubclass(own, crossflow.Options):
+            if value is not None and not Path(value).expanduser().is_file():
+                raise InputError(f"{where}={value}: no such file")
         least = {"lr": math.ulp(0), "weight_decay": 0}.get(option)
         if least is not None and value is not None and value < least:
             raise InputError(f"{where}={value}: must be positive")

@@ -73,10 +73,10 @@ def load_official(
 ) -> OfficialModel:
     """The model of an official checkpoint, in float32 and evaluation mode.
 
-    path_or_state_dict: a file of torch.save, whose tensors stay in it until they are used, or of
-    safetensors; or its tensors by name, which are copied. Those of the contrastive image tower are
-    left out. name: one of NAMES, which gives the heads unless the arguments do; a file called so
-    needs neither. InputError, one line, for what is no such checkpoint.
+    path_or_state_dict: a file of torch.save or safetensors, in which tensors stay until they are
+    used; or its tensors by name, which are copied. Those of the contrastive image tower are left
+    out. name: one of NAMES, which gives the heads unless the arguments do; a file called so needs
+    neither. InputError, one line, for what is no such checkpoint.
     """
     given = path_or_state_dict
     where = "state dict" if isinstance(given, Mapping) else str(given)
@@ -109,8 +109,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        form = {"map_location": "cpu", "weights_only": True}
-        tensors = torch.load(path, **form, mmap=is_zipfile(path))  # older files are no zip
+        mapped = is_zipfile(path)  # older files are none
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # an unpickler fails in any way on what is no pickle
         why = str(error).strip().partition("\n")[0]
         raise InputError(f"{path}: not tensors by torch.save or safetensors ({why})") from error
@@ -230,8 +230,8 @@ class _Checkpoint:
             stages.append(StageSize(depth, width, hidden, patch, heads, kernel, last))
         if len(set(shapes)) > 1:
             raise InputError(f"{self.where}: its stages see maps of different sizes, {shapes}")
-        first, last = stages[0], stages[-1]
-        numbers = first.depth, first.width, first.heads or 1, first.hidden, last.depth
+        first, convolved = stages[0], stages[-1].depth
+        numbers = first.depth, first.width, first.heads or 1, first.hidden, convolved
         return shapes[0], first.patch, DiMRSize(*numbers), stages
 
     def translated(self, layers: int) -> dict[str, Tensor]:

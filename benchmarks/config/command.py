@@ -46,6 +46,7 @@ PATHS = (
     *"predictions name out work export trials checkpoint".split(),
     *(f"weights.{item.name}" for item in fields(schema.WeightsConfig)),
 )
+WEIGHTS = (".pth", ".safetensors")  # so are an arm's options that end so
 FLAG = re.compile(r"-m|--multirun|--resolve|--(cfg|config-dir)(=.*)?")
 PRESETS = ("experiment", "launcher")  # folders of them
 # Keys that hydra's grammar reads: the parts of an arm's name, then its option.
@@ -211,7 +212,8 @@ def prepare(arguments: list[str], command: str = "run") -> tuple[list[str], dict
             flags += [word, *islice(words, int(word in ("--cfg", "--config-dir")))]
             continue
         prefix, key, value = _split(word)
-        overrides.append(f"{prefix}{key}={_quoted(value) if key in PATHS else value}")
+        path = key in PATHS or (key.startswith("arm.") and value.endswith(WEIGHTS))
+        overrides.append(f"{prefix}{key}={_quoted(value) if path else value}")
         given |= {key: value} if value != "null" else {}
     use = "prepare export=DIR" if command == "prepare" and "export" in given else command
     # One set of places serves all of a script: `out` is let be.

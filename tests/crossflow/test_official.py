@@ -97,6 +97,10 @@ def test_files_and_the_image_tower(tmp_path: Path) -> None:
         model = load_official(path, "t2i_512px_t5_dit", **heads)
         assert all(torch.equal(expected[name], t) for name, t in model.state_dict().items())
         assert not model.training
+        before = Path(path).read_bytes()
+        with torch.no_grad():  # mapped, but training does not write into the file
+            next(model.net.parameters()).add_(1)
+        assert Path(path).read_bytes() == before
     # Heads of the name: 20 do not divide the small width, the text encoder's are the argument's.
     with pytest.raises(InputError, match="20 heads do not divide the width 48"):
         load_official(tensors, "t2i_512px_t5_dit", text_heads=2)
