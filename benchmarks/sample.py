@@ -13,12 +13,8 @@ from benchmarks.config import command
 from benchmarks.config.output import say
 from benchmarks.config.schema import Config
 
-OFFICIAL = {
-    "task": "t2i_coco",
-    "sampling.steps": "50",
-    "sampling.solver": "euler_official",
-    "sampling.guidance": "7",
-}
+OFFICIAL = {"task": "t2i_coco", "sampling.steps": "50", "sampling.guidance": "7"}
+OFFICIAL |= {"sampling.solver": "euler_official"}
 
 
 def job(config: Config) -> int:
@@ -28,9 +24,9 @@ def job(config: Config) -> int:
 
     with closing(Progress()) as progress:
         count = draw(config, progress)
-    where = f"predictions={config.predictions}"
-    following = f"python -m benchmarks.evaluate task={config.task.name} {where}"
-    say([f"{count} pictures: {config.predictions}", f"next: {following}, and the task.* of this"])
+    following = f"benchmarks.evaluate task=t2i_coco predictions={config.predictions}"
+    say([f"{count} pictures: {config.predictions}"])
+    say([f"next: python -m {following}, and the task.* of this"])
     return 0
 
 

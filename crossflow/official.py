@@ -91,7 +91,7 @@ def load_official(
     if heads is None or text is None:
         how = "give num_heads and text_heads, or a name, or call the file so"
         raise InputError(f"{where}: {how}: {', '.join(NAMES)}")
-    checkpoint = _Checkpoint(where, tensors, heads, text)
+    checkpoint = _Checkpoint(where, tensors, heads, text, copied=tensors is given)
     design = "dit" if "pos_embed" in tensors else "dimr"
     if name is not None and not name.endswith(design):
         raise InputError(f"{where}: its tensors are those of a {design}, not of {name}")
@@ -151,10 +151,11 @@ _FUSED = re.compile(r"(.*)\.(?:qkv|query_key_value)\.(weight|bias)")
 class _Checkpoint:
     """Tensors of a state dict, without the image tower, and what they say of the model."""
 
-    def __init__(self, where: str, given: Mapping[str, Any], heads: int, text_heads: int) -> None:
+    def __init__(
+        self, where: str, given: Mapping[str, Any], heads: int, text_heads: int, copied: bool
+    ) -> None:
         self.where, self.heads, self.text_heads = where, heads, text_heads
         self.tensors: dict[str, Tensor] = {}
-        copied = where == "state dict"  # its tensors stay the caller's; a file's are nobody else's
         for key, value in given.items():
             if not isinstance(key, str) or not isinstance(value, Tensor):
                 raise InputError(f"{where}: {key!r} is no tensor; a plain state dict is needed")

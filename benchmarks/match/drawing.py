@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from benchmarks.config.schema import Config
     from benchmarks.data.splits import Report
 
-NEEDED = ("checkpoint", "predictions", "weights.text_encoder", "weights.autoencoder")
+NEEDED = "checkpoint predictions weights.text_encoder weights.autoencoder sampling.guidance".split()
 SETTINGS = "drawn.json"  # in the folder: how its pictures were drawn
-GUIDANCE = 7.0  # of all released configurations
 
 
 def draw(config: Config, report: Report) -> int:
@@ -80,12 +79,8 @@ class Painter:
     """From captions to pictures of `task.size`. InputError where weights and task do not fit."""
 
     def __init__(self, config: Config, task: TextToImageCoco, model: OfficialModel) -> None:
-        problem, codec, size, given = (
-            model.problem,
-            task.space.codec,
-            task.space.size,
-            config.sampling,
-        )
+        problem, given = model.problem, config.sampling
+        codec, size = task.space.codec, task.space.size
         assert codec is not None
         if task.tokens.shape != problem.source:
             both = f"gives {task.tokens.shape}, the checkpoint reads {problem.source}"
@@ -100,8 +95,7 @@ class Painter:
         self.model, self.method = model.to(task.device), Method(problem)
         grid = Grid(given.steps, given.solver)
         self.sampler = Sampler(grid, given.batch, config.seed, task.device)
-        self.guidance = GUIDANCE if given.guidance is None else given.guidance
-        self.half = given.precision == "bf16"
+        self.guidance, self.half = float(given.guidance or 0), given.precision == "bf16"
 
     @torch.no_grad()
     def __call__(self, names: Sequence[str], captions: Sequence[str]) -> list[Image.Image]:
