@@ -122,7 +122,7 @@ def resolve_options(module: MethodFile, given: Mapping[str, Any], arm: str) -> d
             raise InputError(f"{where}={value}: must be {kind}, and finite")
         if option in LAWS and value is not None and value not in LAWS[option][1]:
             raise InputError(f"{where}={value}: unknown. {right_names(value, LAWS[option][1])}")
-        file = value if option == "init" and issubclass(own, crossflow.Options) else None
+        file = value if own and option == "init" and issubclass(own, crossflow.Options) else None
         if file is not None and not Path(file).expanduser().is_file():  # before data are prepared
             raise InputError(f"{where}={value}: no such file")
         least = {"lr": math.ulp(0), "weight_decay": 0}.get(option)

@@ -1,6 +1,7 @@
 """Weights of CrossFlow's authors: drawn from by `sample`, scored by `evaluate`, trained on from."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,8 @@ def given(tmp_path, monkeypatch, coco_root, autoencoder):
 
 def test_one_command_draws_what_evaluate_scores(given, autoencoder, capsys):
     line = [*given, "checkpoint=small_dit.pth", *DRAWN]
+    shutil.rmtree("coco/train2014")  # nothing is trained
+    Path("coco/annotations/captions_train2014.json").unlink()
     assert sample.main(line) == 0
     assert "4 pictures: drawn" in capsys.readouterr().out
     assert sample.main(["--help"]) == 0
