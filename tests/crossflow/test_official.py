@@ -214,7 +214,7 @@ def test_the_loss_of_crossflow_is_the_official_one(
     monkeypatch.setattr("crossflow.official.NAMES", heads)
     options = {"temperature": "raw", "init": str(path)}
     method = crossflow.method(loaded(name).problem, SIZES["B"], **options)
-    net, method.tower = method.backbone(SIZES["B"]), nn.Identity()
+    net, method.tower = method.network(SIZES["B"]), nn.Identity()
     monkeypatch.setattr(method.tower, "forward", lambda x1: step.image)
     monkeypatch.setattr(
         "crossflow.crossflow.choose_nulls", lambda *given: Nulls(step.inputs["null"], step.order)
