@@ -42,6 +42,12 @@ def weights_folder(field: str, weights: str, download: bool, patterns: Sequence[
         raise InputError(f"{field}={weights}: could not be downloaded ({error!r:.300})") from None
 
 
+def elsewhere(weights: str | None, download: bool) -> bool:
+    """Whether `weights` names a model of the hub that must not be fetched: a plan does without."""
+    named = weights is not None and not download and not is_folder(Path(weights).expanduser())
+    return named and _HUB_NAME.fullmatch(str(weights)) is not None
+
+
 def pretrained(
     field: str, folder: Path, library: str, key: str, classes: Mapping[str, str], stem: str
 ) -> tuple[str, Any, list[Path]]:

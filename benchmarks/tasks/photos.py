@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torch.nn import Identity
 
-from benchmarks.codecs.image import ImageSpace, image_space
+from benchmarks.codecs.image import FIELD, ImageCodec, ImageSpace, checked_size, image_space
+from benchmarks.codecs.weights import elsewhere
 from benchmarks.metrics import distribution
 from benchmarks.metrics.score import Scored
 from benchmarks.tasks.task import AnyItems, Task
@@ -27,6 +29,13 @@ class PhotoTask(Task[AnyItems]):
     @cached_property
     def space(self) -> ImageSpace:
         return image_space(self.config, self.device)
+
+    def assume(self) -> list[str]:
+        name, plain = self.config.weights.autoencoder, Identity()
+        if not elsewhere(name, self.config.download):
+            return []
+        self.space = ImageSpace(checked_size(self.config), ImageCodec(4, 8, {}, 1, plain, plain))
+        return [f"{FIELD}={name} is not here: latents have 4 channels and an eighth of the side"]
 
     @cached_property
     def shape(self) -> MapShape:

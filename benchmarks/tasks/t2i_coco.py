@@ -22,12 +22,15 @@ import torch
 
 from benchmarks.codecs.image import checked_size
 from benchmarks.codecs.text import (
+    FIELD,
     LARGEST,
+    LENGTH,
     CaptionTokens,
     Vocabulary,
     caption_tokens,
     word_tokens,
 )
+from benchmarks.codecs.weights import elsewhere
 from benchmarks.data.captions import CROPPED, Photo, Pictures, Split, files_digest
 from benchmarks.data.splits import digest, digest_all
 from benchmarks.metrics import clip, distribution, geneval
@@ -37,7 +40,7 @@ from benchmarks.records.samples import Cell
 from benchmarks.tasks import bounds, sums
 from benchmarks.tasks.coco import CaptionedPhotos
 from benchmarks.tasks.task import PictureItems, Prepared, Trained
-from crossflow.problem import Problem, Source
+from crossflow.problem import Problem, Source, TokenShape
 
 DEFAULTS = {"size": 256}
 ITEMS = 30_000
@@ -152,10 +155,17 @@ class TextToImageCoco(CaptionedPhotos[TrainedPhotos]):
         return caption_tokens(self.config, self.device, self.chosen if own_words else [])
 
     def assume(self) -> list[str]:
-        if self.config.task.root is not None or self.config.weights.text_encoder is not None:
-            return []
-        self.tokens = word_tokens(Vocabulary([""] * LARGEST))
-        return [f"the vocabulary has {LARGEST:,} words, the most it may have"]
+        notes, name = super().assume(), self.config.weights.text_encoder
+        if elsewhere(name, self.config.download):
+            width = 4096 if "t5" in str(name) else 768  # T5-XXL, or CLIP ViT-L/14
+            self.tokens = word_tokens(Vocabulary([]))._replace(
+                shape=TokenShape(LENGTH, width=width)
+            )
+            notes.append(f"{FIELD}={name} is not here: its tokens have {width} numbers")
+        elif name is None and self.config.task.root is None:
+            self.tokens = word_tokens(Vocabulary([""] * LARGEST))
+            notes.append(f"the vocabulary has {LARGEST:,} words, the most it may have")
+        return notes
 
     @property
     def stored(self) -> tuple[str, str]:  # type: ignore[override]
