@@ -7,8 +7,10 @@ import pytest
 
 from benchmarks import run
 from benchmarks.config import command, registry
+from benchmarks.metrics import captions
 from benchmarks.records import record as records
 from benchmarks.tasks import caption_tabletop
+from crossflow.network import SIZES, Size
 
 NAMES = sorted(path.stem for path in Path(registry.__file__).parent.glob("experiment/*.yaml"))
 TWINS = [name for name in NAMES if name.endswith("_tabletop")]
@@ -43,6 +45,9 @@ def work(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("name", TWINS)
 def test_a_twin_ends_with_its_table(name, work, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(caption_tabletop, "CODEC_STEPS", 2)
+    monkeypatch.setattr(captions, "find_java", lambda: (None, "slow to start"))
+    for model in ("T", "S"):
+        monkeypatch.setitem(SIZES, model, Size(3, 256, 4, 1024))
     assert run.main([f"+experiment={name}", *TINY, f"out={tmp_path}", f"work={work}"]) == 0
     rows = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line}
     assert {"floor", "oracle"} < {record.method for record in records.read_all(tmp_path)} <= rows

@@ -210,3 +210,13 @@ def test_numbers_are_short():
     assert [
         _text(n, "B") for n in (0.02, 1, 5e3, 9e23, 1e24)
     ] == "20 mB|1 B|5 kB|900 ZB|1 YB".split("|")
+
+
+def test_a_plan_takes_the_shapes_of_weights_that_are_not_here(tmp_path, capsys):
+    names = "weights.autoencoder=a/vae weights.text_encoder=a/t5"
+    arguments = f"task=t2i_coco methods=crossflow task.size=64 {names} training.batch=4".split()
+    assert plan.main([*arguments, *places(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "weights.autoencoder=a/vae is not here: latents have 4 channels" in text
+    assert "weights.text_encoder=a/t5 is not here: its tokens have 4096 numbers" in text
+    assert plan.main([*arguments, "weights.text_encoder=/no", *places(tmp_path)]) == 2
