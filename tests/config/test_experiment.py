@@ -36,14 +36,9 @@ def test_an_experiment_says_what_it_repeats(name):
     assert name.removesuffix("_tabletop") + "_tabletop" in TWINS
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory) -> Path:
-    """Scenes, codecs and stores of all twins."""
-    return tmp_path_factory.mktemp("work")
-
-
 @pytest.mark.parametrize("name", TWINS)
-def test_a_twin_ends_with_its_table(name, work, tmp_path, capsys, monkeypatch):
+def test_a_twin_ends_with_its_table(name, tmp_path, capsys, monkeypatch):
+    work = tmp_path.parent / "twins"  # scenes, codecs and stores of all
     monkeypatch.setattr(caption_tabletop, "CODEC_STEPS", 2)
     monkeypatch.setattr(captions, "find_java", lambda: (None, "slow to start"))
     for model in ("T", "S"):
