@@ -159,7 +159,7 @@ def fair_fields(match: Match) -> Fields:
     for name, off in MEMORY.items():
         if config.budget.kind != "device_seconds" or training[name] == off:  # costs time alone
             del training[name]
-    tried = next(iter(match.tried.values()), {"scores": {}})  # alike for all arms
+    tried: Fields = next(iter(match.tried.values()), {"scores": {}})  # alike for all arms
     trials = {k: v for k, v in tried.items() if k != "scores"} | {"lr": sorted(tried["scores"])}
     return keys.fair_fields(
         match.score,
