@@ -32,7 +32,6 @@ def arm(monkeypatch: pytest.MonkeyPatch) -> Arm:
 
 def test_it_costs_what_the_reference_costs_and_a_plan_knows(arm: Arm, tmp_path: Path) -> None:
     assert abs(arm.flops_ratio - 1) <= TOLERANCE
-    assert arm.flops_sample(6) == 6 * arm.cost.flops_eval
     planned = build_arm(autoregressive, PROBLEM, "toy", batch=ROWS, device="meta")
     assert planned.cost == arm.cost
     assert planning.step_memory(planned, ROWS, "bf16", cpu=True)[0] > 0
@@ -46,7 +45,6 @@ def test_it_costs_what_the_reference_costs_and_a_plan_knows(arm: Arm, tmp_path: 
 
 def test_the_loss_is_the_cross_entropy_and_trains_every_parameter(arm: Arm) -> None:
     pair = example_pair(PROBLEM, ROWS, "cpu")
-    assert pair.words is not None
     loss = arm(pair, StepDraws(0, 0, ALL, ROWS)).total
     chances = arm.net(pair.words, None, pair.source.values).log_softmax(-1)
     torch.testing.assert_close(loss, -chances.gather(2, pair.words[..., None]).mean())
@@ -57,10 +55,8 @@ def test_the_loss_is_the_cross_entropy_and_trains_every_parameter(arm: Arm) -> N
 def test_a_word_sees_the_picture_and_the_words_before_it(arm: Arm) -> None:
     pair = example_pair(PROBLEM, ROWS, "cpu")
     words, picture = pair.words, pair.source.values
-    assert words is not None
     before = arm.net(words, None, picture)
-    other = words.clone()
-    other[:, 2] = (other[:, 2] + 1) % 9
+    other = torch.where(torch.arange(6) == 2, (words + 1) % 9, words)
     changed = (arm.net(other, None, picture) != before).any(2).all(0)
     assert changed.tolist() == [False] * 3 + [True] * 3
     assert (arm.net(words, None, picture + 1) != before).any(2).all()
