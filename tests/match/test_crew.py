@@ -26,6 +26,7 @@ ONE, TWO = (
     [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"],
 )
 TOLERANCE = 1e-5  # relative, of losses; 2e-7 was measured
+OF_SCORES = 3e-3  # of weights whose last bits differ: 1e-3 was measured, of the judge's probability
 
 
 def start(processes: list[str], folder: Path, task: str, *given: str) -> subprocess.Popen:
@@ -62,7 +63,9 @@ def assert_same(one: Path, other: Path, devices: int) -> None:
         assert theirs.volatile.devices == devices
         assert (mine.fair_key, mine.score_key) == (theirs.fair_key, theirs.score_key)
         for name, score in mine.scores.items():
-            assert theirs.scores[name].value == pytest.approx(score.value, rel=1e-3, abs=1e-6), name
+            assert theirs.scores[name].value == pytest.approx(
+                score.value, rel=OF_SCORES, abs=1e-6
+            ), name
 
 
 def stop_at(process: subprocess.Popen, folder: Path, method: str, steps: int) -> None:
