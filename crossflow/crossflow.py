@@ -129,7 +129,8 @@ class CrossFlow(Method):
         if shapes[0] != shapes[1]:
             raise InputError(f"init={init}: its weights are from {shapes[0]}, not {shapes[1]}")
         if self.null_rate == 0:
-            raise InputError(f"null_rate=0: the network of init={init} marks null rows")
+            what = "null_rate=0" if self.weak_at > 1 else "guidance=autoguidance"
+            raise InputError(f"{what}: the network of init={init} marks null rows")
         self.encoder, self.size, self._brought = model.text, model.size, [model.net]
         self.apart = {"init_sha256": sha256(path)}
         self.ignored += ("readout", "indicator")

@@ -142,6 +142,7 @@ def test_an_arm_that_is_trained_on_from_weights_stands_apart(given, capsys):
     for wrong, said in {
         "init=~/no(where).pth": "arm.theirs.init=~/no(where).pth: no such file",
         "init=small_dit.pth arm.theirs.null_rate=0.0": "null_rate=0: the network of init=small_dit",
+        "init=small_dit.pth arm.theirs.guidance=autoguidance": "guidance=autoguidance: the network",
         "init=small_dit.pth arm.theirs.readout=dense": "arm.theirs.readout=dense: would be ignored",
     }.items():
         assert command.run(run.job, [*line, *f"arm.theirs.{wrong}".split()], command="run") == 2
