@@ -41,6 +41,10 @@ def make_store(
     fingerprint: what the data are; a store of others, or of other shapes, raises InputError.
     """
 
+    shapes = {"source": problem.source, "words": problem.words}
+    tokens = {name: shape for name, shape in shapes.items() if isinstance(shape, TokenShape)}
+    last = {name: shape.vocabulary - 1 for name, shape in tokens.items() if shape.vocabulary}
+
     def batches(start: int, stop: int) -> Iterator[dict[str, Any]]:
         for first in range(start, stop, BATCH):
             rows = range(first, min(first + BATCH, stop))
@@ -51,11 +55,12 @@ def make_store(
                 items = [{"source": source, "target": target} for source, target in items]
             names = [name for name in ("source", "target", "mask", "words") if name in items[0]]
             batch = {name: np.stack([np.asarray(item[name]) for item in items]) for name in names}
+            for name in [name for name in names if name in last]:
+                ids = batch[name]
+                if ids.dtype.kind not in "iu" or not 0 <= ids.min() <= ids.max() <= last[name]:
+                    raise InputError(f"{name}: word ids must be from 0 to {last[name]}, and whole")
             if isinstance(problem.source, TokenShape):
-                words, vocabulary = batch["source"], problem.source.vocabulary
-                if vocabulary is not None and not 0 <= words.min() <= words.max() < vocabulary:
-                    raise InputError(f"source: word ids must be from 0 to {vocabulary - 1}")
-                batch.setdefault("mask", np.ones(words.shape[:2], dtype=np.bool_))
+                batch.setdefault("mask", np.ones(batch["source"].shape[:2], dtype=np.bool_))
             groups = [item.get("group", row) for row, item in zip(rows, items, strict=True)]
             yield batch | {"groups": groups, "ids": list(map(str, rows))}
 

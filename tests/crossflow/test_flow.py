@@ -181,6 +181,11 @@ def test_mistakes_in_items_are_one_line(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             make_store(tmp_path / "s", TEXT, data, "mine")
+    spoken = replace(TEXT, words=TokenShape(6, vocabulary=9))
+    for ids in (words, words - 10, words / 2):  # beyond, before, between
+        data = StackDataset(source=words % 9, target=target, words=ids)
+        with pytest.raises(InputError, match="words: word ids must be from 0 to 8"):
+            make_store(tmp_path / "s", spoken, data, "mine")
 
 
 def test_a_source_that_is_the_start_keeps_the_targets_standard(tmp_path):
