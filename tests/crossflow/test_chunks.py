@@ -11,7 +11,6 @@ from benchmarks.config.schema import Config
 from crossflow.arm import Arm, build_arm, example_pair
 from crossflow.chunks import in_chunks
 from crossflow.draws import StepDraws
-from crossflow.method import training_loss
 from crossflow.network import SIZES, DiMRSize, Size
 from crossflow.problem import MapShape, Problem, TokenShape
 
@@ -19,7 +18,7 @@ ROWS, MAP = 8, MapShape(2, 8, 8)
 WORDS = TokenShape(6, vocabulary=9)
 PROBLEMS = {
     "words": Problem(WORDS, MAP, 2, "variational", "contrastive", 0.25),
-    "depth": Problem(MapShape(3, 8, 8), MAP, 2, "variational", "reconstruction", 0.25),
+    "told": Problem(MapShape(3, 8, 8), MAP, 2, "variational", "reconstruction", 0.25, WORDS),
     "same": Problem(MAP, MAP, 2, "identity", None, 0.25),
 }
 MODULES = {name: registry.method_of(Config(), name) for name in registry.methods()}
@@ -41,7 +40,7 @@ def step(arm: Arm, rows: int = ROWS) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss, and gradients by name, of a step whose pairs and draws are always the same."""
     torch.manual_seed(0)
     pair, draws = example_pair(arm.method.problem, rows, "cpu"), StepDraws(0, 0, range(rows), rows)
-    loss = training_loss(arm.net, arm.method, pair, draws).total
+    loss = arm(pair, draws).total
     if torch.is_grad_enabled():
         loss.backward()
     return loss.detach(), {n: p.grad for n, p in arm.named_parameters() if p.grad is not None}
