@@ -128,7 +128,7 @@ class Flow:
         return unstandardise(torch.cat(targets), self.statistics["target"])
 
     def save(self, path: Path | str) -> None:
-        """Weights, and all that makes the arm, as one safetensors file."""
+        """Weights, and all that makes the arm but a file of `init`, as one safetensors file."""
         arm, method = self.arm, self.arm.method
         options = {o: value for o, value in arm.options.items() if o not in method.ignored}
         facts = {"name": arm.name, "model": arm.model, "options": options}
