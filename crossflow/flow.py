@@ -153,5 +153,9 @@ class Flow:
             raise InputError(f"{path} has the weights of {facts['method']}, not of {given}")
         if any(name.startswith("method.weak.") for name in weights[""]):
             arm.method.weak = copy.deepcopy(arm.net)
-        arm.load_state_dict(weights[""])
+        try:
+            arm.load_state_dict(weights[""])
+        except RuntimeError as error:  # of a version whose arms were others: names and shapes
+            why = str(error).splitlines()[-1].strip()
+            raise InputError(f"{path}: weights of another version, train anew: {why}") from error
         return cls(arm, facts["statistics"])

@@ -123,6 +123,11 @@ def test_a_loaded_flow_is_not_in_training_and_not_of_another_method(tmp_path):
     assert not flow.arm.training
     with pytest.raises(InputError, match="has the weights of FlowMatching, not of Regression"):
         Flow.load(tmp_path / "f", regression)
+    weights, facts = checkpoint.read(tmp_path / "f", torch.device("cpu"))
+    weights[""]["net.of_old"] = torch.zeros(1)
+    checkpoint.write(tmp_path / "old", weights, facts)
+    with pytest.raises(InputError, match=r"old: weights of another version.*net\.of_old"):
+        Flow.load(tmp_path / "old", flow_matching)
     for wrong in ((2, 8, 8), (4, 1, 8, 8), (4, 2, 16, 16)):
         with pytest.raises(InputError, match=r"sources are n x \(2, 8, 8\), not \("):
             flow.sample(torch.zeros(wrong))
