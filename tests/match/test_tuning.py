@@ -33,13 +33,17 @@ def tuned(trials, tmp_path):
             places = f"trials={self.folder}", f"out={self.out}", f"work={tmp_path / 'work'}"
             return call("track=tuned", *places, *given)
 
-        def curve(self, name, lr):
-            """The file of validation scores of one trial."""
+        def record(self, name, lr):
+            """The file of one trial."""
             for path in (self.folder / "records" / "depth_tabletop").glob("*.json"):
                 record = json.loads(path.read_text())
                 if record["method"] == name and record["config"]["training"]["lr"] == lr:
-                    return self.folder / "curves" / "depth_tabletop" / f"{record['run_id']}.csv"
+                    return path
             raise AssertionError((name, lr))
+
+        def curve(self, name, lr):
+            """Its validation scores."""
+            return self.folder / "curves" / "depth_tabletop" / f"{self.record(name, lr).stem}.csv"
 
     shutil.copytree(trials, Tuned.folder)
     return Tuned()
@@ -75,7 +79,8 @@ def test_each_arm_has_the_rate_that_was_best_on_validation(tuned):
     [
         (("seed=100",), "which they would decide on"),
         (("methods=flow_matching+regression",), "regression: no trial of this arm"),
-        (("training.batch=4",), "none of this task, model, batch and precision"),
+        (("training.batch=4",), "none of this task, size, model, batch and precision"),
+        (("task.size=64",), "none of this task, size"),
         (("arm.crossflow.lr=1e-3",), "arm.crossflow.lr: track=tuned takes it from the trials"),
         (("arm.crossflow.kl_weight=1.0", "methods=crossflow"), "none of this task"),
         (("track=defaults",), "go together"),
@@ -88,8 +93,7 @@ def test_what_the_trials_cannot_decide_is_refused(tuned, given, words, capsys):
 
 
 def test_arms_that_were_tried_unlike_are_refused(tuned, capsys):
-    lacking = tuned.curve("crossflow", 0.01).with_suffix("")
-    (tuned.folder / "records" / "depth_tabletop" / f"{lacking.name}.json").unlink()
+    tuned.record("crossflow", 0.01).unlink()
     assert tuned(ARMS) == 2
     assert "every arm takes the same trials" in capsys.readouterr().err
 
@@ -98,3 +102,32 @@ def test_a_trial_without_validation_score_is_refused(tuned, capsys):
     tuned.curve("crossflow", 0.01).unlink()
     assert tuned(ARMS) == 2
     assert "trials need sampling.curve" in capsys.readouterr().err
+    # Guidance alone was swept: the file is there.
+    tuned.curve("flow_matching", 0.01).write_text("sweep,metric,value\nguidance,absrel,1\n")
+    assert tuned("methods=flow_matching") == 2
+    assert "trials need sampling.curve" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("setting", ["task.validation_limit", "training.warmup", "sampling.curve"])
+def test_trials_that_differ_in_more_than_the_rate_are_refused(tuned, setting, capsys):
+    path = tuned.record("crossflow", 0.01)
+    record = json.loads(path.read_text())
+    section, field = setting.split(".")
+    record["config"][section][field] = [2] if field == "curve" else 0.25
+    path.write_text(json.dumps(record))
+    assert tuned(ARMS) == 2
+    assert f"differ in more than training.lr: {setting}" in capsys.readouterr().err
+
+
+def test_a_rate_at_which_an_arm_failed_is_not_its_best(tuned, capsys):
+    for lr in (0.01, 0.001):
+        path = tuned.record("crossflow", lr)
+        record = json.loads(path.read_text()) | {"status": "failed", "scores": {}}
+        record["volatile"]["error"] = "TrainingError: the loss is not finite"
+        tuned.curve("crossflow", lr).unlink()
+        path.write_text(json.dumps(record))
+        assert tuned(ARMS) == (0 if lr == 0.01 else 2)
+    assert "of crossflow, every one failed" in capsys.readouterr().err
+    record = by_method(tuned.out)["crossflow"]
+    assert record.config["arm"]["crossflow"]["lr"] == 0.001
+    assert record.fair.proof["lr_trials"]["scores"]["0.01"] is None
