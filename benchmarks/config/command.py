@@ -220,6 +220,8 @@ def prepare(arguments: list[str], command: str = "run") -> tuple[list[str], dict
     for field in (name for name in given if name != "out" and not reads(use, name)):
         others = " and ".join(f"benchmarks.{other}" for other in UNREAD if reads(other, field))
         raise InputError(f"{field}: `{use}` does not use it; leave it out, it is for {others}")
+    if given.get("track") == "tuned" and "training.lr" in given:
+        raise InputError("training.lr: track=tuned takes it from the trials, leave it out")
     if "launcher" in given and find_spec("submitit") is None:
         raise InputError('launcher: submitit is missing: pip install "crossflow-bench[cluster]"')
     limits = [name for name, *_ in leaves() if name.startswith("budget.")]

@@ -81,6 +81,7 @@ def test_each_arm_has_the_rate_that_was_best_on_validation(tuned):
         (("methods=flow_matching+regression",), "regression: no trial of this arm"),
         (("training.batch=4",), "none of this task, size, model, batch and precision"),
         (("task.size=64",), "none of this task, size"),
+        (("training.lr=3e-3",), "training.lr: track=tuned takes it from the trials"),
         (("arm.crossflow.lr=1e-3",), "arm.crossflow.lr: track=tuned takes it from the trials"),
         (("arm.crossflow.kl_weight=1.0", "methods=crossflow"), "none of this task"),
         (("track=defaults",), "go together"),
