@@ -37,9 +37,9 @@ COSTS = "nfe guidance params samples train_flops device_seconds lr".split()
 # What a configuration says about the comparison around an arm, has no effect on a score, or is a
 # path: codecs, training data and a method's file count by digests of what they hold.
 AROUND = (
-    "seed methods check download name predictions export training.checkpoint_seconds weights "
-    "sampling.curve method_file task_file task.root task.split_file task.prompts task.train_root "
-    "train_root_files arm_files"
+    "seed methods check download name predictions export training.checkpoint_seconds "
+    "training.recompute training.accumulate weights sampling.curve method_file task_file task.root "
+    "task.split_file task.prompts task.train_root train_root_files arm_files"
 ).split()
 
 

@@ -34,6 +34,7 @@ def test_whole_numbers_and_all_digits_survive_the_csv(record):
     "changed",
     [
         {"training": {"checkpoint_seconds": 5.0}},
+        {"training": {"recompute": True, "accumulate": 2}},
         {"sampling": {"curve": [1, 2]}},
         {"task": {"root": "/data"}},
         {"task": {"prompts": "a.jsonl"}},
