@@ -11,7 +11,7 @@ seed and any one budget: one for each `training.lr`, alike in all else, judged b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,16 +90,11 @@ def _is_trial(run: Record, config: Config, name: str) -> bool:
     if (*there, task.get("size")) != (*here, config.task.size):
         return False
     options = arms.get(name) if isinstance(arms, dict) else None
-    if not isinstance(options, dict) or not asked:  # recorded in full where one was given
-        return not options and not asked
+    given = config.arm.get(name)
+    if not isinstance(options, dict) or not given:
+        return not options and not given  # recorded in full where one was given, or the method
     resolved = resolve_options(registry.method_of(config, name), asked, name)
-    return _set(options) == _set(resolved)
-
-
-def _set(options: Mapping[str, Any]) -> dict[str, Any]:
-    """An arm's options that have a value, but for what a trial varies."""
-    apart = "method", "lr"
-    return {o: value for o, value in options.items() if value is not None and o not in apart}
+    return all(options.get(o) == value for o, value in resolved.items() if value is not None)
 
 
 def _race(run: Record) -> dict[str, Any]:
@@ -110,8 +105,9 @@ def _race(run: Record) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if name != "arm"} | {"training": training}
 
 
-def _validation(run: Record, folder: Path) -> tuple[str, float, int]:
-    """(metric, value, 1 or -1 where less or more is better) of a trial on validation items."""
+def _validation(run: Record, folder: Path) -> tuple[str, float | None, int]:
+    """(metric, value, 1 or -1 where less or more is better) of a trial on validation items; a
+    value that is no number is None."""
     import pandas as pd
 
     path = folder / "curves" / run.task / f"{run.run_id}.csv"
@@ -119,5 +115,6 @@ def _validation(run: Record, folder: Path) -> tuple[str, float, int]:
     if (curve := table[table["sweep"] == "steps"]).empty:
         raise InputError(f"{path}: no curve, trials need sampling.curve=[STEPS]")
     last = curve.iloc[-1]
-    better = run.scores[run.primary].better
-    return str(last["metric"]), float(last["value"]), -1 if better == "higher" else 1
+    value, better = float(last["value"]), run.scores[run.primary].better
+    finite = value if math.isfinite(value) else None
+    return str(last["metric"]), finite, -1 if better == "higher" else 1

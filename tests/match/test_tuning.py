@@ -120,6 +120,16 @@ def test_trials_that_differ_in_more_than_the_rate_are_refused(tuned, setting, ca
     assert f"differ in more than training.lr: {setting}" in capsys.readouterr().err
 
 
+def test_a_score_that_is_no_number_is_not_the_best(tuned):
+    name, lines = "flow_matching", "sweep,metric,value\nsteps,absrel_object,{}\n"
+    for lr, value in ((0.001, "nan"), (0.01, "0.5")):
+        tuned.curve(name, lr).write_text(lines.format(value))
+    assert tuned(f"methods={name}") == 0
+    record = by_method(tuned.out)[name]
+    assert record.config["arm"][name]["lr"] == 0.01
+    assert record.fair.proof["lr_trials"]["scores"] == {"0.001": None, "0.01": 0.5}
+
+
 def test_a_rate_at_which_an_arm_failed_is_not_its_best(tuned, capsys):
     for lr in (0.01, 0.001):
         path = tuned.record("crossflow", lr)
@@ -132,3 +142,12 @@ def test_a_rate_at_which_an_arm_failed_is_not_its_best(tuned, capsys):
     record = by_method(tuned.out)["crossflow"]
     assert record.config["arm"]["crossflow"]["lr"] == 0.001
     assert record.fair.proof["lr_trials"]["scores"]["0.01"] is None
+
+
+def test_an_arm_with_options_is_tried_with_them_and_a_tuned_run_is_no_trial(tmp_path):
+    out = tmp_path / "out"
+    arms = "methods=plain+usual", "arm.plain.method=crossflow", "arm.plain.source_encoder=plain"
+    same = *arms, "arm.usual.method=crossflow", f"out={out}", f"work={tmp_path / 'work'}"
+    assert call(*same, "seed=100", "sampling.curve=[1]") == 0
+    for seed in (0, 1):
+        assert call(*same, f"seed={seed}", "track=tuned", f"trials={out}") == 0
