@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
 PARALLEL = ("ddp", "fsdp")
-_BY_TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_BY_TORCHRUN = ("RANK", "MASTER_ADDR", "MASTER_PORT")
 # The first process may score for hours while the others wait; torchrun ends all when one fails.
 PATIENCE = timedelta(days=7)
 GRACE = timedelta(seconds=30)  # for all to arrive where one has failed

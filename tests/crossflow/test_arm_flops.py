@@ -41,7 +41,7 @@ def test_training_charges_encoder_tower_and_all_backward_passes(
     assert (
         3 * forward < joint < 5 * forward
     )  # backward is twice the forward; the tower comes on top
-    first = count_training(torch.nn.Identity(), train(training="two_stage")[1], 8, stage=0)
+    first = count_training(DiT(problem, TINY), train(training="two_stage")[1], 8, stage=0)
     network = count_sampling(DiT(problem, TINY), method)[1]
     assert 2.8 * network < joint - first <= 3 * network  # it does not run in the first stage
     # Without a gradient to x0 the first layer of the network has one product less.
