@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from crossflow.errors import InputError
-from crossflow.files import Damaged, replacing, whole, write_atomic
+from crossflow.files import Damaged, whole, write_atomic
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -44,8 +44,7 @@ def write(path: Path, groups: Groups, about: Mapping[str, Any]) -> None:
     copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
     sealed = {**about, "crc32": _crc(copies, about)}
     metadata = {"about": json.dumps(sealed, sort_keys=True, allow_nan=False)}
-    with replacing(path) as partial:
-        save_file(copies, partial, metadata)
+    write_atomic(path, save(copies, metadata))
 
 
 def _crc(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> int:
