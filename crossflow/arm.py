@@ -60,7 +60,7 @@ COMMON = tuple(field.name for field in fields(CommonOptions))
 class Cost:
     """Parameters and FLOPs of an arm."""
 
-    params_inference: int  # network and what samples with it
+    params_inference: int  # network, its weak copy if any, and what samples with it
     params_encoder: int  # of these, what is not the network: source encoder or condition trunk
     params_trained: int  # also what only training uses
     flops_eval: int  # one network evaluation of one sample
@@ -80,8 +80,9 @@ class Arm(nn.Module):
         super().__init__()
         self.name, self.method, self.net, self.size = name, method, net, size
         flops_source, flops_eval = count_sampling(net, method)
+        networks = 2 if method.weak_at < 1 else 1  # the weak copy guides beside it
         self.cost = Cost(
-            params_inference=parameters_of(net) + method.parameters_at_inference(),
+            params_inference=networks * parameters_of(net) + method.parameters_at_inference(),
             params_encoder=method.parameters_at_inference(),
             params_trained=parameters_of(self),
             flops_eval=flops_eval,

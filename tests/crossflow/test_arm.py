@@ -91,6 +91,13 @@ def test_cost_adds_up() -> None:
     assert math.isfinite(cost.flops_train)
 
 
+def test_a_weak_copy_is_a_second_network_that_samples() -> None:
+    arm = build_arm(crossflow, PROBLEMS["text"], "toy", options={"guidance": "autoguidance"})
+    networks = arm.cost.params_inference - arm.cost.params_encoder
+    assert networks == 2 * parameters_of(arm.net)
+    assert arm.params_ratio > 1.5
+
+
 def test_a_dense_readout_fits_in_the_same_share() -> None:
     arm = build_arm(crossflow, PROBLEMS["text"], "T", options={"readout": "dense"})
     assert arm.cost.params_encoder <= 0.15 * arm.cost.params_inference
