@@ -129,8 +129,7 @@ def test_a_preset_runs_the_four_embedded_tasks(call, preset):
     names = [config.task.name for config in done.configs]
     assert sorted(names) == ["caption_tabletop", "depth_tabletop", "sr_tabletop", "t2i_tabletop"]
     assert all(config.quick == (preset == "tabletop_quick") for config in done.configs)
-    sampled = {config.sampling.precision for config in done.configs}
-    assert sampled == {"fp32"}, "as their published records were, which bf16 trained"
+    assert {config.sampling.precision for config in done.configs} == {"bf16"}, "as it trains"
 
 
 def test_a_preset_of_ones_own_may_limit_anything(call):
