@@ -244,6 +244,8 @@ def _train(match: Match, arms: Mapping[str, Arm]) -> dict[str, Trainer]:
             if unlike := world.differing(trainer.arm):
                 why = "differ between processes, each of which saw its own rows alone"
                 trainer.abandon(TrainingError(f"{trainer.name}: buffers {', '.join(unlike)} {why}"))
+            elif match.config.training.compile:
+                trainer.average.net.compile()  # for sampling
     match.failures |= {t.name: t.failure for t in trainers if t.failure is not None}
     return by_name
 

@@ -1,6 +1,9 @@
-"""Share of the wall time outside training, from the ledgers of records: a line a task and arm.
+"""Share of the wall time outside training, from the ledgers of records: a line a task, arm and budget.
 
 python -m benchmarks.perf.outside_training --out results/public --flops 2e14
+
+Of a record with another budget of FLOPs the seconds of training are scaled to that of --flops: those
+of evaluation do not depend on it.
 """
 
 from collections import defaultdict
@@ -20,13 +23,14 @@ def main() -> None:
     shares = defaultdict[str, list[list[float]]](list)
     for record in read_all(Path(given.out)):
         ledgers, budget = record.volatile.ledgers, record.budget
-        if ledgers and budget and (budget.kind, budget.limit) == ("flops", given.flops):
-            wall = sum(ledgers.values())
-            parts = [ledgers[name] / wall for name in COLUMNS]
-            shares[f"{record.task} {record.method}"].append([1 - ledgers["train"] / wall, *parts])
-    print(f"{'':32}outside", *(f"{name:>10}" for name in COLUMNS))
+        if ledgers and budget and budget.kind == "flops" and not record.config["quick"]:
+            scaled = ledgers | {"train": ledgers["train"] * given.flops / budget.limit}
+            parts = [scaled[name] / sum(scaled.values()) for name in ("train", *COLUMNS)]
+            row = f"{record.task} {record.method} of {budget.limit:g}"
+            shares[row].append([1 - parts[0], *parts[1:]])
+    print(f"{f'at {given.flops:g} FLOPs':48}outside", *(f"{name:>10}" for name in COLUMNS))
     for arm, rows in sorted(shares.items()):
-        print(f"{arm:32}", *(f"{median(part):>9.1%}" for part in zip(*rows, strict=True)))
+        print(f"{arm:48}", *(f"{median(part):>9.1%}" for part in zip(*rows, strict=True)))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from benchmarks import run
 from benchmarks.match import crew
@@ -193,6 +194,13 @@ def test_guidance_and_curve_are_measured_on_validation(tmp_path, monkeypatch):
     assert sampled == ["validation"] * (len(tried) + 1) + ["test"]
     assert {r["metric"] for r in rows} == {"scene_score"}
     assert {int(r["n"]) for r in rows} == {4}
+
+
+def test_what_is_trained_compiled_is_sampled_compiled(tmp_path, monkeypatch):
+    compiled = list[bool]()
+    monkeypatch.setattr(nn.Module, "compile", lambda net: compiled.append(net.training))
+    assert call(*places(tmp_path), "methods=flow_matching", "training.compile=true") == 0
+    assert compiled == [True, True, False], "the network, the copy that warms up, the average"
 
 
 def test_a_primary_score_that_cannot_be_computed_is_refused_before_training(tmp_path, capsys):
