@@ -1,9 +1,9 @@
-"""Share of the wall time outside training, from the ledgers of records: a line a task, arm and budget.
+"""Share of the wall time outside training, by the ledgers of records: a line a task, arm, budget.
 
 python -m benchmarks.perf.outside_training --out results/public --flops 2e14
 
-Of a record with another budget of FLOPs the seconds of training are scaled to that of --flops: those
-of evaluation do not depend on it.
+Of a record with another budget of FLOPs the seconds of training are scaled to that of --flops;
+those of evaluation do not depend on it.
 """
 
 from collections import defaultdict

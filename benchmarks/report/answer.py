@@ -17,7 +17,12 @@ from tabulate import tabulate
 
 from benchmarks.records.keys import digest, exact
 from benchmarks.records.record import Record
-from benchmarks.report.leaderboard import SEEDS_FOR_A_VERDICT, collapse_of, leader_rows
+from benchmarks.report.leaderboard import (
+    AT_FLOOR,
+    SEEDS_FOR_A_VERDICT,
+    collapse_of,
+    leader_rows,
+)
 from benchmarks.report.rows import ORDER, Board, boards
 from benchmarks.report.tables import ABSENT, ARROWS, escape
 
@@ -218,7 +223,8 @@ def _verdict(arm: dict[str, Any]) -> str:
         return _word(arm)
     interval = f"90 % interval {arm['diff_low']:.2g} to {arm['diff_high']:.2g}"
     margin = "" if arm["margin"] is None else f", margin {arm['margin']:.2g}"
-    return f"{_word(arm)} ({arm['difference']:+.2g}, {interval}{margin})"
+    floor = f", {AT_FLOOR}" * (AT_FLOOR in arm["note"])
+    return f"{_word(arm)} ({arm['difference']:+.2g}, {interval}{margin}{floor})"
 
 
 def summary(records: Sequence[Record], every: bool = True) -> tuple[list[str], list[list[str]]]:

@@ -37,6 +37,7 @@ OPPOSITE = {"better": "worse", "worse": "better"}
 OF_THE_BUDGET = ("budget_kind", "budget_limit", "device", "devices", "threads")
 FLOPS_TOLERANCE = 0.05  # parameters have no gate: where both cannot be matched, FLOPs are
 FLOPS = "FLOPs per network evaluation"
+AT_FLOOR = "neither is better than the floor by the margin"
 Closed = tuple[str, str]  # the word where there is no verdict, and why
 
 
@@ -52,6 +53,7 @@ class Comparison:
     time_mark: str = ""  # where its seconds and its FLOPs tell different stories
     numbers: Paired | None = None
     margin: float | None = None  # in the scale of the metric
+    floors: Sequence[float] = ()  # what needs no source; one a match
     gate: Closed | None = None
     beside: Comparison | None = None  # the same arms on the co-primary score, if the task has one
     rank: int | None = None
@@ -78,6 +80,15 @@ class Comparison:
             return ""
         low, high = self.numbers.interval
         return "better" if low > self.margin else "worse" if high < -self.margin else ""
+
+    @property
+    def at_floor(self) -> bool:
+        """Whether both arms learned nothing that the margin would show."""
+        if self.numbers is None or self.margin is None or not self.floors:
+            return False
+        sign = 1 if self.better == "higher" else -1
+        best = max(sign * statistics.fmean(self.values.values()), sign * self.numbers.reference)
+        return best - max(sign * floor for floor in self.floors) < self.margin
 
 
 def leader_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
@@ -114,6 +125,7 @@ def _compared(board: Board, alone: Closed | None) -> list[Comparison]:
                 one.numbers = paired(one.values, values[reference.name], better)
             if one.numbers and metric in (primary, co_primary):
                 one.margin = margin_of(metric, one.numbers.reference)
+                one.floors = board.floors(metric)
             if metric == primary:
                 pair = (arm, reference or arm)
                 missing = [row.name for row in pair if not values[row.name]]
@@ -285,13 +297,14 @@ def settle(comparisons: Sequence[Comparison]) -> None:
             low, high = numbers.interval or (-math.inf, math.inf)
             one.notes.append(note)
             if one.margin and -one.margin < low and high < one.margin:
-                one.verdict = "equivalent"
+                one.verdict = "undecided" if one.at_floor else "equivalent"
                 one.notes += ["differs from 0 by less than the margin"] * differs
             elif differs and one.beyond:
                 one.verdict = one.beyond
             else:
                 one.verdict = "undecided"
                 one.notes += ["differs from 0, but not surely by the margin"] * differs
+            one.notes += [AT_FLOOR] * one.at_floor
     _take_back([(one, one.verdict) for one in comparisons if one.verdict in OPPOSITE])
 
 

@@ -123,14 +123,20 @@ class Board:
     def failed(self, metric: str) -> float | None:
         """What a failed seed counts as: the worse of floor and worst completed run. By the floor
         alone failing could win: KID of training photographs is near zero. None: no one floor."""
+        if not (floors := self.floors(metric)):
+            return None
+        runs = [run for arm in self.arms for run in arm.records]
+        scored = [run.scores[metric].value for run in runs if metric in run.scores]
+        return (max if self.better[metric] == "lower" else min)(floors + scored)
+
+    def floors(self, metric: str) -> list[float]:
+        """Values of the one floor of the board, or of those of its arms' own matches."""
         rows = [row for row in self.rows if (row.kind, row.method) == ("bound", "floor")]
         floors = [run for row in rows for run in row.records if metric in run.scores]
-        runs = [run for arm in self.arms for run in arm.records]
-        mine = {run.match for run in runs} & {floor.match for floor in floors}
-        if not floors or not (len(rows) == 1 or mine):
-            return None
-        worst = max if self.better[metric] == "lower" else min
-        return worst(run.scores[metric].value for run in floors + runs if metric in run.scores)
+        matches = {run.match for arm in self.arms for run in arm.records}
+        if len(rows) > 1 and not matches & {floor.match for floor in floors}:
+            return []
+        return [floor.scores[metric].value for floor in floors]
 
     def values(self, row: Row, metric: str) -> dict[int, float] | None:
         """An arm's value per training seed, see `failed`; None where a seed has none. No seed moves

@@ -59,6 +59,15 @@ def test_the_words(record, shift, word):
     assert rows(records)["depth_tabletop", "flow_matching"]["verdict"] == ""
 
 
+@pytest.mark.parametrize(("floor", "word"), [(0.9, "equivalent"), (0.53, "undecided")])
+def test_two_arms_at_the_floor_are_not_equivalent(record, floor, word):
+    """They are equal in having learned nothing; the margin is .026, their means .52."""
+    records = arm(record, "flow_matching", 0.0) + arm(record, "crossflow", 1e-4)
+    verdict, note = judged([*records, record("floor", value=floor)])
+    assert verdict == word
+    assert ("neither is better than the floor by the margin" in note) == (word == "undecided")
+
+
 def test_a_difference_that_is_sure_but_small_says_so(record):
     both = arm(record, "flow_matching", 0.0)
     assert "differs from 0, but not surely" in judged(both + arm(record, "crossflow", 0.026))[1]
