@@ -13,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tabulate import tabulate
-
 from benchmarks.records.keys import digest, exact
 from benchmarks.records.record import Record
 from benchmarks.report.leaderboard import (
@@ -249,8 +247,8 @@ def summary(records: Sequence[Record], every: bool = True) -> tuple[list[str], l
 def summary_table(records: Sequence[Record]) -> str:
     """The summary as Markdown, a row a task."""
     header, rows = summary(records, every=False)
-    escaped = [[escape(cell) for cell in row] for row in rows]
-    return tabulate(escaped, header, tablefmt="pipe", disable_numparse=True) + "\n"
+    lines = header, ["---"] * len(header), *([escape(cell) for cell in row] for row in rows)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 RESULTS = """# Who is ahead

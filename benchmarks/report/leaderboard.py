@@ -37,7 +37,7 @@ OPPOSITE = {"better": "worse", "worse": "better"}
 OF_THE_BUDGET = ("budget_kind", "budget_limit", "device", "devices", "threads")
 FLOPS_TOLERANCE = 0.05  # parameters have no gate: where both cannot be matched, FLOPs are
 FLOPS = "FLOPs per network evaluation"
-AT_FLOOR = "neither is better than the floor by the margin"
+AT_FLOOR = "both at the floor"  # neither is better than it by the margin
 Closed = tuple[str, str]  # the word where there is no verdict, and why
 
 
