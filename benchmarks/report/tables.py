@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from benchmarks.records.keys import differing, exact
 from benchmarks.records.record import Record
-from benchmarks.report.leaderboard import bars_arm, clock_is_invalid
+from benchmarks.report.gates import bars_arm, clock_is_invalid
 from benchmarks.report.rows import Board, Row, boards, ranks
 
 QUICK = "quick: not for comparison"

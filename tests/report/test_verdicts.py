@@ -65,7 +65,7 @@ def test_two_arms_at_the_floor_are_not_equivalent(record, floor, word):
     records = arm(record, "flow_matching", 0.0) + arm(record, "crossflow", 1e-4)
     verdict, note = judged([*records, record("floor", value=floor)])
     assert verdict == word
-    assert ("both at the floor" in note) == (word == "undecided")
+    assert ("neither beats the floor" in note) == (word == "undecided")
 
 
 def test_a_difference_that_is_sure_but_small_says_so(record):

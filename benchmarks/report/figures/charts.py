@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from benchmarks.report import answer, leaderboard
+from benchmarks.report import answer, gates
 from benchmarks.report.answer import Question
 from benchmarks.report.rows import Board, Row, shared_cells
 from benchmarks.report.tables import QUICK
@@ -171,7 +171,7 @@ def _scores(board: Board) -> Iterator[tuple[Row, list[float]]]:
     """Every arm whose clock was valid, and its primary scores, a seed each."""
     for arm in board.arms:
         values = board.values(arm, board.first.primary)
-        if values and not any(map(leaderboard.clock_is_invalid, arm.records)):
+        if values and not any(map(gates.clock_is_invalid, arm.records)):
             yield arm, list(values.values())
 
 
